@@ -1,0 +1,82 @@
+import type { Span } from "./source.ts";
+import { CODES, type Code } from "./codes.ts";
+
+export type Severity = "error" | "warning" | "note";
+
+export interface Label {
+  readonly span: Span;
+  readonly text: string;
+}
+
+/** An edit that mends the problem when it is applied. */
+export interface Fix {
+  readonly title: string;
+  readonly span: Span;
+  readonly text: string;
+}
+
+export interface Diagnostic {
+  readonly code: Code;
+  readonly name: string;
+  readonly severity: Severity;
+  readonly message: string;
+  readonly primary: Label;
+  readonly secondary: readonly Label[];
+  /** Facts that were compared, one line each. */
+  readonly notes: readonly string[];
+  readonly help?: string;
+  readonly fix?: Fix;
+}
+
+export interface Details {
+  /** Text under the primary span; empty for a bare underline. */
+  readonly label?: string;
+  readonly secondary?: readonly Label[];
+  readonly notes?: readonly string[];
+  readonly help?: string;
+  readonly fix?: Fix;
+}
+
+/** The parameters that the message of a code takes. */
+export type ParamsOf<C extends Code> = Parameters<(typeof CODES)[C]["message"]>[0];
+
+/**
+ * Collects the diagnostics of one run. A problem that is reported twice at one place (a block that is checked for
+ * two instances) is kept once.
+ */
+export class Diagnostics {
+  readonly #items: Diagnostic[] = [];
+  readonly #seen = new Set<string>();
+
+  report<C extends Code>(code: C, at: Span, params: ParamsOf<C>, details: Details = {}): void {
+    const entry = CODES[code];
+    const key = `${code} ${at.file.path} ${at.start} ${at.end}`;
+    if (this.#seen.has(key)) return;
+    this.#seen.add(key);
+    this.#items.push({
+      code,
+      name: entry.name,
+      severity: entry.severity,
+      message: (entry.message as (p: ParamsOf<C>) => string)(params),
+      primary: { span: at, text: details.label ?? "" },
+      secondary: details.secondary ?? [],
+      notes: details.notes ?? [],
+      ...(details.help === undefined ? {} : { help: details.help }),
+      ...(details.fix === undefined ? {} : { fix: details.fix }),
+    });
+  }
+
+  /** In the order of the files' first report, then by place. */
+  get all(): readonly Diagnostic[] {
+    const files = [...new Set(this.#items.map((d) => d.primary.span.file))];
+    const rank = new Map(files.map((file, index) => [file, index]));
+    return this.#items.toSorted(
+      (a, b) =>
+        rank.get(a.primary.span.file)! - rank.get(b.primary.span.file)! || a.primary.span.start - b.primary.span.start,
+    );
+  }
+
+  get hasErrors(): boolean {
+    return this.#items.some((d) => d.severity === "error");
+  }
+}
