@@ -1,0 +1,72 @@
+/** Where the characters of one source line stand on a terminal: tabs, wide and combining characters, long lines. */
+
+const TAB = 4;
+/** Longer lines are shown through a window around what is marked. */
+const LONGEST = 200;
+const WINDOW = 120;
+const BEFORE = 40;
+
+const WIDE =
+  /[\p{Emoji_Presentation}ᄀ-ᅟ⺀-〾ぁ-㉇㉐-䶿一-꓆ꥠ-ꥼ가-힣豈-﫿︰-﹫！-｠￠-￦\u{1b000}-\u{1b2fb}\u{20000}-\u{3fffd}]/u;
+const INVISIBLE = /^[\p{M}\p{Cf}]+$/u;
+
+interface Cell {
+  readonly text: string;
+  readonly offset: number;
+  readonly column: number;
+  readonly width: number;
+}
+
+/** A line as it is shown. */
+export interface ShownLine {
+  readonly text: string;
+  /** The 0-based terminal column of an offset in the line; clamped to what is shown. */
+  columnOf(offset: number): number;
+}
+
+const segmenter = new Intl.Segmenter("en", { granularity: "grapheme" });
+
+function widthOf(grapheme: string): number {
+  if (INVISIBLE.test(grapheme)) return 0;
+  return WIDE.test(grapheme) || grapheme.includes("\ufe0f") ? 2 : 1;
+}
+
+/** Control characters become visible pictures, so that no source text can steer the terminal. */
+function visible(grapheme: string): string {
+  const code = grapheme.codePointAt(0)!;
+  if (code < 0x20) return String.fromCodePoint(0x2400 + code);
+  return code === 0x7f ? "␡" : code >= 0x80 && code < 0xa0 ? "�" : grapheme;
+}
+
+function cellsOf(line: string): { cells: Cell[]; width: number } {
+  const cells: Cell[] = [];
+  let column = 0;
+  for (const { segment, index } of segmenter.segment(line)) {
+    const tab = segment === "\t";
+    const width = tab ? TAB - (column % TAB) : widthOf(segment);
+    cells.push({ text: tab ? " ".repeat(width) : visible(segment), offset: index, column, width });
+    column += width;
+  }
+  return { cells, width: column };
+}
+
+/**
+ * Lays out a line of which the offset `focus` matters most: a line of more than 200 columns is cut to a window around
+ * it, with `…` at the cut ends.
+ */
+export function showLine(line: string, focus: number): ShownLine {
+  const { cells, width } = cellsOf(line);
+  const columnOf = (offset: number): number =>
+    offset >= line.length ? width : cells.findLast((cell) => cell.offset <= offset)!.column;
+  if (width <= LONGEST) return { text: cells.map((cell) => cell.text).join(""), columnOf };
+  const low = Math.max(0, Math.min(columnOf(focus) - BEFORE, width - WINDOW));
+  const kept = cells.filter((cell) => cell.column >= low && cell.column + cell.width <= low + WINDOW);
+  const first = kept[0]!.column;
+  const end = kept.at(-1)!.column + kept.at(-1)!.width;
+  const lead = first > 0 ? "…" : "";
+  const text = lead + kept.map((cell) => cell.text).join("") + (end < width ? "…" : "");
+  return {
+    text,
+    columnOf: (offset) => Math.min(Math.max(columnOf(offset), first), end) - first + lead.length,
+  };
+}

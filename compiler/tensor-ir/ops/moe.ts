@@ -1,0 +1,126 @@
+import { stringAttr } from "../attrs.ts";
+import type { Attrs, DimLabel, Op, Value } from "../types.ts";
+import { define, type DimSizes, type OpDefinition } from "./definition.ts";
+import { dimsOf, dimsText, isWithin, joinDims, sameDims, withoutDims } from "./dims.ts";
+import { dtypeIn, resultDtype, widestFloat } from "./dtypes.ts";
+
+const attrs = { experts: "label", slot: "label" } as const;
+
+/**
+ * Ops over the rows (t, k) of `chosen`: i32[T, K], the expert of slot k of token t, negative for none. There may be
+ * other row dims than T; the rows are all dims of `chosen`.
+ */
+export const MOE_OPS = {
+  "moe.dispatch": define({
+    operands: 2,
+    attrs,
+    infer: ([x, chosen]) => ({ dtype: x!.type.dtype, dims: joinDims(dimsOf(chosen!), dimsOf(x!)) }),
+    rules: (op) => {
+      const [x, chosen] = op.operands;
+      return [dtypeIn(x!, "x", "float"), ...hasRows("x", x!, tokenDims(chosen!, op.attrs), op), ...rows(op, chosen!)];
+    },
+  }),
+
+  "moe.contract": define({
+    operands: 3,
+    attrs,
+    rules: (op) => {
+      const [x, w, chosen] = op.operands;
+      const experts = stringAttr(op.attrs, "experts");
+      const result = op.results[0]!;
+      const shared = dimsOf(w!).filter((label) => dimsOf(chosen!).includes(label));
+      return [
+        ...rows(op, chosen!),
+        ...floats(op, { x: x!, w: w! }),
+        ...hasRows("x", x!, dimsOf(chosen!), op),
+        !dimsOf(w!).includes(experts) && `w has no dim ${experts}`,
+        shared.length > 0 && `w may not have the row dims ${dimsText(shared)}`,
+        ...hasRows("result", result, dimsOf(chosen!), op),
+        ...resultWithin(result, joinDims(dimsOf(x!), withoutDims(dimsOf(w!), [experts]))),
+      ];
+    },
+    flops: rowFlops,
+  }),
+
+  "moe.contract_weight": define({
+    operands: 3,
+    attrs,
+    rules: (op) => {
+      const [x, y, chosen] = op.operands;
+      const experts = stringAttr(op.attrs, "experts");
+      const result = op.results[0]!;
+      const free = withoutDims(joinDims(dimsOf(x!), dimsOf(y!)), dimsOf(chosen!));
+      return [
+        ...rows(op, chosen!),
+        ...floats(op, { x: x!, y: y! }),
+        ...hasRows("x", x!, dimsOf(chosen!), op),
+        ...hasRows("y", y!, dimsOf(chosen!), op),
+        !dimsOf(result).includes(experts) && `result has no dim ${experts}`,
+        ...resultWithin(result, [experts, ...free]),
+      ];
+    },
+    flops: rowFlops,
+  }),
+
+  "moe.combine": define({
+    operands: 3,
+    attrs,
+    infer: ([y, weight], { slot }) => ({
+      dtype: widestFloat([y!.type.dtype, weight!.type.dtype]),
+      dims: withoutDims(dimsOf(y!), [String(slot)]),
+    }),
+    rules: (op) => {
+      const [y, weight, chosen] = op.operands;
+      return [
+        ...rows(op, chosen!),
+        dtypeIn(y!, "y", "float"),
+        dtypeIn(weight!, "weight", "float"),
+        ...hasRows("y", y!, dimsOf(chosen!), op),
+        !sameDims(dimsOf(weight!), dimsOf(chosen!)) && `weight must have the dims ${dimsText(dimsOf(chosen!))} of chosen`,
+      ];
+    },
+  }),
+} satisfies Record<string, OpDefinition>;
+
+/** The dims of the tokens that choose: those of `chosen` without the slot. */
+function tokenDims(chosen: Value, { slot }: Attrs): DimLabel[] {
+  return withoutDims(dimsOf(chosen), [String(slot)]);
+}
+
+function rows(op: Op, chosen: Value): (string | false)[] {
+  const [experts, slot] = [stringAttr(op.attrs, "experts"), stringAttr(op.attrs, "slot")];
+  return [
+    dtypeIn(chosen, "chosen", "i32"),
+    !dimsOf(chosen).includes(slot) && `chosen has no dim ${slot}`,
+    dimsOf(chosen).includes(experts) && `chosen may not have the expert dim ${experts}`,
+  ];
+}
+
+/** `value` has every row dim, and no dim of its own that a row op gives a meaning to. */
+function hasRows(what: string, value: Value, rowDims: readonly DimLabel[], op: Op): (string | false)[] {
+  const missing = withoutDims(rowDims, dimsOf(value));
+  const [experts, slot] = [stringAttr(op.attrs, "experts"), stringAttr(op.attrs, "slot")];
+  return [
+    missing.length > 0 && `${what} lacks the row dims ${dimsText(missing)}`,
+    dimsOf(value).includes(experts) && `${what} may not have the expert dim ${experts}`,
+    !rowDims.includes(slot) && dimsOf(value).includes(slot) && `${what} has the slot dim ${slot} already`,
+  ];
+}
+
+function floats(op: Op, operands: Readonly<Record<string, Value>>): (string | false)[] {
+  const faults = Object.entries(operands).map(([what, value]) => dtypeIn(value, what, "float"));
+  if (faults.some((fault) => fault !== false)) return faults;
+  return [resultDtype(op.results[0]!, widestFloat(Object.values(operands).map((value) => value.type.dtype)))];
+}
+
+function resultWithin(result: Value, allowed: readonly DimLabel[]): (string | false)[] {
+  const extra = withoutDims(dimsOf(result), allowed);
+  return [!isWithin(dimsOf(result), allowed) && `no operand gives the result the dims ${dimsText(extra)}`];
+}
+
+/** One multiply-add for every row and every combination of the other dims; the experts cost nothing by themselves. */
+function rowFlops(op: Op, sizes: DimSizes): number {
+  const experts = stringAttr(op.attrs, "experts");
+  const labels = withoutDims(joinDims(...op.operands.map(dimsOf)), [experts]);
+  return 2 * labels.reduce((product, label) => product * sizes.get(label)!, 1);
+}
