@@ -1,0 +1,116 @@
+import type { DimTable } from "../../compiler/tensor-ir/types.ts";
+
+/**
+ * A nominal dim. Two dims are the same only if they are the same object; composites such as `N + R` are interned by
+ * their terms, so that the same sum written twice is one dim.
+ */
+export interface Dim {
+  /** Unique within a module; the label in the IR. */
+  readonly label: string;
+  /** A number, null for run-time dims (`T`, `S`, `B`), undefined where a block is checked without an instance. */
+  readonly size: number | null | undefined;
+  /** Terms of a sum, for composites. */
+  readonly terms?: readonly Term[];
+}
+
+export interface Term {
+  readonly dim: Dim;
+  readonly factor: number;
+}
+
+/** A linear combination of dims plus a constant: what a dim expression means. */
+export interface Linear {
+  readonly terms: readonly Term[];
+  readonly constant: number;
+}
+
+/** Creates the dims of one module and keeps their labels unique. */
+export class DimSpace {
+  readonly table: DimTable = new Map();
+  readonly tokens = this.atom("T", null);
+  readonly positions = this.atom("S", null);
+  readonly sequences = this.atom("B", null);
+  readonly #composites = new Map<string, Dim>();
+
+  /** A new dim, different from every other one. */
+  atom(name: string, size: number | null | undefined): Dim {
+    const label = this.#free(name);
+    this.table.set(label, size ?? null);
+    return { label, size };
+  }
+
+  /** The dim of a linear combination: the dim itself for a single one. */
+  compose(linear: Linear): Dim {
+    const { terms, constant } = linear;
+    if (terms.length === 1 && terms[0]!.factor === 1 && constant === 0) return terms[0]!.dim;
+    const key = [...terms.map((t) => `${t.factor}*${t.dim.label}`).toSorted(), `${constant}`].join("+");
+    let dim = this.#composites.get(key);
+    if (dim === undefined) {
+      const size = sizeOf(linear);
+      const label = this.#free(linearText(linear));
+      this.table.set(label, size ?? null);
+      dim = { label, size, terms };
+      this.#composites.set(key, dim);
+    }
+    return dim;
+  }
+
+  #free(name: string): string {
+    let label = name;
+    for (let n = 2; this.table.has(label); n++) label = `${name}.${n}`;
+    return label;
+  }
+}
+
+export function linearOf(dim: Dim): Linear {
+  return { terms: [{ dim, factor: 1 }], constant: 0 };
+}
+
+export function addLinear(a: Linear, b: Linear, sign: 1 | -1): Linear {
+  const terms = a.terms.map((t) => ({ ...t }));
+  for (const term of b.terms) {
+    const same = terms.find((t) => t.dim === term.dim);
+    if (same === undefined) terms.push({ dim: term.dim, factor: sign * term.factor });
+    else same.factor += sign * term.factor;
+  }
+  return { terms: terms.filter((t) => t.factor !== 0), constant: a.constant + sign * b.constant };
+}
+
+/** The number of elements, undefined when a term's size is not known yet or only at run time. */
+export function sizeOf(linear: Linear): number | undefined {
+  let size = linear.constant;
+  for (const { dim, factor } of linear.terms) {
+    if (typeof dim.size !== "number") return undefined;
+    size += factor * dim.size;
+  }
+  return size;
+}
+
+/** `N+R`, `I-R`, `2*D`: without spaces, as labels are written. */
+export function linearText({ terms, constant }: Linear): string {
+  let text = "";
+  for (const { dim, factor } of terms) {
+    const sign = factor < 0 ? "-" : text === "" ? "" : "+";
+    text += `${sign}${Math.abs(factor) === 1 ? "" : `${Math.abs(factor)}*`}${dim.label}`;
+  }
+  if (constant !== 0 || text === "") text += `${constant < 0 || text === "" ? "" : "+"}${constant}`;
+  return text;
+}
+
+/** `T, H, N = 128`: how messages name dims. */
+export function dimsText(dims: readonly Dim[]): string {
+  return dims.length === 0 ? "no dims" : dims.map((d) => d.label).join(", ");
+}
+
+export function sized(dim: Dim): string {
+  return typeof dim.size === "number" ? `${dim.label} = ${dim.size}` : dim.label;
+}
+
+export function sameSet(a: readonly Dim[], b: readonly Dim[]): boolean {
+  return a.length === b.length && a.every((d) => b.includes(d));
+}
+
+/** The dims of both, in order of appearance. */
+export function union(...lists: readonly (readonly Dim[])[]): Dim[] {
+  return [...new Set(lists.flat())];
+}

@@ -1,0 +1,102 @@
+import { existsSync, readFileSync, realpathSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Diagnostics } from "../../compiler/diagnostics/diagnostic.ts";
+import { closest } from "../../compiler/diagnostics/did-you-mean.ts";
+import type { SourceFile } from "../../compiler/diagnostics/source.ts";
+import type * as ast from "../syntax/ast.ts";
+import { parseFile } from "../syntax/parse.ts";
+
+/** The names that a file's own declarations and imports give it. */
+export interface FileScope {
+  readonly file: ast.File;
+  readonly blocks: Map<string, { readonly decl: ast.BlockDecl; readonly scope: FileScope }>;
+  readonly models: Map<string, ast.ModelDecl>;
+  /** Imports that nothing referred to so far. */
+  readonly unused: Map<string, ast.Name>;
+}
+
+/** The directory that holds `dsl/std`: found upwards from this module, from source and from the bundle alike. */
+export function packageRoot(): string {
+  let dir = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(dir, "dsl", "std"))) {
+    const up = dirname(dir);
+    if (up === dir) throw new Error("the standard library is missing from the installation");
+    dir = up;
+  }
+  return dir;
+}
+
+/** Reads and parses files, each once, and resolves their imports. */
+export class Loader {
+  readonly #diagnostics: Diagnostics;
+  readonly #scopes = new Map<string, FileScope | "loading">();
+  readonly std: string;
+
+  constructor(diagnostics: Diagnostics) {
+    this.#diagnostics = diagnostics;
+    this.std = join(packageRoot(), "dsl", "std");
+  }
+
+  /** The scope of a file and everything it imports. Errors are reported; the scope holds what is sound. */
+  load(source: SourceFile, path: string = resolve(source.path)): FileScope {
+    return this.#load(source, existsSync(path) ? realpathSync(path) : path, [source.path]);
+  }
+
+  #load(source: SourceFile, key: string, chain: readonly string[]): FileScope {
+    const { file } = parseFile(source, this.#diagnostics);
+    const scope: FileScope = { file, blocks: new Map(), models: new Map(), unused: new Map() };
+    this.#scopes.set(key, "loading");
+    for (const item of file.imports) this.#import(item, key, chain, scope);
+    for (const decl of file.decls) {
+      if (decl.kind !== "block" && decl.kind !== "model") continue;
+      const name = decl.name.text;
+      const other = scope.blocks.get(name)?.decl ?? scope.models.get(name);
+      if (other !== undefined) {
+        this.#diagnostics.report("DSK1002", decl.name.span, { name }, {
+          secondary: [{ span: other.name.span, text: "first declared here" }],
+        });
+      } else if (decl.kind === "block") scope.blocks.set(name, { decl, scope });
+      else scope.models.set(name, decl);
+    }
+    this.#scopes.set(key, scope);
+    return scope;
+  }
+
+  #import(item: ast.Import, importer: string, chain: readonly string[], scope: FileScope): void {
+    const from = item.from.value;
+    const path = from.startsWith("std/")
+      ? join(this.std, `${from.slice(4)}.dsk`)
+      : resolve(dirname(importer), from.endsWith(".dsk") ? from : `${from}.dsk`);
+    if (!existsSync(path)) {
+      this.#diagnostics.report("DSK1004", item.from.span, { from }, {
+        help: from.startsWith("std/")
+          ? "the standard library has std/nn, std/rope, std/attention, std/moe, std/mtp, std/optim"
+          : "paths are relative to the importing file",
+      });
+      for (const { name, as } of item.names) scope.blocks.delete((as ?? name).text);
+      return;
+    }
+    const key = realpathSync(path);
+    let target = this.#scopes.get(key);
+    if (target === "loading") {
+      this.#diagnostics.report("DSK1005", item.from.span, { chain: [...chain, from].join(" -> ") });
+      return;
+    }
+    target ??= this.#load({ path: from.startsWith("std/") ? `${from}.dsk` : path, text: readFileSync(path, "utf8") }, key, [...chain, from]);
+    for (const { name, as } of item.names) {
+      const own = [...target.blocks].filter(([, b]) => b.scope === target).map(([n]) => n);
+      const block = own.includes(name.text) ? target.blocks.get(name.text) : undefined;
+      const local = as ?? name;
+      if (block === undefined) {
+        const near = closest(name.text, own);
+        this.#diagnostics.report("DSK1003", name.span, { name: name.text, from }, near.length > 0 ? { help: `did you mean \`${near.join("`, `")}\`?` } : {});
+      } else if (scope.blocks.has(local.text)) {
+        this.#diagnostics.report("DSK1002", local.span, { name: local.text });
+      } else {
+        scope.blocks.set(local.text, block);
+        scope.unused.set(local.text, local);
+      }
+    }
+  }
+}
