@@ -1,0 +1,84 @@
+/**
+ * The command line `dskc`.
+ *
+ * To add a command: write `compiler/cli/NAME.ts` that exports `register(command: Command): void` (arguments, options,
+ * `examples(command, ...)` and the action), and add a line to `COMMANDS` below. Only the module of the command that runs
+ * is loaded, so its imports may be heavy. An action
+ *
+ * - prints data with `print` (stdout) and remarks with `remark` (stderr), both of `./io.ts`, and reads text files with
+ *   `readSource`;
+ * - sets `process.exitCode = 1` when the input has errors (`report` of `./report.ts` renders diagnostics and does so);
+ * - throws `UsageError` for arguments that make no sense (exit 2) and `InputError` for input that cannot be used and has
+ *   no diagnostic (exit 1). Everything else that is thrown is a fault of dskc (exit 70).
+ */
+import { Command, CommanderError } from "commander";
+import { InputError, remark, UsageError } from "./io.ts";
+import { version } from "./installation.ts";
+
+interface Entry {
+  readonly summary: string;
+  readonly load: () => Promise<{ readonly register: (command: Command) => void }>;
+}
+
+/** In the order of `dskc --help`. */
+const COMMANDS: Readonly<Record<string, Entry>> = {
+  explain: { summary: "tell the long story of a diagnostic", load: () => import("./explain.ts") },
+};
+
+const OK = 0;
+const INPUT = 1;
+const USAGE = 2;
+const INTERNAL = 70;
+
+async function build(chosen: string | undefined): Promise<Command> {
+  const program = new Command("dskc")
+    .description("Checks and compiles language models that are written as .dsk files.")
+    .version(version(), "-V, --version", "print the version")
+    .helpOption("-h, --help", "print this help")
+    .helpCommand("help [command]", "print the help of a command")
+    .showHelpAfterError("Run with --help for usage.")
+    .configureHelp({ showGlobalOptions: false })
+    .exitOverride();
+  for (const [name, { summary, load }] of Object.entries(COMMANDS)) {
+    const command = program.command(name).description(summary).copyInheritedSettings(program);
+    if (name === chosen) (await load()).register(command);
+  }
+  return program;
+}
+
+/** The command among the arguments: the first that is no option, or the one that `help` is asked about. */
+function commandOf(args: readonly string[]): string | undefined {
+  const words = args.filter((arg) => !arg.startsWith("-"));
+  return words[0] === "help" ? words[1] : words[0];
+}
+
+/** Runs the command line and returns the exit code. */
+async function run(args: readonly string[]): Promise<number> {
+  try {
+    const program = await build(commandOf(args));
+    if (args.length === 0) program.help({ error: true });
+    await program.parseAsync([...args], { from: "user" });
+    return Number(process.exitCode ?? OK);
+  } catch (error) {
+    if (error instanceof CommanderError) return error.code === "commander.help" || error.exitCode !== OK ? USAGE : OK;
+    if (error instanceof UsageError || error instanceof InputError) {
+      remark(`dskc: ${error.message}`);
+      return error instanceof UsageError ? USAGE : INPUT;
+    }
+    remark(`dskc: internal error: ${error instanceof Error ? error.message : String(error)}`);
+    remark("This is a fault of dskc, not of your spec. Please report it with the command and the spec.");
+    const debug = (process.env["DSKC_DEBUG"] ?? "") !== "";
+    remark(debug ? String(error instanceof Error ? error.stack : error) : "DSKC_DEBUG=1 shows where it happened.");
+    return INTERNAL;
+  }
+}
+
+/** A reader that goes away (`dskc check | head`) is no error. */
+function quietOnClosedPipe(error: NodeJS.ErrnoException): void {
+  if (error.code !== "EPIPE") throw error;
+  process.exit(process.exitCode ?? OK);
+}
+
+process.stdout.on("error", quietOnClosedPipe);
+process.stderr.on("error", quietOnClosedPipe);
+process.exitCode = await run(process.argv.slice(2));

@@ -1,0 +1,4 @@
+import type { CodeEntry } from "./entry.ts";
+
+/** Area 0: syntax. */
+export const SYNTAX = {} satisfies Record<string, CodeEntry<never>>;
