@@ -29,7 +29,7 @@ export const NAMES = {
   ),
   DSK1203: error(
     "dim-mismatch",
-    (_: { left: string; right: string }) => `\`@\` cannot join these tensors: no dim is shared`,
+    (_p: { left: string; right: string }) => `\`@\` cannot join these tensors: no dim is shared`,
   ),
   DSK1204: error(
     "ambiguous-contraction",
