@@ -34,6 +34,11 @@ export class ProgramBuilder {
     this.ops.push(op.loc === undefined && this.loc !== undefined ? { ...op, loc: this.loc } : op);
   }
 
+  /** Names a value after what the text calls it, unless it has a name. */
+  name(value: Value, name: string): void {
+    if (value.name === undefined) (value as { name?: string }).name = name;
+  }
+
   /** Enters a label into the dim table; the same label twice must have the same size. */
   dim(label: DimLabel, size: DimSize): DimLabel {
     const known = this.dims.get(label);

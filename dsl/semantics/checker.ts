@@ -1,66 +1,124 @@
-import type { Details, Diagnostics, ParamsOf } from "../../compiler/diagnostics/diagnostic.ts";
 import type { Code } from "../../compiler/diagnostics/codes.ts";
+import type { Details, Diagnostics, ParamsOf } from "../../compiler/diagnostics/diagnostic.ts";
 import type { Span } from "../../compiler/diagnostics/source.ts";
-import type { Block, Fn } from "../../compiler/model-ir/types.ts";
+import type { Block, Fn, Init } from "../../compiler/model-ir/types.ts";
 import type { ProgramBuilder } from "../../compiler/tensor-ir/builder.ts";
 import type { DType } from "../../compiler/tensor-ir/types.ts";
+import type * as ast from "../syntax/ast.ts";
 import { DimSpace, type Dim } from "./dims.ts";
 import type { Instance, Level } from "./instance.ts";
-import { ERROR, type Meaning } from "./values.ts";
+import type { Loader } from "./load.ts";
+import { ERROR, type BlockTemplate, type Meaning, type Tensor } from "./values.ts";
 
 /** A function with its call signature fixed: its code, and what its results mean. */
 export interface FnInfo {
   readonly fn: Fn;
-  /** Tensors here carry the results' own values; a caller replaces them by the results of its call. */
+  /** Tensors here are the results in the function's own code; a caller replaces them by the results of its call. */
   readonly result: Meaning;
-  /** The result was known without running anything (`-> Number`). */
-  readonly constant: boolean;
 }
 
 /** Where an expression stands: which names it sees and where its ops go. */
 export interface Scope {
   readonly instance: Instance;
   readonly level: Level;
-  /** Parameters and `let` names; absent outside functions. */
-  readonly locals?: Map<string, Meaning>;
+  /** Parameters and `let` names. */
+  readonly locals: Map<string, Meaning>;
   /** Formal dims of the function and what they were matched with. */
-  readonly fnDims?: ReadonlyMap<string, Dim>;
-  /** What `..` stands for in this function. */
-  readonly rest?: readonly Dim[];
+  readonly fnDims: ReadonlyMap<string, Dim>;
+  /** What `..` stands for in this function, or in this block. */
+  readonly rest: readonly Dim[] | undefined;
+  /** False in a block's body outside functions, where a block argument is passed on and not called. */
+  readonly code: boolean;
   /** Absent where only compile-time values are allowed. */
   readonly builder?: ProgramBuilder;
+  /** Params, states and inputs that this function has read already. */
+  readonly reads: Map<string, Tensor>;
+  /** `step` inside `on step`. */
   readonly event?: string;
+}
+
+/** The dims that the context asks of an expression. `exact`: all of them and no others, up to broadcasting. */
+export interface Expected {
+  readonly dims: readonly Dim[];
+  readonly exact: boolean;
+}
+
+/** An argument of a call, evaluated when the parameter it belongs to is known. */
+export interface Argument {
+  readonly name?: ast.Name;
+  readonly span: Span;
+  readonly evaluate: (expected?: Expected) => Meaning;
+}
+
+/** A call of a function of a block: of the own one (`use` is "") or of a use. */
+export interface Target {
+  readonly instance: Instance;
+  readonly use: string;
+  readonly fn: string;
+  readonly over?: Dim | undefined;
+  /** The layers of a stack, equal ones in a row. */
+  readonly layers?: { readonly first: number; readonly count: number };
+}
+
+/**
+ * The mutually recursive rules. They reach each other through the checker, so that each file imports only what lies
+ * below it.
+ */
+export interface Rules {
+  check(c: Checker, expr: ast.Expr, scope: Scope, expected: Expected | undefined): Meaning;
+  call(c: Checker, expr: ast.Expr & { kind: "call" }, scope: Scope, expected: Expected | undefined): Meaning;
+  callFn(c: Checker, target: Target, args: readonly Argument[], scope: Scope, at: Span): Meaning;
+  instantiate(c: Checker, template: BlockTemplate, at: Span): Instance | undefined;
 }
 
 /** The state of checking one model: everything that the functions of this folder share. */
 export class Checker {
   readonly diagnostics: Diagnostics;
+  readonly loader: Loader;
+  readonly rules: Rules;
   readonly space = new DimSpace();
   readonly instances = new Map<string, Instance>();
-  readonly busy: string[] = [];
-  readonly fns = new Map<string, FnInfo | "busy">();
+  readonly fns = new Map<string, FnInfo | "busy" | "error">();
+  readonly fnTable = new Map<string, Fn>();
   readonly blocks = new Map<string, Block>();
   readonly losses = new Set<string>();
+  /** Functions that are being checked, for the chain of a recursion. */
+  readonly calling: string[] = [];
+  readonly nesting: Instance[] = [];
   dtype: DType = "f32";
+  init: Init = { kind: "normal", scale: 0.02 };
   /** True while the program for a training step is made: `training()`. */
   readonly training: boolean;
-  /** Values of the chosen train section that bodies read as `train.name`. */
-  readonly trainNames = new Set<string>();
+  /** Functions whose bodies were looked at with some arguments. */
+  readonly seen = new Set<ast.FnItem>();
+  /** Keys of the train section that bodies read as `train.name`, with the first place. */
+  readonly trainNames = new Map<string, Span>();
 
-  constructor(diagnostics: Diagnostics, training: boolean) {
+  constructor(diagnostics: Diagnostics, loader: Loader, rules: Rules, training: boolean) {
     this.diagnostics = diagnostics;
+    this.loader = loader;
+    this.rules = rules;
     this.training = training;
+  }
+
+  check(expr: ast.Expr, scope: Scope, expected?: Expected): Meaning {
+    return this.rules.check(this, expr, scope, expected);
   }
 
   fail<C extends Code>(code: C, at: Span, params: ParamsOf<C>, details: Details = {}): Meaning {
     this.diagnostics.report(code, at, params, details);
     return ERROR;
   }
+}
 
-  /** A name that no other block (or function) of the module has. */
-  uniqueId(taken: ReadonlyMap<string, unknown>, name: string): string {
-    let id = name;
-    for (let n = 2; taken.has(id); n++) id = `${name}.${n}`;
-    return id;
-  }
+/** A name that the map does not have yet: `RmsNorm`, `RmsNorm.2`, ... */
+export function freeId(taken: ReadonlyMap<string, unknown>, name: string): string {
+  let id = name;
+  for (let n = 2; taken.has(id); n++) id = `${name}.${n}`;
+  return id;
+}
+
+/** The scope of what stands in a block's body outside functions: compile-time values only. */
+export function bodyScope(instance: Instance, level: Level): Scope {
+  return { instance, level, locals: new Map(), fnDims: new Map(), rest: level.rest, reads: new Map(), code: false };
 }

@@ -27,16 +27,27 @@ export interface Linear {
 /** Creates the dims of one module and keeps their labels unique. */
 export class DimSpace {
   readonly table: DimTable = new Map();
+  readonly #dims = new Map<string, Dim>();
+  readonly #helpers = new Map<string, Dim>();
+  readonly #composites = new Map<string, Dim>();
   readonly tokens = this.atom("T", null);
   readonly positions = this.atom("S", null);
   readonly sequences = this.atom("B", null);
-  readonly #composites = new Map<string, Dim>();
+
+  /** The dim that has this label in the IR. */
+  byLabel(label: string): Dim {
+    const dim = this.#dims.get(label);
+    if (dim === undefined) throw new Error(`no dim is labelled ${label}`);
+    return dim;
+  }
 
   /** A new dim, different from every other one. */
   atom(name: string, size: number | null | undefined): Dim {
     const label = this.#free(name);
     this.table.set(label, size ?? null);
-    return { label, size };
+    const dim: Dim = { label, size };
+    this.#dims.set(label, dim);
+    return dim;
   }
 
   /** The dim of a linear combination: the dim itself for a single one. */
@@ -51,6 +62,18 @@ export class DimSpace {
       this.table.set(label, size ?? null);
       dim = { label, size, terms };
       this.#composites.set(key, dim);
+      this.#dims.set(label, dim);
+    }
+    return dim;
+  }
+
+  /** A dim that the language makes by itself, one per name and size: `pair`, `E/G`. */
+  helper(name: string, size: number | undefined): Dim {
+    const key = `${name} ${size}`;
+    let dim = this.#helpers.get(key);
+    if (dim === undefined) {
+      dim = this.atom(name, size);
+      this.#helpers.set(key, dim);
     }
     return dim;
   }

@@ -1,16 +1,28 @@
 import type { Block, Store } from "../../compiler/model-ir/types.ts";
+import type { Span } from "../../compiler/diagnostics/source.ts";
 import type * as ast from "../syntax/ast.ts";
 import type { Dim } from "./dims.ts";
 import type { FileScope } from "./load.ts";
-import type { BlockTemplate, Meaning, Tensor } from "./values.ts";
+import type { Meaning, Tensor } from "./values.ts";
 
 /** One declaration of an `extends` chain with its formal dims and arguments bound. */
 export interface Level {
   readonly decl: ast.BlockDecl | ast.ModelDecl;
   readonly scope: FileScope;
-  readonly formals: ReadonlyMap<string, Dim>;
-  readonly rest: readonly Dim[];
-  readonly args: ReadonlyMap<string, Meaning>;
+  readonly formals: Map<string, Dim>;
+  /** What `..` among the formal dims stands for. */
+  readonly rest: readonly Dim[] | undefined;
+  /** Arguments are evaluated when they are first looked at: a default may use dims of what the block extends. */
+  readonly args: Map<string, Lazy>;
+}
+
+export interface Lazy {
+  get(): Meaning;
+}
+
+export function lazy(make: () => Meaning): Lazy {
+  let value: Meaning | undefined;
+  return { get: () => (value ??= make()) };
 }
 
 export type MemberItem = ast.DimItem | ast.StoreItem | ast.UseItem | ast.FnItem;
@@ -20,21 +32,21 @@ export interface Member {
   readonly level: Level;
 }
 
-/** A block with everything bound: what one `use` of it with these arguments means. */
+/** A block with everything bound: what a use of it with these arguments means. */
 export interface Instance {
   readonly block: Block;
   readonly key: string;
   /** Most derived first. */
-  readonly levels: readonly Level[];
+  readonly levels: Level[];
   /** By name; what a derived level declares hides what it extends. */
   readonly members: Map<string, Member>;
   /** Dims given by name in place of a declared size: `Mla[D, H](C: 16)`. */
-  readonly sizes: ReadonlyMap<string, Meaning>;
+  readonly sizes: Map<string, Lazy>;
   readonly dims: Map<string, Dim | "busy">;
   readonly stores: Map<string, StoreInfo>;
   readonly uses: Map<string, UseInfo>;
   readonly metrics: Map<string, Tensor>;
-  /** Formals that stand for a dim that an earlier formal stands for already (`Linear[D, D]`). */
+  /** Dims that stand for another one which the block has already (`Linear[D, D]`), and that other one. */
   readonly aliases: Map<Dim, Dim>;
 }
 
@@ -44,13 +56,20 @@ export interface StoreInfo {
 }
 
 export type UseInfo =
-  | { readonly kind: "block"; readonly template: BlockTemplate; readonly instance: Instance | undefined; readonly fn: string; readonly over?: Dim }
+  | { readonly kind: "block"; readonly instance: Instance; readonly fn: string; readonly over: Dim | undefined }
   | { readonly kind: "stack"; readonly layers: readonly { readonly count: number; readonly instance: Instance }[] }
   | { readonly kind: "alias"; readonly of: string; readonly fn: string }
-  | { readonly kind: "ahead"; readonly depth: number; readonly instance: Instance; readonly embed: string; readonly head: string }
-  | { readonly kind: "error" };
+  | {
+      readonly kind: "ahead";
+      readonly depth: number;
+      readonly instance: Instance;
+      readonly embed: string;
+      readonly head: string;
+      readonly span: Span;
+    }
+  /** A block argument of a block that is checked on its own, or something that was wrong. */
+  | { readonly kind: "unknown" };
 
-/** The events and names that a derived block may not change. */
-export function blockName(instance: Instance): string {
+export function instanceName(instance: Instance): string {
   return instance.levels[0]!.decl.name.text;
 }

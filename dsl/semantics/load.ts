@@ -43,6 +43,21 @@ export class Loader {
     return this.#load(source, existsSync(path) ? realpathSync(path) : path, [source.path]);
   }
 
+  /** All files that were loaded without a cycle. */
+  get files(): FileScope[] {
+    return [...this.#scopes.values()].filter((s) => s !== "loading");
+  }
+
+  /** A file of the standard library that the language itself needs. */
+  standard(name: string): FileScope {
+    const path = join(this.std, `${name}.dsk`);
+    const known = this.#scopes.get(realpathSync(path));
+    if (known !== undefined && known !== "loading") return known;
+    return this.#load({ path: `std/${name}.dsk`, text: readFileSync(path, "utf8") }, realpathSync(path), [
+      `std/${name}`,
+    ]);
+  }
+
   #load(source: SourceFile, key: string, chain: readonly string[]): FileScope {
     const { file } = parseFile(source, this.#diagnostics);
     const scope: FileScope = { file, blocks: new Map(), models: new Map(), unused: new Map() };
@@ -53,9 +68,14 @@ export class Loader {
       const name = decl.name.text;
       const other = scope.blocks.get(name)?.decl ?? scope.models.get(name);
       if (other !== undefined) {
-        this.#diagnostics.report("DSK1002", decl.name.span, { name }, {
-          secondary: [{ span: other.name.span, text: "first declared here" }],
-        });
+        this.#diagnostics.report(
+          "DSK1002",
+          decl.name.span,
+          { name },
+          {
+            secondary: [{ span: other.name.span, text: "first declared here" }],
+          },
+        );
       } else if (decl.kind === "block") scope.blocks.set(name, { decl, scope });
       else scope.models.set(name, decl);
     }
@@ -69,11 +89,16 @@ export class Loader {
       ? join(this.std, `${from.slice(4)}.dsk`)
       : resolve(dirname(importer), from.endsWith(".dsk") ? from : `${from}.dsk`);
     if (!existsSync(path)) {
-      this.#diagnostics.report("DSK1004", item.from.span, { from }, {
-        help: from.startsWith("std/")
-          ? "the standard library has std/nn, std/rope, std/attention, std/moe, std/mtp, std/optim"
-          : "paths are relative to the importing file",
-      });
+      this.#diagnostics.report(
+        "DSK1004",
+        item.from.span,
+        { from },
+        {
+          help: from.startsWith("std/")
+            ? "the standard library has std/nn, std/rope, std/attention, std/moe, std/mtp, std/optim"
+            : "paths are relative to the importing file",
+        },
+      );
       for (const { name, as } of item.names) scope.blocks.delete((as ?? name).text);
       return;
     }
@@ -83,14 +108,23 @@ export class Loader {
       this.#diagnostics.report("DSK1005", item.from.span, { chain: [...chain, from].join(" -> ") });
       return;
     }
-    target ??= this.#load({ path: from.startsWith("std/") ? `${from}.dsk` : path, text: readFileSync(path, "utf8") }, key, [...chain, from]);
+    target ??= this.#load(
+      { path: from.startsWith("std/") ? `${from}.dsk` : path, text: readFileSync(path, "utf8") },
+      key,
+      [...chain, from],
+    );
     for (const { name, as } of item.names) {
       const own = [...target.blocks].filter(([, b]) => b.scope === target).map(([n]) => n);
       const block = own.includes(name.text) ? target.blocks.get(name.text) : undefined;
       const local = as ?? name;
       if (block === undefined) {
         const near = closest(name.text, own);
-        this.#diagnostics.report("DSK1003", name.span, { name: name.text, from }, near.length > 0 ? { help: `did you mean \`${near.join("`, `")}\`?` } : {});
+        this.#diagnostics.report(
+          "DSK1003",
+          name.span,
+          { name: name.text, from },
+          near.length > 0 ? { help: `did you mean \`${near.join("`, `")}\`?` } : {},
+        );
       } else if (scope.blocks.has(local.text)) {
         this.#diagnostics.report("DSK1002", local.span, { name: local.text });
       } else {

@@ -1,7 +1,7 @@
-import type { Value } from "../../compiler/tensor-ir/types.ts";
+import type { Init } from "../../compiler/model-ir/types.ts";
+import type { DType, Value } from "../../compiler/tensor-ir/types.ts";
 import type * as ast from "../syntax/ast.ts";
 import type { Dim, Linear } from "./dims.ts";
-import type { Instance } from "./instance.ts";
 import type { FileScope } from "./load.ts";
 
 /** What an expression means to the checker. `error` absorbs whatever is done with it, so that one mistake is told once. */
@@ -12,14 +12,14 @@ export type Meaning =
   | { readonly kind: "string"; readonly value: string }
   | DimMeaning
   | BlockTemplate
-  | { readonly kind: "use"; readonly owner: Instance; readonly name: string; readonly fn?: string }
-  | { readonly kind: "cache"; readonly name: string; readonly dims: readonly Dim[] }
+  | { readonly kind: "use"; readonly name: string; readonly fn?: string }
+  | { readonly kind: "state"; readonly name: string }
+  | { readonly kind: "cache"; readonly name: string; readonly dims: readonly Dim[]; readonly dtype: DType }
   | { readonly kind: "fn"; readonly name: string }
   | { readonly kind: "tuple"; readonly items: readonly Meaning[] }
   | { readonly kind: "list"; readonly items: readonly Meaning[] }
-  | { readonly kind: "section" }
   | { readonly kind: "path"; readonly parts: readonly string[] }
-  | Init
+  | { readonly kind: "init"; readonly init: Init }
   | { readonly kind: "error" };
 
 export interface Tensor {
@@ -58,11 +58,6 @@ export interface BlockTemplate {
   readonly key: string;
 }
 
-export interface Init {
-  readonly kind: "init";
-  readonly init: import("../../compiler/model-ir/types.ts").Init;
-}
-
 export const ERROR: Meaning = { kind: "error" };
 
 export function num(value: number | undefined): Num {
@@ -94,8 +89,8 @@ export function describe(meaning: Meaning): string {
       return `a tuple of ${meaning.items.length}`;
     case "list":
       return "a list";
-    case "section":
-      return "a section";
+    case "state":
+      return `the state \`${meaning.name}\``;
     case "path":
       return `\`${meaning.parts.join(".")}\``;
     case "init":

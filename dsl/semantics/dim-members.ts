@@ -1,0 +1,108 @@
+import type { DType } from "../../compiler/tensor-ir/types.ts";
+import type * as ast from "../syntax/ast.ts";
+import { bodyScope, type Checker, type Scope } from "./checker.ts";
+import { sizeOf, type Dim } from "./dims.ts";
+import type { Instance } from "./instance.ts";
+import { numberOf } from "./numbers.ts";
+import { describe, type Meaning } from "./values.ts";
+
+/** The dim of a `dim` item, made when it is first needed. Undefined after an error. */
+export function memberDim(c: Checker, instance: Instance, name: string): Dim | undefined {
+  const known = instance.dims.get(name);
+  const { item, level } = instance.members.get(name)!;
+  if (item.kind !== "dim") return undefined;
+  if (known === "busy") {
+    c.fail("DSK1104", item.name.span, { name });
+    return undefined;
+  }
+  if (known !== undefined) return known;
+  instance.dims.set(name, "busy");
+  const given = instance.sizes.get(name);
+  const value = given === undefined ? c.check(item.value, bodyScope(instance, level)) : given.get();
+  const dim = dimOf(c, name, value, item, given !== undefined);
+  if (dim === undefined) instance.dims.delete(name);
+  else instance.dims.set(name, dim);
+  return dim;
+}
+
+/** A dim given from outside is that dim itself; one that the block declares is a new one, of the same size. */
+function dimOf(c: Checker, name: string, value: Meaning, item: ast.DimItem, given: boolean): Dim | undefined {
+  if (value.kind === "error") return c.space.atom(name, undefined);
+  if (given && value.kind === "dim") return c.space.compose(value.linear);
+  const size = numberOf(value);
+  if (size === undefined) {
+    c.fail("DSK1303", item.value.span, { expected: "a size", found: describe(value) });
+    return c.space.atom(name, undefined);
+  }
+  return c.space.atom(name, checkedSize(c, name, size.value, item.value));
+}
+
+/** Sizes are positive whole numbers; anything else is reported and treated as unknown. */
+export function checkedSize(c: Checker, name: string, size: number | undefined, at: ast.Expr): number | undefined {
+  if (size === undefined || (Number.isSafeInteger(size) && size > 0)) return size;
+  c.fail("DSK1202", at.span, { name, size: `${size}` });
+  return undefined;
+}
+
+/** The dim that an expression in brackets means: `T`, `N + R`. Undefined after an error. */
+export function checkDim(c: Checker, expr: ast.Expr, scope: Scope): Dim | undefined {
+  const value = c.check(expr, scope);
+  if (value.kind === "error") return undefined;
+  if (value.kind !== "dim") {
+    c.fail(
+      "DSK1201",
+      expr.span,
+      { found: describe(value) },
+      {
+        help:
+          value.kind === "number"
+            ? "give the number a name: `dim X = ...`"
+            : "dims are declared by `dim`, or stand in the block's brackets",
+      },
+    );
+    return undefined;
+  }
+  if (expr.kind !== "name") checkedSize(c, "sum", sizeOf(value.linear), expr);
+  return c.space.compose(value.linear);
+}
+
+/** The dims of a type or a `let`; `..` is the function's rest. Undefined after an error. */
+export function checkDims(c: Checker, dims: readonly ast.TypeDim[], scope: Scope): Dim[] | undefined {
+  const found: Dim[] = [];
+  let sound = true;
+  for (const dim of dims) {
+    const parts = dim.kind === "rest" ? restOf(c, dim, scope) : [checkDim(c, dim.value, scope)];
+    for (const part of parts) {
+      if (part === undefined) sound = false;
+      else if (found.includes(part)) {
+        c.fail("DSK1208", dim.span, { dim: part.label });
+        sound = false;
+      } else found.push(part);
+    }
+  }
+  return sound ? found : undefined;
+}
+
+function restOf(c: Checker, dim: ast.TypeDim, scope: Scope): readonly (Dim | undefined)[] {
+  if (scope.rest !== undefined) return scope.rest;
+  c.fail("DSK1309", dim.span, { what: "`..`", where: "a block or function whose dims have no `..`" });
+  return [undefined];
+}
+
+/** The dtype that a type names, `fallback` where it names none. Undefined after an error. */
+export function checkDType(
+  c: Checker,
+  base: ast.Name | undefined,
+  fallback: DType,
+  isDType: (t: string) => t is DType,
+): DType | undefined {
+  if (base === undefined) return fallback;
+  if (isDType(base.text)) return base.text;
+  c.fail(
+    "DSK1302",
+    base.span,
+    { name: base.text },
+    { help: "types of numbers are f64, f32, bf16, f16, f8e4m3, i32 and bool" },
+  );
+  return undefined;
+}

@@ -1,0 +1,343 @@
+import { ProgramBuilder } from "../../compiler/tensor-ir/builder.ts";
+import type { Span } from "../../compiler/diagnostics/source.ts";
+import type { Fn } from "../../compiler/model-ir/types.ts";
+import type { Value } from "../../compiler/tensor-ir/types.ts";
+import type * as ast from "../syntax/ast.ts";
+import { bodyScope, freeId, type Argument, type Checker, type FnInfo, type Scope, type Target } from "./checker.ts";
+import { checkDims } from "./dim-members.ts";
+import { sameSet, type Dim } from "./dims.ts";
+import { cast, dtypeOf, rename, spreadTo } from "./emit.ts";
+import { instanceName, type Member } from "./instance.ts";
+import { toTensor } from "./operands.ts";
+import { runStatements } from "./statements.ts";
+import { acceptsDType, checkStatic, matchDims, patternOf, plainDims, staticType, type Bindings } from "./types.ts";
+import { ERROR, keyOf, type Meaning, type Tensor } from "./values.ts";
+
+/** A function with the arguments of one call: enough to check its body. */
+interface Signature {
+  readonly item: ast.FnItem;
+  readonly scope: Scope;
+  readonly args: readonly Meaning[];
+}
+
+/** Calls a function of a block; each call signature is checked once. */
+export function callFn(c: Checker, target: Target, args: readonly Argument[], scope: Scope, at: Span): Meaning {
+  const member = target.instance.members.get(target.fn);
+  if (member?.item.kind !== "fn") {
+    const object = target.use === "" ? `\`${instanceName(target.instance)}\`` : `\`${target.use}\``;
+    return c.fail(target.fn === "forward" ? "DSK2003" : "DSK1006", at, {
+      object,
+      name: target.fn === "forward" ? instanceName(target.instance) : target.fn,
+    });
+  }
+  const signature = bindArguments(c, target, member, member.item, args, scope, at);
+  if (signature === undefined) return ERROR;
+  return applyFn(c, target, signature, scope, at);
+}
+
+function bindArguments(
+  c: Checker,
+  target: Target,
+  member: Member,
+  item: ast.FnItem,
+  args: readonly Argument[],
+  scope: Scope,
+  at: Span,
+): Signature | undefined {
+  const given = matchArguments(c, item.name.text, item.params, args, at);
+  if (given === undefined) return undefined;
+  const body = bodyScope(target.instance, member.level);
+  const bindings: Bindings = { rest: member.level.rest, fnDims: new Map() };
+  const values: Meaning[] = [];
+  for (const param of item.params) {
+    const arg = given.get(param.name.text);
+    const value =
+      arg === undefined ? c.check(param.value!, body) : bindArgument(c, param, arg, item, bindings, body, scope);
+    values.push(value);
+  }
+  if (values.some((v) => v.kind === "error")) return undefined;
+  const locals = new Map(item.params.map((p, i) => [p.name.text, values[i]!]));
+  const callee: Scope = { ...body, locals, fnDims: bindings.fnDims, rest: bindings.rest, code: true };
+  return { item, scope: callee, args: values };
+}
+
+function bindArgument(
+  c: Checker,
+  param: ast.Param,
+  arg: Argument,
+  item: ast.FnItem,
+  bindings: Bindings,
+  body: Scope,
+  scope: Scope,
+): Meaning {
+  const fixed = staticType(param.type);
+  if (fixed !== undefined) return checkStatic(c, arg.evaluate(), fixed, arg.span);
+  if (param.type.kind === "tuple") return c.fail("DSK1309", param.type.span, { what: "a tuple", where: "a parameter" });
+  const pattern = patternOf(c, param.type);
+  if (pattern === undefined) return ERROR;
+  const dims = plainDims(c, pattern, item.dims, body);
+  const value = arg.evaluate(dims === undefined ? undefined : { dims, exact: true });
+  if (value.kind === "error") return ERROR;
+  const tensor = scope.builder === undefined ? undefined : toTensor(c, value, arg.span, scope);
+  if (tensor === undefined)
+    return scope.builder === undefined ? c.fail("DSK1306", arg.span, { what: "a tensor" }) : ERROR;
+  if (!acceptsDType(tensor, pattern.dtype)) {
+    return c.fail(
+      "DSK1301",
+      arg.span,
+      { expected: pattern.dtype ?? "floats", found: dtypeOf(tensor) },
+      {
+        secondary: [{ span: param.span, text: "declared here" }],
+      },
+    );
+  }
+  const matched = matchDims(c, tensor, pattern, item.dims, bindings, body, arg.span, param.span);
+  if (matched === undefined) return ERROR;
+  const renamed = rename(scope, tensor, matched.from, matched.to);
+  return pattern.dtype === undefined ? renamed : cast(scope, renamed, pattern.dtype);
+}
+
+/** Arguments by parameter name: positional ones first, then named ones. Undefined after an error. */
+export function matchArguments<A extends { readonly name?: ast.Name; readonly span: Span }>(
+  c: Checker,
+  callee: string,
+  params: readonly { readonly name: ast.Name; readonly value?: ast.Expr }[],
+  args: readonly A[],
+  at: Span,
+): Map<string, A> | undefined {
+  const given = new Map<string, A>();
+  const names = params.map((p) => p.name.text);
+  let sound = true;
+  const wrong = (span: Span, why: string): void => {
+    sound = false;
+    const takes = names.length === 0 ? "nothing" : names.map((n) => `\`${n}\``).join(", ");
+    c.fail("DSK1304", span, { callee, why }, { help: `it takes ${takes}` });
+  };
+  for (const [i, arg] of args.entries()) {
+    const name = arg.name?.text ?? names[i];
+    if (name === undefined)
+      wrong(arg.span, `takes ${names.length} argument${names.length === 1 ? "" : "s"}, this is number ${i + 1}`);
+    else if (!names.includes(name)) wrong(arg.span, `has no argument \`${name}\``);
+    else if (given.has(name)) wrong(arg.span, `is given \`${name}\` twice`);
+    else given.set(name, arg);
+  }
+  for (const { name, value } of params)
+    if (sound && value === undefined && !given.has(name.text)) wrong(at, `needs \`${name.text}\``);
+  return sound ? given : undefined;
+}
+
+/** Checks the body for these arguments and emits the call. */
+function applyFn(c: Checker, target: Target, signature: Signature, scope: Scope, at: Span): Meaning {
+  const { item } = signature;
+  const fixed = item.result === undefined ? undefined : staticType(item.result);
+  const info = resolveFn(c, target.instance, signature, at);
+  if (info === undefined) return ERROR;
+  if (fixed !== undefined) return checkStatic(c, info.result, fixed, item.result!.span);
+  return emitCall(c, target, signature.args, info, scope);
+}
+
+function resolveFn(c: Checker, instance: Target["instance"], signature: Signature, at: Span): FnInfo | undefined {
+  const { item, scope, args } = signature;
+  const name = `${instance.block.id}.${item.name.text}`;
+  const key = `${name}@${item.span.file.path}:${item.span.start}(${args.map(keyOf).join("; ")})`;
+  const known = c.fns.get(key);
+  if (known === "busy") {
+    const chain = [...c.calling.slice(c.calling.lastIndexOf(name)), name].join(" -> ");
+    c.fail("DSK1103", at, { chain });
+    return undefined;
+  }
+  if (known !== undefined) return known === "error" ? undefined : known;
+  c.fns.set(key, "busy");
+  c.calling.push(name);
+  const info = checkBody(c, name, item, scope, args);
+  c.calling.pop();
+  c.fns.set(key, info ?? "error");
+  return info;
+}
+
+/** Checks a body with its parameters bound to fresh values of the arguments' types. */
+export function checkBody(
+  c: Checker,
+  name: string,
+  item: ast.FnItem,
+  scope: Scope,
+  args: readonly Meaning[],
+): FnInfo | undefined {
+  c.seen.add(item);
+  const builder = new ProgramBuilder(c.space.table);
+  const params: Value[] = [];
+  const locals = new Map<string, Meaning>();
+  for (const [i, param] of item.params.entries()) {
+    const arg = args[i]!;
+    if (arg.kind === "tensor") {
+      const value = builder.value(arg.value.type, param.name.text);
+      params.push(value);
+      locals.set(param.name.text, {
+        kind: "tensor",
+        value,
+        dims: arg.dims,
+        ...(arg.into === undefined ? {} : { into: arg.into }),
+      });
+    } else locals.set(param.name.text, arg);
+  }
+  const inside: Scope = { ...scope, locals, builder, reads: new Map() };
+  const expected = resultDims(c, item.result, inside);
+  if (expected === "error") return undefined;
+  const result = runStatements(c, item.body, inside, {
+    name: item.name,
+    declared: item.result !== undefined,
+    expected,
+  });
+  if (result.kind === "error") return undefined;
+  const finished = item.result === undefined ? result : finishResult(c, result, item.result, expected, inside, item);
+  if (finished.kind === "error") return undefined;
+  const fn: Fn = {
+    id: freeId(c.fnTable, name),
+    params,
+    results: tensorsOf(finished).map((t) => t.value),
+    ops: builder.ops,
+  };
+  if (fn.results.length > 0 || fn.ops.length > 0) c.fnTable.set(fn.id, fn);
+  return { fn, result: finished };
+}
+
+/** Dims of each part of a declared result; undefined for compile-time results. */
+type ResultDims = readonly (readonly Dim[] | undefined)[] | undefined;
+
+function resultDims(c: Checker, type: ast.Type | undefined, scope: Scope): ResultDims | "error" {
+  if (type === undefined || staticType(type) !== undefined) return undefined;
+  const parts = type.kind === "tuple" ? type.parts : [type];
+  const dims: (readonly Dim[] | undefined)[] = [];
+  for (const part of parts) {
+    if (part.kind === "tuple") {
+      c.fail("DSK1309", part.span, { what: "a tuple", where: "a tuple" });
+      return "error";
+    }
+    const found = checkDims(c, part.dims ?? [], scope);
+    if (found === undefined) return "error";
+    dims.push(found);
+  }
+  return dims;
+}
+
+/** Brings a returned value to the declared type: dims in the declared order, dtype of the model where none is named. */
+function finishResult(
+  c: Checker,
+  result: Meaning,
+  type: ast.Type,
+  expected: ResultDims,
+  scope: Scope,
+  item: ast.FnItem,
+): Meaning {
+  if (expected === undefined) return result;
+  const at = item.body.stmts.findLast((s) => s.kind === "return")?.value.span ?? item.body.span;
+  if (type.kind === "tuple") {
+    if (result.kind !== "tuple" || result.items.length !== type.parts.length) {
+      return c.fail("DSK1310", at, {
+        expected: type.parts.length,
+        found: result.kind === "tuple" ? result.items.length : 1,
+      });
+    }
+    const items = result.items.map((part, i) =>
+      finishPart(c, part, type.parts[i] as ast.Type & { kind: "tensor" }, expected[i]!, scope, at),
+    );
+    return items.some((m) => m.kind === "error") ? ERROR : { kind: "tuple", items };
+  }
+  return finishPart(c, result, type, expected[0]!, scope, at);
+}
+
+function finishPart(
+  c: Checker,
+  part: Meaning,
+  type: ast.Type & { kind: "tensor" },
+  dims: readonly Dim[],
+  scope: Scope,
+  at: Span,
+): Meaning {
+  const pattern = patternOf(c, type);
+  if (pattern === undefined) return ERROR;
+  let tensor = toTensor(c, part, at, scope);
+  if (tensor === undefined) return ERROR;
+  if (!sameSet(tensor.dims, dims)) {
+    if (part.kind !== "tensor") tensor = spreadTo(scope, tensor, dims);
+    else {
+      return c.fail(
+        "DSK1206",
+        at,
+        { expected: dims.map((d) => d.label).join(", "), found: tensor.dims.map((d) => d.label).join(", ") },
+        {
+          secondary: [{ span: type.span, text: "declared here" }],
+        },
+      );
+    }
+  }
+  if (!acceptsDType(tensor, pattern.dtype))
+    return c.fail("DSK1301", at, { expected: pattern.dtype ?? "floats", found: dtypeOf(tensor) });
+  return spreadTo(scope, cast(scope, tensor, pattern.dtype ?? c.dtype), dims);
+}
+
+function tensorsOf(meaning: Meaning): Tensor[] {
+  if (meaning.kind === "tensor") return [meaning];
+  return meaning.kind === "tuple" ? meaning.items.flatMap(tensorsOf) : [];
+}
+
+function emitCall(c: Checker, target: Target, args: readonly Meaning[], info: FnInfo, scope: Scope): Meaning {
+  const builder = scope.builder;
+  if (builder === undefined) throw new Error("a tensor call outside a function");
+  const operands = args.filter((a): a is Tensor => a.kind === "tensor");
+  const routed =
+    target.over === undefined ? undefined : operands.find((t) => t.routed?.experts === target.over)?.routed;
+  const copies = target.over !== undefined && routed === undefined ? target.over : undefined;
+  const spread = (dims: readonly Dim[]): Dim[] => {
+    if (copies === undefined) return [...dims];
+    const at = dims[0] === c.space.tokens ? 1 : 0;
+    return [...dims.slice(0, at), copies, ...dims.slice(at)];
+  };
+  const attrs = {
+    use: target.use,
+    fn: info.fn.id,
+    first: target.layers?.first ?? 0,
+    count: target.layers?.count ?? 1,
+    ...(target.over === undefined ? {} : { over: target.over.label }),
+    ...(routed === undefined ? {} : { slot: routed.slot.label }),
+  };
+  const inner = tensorsOf(info.result);
+  const results = inner.map((t) =>
+    builder.value({ dtype: dtypeOf(t), dims: spread(t.dims).map((d) => d.label) }, t.value.name),
+  );
+  builder.push({
+    name: "model.call",
+    operands: [...operands, ...(routed === undefined ? [] : [routed.chosen])].map((t) => t.value),
+    results,
+    attrs,
+  });
+  const outer = new Map<Tensor, Tensor>();
+  for (const [i, t] of inner.entries()) {
+    const dims = spread(t.dims);
+    const plain: Tensor = {
+      kind: "tensor",
+      value: results[i]!,
+      dims,
+      ...(t.into === undefined ? {} : { into: t.into }),
+    };
+    const known: Tensor = routed !== undefined && dims.includes(routed.slot) ? { ...plain, routed } : plain;
+    outer.set(t, unalias(known, target, scope));
+  }
+  const replace = (m: Meaning): Meaning =>
+    m.kind === "tensor" ? outer.get(m)! : m.kind === "tuple" ? { kind: "tuple", items: m.items.map(replace) } : m;
+  return replace(info.result);
+}
+
+/** Gives dims that stand for another one (`Linear[D, D]`) their own name back where that is possible. */
+function unalias(tensor: Tensor, target: Target, scope: Scope): Tensor {
+  const from = tensor.dims.filter((d) => {
+    const actual = target.instance.aliases.get(d);
+    return actual !== undefined && !tensor.dims.includes(actual);
+  });
+  return rename(
+    scope,
+    tensor,
+    from,
+    from.map((d) => target.instance.aliases.get(d)!),
+  );
+}

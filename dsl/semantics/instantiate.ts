@@ -1,0 +1,380 @@
+import { closest } from "../../compiler/diagnostics/did-you-mean.ts";
+import type { Span } from "../../compiler/diagnostics/source.ts";
+import type { Block } from "../../compiler/model-ir/types.ts";
+import type * as ast from "../syntax/ast.ts";
+import { bodyScope, freeId, type Checker } from "./checker.ts";
+import { checkDim } from "./dim-members.ts";
+import type { Dim } from "./dims.ts";
+import { lazy, type Instance, type Lazy, type Level } from "./instance.ts";
+import type { FileScope } from "./load.ts";
+import { placeMembers } from "./members.ts";
+import { checkStatic, staticType } from "./types.ts";
+import { ERROR, num, type BlockTemplate, type Meaning } from "./values.ts";
+
+/** How deep blocks may lie in each other before it counts as a recursion that never ends. */
+const DEEPEST = 64;
+
+/** One declaration of an `extends` chain. */
+interface Link {
+  readonly decl: ast.BlockDecl | ast.ModelDecl;
+  readonly scope: FileScope;
+}
+
+/** The block that a template means, made once for equal arguments. Undefined after an error. */
+export function instantiate(c: Checker, template: BlockTemplate, at: Span): Instance | undefined {
+  const { decl, scope } = template;
+  if (decl === undefined || scope === undefined) return undefined;
+  const key = template.key.slice(0, template.key.lastIndexOf("."));
+  const known = c.instances.get(key);
+  const chain = c.nesting.map((i) => i.levels[0]!.decl.name.text);
+  if ((known !== undefined && c.nesting.includes(known)) || c.nesting.length >= DEEPEST) {
+    const from = Math.max(0, chain.indexOf(decl.name.text));
+    c.fail("DSK1101", at, { chain: [...chain.slice(from, from + 6), decl.name.text].join(" -> ") });
+    return undefined;
+  }
+  if (known !== undefined) return known;
+  return build(c, { decl, scope }, template, key, at);
+}
+
+/** A block on its own: formal dims of unknown size, block arguments unknown. */
+export function standalone(c: Checker, decl: ast.BlockDecl, scope: FileScope): Instance | undefined {
+  const template: BlockTemplate = { kind: "block", decl, scope, dims: [], args: new Map(), fn: "forward", key: "" };
+  return build(c, { decl, scope }, template, `alone ${decl.name.text}`, decl.name.span, true);
+}
+
+export function modelInstance(c: Checker, decl: ast.ModelDecl, scope: FileScope): Instance | undefined {
+  return build(c, { decl, scope }, undefined, `model ${decl.name.text}`, decl.name.span);
+}
+
+function build(
+  c: Checker,
+  first: Link,
+  template: BlockTemplate | undefined,
+  key: string,
+  at: Span,
+  alone = false,
+): Instance | undefined {
+  const chain = extendsChain(c, first);
+  if (chain === undefined) return undefined;
+  const id = freeId(c.blocks, first.decl.name.text);
+  const block: Block = {
+    id,
+    names: chain.map((l) => l.decl.name.text),
+    span: first.decl.span,
+    dims: new Map(),
+    stores: new Map(),
+    uses: new Map(),
+  };
+  const instance: Instance = {
+    block,
+    key,
+    levels: [],
+    members: new Map(),
+    sizes: new Map(),
+    dims: new Map(),
+    stores: new Map(),
+    uses: new Map(),
+    metrics: new Map(),
+    aliases: new Map(),
+  };
+  c.blocks.set(id, block);
+  c.instances.set(key, instance);
+  c.nesting.push(instance);
+  const sound = bindLevels(c, instance, chain, template, at, alone) && placeMembers(c, instance);
+  c.nesting.pop();
+  return sound ? instance : undefined;
+}
+
+/** The declarations from the block itself to the last one it extends. */
+function extendsChain(c: Checker, first: Link): Link[] | undefined {
+  const chain = [first];
+  for (let link = first; link.decl.extends !== undefined;) {
+    const root = rootName(link.decl.extends);
+    const name = root?.name ?? "";
+    const from = link.decl.extends.span;
+    const next = link.decl.kind === "model" ? link.scope.models.get(name) : undefined;
+    const base = next === undefined ? link.scope.blocks.get(name) : { decl: next, scope: link.scope };
+    if (base === undefined || (link.decl.kind === "model") !== (base.decl.kind === "model")) {
+      const near = closest(name, link.decl.kind === "model" ? link.scope.models.keys() : link.scope.blocks.keys());
+      c.fail("DSK1001", root?.span ?? from, { name }, near.length > 0 ? { help: `did you mean \`${near[0]}\`?` } : {});
+      return undefined;
+    }
+    link.scope.unused.delete(name);
+    if (chain.some((l) => l.decl === base.decl)) {
+      c.fail("DSK1102", from, { chain: [...chain.map((l) => l.decl.name.text), name].join(" -> ") });
+      return undefined;
+    }
+    link = base;
+    chain.push(link);
+  }
+  return chain;
+}
+
+function rootName(expr: ast.Expr): (ast.Expr & { kind: "name" }) | undefined {
+  if (expr.kind === "name") return expr;
+  if (expr.kind === "call") return rootName(expr.callee);
+  return expr.kind === "index" ? rootName(expr.object) : undefined;
+}
+
+/** Binds formal dims and arguments of every level, and collects the merged members. */
+function bindLevels(
+  c: Checker,
+  instance: Instance,
+  chain: readonly Link[],
+  template: BlockTemplate | undefined,
+  at: Span,
+  alone: boolean,
+): boolean {
+  let sound = collectMembers(c, instance, chain);
+  let dims: readonly (Dim | number)[] = template?.dims ?? [];
+  let args: ReadonlyMap<string, Lazy> = new Map([...(template?.args ?? [])].map(([k, v]) => [k, { get: () => v }]));
+  let from = at;
+  for (const [i, link] of chain.entries()) {
+    const level = bindDims(c, instance, link, dims, from, alone && i === 0);
+    if (level === undefined) return false;
+    instance.levels.push(level);
+    sound = bindArgs(c, instance, level, args, from, alone && i === 0) && sound;
+    const base = link.decl.extends;
+    if (base === undefined) break;
+    from = base.span;
+    ({ dims, args } = extendsArguments(c, base, instance, level));
+  }
+  for (const member of instance.members.values()) {
+    const level = instance.levels.find((l) => l.decl === member.level.decl)!;
+    instance.members.set(member.item.name.text, { item: member.item, level });
+  }
+  return sound;
+}
+
+/** Dims and arguments that `extends Base[D](name: value)` gives, evaluated where the extending block stands. */
+function extendsArguments(
+  c: Checker,
+  expr: ast.Expr,
+  instance: Instance,
+  level: Level,
+): { dims: (Dim | number)[]; args: Map<string, Lazy> } {
+  const scope = bodyScope(instance, level);
+  const call = expr.kind === "call" ? expr : undefined;
+  const target = call?.callee ?? expr;
+  const dims: (Dim | number)[] = [];
+  for (const dim of target.kind === "index" ? target.dims : []) {
+    if (dim.kind === "rest") dims.push(...(level.rest ?? []));
+    else if (dim.value.kind === "quantity") dims.push(dim.value.value);
+    else {
+      const found = checkDim(c, dim.value, scope);
+      if (found !== undefined) dims.push(found);
+    }
+  }
+  const params = baseParams(expr, level);
+  const args = new Map<string, Lazy>();
+  for (const [i, arg] of (call?.args ?? []).entries()) {
+    const name = arg.name?.text ?? params[i];
+    if (name !== undefined)
+      args.set(
+        name,
+        lazy(() => c.check(arg.value, scope)),
+      );
+  }
+  return { dims, args };
+}
+
+function baseParams(expr: ast.Expr, level: Level): string[] {
+  const base = level.scope.blocks.get(rootName(expr)?.name ?? "");
+  return base?.decl.params.map((p) => p.name.text) ?? [];
+}
+
+function bindDims(
+  c: Checker,
+  instance: Instance,
+  { decl, scope }: Link,
+  dims: readonly (Dim | number)[],
+  at: Span,
+  alone: boolean,
+): Level | undefined {
+  const formals = new Map<string, Dim>();
+  const declared = decl.kind === "block" ? decl.dims : [];
+  const hasRest = declared.some((d) => d.kind === "rest");
+  const named = declared.filter((d) => d.kind === "name");
+  if (!alone && (hasRest ? dims.length < named.length : dims.length !== named.length)) {
+    c.fail(
+      "DSK1304",
+      at,
+      { callee: decl.name.text, why: `takes ${named.length} dim${named.length === 1 ? "" : "s"}, not ${dims.length}` },
+      {
+        secondary: [{ span: decl.name.span, text: "declared here" }],
+      },
+    );
+    return undefined;
+  }
+  const taken = new Set<Dim>();
+  for (const [i, formal] of named.entries()) {
+    const name = formal.name.text;
+    const given = alone ? c.space.atom(name, undefined) : dims[i]!;
+    let dim = typeof given === "number" ? c.space.atom(name, given === 0 ? undefined : given) : given;
+    if (taken.has(dim)) {
+      const alias = c.space.atom(name, dim.size);
+      instance.aliases.set(alias, dim);
+      dim = alias;
+    }
+    taken.add(dim);
+    if (formals.has(name)) c.fail("DSK1002", formal.name.span, { name });
+    formals.set(name, dim);
+  }
+  const rest = hasRest ? dims.slice(named.length).filter((d): d is Dim => typeof d !== "number") : undefined;
+  return { decl, scope, formals, rest, args: new Map() };
+}
+
+function bindArgs(
+  c: Checker,
+  instance: Instance,
+  level: Level,
+  given: ReadonlyMap<string, Lazy>,
+  at: Span,
+  alone: boolean,
+): boolean {
+  const { decl } = level;
+  const params = decl.kind === "block" ? decl.params : [];
+  const scope = bodyScope(instance, level);
+  let sound = true;
+  for (const param of params) {
+    const name = param.name.text;
+    const type = staticType(param.type);
+    if (type === undefined) {
+      c.fail(
+        "DSK1303",
+        param.type.span,
+        { expected: "Number, Bool, String or Block", found: "a tensor" },
+        { help: "tensors are parameters of functions" },
+      );
+      sound = false;
+      continue;
+    }
+    const arg = given.get(name);
+    const { value } = param;
+    if (arg === undefined && value === undefined && !alone) {
+      c.fail("DSK1304", at, { callee: decl.name.text, why: `needs \`${name}\`` });
+      sound = false;
+    }
+    const place = arg === undefined ? (value?.span ?? param.span) : at;
+    const make =
+      arg !== undefined
+        ? (): Meaning => arg.get()
+        : value !== undefined
+          ? (): Meaning => c.check(value, scope)
+          : (): Meaning => unknownArgument(type);
+    level.args.set(
+      name,
+      lazy(() => checkStatic(c, make(), type, place)),
+    );
+  }
+  for (const [name, arg] of given) {
+    if (level.args.has(name)) continue;
+    if (instance.members.get(name)?.item.kind === "dim") {
+      if (!instance.sizes.has(name)) instance.sizes.set(name, arg);
+      continue;
+    }
+    const near = closest(name, [
+      ...level.args.keys(),
+      ...[...instance.members].filter(([, m]) => m.item.kind === "dim").map(([n]) => n),
+    ]);
+    c.fail(
+      "DSK1304",
+      at,
+      { callee: decl.name.text, why: `has no argument and no dim \`${name}\`` },
+      near.length > 0 ? { help: `did you mean \`${near[0]}\`?` } : {},
+    );
+    sound = false;
+  }
+  return sound;
+}
+
+/** What stands for an argument that a block checked on its own does not have. */
+function unknownArgument(type: "Number" | "Bool" | "String" | "Block"): Meaning {
+  switch (type) {
+    case "Number":
+      return num(undefined);
+    case "Bool":
+      return { kind: "bool", value: undefined };
+    case "String":
+      return ERROR;
+    case "Block":
+      return { kind: "block", dims: [], args: new Map(), fn: "forward", key: "?" };
+  }
+}
+
+/** Members by name, the most derived ones first; what may not replace what it hides is reported. */
+function collectMembers(c: Checker, instance: Instance, chain: readonly Link[]): boolean {
+  let sound = true;
+  for (const { decl, scope } of chain) {
+    const own = new Map<string, ast.Name>();
+    const formals = new Set(
+      decl.kind === "block"
+        ? [
+            ...decl.dims.flatMap((d) => (d.kind === "name" ? [d.name.text] : [])),
+            ...decl.params.map((p) => p.name.text),
+          ]
+        : [],
+    );
+    for (const item of decl.items) {
+      if (item.kind === "on" || item.kind === "expect" || item.kind === "set") continue;
+      const name = item.name.text;
+      const before = own.get(name);
+      if (before !== undefined || formals.has(name)) {
+        c.fail(
+          "DSK1002",
+          item.name.span,
+          { name },
+          before === undefined ? {} : { secondary: [{ span: before.span, text: "first declared here" }] },
+        );
+        sound = false;
+        continue;
+      }
+      if (name === "T" || name === "S" || name === "B") {
+        c.fail(
+          "DSK1008",
+          item.name.span,
+          { name },
+          { help: "T is the tokens of a call, S the positions kept, B the sequences" },
+        );
+        sound = false;
+        continue;
+      }
+      own.set(name, item.name);
+      const hidden = instance.members.get(name);
+      if (hidden !== undefined) {
+        sound = mayOverride(c, hidden.item, item, decl.name.text) && sound;
+        continue;
+      }
+      instance.members.set(name, {
+        item,
+        level: { decl, scope, formals: new Map(), rest: undefined, args: new Map() },
+      });
+    }
+  }
+  return sound;
+}
+
+type Named = ast.DimItem | ast.StoreItem | ast.UseItem | ast.FnItem;
+
+function mayOverride(c: Checker, derived: Named, base: Named, of: string): boolean {
+  const fail = (why: string): boolean => {
+    c.fail(
+      "DSK1105",
+      derived.name.span,
+      { name: derived.name.text, base: of, why },
+      { secondary: [{ span: base.name.span, text: "what it would replace" }] },
+    );
+    return false;
+  };
+  if (derived.kind !== base.kind) return fail(`one is a ${kindText(derived)}, the other a ${kindText(base)}`);
+  if (derived.kind === "param" || derived.kind === "state" || derived.kind === "cache")
+    return fail(`a ${derived.kind} is not replaced, only functions, dims and uses are`);
+  if (derived.kind === "fn" && base.kind === "fn" && derived.params.length !== base.params.length) {
+    return fail(`it takes ${derived.params.length} parameters instead of ${base.params.length}`);
+  }
+  return true;
+}
+
+function kindText(item: Named): string {
+  return { dim: "dim", param: "param", state: "state", cache: "cache", use: "use", fn: "function" }[item.kind];
+}

@@ -1,0 +1,145 @@
+import { closest } from "../../compiler/diagnostics/did-you-mean.ts";
+import type { Span } from "../../compiler/diagnostics/source.ts";
+import { DTYPES, type DType, type TensorType } from "../../compiler/tensor-ir/types.ts";
+import type { Checker, Scope } from "./checker.ts";
+import { linearOf, type Dim } from "./dims.ts";
+import { memberDim } from "./dim-members.ts";
+import type { Member } from "./instance.ts";
+import { keyed } from "./templates.ts";
+import { ERROR, num, type Meaning, type Tensor } from "./values.ts";
+
+const CONSTANTS: Readonly<Record<string, Meaning>> = {
+  pi: num(Math.PI),
+  inf: num(Infinity),
+  true: { kind: "bool", value: true },
+  false: { kind: "bool", value: false },
+  zeros: { kind: "init", init: { kind: "constant", value: 0 } },
+  ones: { kind: "init", init: { kind: "constant", value: 1 } },
+};
+
+export function isDType(text: string): text is DType {
+  return (DTYPES as readonly string[]).includes(text);
+}
+
+/**
+ * What a name means: locals, then the own formal dims and arguments, then members (a derived block's hide those of what it
+ * extends), then the arguments of what is extended, then blocks of the file, then constants. Undefined when nothing has
+ * the name.
+ */
+export function lookup(c: Checker, name: string, scope: Scope): Meaning | undefined {
+  const local = scope.locals.get(name);
+  if (local !== undefined) return local;
+  const own = scope.fnDims.get(name) ?? scope.level.formals.get(name);
+  if (own !== undefined) return { kind: "dim", linear: linearOf(own) };
+  const event = eventName(name, scope);
+  if (event !== undefined) return event;
+  const { instance } = scope;
+  if (scope.level.args.has(name)) return argument(name, scope);
+  const member = instance.members.get(name);
+  if (member !== undefined) return memberMeaning(c, name, member, scope);
+  for (const level of instance.levels) {
+    const formal = level.formals.get(name);
+    if (formal !== undefined) return { kind: "dim", linear: linearOf(formal) };
+    if (level.args.has(name)) return argument(name, { ...scope, level });
+  }
+  const builtIn = { T: c.space.tokens, S: c.space.positions, B: c.space.sequences }[name];
+  if (builtIn !== undefined) return { kind: "dim", linear: linearOf(builtIn) };
+  const file = scope.level.scope;
+  const block = file.blocks.get(name);
+  if (block !== undefined) {
+    file.unused.delete(name);
+    return keyed({
+      kind: "block",
+      decl: block.decl,
+      scope: block.scope,
+      dims: [],
+      args: new Map(),
+      fn: "forward",
+      key: "",
+    });
+  }
+  if (name === "std" || name === "train") return { kind: "path", parts: [name] };
+  return Object.hasOwn(CONSTANTS, name) ? CONSTANTS[name] : undefined;
+}
+
+/** Inside functions a block given as argument is a use under the argument's name; other arguments are their values. */
+function argument(name: string, scope: Scope): Meaning {
+  const value = scope.level.args.get(name)!.get();
+  if (value.kind !== "block" || !scope.code) return value;
+  return scope.instance.uses.get(name)?.kind === "unknown" ? ERROR : { kind: "use", name };
+}
+
+function memberMeaning(c: Checker, name: string, { item }: Member, scope: Scope): Meaning {
+  switch (item.kind) {
+    case "dim": {
+      const dim = memberDim(c, scope.instance, name);
+      return dim === undefined ? ERROR : { kind: "dim", linear: linearOf(dim) };
+    }
+    case "fn":
+      return { kind: "fn", name };
+    case "use":
+      return scope.instance.uses.get(name)?.kind === "unknown" ? ERROR : { kind: "use", name };
+    default:
+      return storeMeaning(name, scope);
+  }
+}
+
+function storeMeaning(name: string, scope: Scope): Meaning {
+  const info = scope.instance.stores.get(name);
+  if (info === undefined) return ERROR;
+  const { store, dims } = info;
+  if (store.kind === "cache") return { kind: "cache", name, dims, dtype: store.type.dtype };
+  return read(scope, `model.${store.kind}`, name, store.type, dims) ?? { kind: "state", name };
+}
+
+/** Reads a param, state or input once per function. Undefined outside functions. */
+export function read(
+  scope: Scope,
+  op: string,
+  name: string,
+  type: TensorType,
+  dims: readonly Dim[],
+): Tensor | undefined {
+  if (scope.builder === undefined) return undefined;
+  const key = `${op} ${name}`;
+  let tensor = scope.reads.get(key);
+  if (tensor === undefined) {
+    tensor = { kind: "tensor", value: scope.builder.emit(op, [], type, { name }, name.replaceAll(".", "_")), dims };
+    scope.reads.set(key, tensor);
+  }
+  return tensor;
+}
+
+/** Names that only `on step` has: the metrics of the block; of an optimizer the parameter and its gradient. */
+function eventName(name: string, scope: Scope): Meaning | undefined {
+  if (scope.event === undefined) return undefined;
+  const metric = scope.instance.metrics.get(name);
+  if (metric !== undefined) return read(scope, "model.metric", name, metric.value.type, metric.dims);
+  if (scope.instance.levels[0]!.rest === undefined) return undefined;
+  const rest = scope.rest ?? [];
+  if (name === "weight" || name === "grad") {
+    return read(scope, "program.input", name, { dtype: "f32", dims: rest.map((d) => d.label) }, rest);
+  }
+  if (name === "lr" || name === "step") return read(scope, "program.input", name, { dtype: "f32", dims: [] }, []);
+  return undefined;
+}
+
+/** Reports a name that nothing has, with the nearest ones of the kinds that can stand there. */
+export function unknownName(c: Checker, name: string, at: Span, scope: Scope, more: readonly string[] = []): Meaning {
+  const names = [
+    ...scope.locals.keys(),
+    ...scope.fnDims.keys(),
+    ...scope.instance.members.keys(),
+    ...scope.instance.levels.flatMap((l) => [...l.formals.keys(), ...l.args.keys()]),
+    ...scope.level.scope.blocks.keys(),
+    ...Object.keys(CONSTANTS),
+    ...more,
+  ];
+  const near = closest(name, [...new Set(names)]);
+  return c.fail(
+    "DSK1001",
+    at,
+    { name },
+    near.length > 0 ? { help: `did you mean ${near.map((n) => `\`${n}\``).join(" or ")}?` } : {},
+  );
+}
