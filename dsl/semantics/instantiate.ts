@@ -94,6 +94,7 @@ function extendsChain(c: Checker, first: Link): Link[] | undefined {
     const from = link.decl.extends.span;
     const next = link.decl.kind === "model" ? link.scope.models.get(name) : undefined;
     const base = next === undefined ? link.scope.blocks.get(name) : { decl: next, scope: link.scope };
+    if (link.scope.broken.has(name)) return undefined;
     if (base === undefined || (link.decl.kind === "model") !== (base.decl.kind === "model")) {
       const near = closest(name, link.decl.kind === "model" ? link.scope.models.keys() : link.scope.blocks.keys());
       c.fail("DSK1001", root?.span ?? from, { name }, near.length > 0 ? { help: `did you mean \`${near[0]}\`?` } : {});

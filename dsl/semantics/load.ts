@@ -14,6 +14,8 @@ export interface FileScope {
   readonly models: Map<string, ast.ModelDecl>;
   /** Imports that nothing referred to so far. */
   readonly unused: Map<string, ast.Name>;
+  /** Names whose import failed: what uses them is not an error of its own. */
+  readonly broken: Set<string>;
 }
 
 /** The directory that holds `dsl/std`: found upwards from this module, from source and from the bundle alike. */
@@ -60,7 +62,7 @@ export class Loader {
 
   #load(source: SourceFile, key: string, chain: readonly string[]): FileScope {
     const { file } = parseFile(source, this.#diagnostics);
-    const scope: FileScope = { file, blocks: new Map(), models: new Map(), unused: new Map() };
+    const scope: FileScope = { file, blocks: new Map(), models: new Map(), unused: new Map(), broken: new Set() };
     this.#scopes.set(key, "loading");
     for (const item of file.imports) this.#import(item, key, chain, scope);
     for (const decl of file.decls) {
@@ -85,39 +87,38 @@ export class Loader {
 
   #import(item: ast.Import, importer: string, chain: readonly string[], scope: FileScope): void {
     const from = item.from.value;
-    const path = from.startsWith("std/")
-      ? join(this.std, `${from.slice(4)}.dsk`)
-      : resolve(dirname(importer), from.endsWith(".dsk") ? from : `${from}.dsk`);
+    const file = from.endsWith(".dsk") ? from : `${from}.dsk`;
+    const standard = from.startsWith("std/");
+    const path = standard ? join(this.std, file.slice(4)) : resolve(dirname(importer), file);
+    const shown = standard ? file : join(dirname(scope.file.source.path), file);
     if (!existsSync(path)) {
       this.#diagnostics.report(
         "DSK1004",
         item.from.span,
         { from },
         {
-          help: from.startsWith("std/")
+          help: standard
             ? "the standard library has std/nn, std/rope, std/attention, std/moe, std/mtp, std/optim"
             : "paths are relative to the importing file",
         },
       );
-      for (const { name, as } of item.names) scope.blocks.delete((as ?? name).text);
+      for (const { name, as } of item.names) scope.broken.add((as ?? name).text);
       return;
     }
     const key = realpathSync(path);
     let target = this.#scopes.get(key);
     if (target === "loading") {
       this.#diagnostics.report("DSK1005", item.from.span, { chain: [...chain, from].join(" -> ") });
+      for (const { name, as } of item.names) scope.broken.add((as ?? name).text);
       return;
     }
-    target ??= this.#load(
-      { path: from.startsWith("std/") ? `${from}.dsk` : path, text: readFileSync(path, "utf8") },
-      key,
-      [...chain, from],
-    );
+    target ??= this.#load({ path: shown, text: readFileSync(path, "utf8") }, key, [...chain, from]);
     for (const { name, as } of item.names) {
       const own = [...target.blocks].filter(([, b]) => b.scope === target).map(([n]) => n);
       const block = own.includes(name.text) ? target.blocks.get(name.text) : undefined;
       const local = as ?? name;
       if (block === undefined) {
+        scope.broken.add(local.text);
         const near = closest(name.text, own);
         this.#diagnostics.report(
           "DSK1003",

@@ -42,6 +42,7 @@ export function lookup(c: Checker, name: string, scope: Scope): Meaning | undefi
     if (formal !== undefined) return { kind: "dim", linear: linearOf(formal) };
     if (level.args.has(name)) return argument(name, { ...scope, level });
   }
+  if (scope.level.scope.broken.has(name)) return ERROR;
   const builtIn = { T: c.space.tokens, S: c.space.positions, B: c.space.sequences }[name];
   if (builtIn !== undefined) return { kind: "dim", linear: linearOf(builtIn) };
   const file = scope.level.scope;

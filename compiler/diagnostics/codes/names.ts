@@ -13,7 +13,6 @@ export const NAMES = {
     "reserved-name",
     (p: { name: string }) => `\`${p.name}\` belongs to the language and cannot be declared`,
   ),
-  DSK1009: error("import-with-errors", (p: { from: string }) => `\`${p.from}\` has errors`),
   DSK1101: error("recursive-block", (p: { chain: string }) => `a block contains itself: ${p.chain}`),
   DSK1102: error("extends-cycle", (p: { chain: string }) => `blocks extend each other: ${p.chain}`),
   DSK1103: error("recursive-function", (p: { chain: string }) => `functions call each other: ${p.chain}`),

@@ -1,0 +1,94 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+import { describe, expect, test } from "vitest";
+
+/** Who may import what: the folders of the left side, in the order of the data, and what each may use beside itself. */
+const ALLOWED: Readonly<Record<string, readonly string[]>> = {
+  "dsl/syntax": ["compiler/diagnostics"],
+  "dsl/format": ["compiler/diagnostics", "dsl/syntax"],
+  // The checker writes function bodies as tensor IR while it types them: it needs the IR's types and builder.
+  "dsl/semantics": ["compiler/diagnostics", "compiler/model-ir", "compiler/tensor-ir", "dsl/syntax"],
+  "compiler/diagnostics": [],
+  "compiler/tensor-ir": ["compiler/diagnostics"],
+  "compiler/model-ir": ["compiler/diagnostics", "compiler/tensor-ir"],
+  "compiler/passes": ["compiler/diagnostics", "compiler/tensor-ir", "compiler/analysis"],
+  "compiler/analysis": ["compiler/diagnostics", "compiler/tensor-ir", "compiler/model-ir", "compiler/elaborate"],
+  "compiler/elaborate": ["compiler/diagnostics", "compiler/tensor-ir", "compiler/model-ir"],
+  "compiler/reference": ["compiler/tensor-ir"],
+  "compiler/import": ["compiler/diagnostics", "dsl/syntax", "dsl/format", "dsl/semantics", "runtime/io"],
+  "compiler/export": ["compiler/diagnostics", "compiler/model-ir", "dsl/semantics", "runtime/io"],
+  "compiler/cli": ["compiler", "dsl", "runtime/io"],
+  "runtime/io": ["runtime/native"],
+  "runtime/native": [],
+};
+
+const root = resolve(import.meta.dirname, "../..");
+const IMPORT = /^(?:import|export)\b[^;]*?\bfrom\s+"([^"]+)"|\bimport\("([^"]+)"\)/gm;
+
+interface Import {
+  readonly from: string;
+  readonly to: string;
+  /** Of types alone: gone when the code runs. */
+  readonly types: boolean;
+}
+
+const files = ["compiler", "dsl", "runtime"]
+  .flatMap((top) => readdirSync(join(root, top), { recursive: true, encoding: "utf8" }).map((p) => join(top, p)))
+  .filter((p) => p.endsWith(".ts") && !p.includes("node_modules"));
+
+const imports: Import[] = files.flatMap((from) =>
+  [...readFileSync(join(root, from), "utf8").matchAll(IMPORT)].map((m) => {
+    const target = m[1] ?? m[2]!;
+    return {
+      from,
+      types: /^(import|export) type\b/.test(m[0]),
+      to: target.startsWith(".") ? relative(root, resolve(root, dirname(from), target)) : target,
+    };
+  }),
+);
+
+function folderOf(path: string): string {
+  return path.split("/").slice(0, 2).join("/");
+}
+
+describe("imports", () => {
+  test("every folder has a line in the table", () => {
+    const folders = new Set(files.map(folderOf));
+    expect([...folders].filter((f) => !Object.hasOwn(ALLOWED, f))).toEqual([]);
+  });
+
+  test("keep to the table", () => {
+    const wrong = imports.filter(({ from, to }) => {
+      if (!/^(compiler|dsl|runtime|templates|tests)\//.test(to)) return false;
+      const [mine, theirs] = [folderOf(from), folderOf(to)];
+      if (mine === theirs) return false;
+      return !ALLOWED[mine]!.some((allowed) => theirs === allowed || theirs.startsWith(`${allowed}/`));
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  test("chevrotain is only known to the syntax, the command line library to the command line", () => {
+    const owners: Readonly<Record<string, string>> = { chevrotain: "dsl/syntax", commander: "compiler/cli" };
+    const wrong = imports.filter(({ from, to }) => Object.hasOwn(owners, to) && folderOf(from) !== owners[to]);
+    expect(wrong).toEqual([]);
+  });
+
+  test("have no cycles", () => {
+    const graph = new Map<string, string[]>();
+    for (const { from, to, types } of imports) if (!types) graph.set(from, [...(graph.get(from) ?? []), to]);
+    const state = new Map<string, "open" | "done">();
+    const cycles: string[] = [];
+    const visit = (file: string, path: readonly string[]): void => {
+      if (state.get(file) === "done") return;
+      if (state.get(file) === "open") {
+        cycles.push([...path.slice(path.indexOf(file)), file].join(" -> "));
+        return;
+      }
+      state.set(file, "open");
+      for (const next of graph.get(file) ?? []) visit(next, [...path, file]);
+      state.set(file, "done");
+    };
+    for (const file of files) visit(file, []);
+    expect(cycles).toEqual([]);
+  });
+});
