@@ -120,13 +120,11 @@ export class Inliner {
     frame: Frame,
     [first, ...others]: readonly Value[],
   ): readonly Value[] {
-    const blocks = runs.flatMap(({ count, block }) => new Array<Block>(count).fill(block));
     const start = numberAttr(op.attrs, "first");
     let x = first!;
     for (let i = start; i < start + numberAttr(op.attrs, "count"); i++) {
       const path = joinPath(frame.path, i);
-      const block = blocks[i];
-      if (block === undefined) throw new Error(`${path} is beyond the end of the stack`);
+      const block = layerAt(runs, i);
       const [y] = this.run(fn, { ...frame, path, block }, [x, ...others]);
       this.#host.layer?.(path, x, y!);
       x = y!;
@@ -150,4 +148,14 @@ export class Inliner {
     const results = this.run(fn, { ...frame, sink: routed }, operands.slice(0, -1));
     return results.map((value, i) => fit(ofChosen(value, copies, chosen, sink), op.results[i]!.type));
   }
+}
+
+/** The block of layer `index` of a stack. */
+export function layerAt(runs: readonly { readonly count: number; readonly block: Block }[], index: number): Block {
+  let left = index;
+  for (const { count, block } of runs) {
+    if (left < count) return block;
+    left -= count;
+  }
+  throw new Error(`layer ${index} is beyond the end of the stack`);
 }
