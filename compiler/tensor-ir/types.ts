@@ -51,6 +51,11 @@ export interface Program {
   readonly ops: readonly Op[];
 }
 
+/** Same dtype, and the same dims in the same order. */
+export function sameType(a: TensorType, b: TensorType): boolean {
+  return a.dtype === b.dtype && a.dims.length === b.dims.length && a.dims.every((label, i) => label === b.dims[i]);
+}
+
 export function typeText(type: TensorType): string {
   return type.dims.length === 0 ? type.dtype : `${type.dtype}[${type.dims.join(", ")}]`;
 }

@@ -32,17 +32,3 @@ export function result(op: Op): Value {
   if (value === undefined || op.results.length !== 1) throw new Error(`${op.name} must have one result`);
   return value;
 }
-
-/** A string attribute. */
-export function text(op: Op, name: string): string {
-  const value = op.attrs[name];
-  if (typeof value !== "string") throw new Error(`${op.name} needs the attribute ${name}`);
-  return value;
-}
-
-/** A list of labels. */
-export function labels(op: Op, name: string): readonly string[] {
-  const value = op.attrs[name];
-  if (!Array.isArray(value) || !value.every((item) => typeof item === "string")) throw new Error(`${op.name} needs the labels ${name}`);
-  return value;
-}

@@ -36,28 +36,28 @@ const stepwise = none("the derivative is 0 wherever it exists");
 
 export const MATH_VJP: VjpTable = {
   "math.neg": unary((e, _x, _y, g) => e.neg(g)),
-  "math.exp": unary((e, _x, y, g) => e.mul(g, y)),
-  "math.log": unary((e, x, _y, g) => e.binary("math.div", g, x)),
-  "math.sqrt": unary((e, _x, y, g) => e.binary("math.div", e.scale(g, 0.5), y)),
-  "math.rsqrt": unary((e, _x, y, g) => e.mul(e.scale(g, -0.5), e.mul(y, e.unary("math.square", y)))),
-  "math.recip": unary((e, _x, y, g) => e.neg(e.mul(g, e.unary("math.square", y)))),
+  "math.exp": unary((e, _x, y, g) => e.times(g, y)),
+  "math.log": unary((e, x, _y, g) => e.over(g, x)),
+  "math.sqrt": unary((e, _x, y, g) => e.over(e.scale(g, 0.5), y)),
+  "math.rsqrt": unary((e, _x, y, g) => e.times(e.scale(g, -0.5), e.mul(y, e.unary("math.square", y)))),
+  "math.recip": unary((e, _x, y, g) => e.neg(e.times(g, e.unary("math.square", y)))),
   "math.sigmoid": unary((e, _x, y, g) => e.mul(g, e.mul(y, oneMinus(e, y)))),
   "math.tanh": unary((e, _x, y, g) => e.mul(g, oneMinus(e, e.unary("math.square", y)))),
   // silu(x) = x s, so silu'(x) = s + x s (1 - s) = s (1 + x (1 - s)).
   "math.silu": unary((e, x, _y, g) => {
     const s = e.unary("math.sigmoid", x);
-    return e.mul(g, e.mul(s, e.binary("math.add", e.constant(1, x.type.dtype), e.mul(x, oneMinus(e, s)))));
+    return e.times(g, e.mul(s, e.binary("math.add", e.constant(1, x.type.dtype), e.mul(x, oneMinus(e, s)))));
   }),
   "math.relu": unary((e, x, _y, g) => e.where(e.compare("math.gt", x, e.constant(0, x.type.dtype)), g)),
   // gelu(x) = x F(x), with F the normal distribution and f its density.
   "math.gelu": unary((e, x, _y, g) =>
-    e.mul(g, e.binary("math.add", e.unary("math.normal_cdf", x), e.mul(x, normalDensity(e, x)))),
+    e.times(g, e.binary("math.add", e.unary("math.normal_cdf", x), e.mul(x, normalDensity(e, x)))),
   ),
   "math.softplus": unary((e, x, _y, g) => e.mul(g, e.unary("math.sigmoid", x))),
   "math.abs": unary((e, x, _y, g) => e.mul(g, e.unary("math.sign", x))),
-  "math.sin": unary((e, x, _y, g) => e.mul(g, e.unary("math.cos", x))),
-  "math.cos": unary((e, x, _y, g) => e.neg(e.mul(g, e.unary("math.sin", x)))),
-  "math.square": unary((e, x, _y, g) => e.mul(g, e.scale(x, 2))),
+  "math.sin": unary((e, x, _y, g) => e.times(g, e.unary("math.cos", x))),
+  "math.cos": unary((e, x, _y, g) => e.neg(e.times(g, e.unary("math.sin", x)))),
+  "math.square": unary((e, x, _y, g) => e.times(g, e.scale(x, 2))),
   "math.normal_cdf": unary((e, x, _y, g) => e.mul(g, normalDensity(e, x))),
   "math.sign": stepwise,
   "math.floor": stepwise,
@@ -68,13 +68,13 @@ export const MATH_VJP: VjpTable = {
     () => e.neg(e.conform(grad, operand(op, 1).type)),
   ],
   "math.mul": (e, op, grad) => [
-    () => e.product(grad, operand(op, 1), operand(op, 0).type),
-    () => e.product(grad, operand(op, 0), operand(op, 1).type),
+    () => e.timesInto(grad, operand(op, 1), operand(op, 0).type),
+    () => e.timesInto(grad, operand(op, 0), operand(op, 1).type),
   ],
   "math.div": (e, op, grad) => {
     const [a, b] = [operand(op, 0), operand(op, 1)];
-    const quotient = (): Value => e.binary("math.div", grad, b);
-    return [() => e.conform(quotient(), a.type), () => e.neg(e.product(quotient(), result(op), b.type))];
+    const quotient = (): Value => e.over(grad, b);
+    return [() => e.conform(quotient(), a.type), () => e.neg(e.timesInto(quotient(), result(op), b.type))];
   },
   // d/da a^b = b a^(b-1), and 0 for b = 0 also where a^(b-1) is infinite; d/db a^b = a^b log a, and 0 for a <= 0.
   "math.pow": (e, op, grad) => {
@@ -83,9 +83,9 @@ export const MATH_VJP: VjpTable = {
     return [
       () => {
         const lower = e.binary("math.pow", a, e.binary("math.sub", b, e.constant(1, b.type.dtype)));
-        return e.product(grad, e.unless(e.compare("math.eq", b, zero(b)), e.mul(b, lower)), a.type);
+        return e.timesInto(grad, e.unless(e.compare("math.eq", b, zero(b)), e.mul(b, lower)), a.type);
       },
-      () => e.product(grad, e.where(e.compare("math.gt", a, zero(a)), e.mul(y, e.unary("math.log", a))), b.type),
+      () => e.timesInto(grad, e.where(e.compare("math.gt", a, zero(a)), e.mul(y, e.unary("math.log", a))), b.type),
     ];
   },
   "math.max": winner("math.ge"),

@@ -1,18 +1,14 @@
+import { stringAttr } from "../../attrs.ts";
+import { joinDims } from "../../ops/dims.ts";
+import { commonDtype } from "../../ops/dtypes.ts";
 import type { Op, TensorType, Value } from "../../types.ts";
-import { available, joinDims, widestDtype } from "../emitter.ts";
-import type { Emitter } from "../emitter.ts";
-import type { Vjp, VjpTable } from "./entry.ts";
-import { operand, text } from "./entry.ts";
-
-/** The rows' dims [T, K] added where a value lacks them: the moe ops want one row per (token, slot). */
-function perSlot(e: Emitter, x: Value, chosen: Value): Value {
-  return e.conform(x, { dtype: x.type.dtype, dims: joinDims(chosen.type.dims, x.type.dims) });
-}
+import { available, type Emitter } from "../emitter.ts";
+import { operand, type Vjp, type VjpTable } from "./entry.ts";
 
 /** The sum, per row, of rows * weight[chosen row], with exactly this type; 0 where nothing is chosen. */
 function contractRows(e: Emitter, op: Op, rows: Value, weight: Value, type: TensorType): Value {
   const chosen = operand(op, 2);
-  const product = { dtype: widestDtype(rows, weight), dims: available(type, rows, weight) };
+  const product = { dtype: commonDtype([rows, weight]), dims: available(type, rows, weight) };
   return e.conform(e.emit("moe.contract", [rows, weight, chosen], product, op.attrs), type);
 }
 
@@ -31,13 +27,13 @@ const dispatch: Vjp = (e, op, grad) => {
 const contract: Vjp = (e, op, grad) => {
   const [x, weight, chosen] = [operand(op, 0), operand(op, 1), operand(op, 2)];
   return [
-    () => contractRows(e, op, perSlot(e, grad, chosen), weight, x.type),
+    () => contractRows(e, op, grad, weight, x.type),
     () => {
-      const rows = perSlot(e, grad, chosen);
-      const expert = text(op, "experts");
-      const dims = weight.type.dims.filter((label) => label === expert || available(weight.type, x, rows).includes(label));
-      const type = { dtype: widestDtype(x, rows), dims };
-      return e.conform(e.emit("moe.contract_weight", [x, rows, chosen], type, op.attrs), weight.type);
+      const experts = stringAttr(op.attrs, "experts");
+      const free = available(weight.type, x, grad);
+      const dims = weight.type.dims.filter((label) => label === experts || free.includes(label));
+      const type = { dtype: commonDtype([x, grad]), dims };
+      return e.conform(e.emit("moe.contract_weight", [x, grad, chosen], type, op.attrs), weight.type);
     },
     undefined,
   ];
