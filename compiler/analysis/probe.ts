@@ -24,7 +24,7 @@ export interface Routed {
 
 class ProbeHost extends ProgramHost {
   readonly routed = new Map<string, Routed>();
-  readonly #marks: { readonly from: number; readonly path: string }[] = [];
+  readonly #marks = [{ from: 0, path: "" }];
 
   enter(path: string): void {
     this.#marks.push({ from: this.builder.ops.length, path });

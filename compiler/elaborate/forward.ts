@@ -46,7 +46,7 @@ export function crossEntropy(host: ProgramHost, logits: Value, depth: number, na
   return { name, numerator, denominator };
 }
 
-/** numerator / denominator with the denominator of all micro-batches and ranks; 0 when nothing was counted. */
+/** A loss as one number, for logs: numerator / denominator of all micro-batches and ranks; 0 when nothing was counted. */
 export function meanLoss(host: ProgramHost, { numerator, denominator }: LossTerm): Value {
   const { sink } = host;
   const type = { dtype: "f32", dims: [] } as const;
