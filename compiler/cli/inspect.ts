@@ -1,0 +1,102 @@
+/** `dskc inspect FILE`: what a model costs. */
+import type { Command } from "commander";
+import { breakdown, type Part } from "../analysis/breakdown.ts";
+import {
+  DEFAULT_CONTEXT,
+  type ExpectationResult,
+  evaluateExpectations,
+  type Facts,
+  factsFrom,
+} from "../analysis/facts.ts";
+import { flopsByPlace } from "../analysis/flops.ts";
+import { probe } from "../analysis/probe.ts";
+import { examples, print, printJson, UsageError } from "./io.ts";
+import { loadModel } from "./load-model.ts";
+import { report } from "./report.ts";
+import { bytesText, countText, scaled, table } from "./text-table.ts";
+
+/** Levels of parts that the table shows: stacks, their layers' blocks, and what is inside of those. */
+const LEVELS = 3;
+
+interface Options {
+  readonly model?: string;
+  readonly context: number;
+  readonly json?: boolean;
+}
+
+export function register(command: Command): void {
+  command
+    .argument("<file>", "a spec, or a config.json of Hugging Face")
+    .option("--model <name>", "the model of the file; the first one without this")
+    .option("--context <tokens>", "the sequence that FLOPs are counted for", positive, DEFAULT_CONTEXT)
+    .option("--json", "print one JSON document")
+    .action(run);
+  examples(
+    command,
+    ["dskc inspect specs/deepseek-v3.dsk", "params, FLOPs and cache of DeepSeek-V3"],
+    ["dskc inspect model.dsk --context 131072 --json", "the same facts for a program"],
+  );
+}
+
+export function positive(text: string): number {
+  const value = Number(text.replaceAll("_", ""));
+  if (!Number.isSafeInteger(value) || value < 1) throw new UsageError(`\`${text}\` is not a positive whole number`);
+  return value;
+}
+
+function run(file: string, { model, context, json }: Options): void {
+  const loaded = loadModel(file, model);
+  if (loaded === undefined) return;
+  const { module, diagnostics } = loaded;
+  const forward = probe(module);
+  const flops = flopsByPlace(module, forward, context);
+  const facts = factsFrom(module, forward, flops, context);
+  const expect = evaluateExpectations(module, facts, diagnostics);
+  if (json) {
+    const { params, flops: counted, cache } = facts;
+    printJson({ model: module.name, params, flops: counted, cache, expect });
+  } else print(describe(module.name, facts, breakdown(module, forward, flops, LEVELS), expect));
+  report(diagnostics.all);
+}
+
+function describe(name: string, facts: Facts, parts: readonly Part[], expect: readonly ExpectationResult[]): string {
+  const { params, flops, cache } = facts;
+  const rows: [string, string, string][] = [
+    ["params", countText(params.total), scaled(params.total)],
+    ["  activated", countText(params.activated), `${scaled(params.activated)}, with both embeddings`],
+    [
+      "",
+      countText(params.activatedNoInputEmbedding),
+      `${scaled(params.activatedNoInputEmbedding)}, without the input embedding`,
+    ],
+    ["", countText(params.activatedNoEmbeddings), `${scaled(params.activatedNoEmbeddings)}, without both`],
+    ["  look-ahead modules", countText(params.mtp), `${scaled(params.mtp)}, not part of the total`],
+    ["weights", countText(facts.weightBytes), bytesText(facts.weightBytes)],
+    ["cache per token", countText(cache.valuesPerToken), `values, ${bytesText(cache.bytesPerToken)}`],
+    [
+      `FLOPs per token at ${countText(flops.context)}`,
+      countText(Math.round(flops.forwardPerToken)),
+      `${scaled(flops.forwardPerToken)} forward, ${scaled(flops.trainPerToken)} in training`,
+    ],
+  ];
+  const shown = params.mtp === 0 ? rows.filter(([label]) => label !== "  look-ahead modules") : rows;
+  const columns = ["part", "block", "params", "activated", "FLOPs/token", "cache/token", "weights"];
+  const lines = parts.map((part) => [
+    `${"  ".repeat(part.depth)}${part.name}`,
+    part.block,
+    scaled(part.params),
+    part.activated === part.params ? "" : scaled(part.activated),
+    scaled(part.flopsPerToken),
+    part.cacheBytesPerToken === 0 ? "" : bytesText(part.cacheBytesPerToken),
+    bytesText(part.weightBytes),
+  ]);
+  const held = expect.filter(({ holds }) => holds).length;
+  return [
+    `model ${name}`,
+    "",
+    table(shown, ["left", "right", "left"]),
+    "",
+    table([columns, ...lines], ["left", "left", "right", "right", "right", "right", "right"]),
+    ...(expect.length === 0 ? [] : ["", `${held} of ${expect.length} expectations hold`]),
+  ].join("\n");
+}

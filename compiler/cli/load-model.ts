@@ -1,0 +1,32 @@
+/** From the arguments of a command to a checked model. */
+import { type CheckedModel, checkFile } from "../../dsl/semantics/check.ts";
+import { Diagnostics } from "../diagnostics/diagnostic.ts";
+import { didYouMean } from "../diagnostics/did-you-mean.ts";
+import { InputError, readSource, remark, UsageError } from "./io.ts";
+import { report } from "./report.ts";
+
+export interface LoadedModel extends CheckedModel {
+  /** What the file was checked with: for what commands find later. */
+  readonly diagnostics: Diagnostics;
+}
+
+/**
+ * The model of a file: the one that `name` says, or the first. Undefined after errors in the file, which are reported.
+ * @throws UsageError when there is no such model
+ */
+export function loadModel(path: string, name: string | undefined): LoadedModel | undefined {
+  const diagnostics = new Diagnostics();
+  const { models } = checkFile(readSource(path), diagnostics);
+  if (diagnostics.hasErrors) {
+    report(diagnostics.all);
+    return undefined;
+  }
+  const names = [...models.keys()];
+  if (names.length === 0) throw new InputError(`\`${path}\` declares no model`);
+  if (name === undefined && names.length > 1)
+    remark(`${names[0]}; choose another one with --model: ${names.slice(1).join(", ")}`);
+  const chosen = models.get(name ?? names[0]!);
+  if (chosen !== undefined) return { ...chosen, diagnostics };
+  const help = didYouMean(name!, names);
+  throw new UsageError(`\`${path}\` has no model \`${name}\`${help === undefined ? "" : `; ${help}`}`);
+}
