@@ -77,6 +77,10 @@ export class Diagnostics {
   }
 
   get hasErrors(): boolean {
-    return this.#items.some((d) => d.severity === "error");
+    return this.errorCount > 0;
+  }
+
+  get errorCount(): number {
+    return this.#items.filter((d) => d.severity === "error").length;
   }
 }

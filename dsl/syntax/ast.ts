@@ -21,6 +21,8 @@ export interface File extends Node {
   readonly edition?: { readonly year: Quantity; readonly span: Span };
   readonly imports: readonly Import[];
   readonly decls: readonly Decl[];
+  /** Names of declarations that could not be parsed. */
+  readonly broken: readonly Name[];
 }
 
 /** `import { A, B as C } from "std/nn"` */
@@ -84,15 +86,34 @@ export interface SchemaDecl extends Node {
 }
 
 export type SchemaField =
-  | { readonly kind: "field"; readonly doc: Doc; readonly name: Name; readonly type: Expr; readonly value?: Expr; readonly span: Span }
-  | { readonly kind: "group"; readonly doc: Doc; readonly name: Name; readonly fields: readonly SchemaField[]; readonly span: Span };
+  | {
+      readonly kind: "field";
+      readonly doc: Doc;
+      readonly name: Name;
+      readonly type: Expr;
+      readonly value?: Expr;
+      readonly span: Span;
+    }
+  | {
+      readonly kind: "group";
+      readonly doc: Doc;
+      readonly name: Name;
+      readonly fields: readonly SchemaField[];
+      readonly span: Span;
+    };
 
 /** `signature adamw(betas: list(number) = [0.9, 0.95]) -> optimizer`: a function that sections call. */
 export interface SignatureDecl extends Node {
   readonly kind: "signature";
   readonly doc: Doc;
   readonly name: Name;
-  readonly params: readonly { readonly doc: Doc; readonly name: Name; readonly type: Expr; readonly value?: Expr; readonly span: Span }[];
+  readonly params: readonly {
+    readonly doc: Doc;
+    readonly name: Name;
+    readonly type: Expr;
+    readonly value?: Expr;
+    readonly span: Span;
+  }[];
   readonly result: Expr;
 }
 
@@ -169,7 +190,9 @@ export type Type =
   | { readonly kind: "tensor"; readonly base?: Name; readonly dims?: readonly TypeDim[]; readonly span: Span }
   | { readonly kind: "tuple"; readonly parts: readonly Type[]; readonly span: Span };
 
-export type TypeDim = { readonly kind: "dim"; readonly value: Expr; readonly span: Span } | { readonly kind: "rest"; readonly span: Span };
+export type TypeDim =
+  | { readonly kind: "dim"; readonly value: Expr; readonly span: Span }
+  | { readonly kind: "rest"; readonly span: Span };
 
 export interface Code extends Node {
   readonly stmts: readonly Stmt[];
@@ -203,7 +226,14 @@ export type Expr =
   | Quantity
   | Str
   | { readonly kind: "name"; readonly name: string; readonly span: Span }
-  | { readonly kind: "binary"; readonly op: BinaryOp; readonly opSpan: Span; readonly left: Expr; readonly right: Expr; readonly span: Span }
+  | {
+      readonly kind: "binary";
+      readonly op: BinaryOp;
+      readonly opSpan: Span;
+      readonly left: Expr;
+      readonly right: Expr;
+      readonly span: Span;
+    }
   | { readonly kind: "unary"; readonly op: "+" | "-"; readonly operand: Expr; readonly span: Span }
   | { readonly kind: "member"; readonly object: Expr; readonly name: Name; readonly span: Span }
   | { readonly kind: "index"; readonly object: Expr; readonly dims: readonly TypeDim[]; readonly span: Span }
@@ -212,7 +242,11 @@ export type Expr =
   | { readonly kind: "paren"; readonly inner: Expr; readonly span: Span }
   | { readonly kind: "tuple"; readonly items: readonly Expr[]; readonly span: Span }
   | { readonly kind: "schedule"; readonly by: Name; readonly pieces: readonly SchedulePiece[]; readonly span: Span }
-  | { readonly kind: "stack"; readonly layers: readonly { readonly count: Expr; readonly of: Expr; readonly span: Span }[]; readonly span: Span }
+  | {
+      readonly kind: "stack";
+      readonly layers: readonly { readonly count: Expr; readonly of: Expr; readonly span: Span }[];
+      readonly span: Span;
+    }
   /** Where the parser recovered from an error; never reaches code generation. */
   | { readonly kind: "error"; readonly span: Span };
 

@@ -191,7 +191,7 @@ function gather(c: Checker, call: Bound): Meaning {
   const dims =
     fresh.length < index.dims.length
       ? union(x.dims.flatMap((d) => (d === dim ? fresh : [d])))
-      : [...without(index.dims, []), ...without(x.dims, [dim])];
+      : [...index.dims, ...without(x.dims, [dim])];
   return emit(call.scope, "tensor.gather", [x, index], dtypeOf(x), dims, { dim: dim.label });
 }
 

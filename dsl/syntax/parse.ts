@@ -1,0 +1,96 @@
+import type { ILexingResult, IToken } from "chevrotain";
+import type { Diagnostics } from "../../compiler/diagnostics/diagnostic.ts";
+import type { SourceFile } from "../../compiler/diagnostics/source.ts";
+import type * as ast from "./ast.ts";
+import { AstBuilder } from "./build-ast.ts";
+import { Docs } from "./docs.ts";
+import { parser } from "./grammar.ts";
+import { Recovery } from "./recover.ts";
+import { lexer } from "./tokens.ts";
+
+/** How deep brackets may lie in each other. */
+export const DEEPEST = 200;
+
+export interface Parsed {
+  readonly file: ast.File;
+  /** False when the text has syntax errors: they are reported, and the file holds what is sound. */
+  readonly ok: boolean;
+}
+
+/** Parses any text whatever; never throws. */
+export function parseFile(source: SourceFile, diagnostics: Diagnostics): Parsed {
+  const lexed = lexer.tokenize(source.text);
+  let ok = reportLexing(lexed, source, diagnostics);
+  const span = { file: source, start: 0, end: source.text.length };
+  if (!nestingIsSane(lexed.tokens, source, diagnostics)) {
+    return { file: { source, imports: [], decls: [], broken: [], span }, ok: false };
+  }
+  const before = diagnostics.errorCount;
+  const builder = new AstBuilder(source, new Docs(source, lexed.groups["docs"] ?? []), diagnostics);
+  parser.input = lexed.tokens;
+  const tree = parser.file();
+  if (parser.errors.length > 0) {
+    const parts = new Recovery(source, lexed.tokens, builder, diagnostics).file();
+    return { file: { source, ...parts, span }, ok: false };
+  }
+  const edition = builder.optional(tree, "edition");
+  const file: ast.File = {
+    source,
+    ...(edition === undefined ? {} : { edition: builder.edition(edition) }),
+    imports: builder.nodes(tree, "importDecl").map((n) => builder.import(n)),
+    decls: builder.nodes(tree, "decl").map((n) => builder.decl(n)),
+    broken: [],
+    span,
+  };
+  ok &&= diagnostics.errorCount === before;
+  return { file, ok };
+}
+
+/** Characters that begin no token, and comments that the language does not have. False if there were any. */
+function reportLexing(lexed: ILexingResult, source: SourceFile, diagnostics: Diagnostics): boolean {
+  for (const { offset, length } of lexed.errors) {
+    const text = source.text.slice(offset, offset + length);
+    const shown = /^[\x20-\x7e]+$/.test(text)
+      ? `\`${text.length > 30 ? `${text.slice(0, 29)}…` : text}\``
+      : codePoint(text);
+    diagnostics.report("DSK0001", { file: source, start: offset, end: offset + length }, { text: shown });
+  }
+  for (const comment of lexed.groups["blockComments"] ?? []) {
+    diagnostics.report(
+      "DSK0003",
+      { file: source, start: comment.startOffset, end: comment.endOffset! + 1 },
+      {},
+      { help: "begin each line with `//`" },
+    );
+  }
+  return lexed.errors.length === 0 && (lexed.groups["blockComments"] ?? []).length === 0;
+}
+
+function codePoint(text: string): string {
+  const code = text.codePointAt(0)!;
+  const visible = /^[\p{L}\p{N}\p{P}\p{S}]/u.test(text) ? `\`${String.fromCodePoint(code)}\` ` : "";
+  return `${visible}(U+${code.toString(16).toUpperCase().padStart(4, "0")})`;
+}
+
+/** The parser and all that follows recurse: text that lies too deep is refused before. */
+function nestingIsSane(tokens: readonly IToken[], source: SourceFile, diagnostics: Diagnostics): boolean {
+  let depth = 0;
+  let powers = 0;
+  for (const token of tokens) {
+    const { image } = token;
+    if (image === "(" || image === "[" || image === "{") depth++;
+    else if (image === ")" || image === "]" || image === "}") depth--;
+    else if (image === "^") powers++;
+    else if (image === "=" || image === ",") powers = 0;
+    if (depth > DEEPEST || powers > DEEPEST) {
+      diagnostics.report(
+        "DSK0013",
+        { file: source, start: token.startOffset, end: token.endOffset! + 1 },
+        { limit: DEEPEST },
+        { help: "name inner parts with `let` or in blocks of their own" },
+      );
+      return false;
+    }
+  }
+  return true;
+}
