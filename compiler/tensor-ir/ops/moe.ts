@@ -76,7 +76,8 @@ export const MOE_OPS = {
         dtypeIn(y!, "y", "float"),
         dtypeIn(weight!, "weight", "float"),
         ...hasRows("y", y!, dimsOf(chosen!), op),
-        !sameDims(dimsOf(weight!), dimsOf(chosen!)) && `weight must have the dims ${dimsText(dimsOf(chosen!))} of chosen`,
+        !sameDims(dimsOf(weight!), dimsOf(chosen!)) &&
+          `weight must have the dims ${dimsText(dimsOf(chosen!))} of chosen`,
       ];
     },
   }),

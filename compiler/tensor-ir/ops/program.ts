@@ -60,8 +60,5 @@ function floatScalar(op: Op, index: number, what: string): (string | false)[] {
 function exchanged(op: Op, gone: string, come: string): (string | false)[] {
   const { dims } = op.operands[0]!.type;
   const [from, to] = [stringAttr(op.attrs, gone), stringAttr(op.attrs, come)];
-  return [
-    !dims.includes(from) && `operand has no dim ${from}`,
-    dims.includes(to) && `operand has dim ${to} already`,
-  ];
+  return [!dims.includes(from) && `operand has no dim ${from}`, dims.includes(to) && `operand has dim ${to} already`];
 }
