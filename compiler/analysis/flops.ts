@@ -1,6 +1,6 @@
 import { POSITIONS, SEQUENCES, TOKENS } from "../elaborate/sink.ts";
 import type { Module } from "../model-ir/types.ts";
-import { joinDims, withoutDims } from "../tensor-ir/ops/dims.ts";
+import { opDefinition } from "../tensor-ir/ops/table.ts";
 import type { Op } from "../tensor-ir/types.ts";
 import type { Probe } from "./probe.ts";
 
@@ -26,7 +26,7 @@ export function flopsByPlace(module: Module, { ops }: Probe, context: number): M
   for (const [label, size] of module.dims) if (size !== null) sizes.set(label, size);
   const places = new Map<string, number>();
   for (const { op, path } of ops) {
-    const flops = matrixWork(op, sizes);
+    const flops = opDefinition(op.name).flops(op, sizes);
     if (flops > 0) places.set(path, (places.get(path) ?? 0) + (isCausal(op) ? flops / 2 : flops) / context);
   }
   return places;
@@ -35,13 +35,6 @@ export function flopsByPlace(module: Module, { ops }: Probe, context: number): M
 export function flopFacts(places: ReadonlyMap<string, number>, context: number): FlopFacts {
   const forwardPerToken = [...places.values()].reduce((a, b) => a + b, 0);
   return { forwardPerToken, trainPerToken: 3 * forwardPerToken, context };
-}
-
-/** Multiplications and additions of a contraction; the experts of a routed one cost nothing by themselves. */
-function matrixWork({ name, operands, attrs }: Op, sizes: ReadonlyMap<string, number>): number {
-  if (name !== "tensor.contract" && name !== "moe.contract") return 0;
-  const labels = withoutDims(joinDims(...operands.map(({ type }) => type.dims)), [String(attrs["experts"])]);
-  return 2 * labels.reduce((product, label) => product * sizes.get(label)!, 1);
 }
 
 function isCausal(op: Op): boolean {

@@ -1,13 +1,14 @@
 import { runForward } from "../elaborate/forward.ts";
 import { ProgramHost } from "../elaborate/host.ts";
 import { type Frame, Inliner } from "../elaborate/inline.ts";
+import { runAhead } from "../elaborate/look-ahead.ts";
 import { joinPath } from "../model-ir/places.ts";
 import type { Module } from "../model-ir/types.ts";
 import { stringAttr } from "../tensor-ir/attrs.ts";
 import { liveOps } from "../tensor-ir/liveness.ts";
 import type { Op, Value } from "../tensor-ir/types.ts";
 
-/** The forward pass of a model over whole sequences, taken apart by place. */
+/** The forward pass of a model over whole sequences, taken apart by place. Look-ahead modules add to `routed` only. */
 export interface Probe {
   readonly logits: Value;
   /** What the logits depend on, in order, each with the place it belongs to. */
@@ -49,6 +50,8 @@ class ProbeHost extends ProgramHost {
 
 export function probe(module: Module): Probe {
   const host = new ProbeHost(module, { caches: "whole", metrics: false, losses: false });
-  const logits = runForward(module, host, new Inliner(module, host));
+  const inliner = new Inliner(module, host);
+  const logits = runForward(module, host, inliner);
+  runAhead(module, host, inliner);
   return { logits, ops: host.placed(liveOps(host.builder.ops, [logits])), routed: host.routed };
 }

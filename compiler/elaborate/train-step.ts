@@ -1,5 +1,5 @@
 import { joinPath, placesOf } from "../model-ir/places.ts";
-import type { Ahead, Block, Module } from "../model-ir/types.ts";
+import type { Block, Module } from "../model-ir/types.ts";
 import { stringAttr } from "../tensor-ir/attrs.ts";
 import { differentiate, type WeightedLoss } from "../tensor-ir/autodiff/differentiate.ts";
 import type { DType, Program, TensorType, Value } from "../tensor-ir/types.ts";
@@ -7,7 +7,8 @@ import { denseCopies } from "./copies.ts";
 import { crossEntropy, meanLoss, runForward } from "./forward.ts";
 import { ProgramHost } from "./host.ts";
 import { Inliner } from "./inline.ts";
-import { emitOne, TOKENS } from "./sink.ts";
+import { runAhead } from "./look-ahead.ts";
+import { emitOne } from "./sink.ts";
 import { updateParams } from "./update.ts";
 
 /** What a `train` section makes of a model's training step. */
@@ -35,7 +36,7 @@ export function trainStepProgram(module: Module, plan: TrainPlan): Program {
   const logits = runForward(module, host, inliner);
   host.losses.push(crossEntropy(host, logits, 1, "next_token"));
   const looksAhead = plan.objective.some(({ loss }) => loss === "mtp");
-  if (looksAhead) for (const [use, ahead] of module.ahead) runAhead(module, use, ahead, host, inliner);
+  if (looksAhead) host.losses.push(...runAhead(module, host, inliner));
 
   const params = [...host.params];
   const gradients = differentiate(
@@ -52,38 +53,6 @@ export function trainStepProgram(module: Module, plan: TrainPlan): Program {
   );
   runEvents(module, host, inliner);
   return host.builder.finish("train_step");
-}
-
-/**
- * Multi-token prediction (DeepSeek-V3 section 2.2): module k takes the hidden state of depth k - 1 (at first what the head
- * of the model reads) and the embedding of the token k ahead, and predicts the one after it. Positions without a token
- * ahead do not count as live.
- */
-function runAhead(module: Module, use: string, ahead: Ahead, host: ProgramHost, inliner: Inliner): void {
-  const { root } = module;
-  const target = root.uses.get(use);
-  if (target?.kind !== "ahead") throw new Error(`${use} is no look-ahead use`);
-  const blockOf = (name: string): Block => {
-    const shared = root.uses.get(name);
-    if (shared?.kind !== "block") throw new Error(`${use} shares ${name}, which is no block`);
-    return shared.block;
-  };
-  const { embed, head } = ahead;
-  let hidden = host.calls.findLast(({ use: called, fn }) => called === head.use && fn === head.fn.id)?.args[0];
-  if (hidden === undefined) throw new Error(`forward does not call ${head.use} as ${use} does`);
-  const pos = host.read("pos", { dtype: "i32", dims: [TOKENS] });
-  for (let k = 1; k <= ahead.depth; k++) {
-    const path = joinPath(use, k - 1);
-    const tokens = host.read(`ahead.${k}`, { dtype: "i32", dims: [TOKENS] });
-    host.bindings.set("live", host.atLeastZero(tokens));
-    const [embedding] = inliner.run(embed.fn, host.frame(embed.use, blockOf(embed.use)), [tokens]);
-    const frame = host.frame(path, target.block);
-    [hidden] = inliner.run(ahead.forward, frame, [hidden!, embedding!, pos]);
-    const [seen] = inliner.run(ahead.readout, frame, [hidden!]);
-    const [logits] = inliner.run(head.fn, host.frame(head.use, blockOf(head.use)), [seen!]);
-    host.losses.push(crossEntropy(host, logits!, k + 1, joinPath(path, "mtp")));
-    host.bindings.delete("live");
-  }
 }
 
 /** The losses with their weights. Outputs each of them without its weight, and their weighted sum. */

@@ -8,8 +8,8 @@ root @Tiny
 forward @Tiny.forward
 losses balance
 ahead mtp forward @Ahead.forward readout @Ahead.readout embed embed @Embedding.forward head embed @Embedding.transposed
-expect params.total == 2 * (100 + 41)
-expect cache.values == 9 within 0.5
+expect params.total == 4 * (200 + 13)
+expect cache.bytes == 35 within 0.05
 
 block @Tiny : Tiny {
   dims { V = V, D = D }

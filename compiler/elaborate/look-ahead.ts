@@ -1,0 +1,44 @@
+import { joinPath } from "../model-ir/places.ts";
+import type { Ahead, Block, Module } from "../model-ir/types.ts";
+import { crossEntropy } from "./forward.ts";
+import type { LossTerm, ProgramHost } from "./host.ts";
+import type { Inliner } from "./inline.ts";
+import { TOKENS } from "./sink.ts";
+
+/**
+ * Multi-token prediction (DeepSeek-V3 section 2.2): module k takes the hidden state of depth k - 1 (at first what the head
+ * of the model reads) and the embedding of the token k ahead, and predicts the one after it. Positions without a token
+ * ahead do not count as live. Called after `runForward`; gives the loss of every depth.
+ */
+export function runAhead(module: Module, host: ProgramHost, inliner: Inliner): LossTerm[] {
+  return [...module.ahead].flatMap(([use, ahead]) => runModules(module, use, ahead, host, inliner));
+}
+
+function runModules(module: Module, use: string, ahead: Ahead, host: ProgramHost, inliner: Inliner): LossTerm[] {
+  const { root } = module;
+  const target = root.uses.get(use);
+  if (target?.kind !== "ahead") throw new Error(`${use} is no look-ahead use`);
+  const blockOf = (name: string): Block => {
+    const shared = root.uses.get(name);
+    if (shared?.kind !== "block") throw new Error(`${use} shares ${name}, which is no block`);
+    return shared.block;
+  };
+  const { embed, head } = ahead;
+  let hidden = host.calls.findLast(({ use: called, fn }) => called === head.use && fn === head.fn.id)?.args[0];
+  if (hidden === undefined) throw new Error(`forward does not call ${head.use} as ${use} does`);
+  const pos = host.read("pos", { dtype: "i32", dims: [TOKENS] });
+  const losses: LossTerm[] = [];
+  for (let k = 1; k <= ahead.depth; k++) {
+    const path = joinPath(use, k - 1);
+    const tokens = host.read(`ahead.${k}`, { dtype: "i32", dims: [TOKENS] });
+    host.bindings.set("live", host.atLeastZero(tokens));
+    const [embedding] = inliner.run(embed.fn, host.frame(embed.use, blockOf(embed.use)), [tokens]);
+    const frame = host.frame(path, target.block);
+    [hidden] = inliner.run(ahead.forward, frame, [hidden!, embedding!, pos]);
+    const [seen] = inliner.run(ahead.readout, frame, [hidden!]);
+    const [logits] = inliner.run(head.fn, host.frame(head.use, blockOf(head.use)), [seen!]);
+    losses.push(crossEntropy(host, logits!, k + 1, joinPath(path, "mtp")));
+    host.bindings.delete("live");
+  }
+  return losses;
+}
