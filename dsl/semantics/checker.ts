@@ -1,4 +1,4 @@
-import type { Code } from "../../compiler/diagnostics/codes.ts";
+import { CODES, type Code } from "../../compiler/diagnostics/codes.ts";
 import type { Details, Diagnostics, ParamsOf } from "../../compiler/diagnostics/diagnostic.ts";
 import type { Span } from "../../compiler/diagnostics/source.ts";
 import type { Block, Fn, Init } from "../../compiler/model-ir/types.ts";
@@ -89,6 +89,8 @@ export class Checker {
   init: Init = { kind: "normal", scale: 0.02 };
   /** True while the program for a training step is made: `training()`. */
   readonly training: boolean;
+  /** An error was found: there will be no module. */
+  failed = false;
   /** Functions whose bodies were looked at with some arguments. */
   readonly seen = new Set<ast.FnItem>();
   /** Keys of the train section that bodies read as `train.name`, with the first place. */
@@ -107,6 +109,7 @@ export class Checker {
 
   fail<C extends Code>(code: C, at: Span, params: ParamsOf<C>, details: Details = {}): Meaning {
     this.diagnostics.report(code, at, params, details);
+    this.failed ||= CODES[code].severity === "error";
     return ERROR;
   }
 }

@@ -80,9 +80,11 @@ function build(
   c.blocks.set(id, block);
   c.instances.set(key, instance);
   c.nesting.push(instance);
-  const sound = bindLevels(c, instance, chain, template, at, alone) && placeMembers(c, instance);
+  // What is wrong with a part is reported and stands for nothing that is known: the other parts are still checked.
+  const bound = bindLevels(c, instance, chain, template, at, alone);
+  if (bound) placeMembers(c, instance);
   c.nesting.pop();
-  return sound ? instance : undefined;
+  return bound ? instance : undefined;
 }
 
 /** The declarations from the block itself to the last one it extends. */
@@ -126,7 +128,7 @@ function bindLevels(
   at: Span,
   alone: boolean,
 ): boolean {
-  let sound = collectMembers(c, instance, chain);
+  collectMembers(c, instance, chain);
   let dims: readonly (Dim | number)[] = template?.dims ?? [];
   let args: ReadonlyMap<string, Lazy> = new Map([...(template?.args ?? [])].map(([k, v]) => [k, { get: () => v }]));
   let from = at;
@@ -134,7 +136,7 @@ function bindLevels(
     const level = bindDims(c, instance, link, dims, from, alone && i === 0);
     if (level === undefined) return false;
     instance.levels.push(level);
-    sound = bindArgs(c, instance, level, args, from, alone && i === 0) && sound;
+    bindArgs(c, instance, level, args, from, alone && i === 0);
     const base = link.decl.extends;
     if (base === undefined) break;
     from = base.span;
@@ -144,7 +146,7 @@ function bindLevels(
     const level = instance.levels.find((l) => l.decl === member.level.decl)!;
     instance.members.set(member.item.name.text, { item: member.item, level });
   }
-  return sound;
+  return true;
 }
 
 /** Dims and arguments that `extends Base[D](name: value)` gives, evaluated where the extending block stands. */
@@ -232,11 +234,10 @@ function bindArgs(
   given: ReadonlyMap<string, Lazy>,
   at: Span,
   alone: boolean,
-): boolean {
+): void {
   const { decl } = level;
   const params = decl.kind === "block" ? decl.params : [];
   const scope = bodyScope(instance, level);
-  let sound = true;
   for (const param of params) {
     const name = param.name.text;
     const type = staticType(param.type);
@@ -247,14 +248,12 @@ function bindArgs(
         { expected: "Number, Bool, String or Block", found: "a tensor" },
         { help: "tensors are parameters of functions" },
       );
-      sound = false;
       continue;
     }
     const arg = given.get(name);
     const { value } = param;
     if (arg === undefined && value === undefined && !alone) {
       c.fail("DSK1304", at, { callee: decl.name.text, why: `needs \`${name}\`` });
-      sound = false;
     }
     const place = arg === undefined ? (value?.span ?? param.span) : at;
     const make =
@@ -284,9 +283,7 @@ function bindArgs(
       { callee: decl.name.text, why: `has no argument and no dim \`${name}\`` },
       near.length > 0 ? { help: `did you mean \`${near[0]}\`?` } : {},
     );
-    sound = false;
   }
-  return sound;
 }
 
 /** What stands for an argument that a block checked on its own does not have. */
@@ -304,8 +301,7 @@ function unknownArgument(type: "Number" | "Bool" | "String" | "Block"): Meaning 
 }
 
 /** Members by name, the most derived ones first; what may not replace what it hides is reported. */
-function collectMembers(c: Checker, instance: Instance, chain: readonly Link[]): boolean {
-  let sound = true;
+function collectMembers(c: Checker, instance: Instance, chain: readonly Link[]): void {
   for (const { decl, scope } of chain) {
     const own = new Map<string, ast.Name>();
     const formals = new Set(
@@ -327,7 +323,6 @@ function collectMembers(c: Checker, instance: Instance, chain: readonly Link[]):
           { name },
           before === undefined ? {} : { secondary: [{ span: before.span, text: "first declared here" }] },
         );
-        sound = false;
         continue;
       }
       if (name === "T" || name === "S" || name === "B") {
@@ -337,13 +332,12 @@ function collectMembers(c: Checker, instance: Instance, chain: readonly Link[]):
           { name },
           { help: "T is the tokens of a call, S the positions kept, B the sequences" },
         );
-        sound = false;
         continue;
       }
       own.set(name, item.name);
       const hidden = instance.members.get(name);
       if (hidden !== undefined) {
-        sound = mayOverride(c, hidden.item, item, decl.name.text) && sound;
+        checkOverride(c, hidden.item, item, decl.name.text);
         continue;
       }
       instance.members.set(name, {
@@ -352,28 +346,28 @@ function collectMembers(c: Checker, instance: Instance, chain: readonly Link[]):
       });
     }
   }
-  return sound;
 }
 
 type Named = ast.DimItem | ast.StoreItem | ast.UseItem | ast.FnItem;
 
-function mayOverride(c: Checker, derived: Named, base: Named, of: string): boolean {
-  const fail = (why: string): boolean => {
-    c.fail(
-      "DSK1105",
-      derived.name.span,
-      { name: derived.name.text, base: of, why },
-      { secondary: [{ span: base.name.span, text: "what it would replace" }] },
-    );
-    return false;
-  };
-  if (derived.kind !== base.kind) return fail(`one is a ${kindText(derived)}, the other a ${kindText(base)}`);
-  if (derived.kind === "param" || derived.kind === "state" || derived.kind === "cache")
-    return fail(`a ${derived.kind} is not replaced, only functions, dims and uses are`);
-  if (derived.kind === "fn" && base.kind === "fn" && derived.params.length !== base.params.length) {
-    return fail(`it takes ${derived.params.length} parameters instead of ${base.params.length}`);
+function checkOverride(c: Checker, derived: Named, base: Named, of: string): void {
+  const why = whyNot(derived, base);
+  if (why === undefined) return;
+  c.fail(
+    "DSK1105",
+    derived.name.span,
+    { name: derived.name.text, base: of, why },
+    { secondary: [{ span: base.name.span, text: "what it would replace" }] },
+  );
+}
+
+function whyNot(derived: Named, base: Named): string | undefined {
+  if (derived.kind !== base.kind) return `one is a ${kindText(derived)}, the other a ${kindText(base)}`;
+  if (derived.kind === "param" || derived.kind === "state" || derived.kind === "cache") {
+    return `a ${derived.kind} is not replaced, only functions, dims and uses are`;
   }
-  return true;
+  if (derived.kind !== "fn" || base.kind !== "fn" || derived.params.length === base.params.length) return undefined;
+  return `it takes ${derived.params.length} parameters instead of ${base.params.length}`;
 }
 
 function kindText(item: Named): string {

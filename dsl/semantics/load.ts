@@ -62,7 +62,13 @@ export class Loader {
 
   #load(source: SourceFile, key: string, chain: readonly string[]): FileScope {
     const { file } = parseFile(source, this.#diagnostics);
-    const scope: FileScope = { file, blocks: new Map(), models: new Map(), unused: new Map(), broken: new Set() };
+    const scope: FileScope = {
+      file,
+      blocks: new Map(),
+      models: new Map(),
+      unused: new Map(),
+      broken: new Set(file.broken.map((n) => n.text)),
+    };
     this.#scopes.set(key, "loading");
     for (const item of file.imports) this.#import(item, key, chain, scope);
     for (const decl of file.decls) {

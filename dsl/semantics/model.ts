@@ -15,7 +15,7 @@ import type { Instance } from "./instance.ts";
 import { instantiate, modelInstance } from "./instantiate.ts";
 import type { FileScope, Loader } from "./load.ts";
 import { isDType } from "./lookup.ts";
-import { initOf } from "./members.ts";
+import { initOf } from "./stores.ts";
 import { keyed } from "./templates.ts";
 import { describe, type Meaning, type Tensor } from "./values.ts";
 
@@ -43,7 +43,8 @@ export function checkModel(
   const ahead = forward === undefined ? undefined : checkAhead(c, instance);
   for (const each of c.instances.values()) checkOnStep(c, each);
   const expects = expectations(c, instance);
-  if (forward === undefined || ahead === undefined || expects === undefined) return { checker: c, module: undefined };
+  if (c.failed || forward === undefined || ahead === undefined || expects === undefined)
+    return { checker: c, module: undefined };
   const module: Module = {
     name: decl.name.text,
     dtype: c.dtype,

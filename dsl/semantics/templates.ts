@@ -71,9 +71,7 @@ export function withArguments(
       c.fail("DSK1304", arg.span, { callee: decl.name.text, why: `is given \`${name}\` twice` });
       sound = false;
     } else {
-      const value = c.check(arg.value, scope);
-      sound &&= value.kind !== "error";
-      given.set(name, value);
+      given.set(name, c.check(arg.value, scope));
     }
   }
   return sound ? keyed({ ...template, args: given }) : ERROR;

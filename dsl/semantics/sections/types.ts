@@ -45,9 +45,11 @@ function numbers(name: string, least: number, most: number, open = false, whole 
   return { kind: "number", name, least, most, open, whole };
 }
 
+export const NUMBER = numbers("number", -Infinity, Infinity);
+
 /** The types of bare numbers, by their names in schemas. */
 export const NUMBERS: readonly NumberType[] = [
-  numbers("number", -Infinity, Infinity),
+  NUMBER,
   numbers("positive", 0, Infinity, true),
   numbers("nonnegative", 0, Infinity),
   numbers("fraction", 0, 1),

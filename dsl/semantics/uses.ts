@@ -1,0 +1,174 @@
+import type { Use } from "../../compiler/model-ir/types.ts";
+import type { Span } from "../../compiler/diagnostics/source.ts";
+import type * as ast from "../syntax/ast.ts";
+import { bodyScope, type Checker, type Scope } from "./checker.ts";
+import { checkDim } from "./dim-members.ts";
+import type { Dim } from "./dims.ts";
+import type { Instance, Level, UseInfo } from "./instance.ts";
+import { numberOf } from "./numbers.ts";
+import { keyed } from "./templates.ts";
+import { describe, type BlockTemplate, type Meaning } from "./values.ts";
+
+/** Blocks given as arguments are uses under the argument's name; one that is passed on is the same use. */
+export function placeArguments(c: Checker, instance: Instance): void {
+  const placed = new Map<Meaning, string>();
+  for (const level of instance.levels) {
+    for (const [name, arg] of level.args) {
+      const value = arg.get();
+      if (value.kind !== "block" || instance.uses.has(name)) continue;
+      const of = placed.get(value);
+      const param = level.decl.kind === "block" ? level.decl.params.find((p) => p.name.text === name) : undefined;
+      if (of !== undefined)
+        addUse(instance, name, { kind: "alias", of, fn: value.fn }, { kind: "alias", of, fn: value.fn });
+      else placeBlock(c, instance, name, value, undefined, param?.span ?? level.decl.span);
+      placed.set(value, name);
+    }
+  }
+}
+
+function addUse(instance: Instance, name: string, info: UseInfo, use: Use): void {
+  instance.uses.set(name, info);
+  instance.block.uses.set(name, use);
+}
+
+function placeBlock(
+  c: Checker,
+  instance: Instance,
+  name: string,
+  template: BlockTemplate,
+  over: Dim | undefined,
+  at: Span,
+): void {
+  const inner = c.rules.instantiate(c, template, at);
+  if (inner === undefined) {
+    instance.uses.set(name, { kind: "unknown" });
+    return;
+  }
+  const { fn } = template;
+  addUse(
+    instance,
+    name,
+    { kind: "block", instance: inner, fn, over },
+    { kind: "block", block: inner.block, fn, ...(over === undefined ? {} : { over: over.label }) },
+  );
+}
+
+/** Places what stands behind `use`; after an error nothing is known of it. */
+export function placeUse(c: Checker, instance: Instance, name: string, item: ast.UseItem, level: Level): void {
+  const scope = bodyScope(instance, level);
+  instance.uses.set(name, { kind: "unknown" });
+  const over =
+    item.over === undefined
+      ? undefined
+      : checkDim(c, { kind: "name", name: item.over.text, span: item.over.span }, scope);
+  if (item.over !== undefined && over === undefined) return;
+  if (item.value.kind === "stack") return placeStack(c, instance, name, item.value, scope);
+  if (item.value.kind === "call" && item.value.callee.kind === "name" && item.value.callee.name === "predict_ahead") {
+    return placeAhead(c, instance, name, item.value, scope);
+  }
+  const value = c.check(item.value, scope);
+  if (value.kind === "error") return;
+  if (value.kind === "use" && over === undefined) {
+    const fn = value.fn ?? "forward";
+    addUse(instance, name, { kind: "alias", of: value.name, fn }, { kind: "alias", of: value.name, fn });
+    return;
+  }
+  if (value.kind !== "block") {
+    c.fail("DSK1303", item.value.span, { expected: "a block", found: describe(value) });
+    return;
+  }
+  placeBlock(c, instance, name, value, over, item.value.span);
+}
+
+function placeStack(
+  c: Checker,
+  instance: Instance,
+  name: string,
+  expr: ast.Expr & { kind: "stack" },
+  scope: Scope,
+): void {
+  const layers: { count: number; instance: Instance }[] = [];
+  if (expr.layers.length === 0) c.fail("DSK2104", expr.span, { what: "the number of layers", value: "0" });
+  for (const layer of expr.layers) {
+    const count = layerCount(c, layer.count, scope);
+    const value = c.check(layer.of, scope);
+    if (value.kind !== "error" && value.kind !== "block") {
+      c.fail("DSK1303", layer.of.span, { expected: "a block", found: describe(value) });
+    }
+    const inner = value.kind === "block" ? c.rules.instantiate(c, value, layer.of.span) : undefined;
+    if (inner !== undefined) layers.push({ count, instance: inner });
+  }
+  if (layers.length === 0) return;
+  const blocks = layers.map((l) => ({ count: l.count, block: l.instance.block }));
+  addUse(instance, name, { kind: "stack", layers }, { kind: "stack", layers: blocks });
+}
+
+function layerCount(c: Checker, expr: ast.Expr, scope: Scope): number {
+  const value = c.check(expr, scope);
+  if (value.kind === "error") return 1;
+  const count = numberOf(value);
+  if (count === undefined) c.fail("DSK1303", expr.span, { expected: "a number of layers", found: describe(value) });
+  else if (count.value !== undefined && (!Number.isSafeInteger(count.value) || count.value < 1)) {
+    c.fail("DSK2104", expr.span, { what: "the number of layers", value: `${count.value}` });
+  } else return count.value ?? 1;
+  return 1;
+}
+
+/** `predict_ahead(depth: 1, with: Decoder[D](...), shares: [embed, head], eps: 1e-6)` (DeepSeek-V3 section 2.2). */
+function placeAhead(
+  c: Checker,
+  instance: Instance,
+  name: string,
+  expr: ast.Expr & { kind: "call" },
+  scope: Scope,
+): void {
+  const given = new Map(expr.args.map((a) => [a.name?.text ?? "", a.value]));
+  const fail = (at: Span, why: string): void => {
+    c.fail(
+      "DSK1304",
+      at,
+      { callee: "predict_ahead", why },
+      { help: "`predict_ahead(depth: 1, with: Decoder[D](...), shares: [embed, head])`" },
+    );
+  };
+  for (const arg of expr.args) {
+    if (!["depth", "with", "shares", "eps"].includes(arg.name?.text ?? ""))
+      return fail(arg.span, arg.name === undefined ? "takes named arguments" : `has no argument \`${arg.name.text}\``);
+  }
+  const [depthExpr, layerExpr, sharesExpr, epsExpr] = ["depth", "with", "shares", "eps"].map((k) => given.get(k));
+  if (layerExpr === undefined || sharesExpr === undefined)
+    return fail(expr.span, `needs \`${layerExpr === undefined ? "with" : "shares"}\``);
+  const depth = depthExpr === undefined ? 1 : numberOf(c.check(depthExpr, scope))?.value;
+  if (depth === undefined || !Number.isSafeInteger(depth) || depth < 1) {
+    c.fail("DSK2104", depthExpr?.span ?? expr.span, { what: "the depth", value: `${depth ?? "unknown"}` });
+    return;
+  }
+  const layer = c.check(layerExpr, scope);
+  if (layer.kind === "error") return;
+  const dim = layer.kind === "block" ? layer.dims[0] : undefined;
+  if (layer.kind !== "block" || dim === undefined || typeof dim === "number")
+    return fail(layerExpr.span, "needs a layer with the model's width, `Decoder[D](...)`");
+  const shares = sharesExpr.kind === "list" ? sharesExpr.items.map((i) => (i.kind === "name" ? i.name : "")) : [];
+  if (shares.length !== 2 || shares.some((s) => instance.members.get(s)?.item.kind !== "use"))
+    return fail(sharesExpr.span, "shares two uses of the model: the embedding and the head");
+  const module = c.loader.standard("mtp").blocks.get("PredictAhead");
+  if (module === undefined) throw new Error("std/mtp has no PredictAhead");
+  const eps = epsExpr === undefined ? undefined : c.check(epsExpr, scope);
+  const plain: BlockTemplate = {
+    kind: "block",
+    decl: module.decl,
+    scope: module.scope,
+    dims: [dim],
+    args: new Map<string, Meaning>([["layer", layer], ...(eps === undefined ? [] : [["eps", eps] as const])]),
+    fn: "forward",
+    key: "",
+  };
+  const inner = c.rules.instantiate(c, keyed(plain), expr.span);
+  if (inner === undefined) return;
+  addUse(
+    instance,
+    name,
+    { kind: "ahead", depth, instance: inner, embed: shares[0]!, head: shares[1]!, span: expr.span },
+    { kind: "ahead", depth, block: inner.block },
+  );
+}
