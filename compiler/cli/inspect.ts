@@ -51,7 +51,9 @@ function run(file: string, { model, context, json }: Options): void {
   const forward = probe(module);
   const flops = flopsByPlace(module, forward, context);
   const facts = factsFrom(module, forward, flops, context);
-  const expect = evaluateExpectations(module, facts, diagnostics);
+  // Expectations are about the context that files take for granted, whatever is asked for here.
+  const usual = flopsByPlace(module, forward, DEFAULT_CONTEXT);
+  const expect = evaluateExpectations(module, factsFrom(module, forward, usual, DEFAULT_CONTEXT), diagnostics);
   if (json) {
     const { params, flops: counted, cache } = facts;
     printJson({ model: module.name, params, flops: counted, cache, expect });
@@ -86,7 +88,7 @@ function describe(name: string, facts: Facts, parts: readonly Part[], expect: re
     part.block,
     scaled(part.params),
     part.activated === part.params ? "" : scaled(part.activated),
-    scaled(part.flopsPerToken),
+    part.flopsPerToken === 0 ? "" : scaled(part.flopsPerToken),
     part.cacheBytesPerToken === 0 ? "" : bytesText(part.cacheBytesPerToken),
     bytesText(part.weightBytes),
   ]);
