@@ -21,32 +21,14 @@ function keyword(word: string, soft: boolean): TokenType {
 }
 
 const RESERVED = ["block", "model", "import", "let", "return", "fn"] as const;
-const SOFT = [
-  ...["edition", "from", "as", "extends", "for", "data", "train", "layout", "serve", "target", "schema", "signature"],
-  ...[
-    "dim",
-    "param",
-    "state",
-    "cache",
-    "use",
-    "over",
-    "on",
-    "expect",
-    "within",
-    "metric",
-    "loss",
-    "schedule",
-    "by",
-    "stack",
-    "of",
-    "end",
-  ],
-] as const;
+const SOFT =
+  "edition from as extends for data train layout serve target schema signature dim param state cache use over on " +
+  "expect within metric loss schedule by stack of end";
 
 /** Keyword tokens by word. */
 export const KEYWORDS: Readonly<Record<string, TokenType>> = Object.fromEntries([
   ...RESERVED.map((word) => [word, keyword(word, false)] as const),
-  ...SOFT.map((word) => [word, keyword(word, true)] as const),
+  ...SOFT.split(" ").map((word) => [word, keyword(word, true)] as const),
 ]);
 
 export function isReserved(word: string): boolean {
@@ -129,31 +111,21 @@ export const RightBracket = sign("RightBracket", "]");
 export const LeftParen = sign("LeftParen", "(");
 export const RightParen = sign("RightParen", ")");
 
-const SIGNS = [
-  ...[
-    FatArrow,
-    Arrow,
-    DotDot,
-    EqualEqual,
-    NotEqual,
-    LessEqual,
-    GreaterEqual,
-    Less,
-    Greater,
-    Equal,
-    Plus,
-    Minus,
-    Star,
-    Slash,
-  ],
-  ...[At, Caret, Bar, And, Dot, Comma, Colon, LeftBrace, RightBrace, LeftBracket, RightBracket, LeftParen, RightParen],
-];
+const LONG_SIGNS = [FatArrow, Arrow, DotDot, EqualEqual, NotEqual, LessEqual, GreaterEqual];
+const BRACKETS = [LeftBrace, RightBrace, LeftBracket, RightBracket, LeftParen, RightParen];
+const SIGNS = [Less, Greater, Equal, Plus, Minus, Star, Slash, At, Caret, Bar, And, Dot, Comma, Colon];
 
-/** In the order of matching. `1f1b` is a name although it begins with a digit. */
-export const TOKENS: TokenType[] = [
-  ...[Space, Doc, Comment, BlockComment],
-  createToken({ name: "OneForwardOneBackward", pattern: /1f1b(?![A-Za-z0-9_])/, categories: [Name] }),
-  ...[Number, Text, OpenText, ...Object.values(KEYWORDS), Identifier, ...SIGNS, Name],
-];
+/** `1f1b` is a name although it begins with a digit. */
+const OneForwardOneBackward = createToken({
+  name: "OneForwardOneBackward",
+  pattern: /1f1b(?![A-Za-z0-9_])/,
+  categories: [Name],
+});
+const WORDS = [OneForwardOneBackward, Number, Text, OpenText, ...Object.values(KEYWORDS), Identifier];
+
+/** In the order of matching. */
+export const TOKENS: TokenType[] = [Space, Doc, Comment, BlockComment].concat(WORDS, LONG_SIGNS, SIGNS, BRACKETS, [
+  Name,
+]);
 
 export const lexer = new Lexer(TOKENS, { positionTracking: "full", skipValidations: true });
