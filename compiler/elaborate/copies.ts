@@ -1,5 +1,5 @@
 import { stringAttr } from "../tensor-ir/attrs.ts";
-import { joinDims, replaceDim, withoutDims } from "../tensor-ir/ops/dims.ts";
+import { isWithin, joinDims, replaceDim, withoutDims } from "../tensor-ir/ops/dims.ts";
 import type { DimLabel, TensorType, Value } from "../tensor-ir/types.ts";
 import { broadcastTo, type Draft, emitOne, POSITIONS, type Sink, TOKENS } from "./sink.ts";
 
@@ -10,6 +10,7 @@ import { broadcastTo, type Draft, emitOne, POSITIONS, type Sink, TOKENS } from "
 export function denseCopies(copies: DimLabel, sink: Sink): Sink {
   return {
     builder: sink.builder,
+    copies: [...sink.copies, copies],
     emit(draft) {
       if (isStore(draft)) return sink.emit(placedStore(draft, copies));
       return draft.operands.some((value) => hasDim(value, copies)) ? carry(draft, copies, sink) : sink.emit(draft);
@@ -25,6 +26,7 @@ export function routedCopies(copies: DimLabel, slot: DimLabel, chosen: Value, si
   const isRow = (value: Value): boolean => hasDim(value, slot);
   return {
     builder: sink.builder,
+    copies: [...sink.copies, copies],
     emit(draft) {
       if (isStore(draft)) return sink.emit(placedStore(draft, copies));
       if (!draft.operands.some((value) => hasDim(value, copies))) return sink.emit(draft);
@@ -32,7 +34,7 @@ export function routedCopies(copies: DimLabel, slot: DimLabel, chosen: Value, si
       if (draft.name === "moe.contract" && hasDim(draft.operands[1]!, copies)) {
         return sink.emit(mergeExperts(draft, copies, chosen, sink));
       }
-      const contraction = grouped(draft, copies, slot, chosen);
+      const contraction = grouped(draft, copies, slot, chosen, sink);
       if (contraction !== undefined) return sink.emit(contraction);
       const operands = draft.operands.map((value) => ofChosen(value, copies, chosen, sink, draft));
       return sink.emit({ ...draft, operands });
@@ -54,7 +56,7 @@ export function withCopies(dims: readonly DimLabel[], copies: DimLabel): DimLabe
 /** A value of every copy as rows: each row takes its copy's. Other values as they are. */
 export function ofChosen(value: Value, copies: DimLabel, chosen: Value, sink: Sink, at?: Draft): Value {
   if (!hasDim(value, copies)) return value;
-  const dims = joinDims(replaceDim(value.type.dims, copies, chosen.type.dims));
+  const dims = withoutDims(joinDims(replaceDim(value.type.dims, copies, chosen.type.dims)), sink.copies);
   return emitOne(sink, "tensor.gather", [value, chosen], { dtype: value.type.dtype, dims }, { dim: copies }, at?.loc);
 }
 
@@ -115,14 +117,14 @@ function summedLoss(draft: Draft, copies: DimLabel, sink: Sink): Draft {
 }
 
 /** A contraction of rows with a param of the copies as one op, where its rules allow it. */
-function grouped(draft: Draft, copies: DimLabel, slot: DimLabel, chosen: Value): Draft | undefined {
+function grouped(draft: Draft, copies: DimLabel, slot: DimLabel, chosen: Value, sink: Sink): Draft | undefined {
   if (draft.name !== "tensor.contract") return undefined;
   const [a, b] = draft.operands as readonly [Value, Value];
   if (hasDim(a, copies) === hasDim(b, copies)) return undefined;
   const [x, w] = hasDim(b, copies) ? [a, b] : [b, a];
-  const rows = chosen.type.dims;
-  const hasRows = (dims: readonly DimLabel[]): boolean => withoutDims(rows, dims).length === 0;
-  if (!hasRows(x.type.dims) || !hasRows(draft.results[0]!.type.dims)) return undefined;
+  // Copies around these ones may differ in their choice and in their params: see mergeExperts.
+  const rows = withoutDims(chosen.type.dims, sink.copies);
+  if (!isWithin(rows, x.type.dims) || !isWithin(rows, draft.results[0]!.type.dims)) return undefined;
   if (rows.some((label) => hasDim(w, label))) return undefined;
   return { ...draft, name: "moe.contract", operands: [x, w, chosen], attrs: { experts: copies, slot } };
 }

@@ -20,6 +20,8 @@ export interface Draft {
 /** Where inlined ops go: a program, or a transformation of them on their way there. */
 export interface Sink {
   readonly builder: ProgramBuilder;
+  /** Dims that it adds to what depends on copies: types of drafts may leave them out. */
+  readonly copies: readonly DimLabel[];
   /** Gives the results. */
   emit(draft: Draft): readonly Value[];
 }
@@ -28,6 +30,7 @@ export interface Sink {
 export function programSink(builder: ProgramBuilder): Sink {
   return {
     builder,
+    copies: [],
     emit(draft) {
       const results = draft.results.map(({ type, name }) => builder.value(type, name));
       builder.push({ ...draft, results });
