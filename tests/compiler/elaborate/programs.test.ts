@@ -104,7 +104,10 @@ describe("train_step", () => {
     const updates = named(program, "model.update");
     expect(updates).toEqual([
       ...named(program, "model.param"),
-      ...["trunk.1.ffn.bias", "trunk.2.ffn.bias", "mtp.0.layer.ffn.bias", "mtp.1.layer.ffn.bias"],
+      "trunk.1.ffn.bias",
+      "trunk.2.ffn.bias",
+      "mtp.0.layer.ffn.bias",
+      "mtp.1.layer.ffn.bias",
     ]);
   });
 
