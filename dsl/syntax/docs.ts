@@ -6,23 +6,32 @@ export class Docs {
   readonly #source: SourceFile;
   /** Doc comments that stand alone on their line. */
   readonly #alone = new Map<number, string>();
-  readonly #behind = new Map<number, string>();
+  readonly #behind = new Map<number, { readonly start: number; readonly text: string }>();
 
   constructor(source: SourceFile, tokens: readonly IToken[]) {
     this.#source = source;
-    for (const token of tokens) {
-      const line = token.startLine!;
-      const before = source.text.slice(token.startOffset - (token.startColumn! - 1), token.startOffset);
-      const text = token.image.slice(3).trim();
-      (before.trim() === "" ? this.#alone : this.#behind).set(line, text);
+    for (const { image, startLine, startOffset: start } of tokens) {
+      const text = image.slice(3).trim();
+      if (this.#firstOnLine(start)) this.#alone.set(startLine!, text);
+      else this.#behind.set(startLine!, { start, text });
     }
   }
 
   of(span: Span): string | undefined {
-    const lines: string[] = [];
-    for (let line = positionAt(this.#source, span.start).line - 1; this.#alone.has(line); line--)
-      lines.unshift(this.#alone.get(line)!);
-    if (lines.length > 0) return lines.join("\n");
-    return this.#behind.get(positionAt(this.#source, span.end).line);
+    if (this.#firstOnLine(span.start)) {
+      const lines: string[] = [];
+      for (let line = positionAt(this.#source, span.start).line - 1; this.#alone.has(line); line--) {
+        lines.unshift(this.#alone.get(line)!);
+      }
+      if (lines.length > 0) return lines.join("\n");
+    }
+    const behind = this.#behind.get(positionAt(this.#source, span.end).line);
+    if (behind === undefined || !/^[ \t,]*$/.test(this.#source.text.slice(span.end, behind.start))) return undefined;
+    return behind.text;
+  }
+
+  #firstOnLine(offset: number): boolean {
+    const { text } = this.#source;
+    return text.slice(text.lastIndexOf("\n", offset - 1) + 1, offset).trim() === "";
   }
 }
