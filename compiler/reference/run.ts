@@ -1,0 +1,72 @@
+import { isOpName } from "../tensor-ir/ops/table.ts";
+import { type Op, type Program, typeText } from "../tensor-ir/types.ts";
+import { assertVerified } from "../tensor-ir/verify.ts";
+import { type Inputs, type Outputs, RunBorder } from "./border.ts";
+import { effectOf, kernelOf } from "./ops/table.ts";
+import { type Precision, roundTensor } from "./rounding.ts";
+import { type Tensor, zeros } from "./tensor.ts";
+
+export interface RunOptions {
+  /** How results are rounded; `declared` when not given. */
+  readonly precision?: Precision;
+  /** Called with every result of every op. */
+  readonly observe?: (op: Op, result: Tensor) => void;
+}
+
+/**
+ * Runs a program op by op: the oracle that passes and targets are compared with. Values are freed after their last use.
+ * @throws Error when the program is not sound with the sizes of this run, or an input is missing or has a wrong size
+ */
+export function runProgram(program: Program, inputs: Inputs, options: RunOptions = {}): Outputs {
+  const { precision = "declared", observe } = options;
+  const sizes = boundSizes(program, inputs.sizes);
+  assertVerified({ ...program, dims: sizes }, "binding sizes");
+  const border = new RunBorder(inputs, sizes);
+  const values = new Map<number, Tensor>();
+  const lastUses = lastUsesOf(program.ops);
+  for (const [index, op] of program.ops.entries()) {
+    if (!isOpName(op.name)) throw new Error(`there is no op ${op.name}`);
+    const operands = op.operands.map(({ id }) => values.get(id)!);
+    const call = { attrs: op.attrs, operands, sizes, border };
+    const [result] = op.results;
+    try {
+      if (result === undefined) effectOf(op.name)!(call);
+      else {
+        const tensor = zeros(result.type, sizes);
+        kernelOf(op.name)(tensor, call);
+        roundTensor(tensor, precision);
+        observe?.(op, tensor);
+        values.set(result.id, tensor);
+      }
+    } catch (error) {
+      throw new Error(`op ${index} ${op.name}${place(op)}: ${(error as Error).message}`, { cause: error });
+    }
+    for (const id of lastUses.get(index) ?? []) values.delete(id);
+  }
+  return border;
+}
+
+function place({ results }: Op): string {
+  return results.map(({ id, type }) => ` %${id}: ${typeText(type)}`).join("");
+}
+
+/** The sizes of all dims in this run. A program may list run-time dims that it has no values of: they need no size. */
+function boundSizes({ dims }: Program, given: Readonly<Record<string, number>>): Map<string, number> {
+  const sizes = new Map<string, number>();
+  for (const [label, size] of dims) {
+    const bound = size ?? given[label];
+    if (bound !== undefined) sizes.set(label, bound);
+  }
+  return sizes;
+}
+
+/** By the index of an op, the values that nothing after it needs. */
+function lastUsesOf(ops: readonly Op[]): Map<number, number[]> {
+  const last = new Map<number, number>();
+  for (const [index, { operands, results }] of ops.entries()) {
+    for (const { id } of [...operands, ...results]) last.set(id, index);
+  }
+  const byOp = new Map<number, number[]>();
+  for (const [id, index] of last) byOp.set(index, [...(byOp.get(index) ?? []), id]);
+  return byOp;
+}
