@@ -68,7 +68,7 @@ export function define(spec: OpSpec): OpDefinition {
 function checkCount(what: string, count: number, [least, most]: readonly [number, number]): string[] {
   if (count >= least && count <= most) return [];
   const wanted = least === most ? `${least}` : most === Infinity ? `at least ${least}` : `${least} to ${most}`;
-  return [`${count} ${what}s, expected ${wanted}`];
+  return [`${count} ${what}${count === 1 ? "" : "s"}, expected ${wanted}`];
 }
 
 function checkAttrs(attrs: Attrs, schema: Readonly<Record<string, AttrKind>>, dims: DimTable): string[] {
