@@ -22,6 +22,7 @@ interface Entry {
 
 /** In the order of `dskc --help`. */
 const COMMANDS: Readonly<Record<string, Entry>> = {
+  check: { summary: "report all errors of specs", load: () => import("./check.ts") },
   inspect: { summary: "tell what a model costs: params, FLOPs, cache", load: () => import("./inspect.ts") },
   explain: { summary: "tell the long story of a diagnostic", load: () => import("./explain.ts") },
 };

@@ -5,6 +5,7 @@ import type { TensorType } from "../../compiler/tensor-ir/types.ts";
 import type * as ast from "../syntax/ast.ts";
 import { Loader, type FileScope } from "./load.ts";
 import { checkModel, optimizerBlock } from "./model.ts";
+import { type CheckedSections, checkSections } from "./sections/sections.ts";
 import { checkAlone } from "./standalone.ts";
 
 export interface CheckedModel {
@@ -34,6 +35,7 @@ export interface CheckedFile {
   readonly scope: FileScope;
   /** The models without errors, in order. */
   readonly models: ReadonlyMap<string, CheckedModel>;
+  readonly sections: CheckedSections;
 }
 
 /** Parses a file and what it imports, and checks all of it. Errors go to `diagnostics`; never throws for any text. */
@@ -65,6 +67,7 @@ export function checkFile(source: SourceFile, diagnostics: Diagnostics): Checked
     for (const { decl, scope: own } of file.blocks.values())
       if (own === file) checkAlone(decl, file, seen, loader, diagnostics);
   }
+  const sections = checkSections(scope.file, models, loader.std, diagnostics);
   if (!diagnostics.hasErrors) {
     for (const name of scope.unused.values())
       diagnostics.report(
@@ -74,7 +77,7 @@ export function checkFile(source: SourceFile, diagnostics: Diagnostics): Checked
         { fix: { title: "remove it", span: name.span, text: "" } },
       );
   }
-  return { scope, models };
+  return { scope, models, sections };
 }
 
 function trainingModel(

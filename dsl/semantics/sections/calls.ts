@@ -3,7 +3,7 @@ import { didYouMean } from "../../../compiler/diagnostics/did-you-mean.ts";
 import type { Span } from "../../../compiler/diagnostics/source.ts";
 import type * as ast from "../../syntax/ast.ts";
 import type { Context } from "./context.ts";
-import type { Param, Signature } from "./schema.ts";
+import { functionsGiving, type Param, type Signature } from "./schema.ts";
 import { NUMBERS, withArticle, type Value } from "./types.ts";
 
 /** A loss that a block of the model computes takes its weight. */
@@ -58,9 +58,7 @@ function reportUnknown(c: Context, { name, span }: ast.Expr & { readonly kind: "
     });
     return;
   }
-  const names = [...c.schemas.functions]
-    .filter(([, all]) => all.some((f) => f.result === result))
-    .map(([each]) => each);
+  const names = functionsGiving(c.schemas, result);
   const losses = result === "loss" ? [...(c.model?.module.losses ?? [])] : [];
   const help = didYouMean(name, [...names, ...losses]) ?? `there are ${[...names, ...losses].join(", ")}`;
   if (result === "loss" && c.model !== undefined) {

@@ -4,6 +4,7 @@ import type { Details } from "../../../compiler/diagnostics/diagnostic.ts";
 import type * as ast from "../../syntax/ast.ts";
 import { checkCall, isCall } from "./calls.ts";
 import type { Context } from "./context.ts";
+import { functionsGiving } from "./schema.ts";
 import { checkMesh } from "./mesh.ts";
 import { checkNumber, constant, isNumeric, unitFits, type Numeric } from "./numbers.ts";
 import { Parts } from "./parts.ts";
@@ -126,7 +127,13 @@ function checkUnion(c: Context, expr: ast.Expr, type: Type & { readonly kind: "u
   if (isNumeric(expr) && numeric.length > 0) return checkNumber(c, expr, numeric);
   if (expr.kind === "name") {
     const words = type.of.flatMap((of) =>
-      of.kind === "choice" ? of.names : of.kind === "section" ? c.sections(of.section) : [],
+      of.kind === "choice"
+        ? of.names
+        : of.kind === "section"
+          ? c.sections(of.section)
+          : of.kind === "result"
+            ? functionsGiving(c.schemas, of.of)
+            : [],
     );
     const help = didYouMean(expr.name, words);
     if (help !== undefined) return wrong(c, expr, type, { help });

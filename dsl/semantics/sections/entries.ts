@@ -4,7 +4,7 @@ import type { Span } from "../../../compiler/diagnostics/source.ts";
 import type * as ast from "../../syntax/ast.ts";
 import { checkValue, partOf } from "./check-value.ts";
 import type { Context } from "./context.ts";
-import type { Field, Group } from "./schema.ts";
+import type { Group } from "./schema.ts";
 import { NUMBERS, type Type, type Value } from "./types.ts";
 
 /** An entry of a section under its path, such as `rollout.count`. */
@@ -34,14 +34,14 @@ interface Place {
 
 /**
  * The entries of a section: its own ones, those of its base that it does not set, and the defaults of the rest.
- * @param at what is marked when an entry is missing
+ * @param needs what must be set beside the fields without a default; undefined where nothing is told to be missing
  */
 export function checkEntries(
   c: Context,
   decl: ast.SectionDecl,
   schema: Group,
   base: Entries,
-  complete: boolean,
+  needs: ((entries: Entries) => readonly string[]) | undefined,
 ): Entries {
   const out = new Map<string, CheckedEntry>();
   const groups = new Map<string, Span>();
@@ -50,7 +50,7 @@ export function checkEntries(
   checkGroup({ c, title, path: "", out, groups, extra }, decl.body, schema);
   for (const [path, entry] of base)
     if (!out.has(path) && entry.from !== "default") out.set(path, { ...entry, from: "base" });
-  fill({ c, title, path: "", out, groups, extra }, schema, decl.name.span, complete);
+  fill({ c, title, path: "", out, groups, extra }, schema, decl.name.span, needs?.(out));
   return out;
 }
 
@@ -84,12 +84,14 @@ function checkEntry(place: Place, entry: Exclude<ast.Entry, ast.Expect>, group: 
   } else if (field.kind === "group") {
     if (entry.kind === "set") {
       c.diagnostics.report("DSK6009", span, { name, is: "a group of entries" }, { help: `\`${name} { ... }\`` });
+      out.set(path, { value: { kind: "error", span }, span, from: "own" });
       return;
     }
     place.groups.set(path, span);
     checkGroup({ ...place, title: `\`${path}\``, path: `${path}.`, extra: new Set() }, entry.body, field);
   } else if (entry.kind === "group") {
     c.diagnostics.report("DSK6009", span, { name, is: "no group" }, { help: `\`${name} = ...\`` });
+    out.set(path, { value: { kind: "error", span }, span, from: "own" });
   } else out.set(path, { value: checkValue(c, entry.value, field.type), span, from: "own" });
 }
 
@@ -105,28 +107,25 @@ function unknownEntry({ c, title, path, extra }: Place, { text: name, span }: as
   c.diagnostics.report("DSK6001", span, { section: title, name }, { help });
 }
 
-/** Puts defaults where nothing is set, and reports what must be set. A group that is left out needs nothing. */
-function fill(place: Place, group: Group, at: Span, complete: boolean): void {
+/**
+ * Puts defaults where nothing is set, and tells what must be set: fields without a default, and what `needs` says. A group
+ * that is left out needs nothing.
+ */
+function fill(place: Place, group: Group, at: Span, needs: readonly string[] | undefined): void {
+  const { c, out, title } = place;
+  const missing: string[] = [];
   for (const field of group.fields.values()) {
     const path = `${place.path}${field.name}`;
+    if (out.has(path)) continue;
     if (field.kind === "group") {
-      const prefix = `${path}.`;
-      const used = place.groups.get(path) ?? [...place.out].find(([name]) => name.startsWith(prefix))?.[1].span;
-      if (used === undefined) continue;
-      fill({ ...place, title: `\`${path}\``, path: prefix }, field, place.groups.get(path) ?? at, complete);
-    } else if (!place.out.has(path)) fillField(place, field, path, at, complete);
+      const used = place.groups.has(path) || [...out.keys()].some((name) => name.startsWith(`${path}.`));
+      const nested = { ...place, title: `\`${path}\``, path: `${path}.` };
+      if (used) fill(nested, field, place.groups.get(path) ?? at, needs && []);
+      else if (needs?.includes(path)) missing.push(field.name);
+    } else if (field.value !== undefined) {
+      out.set(path, { value: checkValue(c, field.value, field.type), span: at, from: "default" });
+    } else if (field.required || needs?.includes(path)) missing.push(field.name);
   }
-}
-
-function fillField({ c, title, out }: Place, field: Field, path: string, at: Span, complete: boolean): void {
-  if (field.value !== undefined)
-    out.set(path, { value: checkValue(c, field.value, field.type), span: at, from: "default" });
-  else if (field.required && complete) {
-    const details = field.doc === undefined ? {} : { notes: [`\`${field.name}\`: ${firstSentence(field.doc)}`] };
-    c.diagnostics.report("DSK6002", at, { section: title, name: field.name }, details);
-  }
-}
-
-function firstSentence(doc: string): string {
-  return doc.replaceAll(/\s+/g, " ").trim();
+  if (needs !== undefined && missing.length > 0)
+    c.diagnostics.report("DSK6002", at, { section: title, names: missing });
 }

@@ -1,12 +1,12 @@
 /** Meshes of devices: `256 nodes * 8 gpus(h800)`, `32 gpus`. */
 import type * as ast from "../../syntax/ast.ts";
+import type { UnitKind } from "../../syntax/units.ts";
 import type { Context } from "./context.ts";
 import { checkNumber } from "./numbers.ts";
-import type { Measure } from "./units.ts";
 import type { Value } from "./types.ts";
 
 interface Factor {
-  readonly measure: Measure;
+  readonly measure: UnitKind;
   readonly value: number;
   readonly device: string | undefined;
 }

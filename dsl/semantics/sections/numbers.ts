@@ -1,8 +1,9 @@
 /** Numbers in sections: arithmetic on constants, units and ranges. */
 import type * as ast from "../../syntax/ast.ts";
+import type { UnitKind } from "../../syntax/units.ts";
 import type { Context } from "./context.ts";
 import { typeText, type NumberType, type Type, type Value } from "./types.ts";
-import { amountOf, exampleUnit, isCounted, measureText, type Amount, type Measure } from "./units.ts";
+import { amountOf, exampleUnit, isCounted, measureText, type Amount } from "./units.ts";
 
 export type Numeric = NumberType | (Type & { readonly kind: "quantity" });
 
@@ -56,15 +57,15 @@ export function isNumeric(expr: ast.Expr): boolean {
 }
 
 /** True when the unit is one that the type takes. Sequences are what steps are counted in, so they may go without. */
-export function unitFits(measure: Measure | undefined, type: Numeric): boolean {
+export function unitFits(measure: UnitKind | undefined, type: Numeric): boolean {
   if (type.kind === "quantity")
     return measure === type.measure || (measure === undefined && type.measure === "sequences");
-  return measure === undefined || (measure === "percent" && type.name === "fraction");
+  return measure === undefined || (measure === "ratio" && type.name === "fraction");
 }
 
 export function amountText({ measure }: Amount): string {
   if (measure === undefined) return "a number without a unit";
-  return measure === "percent" ? "a percentage" : `a number of ${measureText(measure)}`;
+  return measureText(measure);
 }
 
 /** Checks unit and range of a number against one type, or against those of a union. */
@@ -72,11 +73,6 @@ export function checkNumber(c: Context, expr: ast.Expr, types: readonly Numeric[
   const { span } = expr;
   const failed: Value = { kind: "error", span };
   const written = span.file.text.slice(span.start, span.end);
-  const unit = unknownUnit(expr);
-  if (unit !== undefined) {
-    c.diagnostics.report("DSK6016", unit.span, { unit: unit.unit! });
-    return failed;
-  }
   const amount = constant(expr);
   const expected = typeText(types.length === 1 ? types[0]! : { kind: "union", of: types });
   if (amount === undefined) {
@@ -92,18 +88,12 @@ export function checkNumber(c: Context, expr: ast.Expr, types: readonly Numeric[
     c.diagnostics.report("DSK6011", span, { expected, found: amountText(amount) }, bare ? { fix } : {});
     return failed;
   }
-  const value = amount.measure === "percent" && type.kind === "number" ? amount.value / 100 : amount.value;
+  const { value } = amount;
   if (!inRange(value, type)) {
     c.diagnostics.report("DSK6012", span, { value: `\`${written}\``, expected: rangeText(type) });
     return failed;
   }
   return { kind: "number", value, ...(type.kind === "quantity" ? { measure: type.measure } : {}), span };
-}
-
-function unknownUnit(expr: ast.Expr): ast.Quantity | undefined {
-  if (expr.kind === "paren") return unknownUnit(expr.inner);
-  if (expr.kind === "unary") return unknownUnit(expr.operand);
-  return expr.kind === "quantity" && amountOf(expr) === undefined ? expr : undefined;
 }
 
 function isWhole(value: number): boolean {
@@ -118,5 +108,5 @@ function inRange(value: number, type: Numeric): boolean {
 
 function rangeText(type: Numeric): string {
   if (type.kind === "number") return typeText(type);
-  return isCounted(type.measure) ? `a whole number of ${measureText(type.measure)} from 1 on` : "a positive number";
+  return isCounted(type.measure) ? `a whole number of ${type.measure} from 1 on` : "a positive number";
 }

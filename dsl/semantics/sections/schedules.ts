@@ -56,14 +56,9 @@ function checkShape(c: Context, expr: ast.Expr, type: Type): Shape | undefined {
 
 /** Where a piece ends. A bare number counts what the schedule runs by; steps may stand in a schedule by something else. */
 function checkBoundary(c: Context, until: ast.Quantity, by: Clock): Piece["until"] | "error" {
-  const amount = amountOf(until);
-  if (amount === undefined) {
-    c.diagnostics.report("DSK6016", until.span, { unit: until.unit! });
-    return "error";
-  }
-  const { measure, value } = amount;
+  const { measure, value } = amountOf(until);
   if (measure === undefined || measure === by) return { value, clock: by };
-  if (by === "progress" && measure === "percent") return { value: value / 100, clock: by };
+  if (by === "progress" && measure === "ratio") return { value, clock: by };
   if (measure === "steps") return { value, clock: "steps" };
   const help =
     by === "steps"

@@ -49,6 +49,11 @@ export interface Schemas {
   readonly functions: ReadonlyMap<string, readonly Signature[]>;
 }
 
+/** The names of the functions that give something. */
+export function functionsGiving({ functions }: Schemas, result: string): string[] {
+  return [...functions].filter(([, all]) => all.some((each) => each.result === result)).map(([name]) => name);
+}
+
 /** Entries of this name in a schema stand for any other name. */
 const OTHERS = "_";
 

@@ -1,11 +1,12 @@
 /** The types that schemas give to entries and arguments, and the values that the checker makes of expressions. */
 import type { Span } from "../../../compiler/diagnostics/source.ts";
 import type * as ast from "../../syntax/ast.ts";
-import { measureText, type Measure } from "./units.ts";
+import type { UnitKind } from "../../syntax/units.ts";
+import { measureText } from "./units.ts";
 
 export type Type =
   | NumberType
-  | { readonly kind: "quantity"; readonly measure: Measure }
+  | { readonly kind: "quantity"; readonly measure: UnitKind }
   | { readonly kind: "bool" }
   | { readonly kind: "text" }
   /** One of some words: `k1`, `k2`, `k3`. */
@@ -82,9 +83,7 @@ export function typeText(type: Type): string {
     case "number":
       return NUMBER_TEXT[type.name]!;
     case "quantity":
-      return type.measure === "bytes_per_second"
-        ? "a rate in bytes per second"
-        : `a number of ${measureText(type.measure)}`;
+      return measureText(type.measure);
     case "bool":
       return "true or false";
     case "text":
@@ -122,7 +121,7 @@ function plural(type: Type): string {
 }
 
 export type Value =
-  | { readonly kind: "number"; readonly value: number; readonly measure?: Measure; readonly span: Span }
+  | { readonly kind: "number"; readonly value: number; readonly measure?: UnitKind; readonly span: Span }
   | { readonly kind: "bool"; readonly value: boolean; readonly span: Span }
   | { readonly kind: "text"; readonly value: string; readonly span: Span }
   /** A word: of a choice, an axis, the name of a section, a table of names, a part of the model. */

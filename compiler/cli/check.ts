@@ -1,0 +1,62 @@
+/** `dskc check FILE...`: all errors of specs. */
+import type { Command } from "commander";
+import { checkFile } from "../../dsl/semantics/check.ts";
+import { noteUnexecuted } from "../../dsl/semantics/sections/sections.ts";
+import { type Diagnostic, Diagnostics } from "../diagnostics/diagnostic.ts";
+import { didYouMean } from "../diagnostics/did-you-mean.ts";
+import { examples, readSource, remark, UsageError } from "./io.ts";
+import { type Format, FORMATS, report, summary } from "./report.ts";
+
+interface Options {
+  readonly json?: boolean;
+  readonly format?: Format;
+  readonly verbose?: boolean;
+  readonly color?: boolean;
+}
+
+export function register(command: Command): void {
+  command
+    .argument("<files...>", "specs to check; - is stdin")
+    .option("--json", "print one JSON document")
+    .option("--format <format>", `print as ${FORMATS.join(", ")}`, formatOf)
+    .option("-v, --verbose", "show notes as well: what is checked, but not executed yet")
+    .option("--color", "color the text; without this it is colored on a terminal")
+    .option("--no-color", "never color the text")
+    .action(run);
+  examples(
+    command,
+    ["dskc check specs/deepseek-v3.dsk", "errors and warnings with their places"],
+    ["dskc check --format github specs/*.dsk", "annotations for GitHub Actions"],
+    ["dskc check --json - < model.dsk", "for programs"],
+  );
+}
+
+function formatOf(text: string): Format {
+  const format = FORMATS.find((name) => name === text);
+  if (format !== undefined) return format;
+  throw new UsageError(
+    `there is no format \`${text}\`; ${didYouMean(text, FORMATS) ?? `choose ${FORMATS.join(", ")}`}`,
+  );
+}
+
+function run(files: readonly string[], { json, format, verbose, color }: Options): void {
+  if (json === true && format !== undefined && format !== "json") throw new UsageError("--json and --format differ");
+  const all: Diagnostic[] = [];
+  // Files that import each other share diagnostics of the imported one: each is told once.
+  const told = new Set<string>();
+  for (const file of new Set(files)) {
+    const diagnostics = new Diagnostics();
+    const { sections } = checkFile(readSource(file), diagnostics);
+    if (verbose === true) noteUnexecuted(sections, diagnostics);
+    for (const diagnostic of diagnostics.all) {
+      const { span } = diagnostic.primary;
+      const key = `${diagnostic.code} ${span.file.path} ${span.start} ${span.end}`;
+      if (told.has(key)) continue;
+      told.add(key);
+      all.push(diagnostic);
+    }
+  }
+  const chosen = json === true ? "json" : (format ?? "text");
+  report(all, { format: chosen, ...(color === undefined ? {} : { color }) });
+  if (chosen === "text") remark(`${files.length === 1 ? files[0]! : `${files.length} files`}: ${summary(all)}`);
+}
