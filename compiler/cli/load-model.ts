@@ -1,5 +1,6 @@
 /** From the arguments of a command to a checked model. */
 import { type CheckedModel, checkFile } from "../../dsl/semantics/check.ts";
+import type { CheckedSection } from "../../dsl/semantics/sections/sections.ts";
 import { Diagnostics } from "../diagnostics/diagnostic.ts";
 import { didYouMean } from "../diagnostics/did-you-mean.ts";
 import { InputError, readSource, remark, UsageError } from "./io.ts";
@@ -8,6 +9,8 @@ import { report } from "./report.ts";
 export interface LoadedModel extends CheckedModel {
   /** What the file was checked with: for what commands find later. */
   readonly diagnostics: Diagnostics;
+  /** The train sections for the model, in the order of the file. */
+  readonly trains: readonly CheckedSection[];
 }
 
 /**
@@ -16,7 +19,7 @@ export interface LoadedModel extends CheckedModel {
  */
 export function loadModel(path: string, name: string | undefined): LoadedModel | undefined {
   const diagnostics = new Diagnostics();
-  const { models } = checkFile(readSource(path), diagnostics);
+  const { models, sections } = checkFile(readSource(path), diagnostics);
   if (diagnostics.hasErrors) {
     report(diagnostics.all);
     return undefined;
@@ -26,7 +29,10 @@ export function loadModel(path: string, name: string | undefined): LoadedModel |
   if (name === undefined && names.length > 1)
     remark(`${names[0]}; choose another one with --model: ${names.slice(1).join(", ")}`);
   const chosen = models.get(name ?? names[0]!);
-  if (chosen !== undefined) return { ...chosen, diagnostics };
+  if (chosen !== undefined) {
+    const trains = sections.all.filter(({ kind, model }) => kind === "train" && model === chosen.decl.name.text);
+    return { ...chosen, diagnostics, trains };
+  }
   const help = didYouMean(name!, names);
   throw new UsageError(`\`${path}\` has no model \`${name}\`${help === undefined ? "" : `; ${help}`}`);
 }

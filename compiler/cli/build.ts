@@ -1,0 +1,78 @@
+/** `dskc build FILE --emit FORM`: the forms that a model takes on its way. */
+import { type Command, Option } from "commander";
+import type { CheckedSection } from "../../dsl/semantics/sections/sections.ts";
+import { parseFile } from "../../dsl/syntax/parse.ts";
+import { printAst } from "../../dsl/syntax/print-ast.ts";
+import { Diagnostics } from "../diagnostics/diagnostic.ts";
+import { didYouMean } from "../diagnostics/did-you-mean.ts";
+import { scoreProgram } from "../elaborate/score.ts";
+import { serveProgram } from "../elaborate/serve.ts";
+import { trainStepProgram } from "../elaborate/train-step.ts";
+import { printModule } from "../model-ir/print.ts";
+import { printProgram } from "../tensor-ir/print.ts";
+import type { Program } from "../tensor-ir/types.ts";
+import { examples, print, readSource, UsageError } from "./io.ts";
+import { loadModel, type LoadedModel } from "./load-model.ts";
+import { report } from "./report.ts";
+import { trainPlan } from "./train-plan.ts";
+
+const FORMS = ["ast", "model", "tensor"] as const;
+
+/** Programs of a module by name. */
+const PROGRAMS: Readonly<Record<string, (model: LoadedModel, train: CheckedSection | undefined) => Program>> = {
+  score: ({ module }) => scoreProgram(module),
+  prefill: ({ module }) => serveProgram(module, "prefill"),
+  decode: ({ module }) => serveProgram(module, "decode"),
+  train_step: ({ training }, section) => trainStepProgram(training().module, trainPlan(section, training())),
+};
+
+interface Options {
+  readonly emit: (typeof FORMS)[number];
+  readonly model?: string;
+  readonly program: string;
+  readonly train?: string;
+}
+
+export function register(command: Command): void {
+  command
+    .argument("<file>", "a spec")
+    .addOption(new Option("--emit <form>", "the form to print").choices(FORMS).makeOptionMandatory())
+    .option("--model <name>", "the model of the file; the first one without this")
+    .addOption(
+      new Option("--program <name>", "the program of `--emit tensor`").choices(Object.keys(PROGRAMS)).default("score"),
+    )
+    .option("--train <name>", "the train section of `train_step`; the first one of the model without this")
+    .action(run);
+  examples(
+    command,
+    ["dskc build model.dsk --emit model", "the blocks and functions of a model"],
+    ["dskc build model.dsk --emit tensor --program decode", "one step of generation"],
+  );
+}
+
+function run(file: string, { emit, model, program, train }: Options): void {
+  if (emit === "ast") {
+    const diagnostics = new Diagnostics();
+    const parsed = parseFile(readSource(file), diagnostics);
+    report(diagnostics.all);
+    if (!diagnostics.hasErrors) print(printAst(parsed.file));
+    return;
+  }
+  const loaded = loadModel(file, model);
+  if (loaded === undefined) return;
+  if (emit === "model") print(printModule(loaded.module));
+  else print(printProgram(PROGRAMS[program]!(loaded, trainSection(loaded, train))));
+}
+
+function trainSection({ trains, decl }: LoadedModel, name: string | undefined): CheckedSection | undefined {
+  if (name === undefined) return trains.find(({ entries }) => entries.has("loss"));
+  const found = trains.find((section) => section.name === name);
+  if (found !== undefined) return found;
+  const help = didYouMean(
+    name,
+    trains.map((section) => section.name),
+  );
+  throw new UsageError(
+    `\`${decl.name.text}\` has no train section \`${name}\`${help === undefined ? "" : `; ${help}`}`,
+  );
+}

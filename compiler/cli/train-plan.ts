@@ -1,0 +1,55 @@
+/** What a `train` section says about one training step. */
+import type { TrainingModel } from "../../dsl/semantics/check.ts";
+import { callAt, numberOf } from "../../dsl/semantics/sections/look-up.ts";
+import type { CheckedSection } from "../../dsl/semantics/sections/sections.ts";
+import type { CallValue, Value } from "../../dsl/semantics/sections/types.ts";
+import type { TrainPlan } from "../elaborate/train-step.ts";
+import { InputError } from "./io.ts";
+
+/** The plan of a section for its model's training variant; without a section, next-token prediction with AdamW. */
+export function trainPlan(section: CheckedSection | undefined, training: TrainingModel): TrainPlan {
+  const optimizer = section === undefined ? undefined : callAt(section.entries, "optimizer");
+  const clip = numberOf(optimizer?.args.get("clip"));
+  const master = section?.entries.get("precision.master")?.value;
+  return {
+    objective: section === undefined ? [{ loss: "next_token", weight: 1 }] : objective(section),
+    optimizer: optimizerOf(optimizer, training),
+    ...(clip === undefined ? {} : { clip }),
+    ...(master?.kind === "word" && master.name === "bf16" ? { master: "bf16" } : {}),
+  };
+}
+
+function objective({ name, entries }: CheckedSection): TrainPlan["objective"] {
+  const loss = entries.get("loss")?.value;
+  if (loss?.kind !== "sum") throw new InputError(`\`train ${name}\` has no \`loss\`: its steps do not start from text`);
+  return loss.terms.flatMap(({ weight, value }) =>
+    value.kind === "call" ? [{ loss: value.fn, weight: weightOf(value, weight) }] : [],
+  );
+}
+
+/** A number, or the input that holds what a schedule says at the step. */
+function weightOf({ fn, args }: CallValue, factor: number): number | string {
+  const weight = args.get("weight");
+  if (weight === undefined) return factor;
+  const number = numberOf(weight);
+  return number === undefined ? `train.loss.${fn}` : factor * number;
+}
+
+function optimizerOf(call: CallValue | undefined, training: TrainingModel): TrainPlan["optimizer"] {
+  const args = new Map<string, number | boolean>();
+  for (const [key, value] of call?.args ?? []) for (const [name, plain] of argument(key, value)) args.set(name, plain);
+  const block = call?.fn === "sgd" ? "Sgd" : "AdamW";
+  return (type, decayed) => {
+    const found = training.optimizer(block, decayed ? args : new Map([...args, ["decay", 0]]), type);
+    if (found === undefined) throw new Error(`the standard library has no optimizer ${block}`);
+    return found;
+  };
+}
+
+/** The arguments of the optimizer's block that an argument of the section stands for. */
+function argument(key: string, value: Value): (readonly [string, number | boolean])[] {
+  if (key === "clip") return [];
+  if (value.kind === "list") return value.items.map((item, i) => [`beta${i + 1}`, numberOf(item)!]);
+  if (value.kind === "number" || value.kind === "bool") return [[key, value.value]];
+  return [];
+}
