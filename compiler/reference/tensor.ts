@@ -71,8 +71,9 @@ export function offsets(dims: readonly DimLabel[], sizes: Sizes, strides: Stride
     const size = sizeOf(sizes, label);
     const stride = strides.get(label) ?? 0;
     const next = new Int32Array(found.length * size);
-    let at = 0;
-    for (const offset of found) for (let i = 0; i < size; i++) next[at++] = offset + i * stride;
+    for (let outer = 0, at = 0; outer < found.length; outer++) {
+      for (let i = 0, offset = found[outer]!; i < size; i++, offset += stride) next[at++] = offset;
+    }
     found = next;
   }
   return found;
