@@ -52,9 +52,23 @@ export class Comments {
     return comment;
   }
 
-  /** Whether a comment that is not given out yet begins between two places. */
+  /** Where comments that are not given out yet begin between two places. */
+  placesIn(start: number, end: number): number[] {
+    return this.#comments.slice(this.#next).flatMap((c) => (c.start >= start && c.start < end ? [c.start] : []));
+  }
+
   anyIn(start: number, end: number): boolean {
-    return this.#comments.slice(this.#next).some((c) => c.start >= start && c.start < end);
+    return this.placesIn(start, end).length > 0;
+  }
+
+  /** Whether nothing but comments and space stands between two places: a doc comment there documents what follows. */
+  reaches(end: number, start: number): boolean {
+    return (
+      this.#text
+        .slice(end, start)
+        .replace(/\/\/[^\n]*/g, "")
+        .trim() === ""
+    );
   }
 
   /** Whether an empty line stands before a place. */

@@ -21,7 +21,7 @@ export class ExpressionPrinter {
 
   /** Comments inside and braces that were written on several lines stay there. */
   #mustBreak(expr: ast.Expr): boolean {
-    if (this.comments.anyIn(expr.span.start, expr.span.end)) return true;
+    if (this.comments.placesIn(expr.span.start, expr.span.end).some((at) => holds(expr, at))) return true;
     switch (expr.kind) {
       case "stack":
         return expr.layers.length > 0 && opensLine(expr.span, expr.layers[0]!.span);
@@ -173,6 +173,36 @@ export class ExpressionPrinter {
   type(type: ast.Type): string {
     if (type.kind === "tuple") return `(${type.parts.map((p) => this.type(p)).join(", ")})`;
     return `${type.base?.text ?? ""}${type.dims === undefined ? "" : this.dims(type.dims)}`;
+  }
+}
+
+/**
+ * Whether a comment at a place has a line of its own when the expression is broken: between the items of brackets. Others
+ * move before the statement.
+ */
+function holds(expr: ast.Expr, at: number): boolean {
+  const inside = (part: { readonly span: Span }): boolean => at >= part.span.start && at < part.span.end;
+  const among = (items: readonly { readonly span: Span; readonly value: ast.Expr }[]): boolean => {
+    const around = items.find(inside);
+    return around === undefined ? items.length > 0 : holds(around.value, at);
+  };
+  if (!inside(expr)) return false;
+  switch (expr.kind) {
+    case "call":
+      return inside(expr.callee) ? holds(expr.callee, at) : among(expr.args);
+    case "list":
+    case "tuple":
+      return among(expr.items.map((value) => ({ span: value.span, value })));
+    case "stack":
+      return among(expr.layers.map(({ span, of }) => ({ span, value: of })));
+    case "schedule":
+      return among(expr.pieces);
+    case "binary":
+      return holds(expr.left, at) || holds(expr.right, at);
+    case "paren":
+      return holds(expr.inner, at);
+    default:
+      return false;
   }
 }
 

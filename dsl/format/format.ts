@@ -60,41 +60,45 @@ class Formatter {
       rows.push(...made);
       before = decl;
     }
-    rows.push(...this.#leading(this.#comments.before(Infinity), 0));
+    rows.push(...this.#leading(this.#comments.before(Infinity), 0, Infinity));
     return rows;
   }
 
   /** A unit with the comments before, inside and behind it. */
   #unit({ span, write }: Unit, indent: number): Row[] {
     const spaced = this.#comments.spacedBefore(span.start);
-    const leading = this.#leading(this.#comments.before(span.start), indent);
+    const leading = this.#leading(this.#comments.before(span.start), indent, span.start);
     const rows = write();
-    // What no inner part took: comments in the middle of an expression.
+    // What no inner part took: comments in the middle of an expression. Not between the item and its doc comment.
     const inside = this.#comments.before(span.end).map((c) => line(indent, moved(c)));
     const behind = this.#comments.behind(span.end);
     const last = rows.at(-1)!;
     if (behind !== undefined) rows[rows.length - 1] = { ...last, comment: behind.text };
-    const all = [...inside, ...rows];
-    if (spaced) all[0] = { ...all[0]!, blankBefore: true };
-    return [...leading, ...all];
+    if (spaced) rows[0] = { ...rows[0]!, blankBefore: true };
+    return [...inside, ...leading, ...rows];
   }
 
-  #leading(comments: readonly Comment[], indent: number): Row[] {
-    return comments.map((c) => line(indent, c.alone ? c.text : moved(c), c.spaced));
+  /** Comments on lines of their own before a place. */
+  #leading(comments: readonly Comment[], indent: number, place: number): Row[] {
+    return comments.map((c) => {
+      const stays = c.alone && this.#comments.reaches(c.end, place);
+      return line(indent, stays ? c.text : moved(c), c.spaced);
+    });
   }
 
   /** A head, a body between braces and the units in it; on one line if it was and fits. */
   #body(head: string, around: Span, units: readonly Unit[], indent: number): Row[] {
-    if (units.length === 0 && !this.#comments.anyIn(around.start, around.end)) return [line(indent, `${head} {}`)];
-    const inline =
-      units.length > 0 && !opensLine(around, units[0]!.span) && !this.#comments.anyIn(around.start, around.end);
+    // Comments of the head that wait for a place count as well.
+    const commented = this.#comments.anyIn(0, around.end);
+    if (units.length === 0 && !commented) return [line(indent, `${head} {}`)];
+    const inline = units.length > 0 && !opensLine(around, units[0]!.span) && !commented;
     if (inline) {
       const parts = units.flatMap((u) => u.write());
       const text = `${head} ${braces(parts.map((r) => r.cells.join(" ")))}`;
       if (!text.includes("\n") && indent + text.length <= WIDTH) return [line(indent, text)];
     }
     const rows = units.flatMap((u) => this.#unit(u, indent + 2));
-    rows.push(...this.#leading(this.#comments.before(around.end), indent + 2));
+    rows.push(...this.#leading(this.#comments.before(around.end), indent + 2, around.end - 1));
     if (rows.length > 0) rows[0] = { ...rows[0]!, blankBefore: false };
     return [line(indent, `${head} {`), ...rows, line(indent, "}")];
   }
@@ -111,7 +115,7 @@ class Formatter {
       case "block": {
         const base = decl.extends === undefined ? "" : ` extends ${this.#printer.expr(decl.extends, 0, 0)}`;
         const head = `block ${decl.name.text}${formals(decl.dims)}`;
-        const params = decl.params.length === 0 ? "" : this.#params(decl.params, head.length, `${base} {`.length, 0);
+        const params = decl.params.length === 0 ? "" : this.#params(decl, head.length, `${base} {`.length, 0);
         return this.#body(
           `${head}${params}${base}`,
           bodySpan(decl.span, decl.items),
@@ -165,16 +169,13 @@ class Formatter {
     return value === undefined ? "" : ` = ${this.#printer.flat(value)}`;
   }
 
-  #params(params: readonly ast.Param[], before: number, after: number, indent: number): string {
+  #params({ name, params }: ast.BlockDecl | ast.FnItem, before: number, after: number, indent: number): string {
     const items = params.map((p) => ({
       span: p.span,
       write: (): string => `${p.name.text}: ${this.#printer.type(p.type)}${this.#default(p.value)}`,
     }));
-    return this.#list(items, before, after, indent, {
-      file: params[0]!.span.file,
-      start: params[0]!.span.start,
-      end: params.at(-1)!.span.end,
-    });
+    const around = { ...name.span, start: name.span.end, end: params.at(-1)!.span.end };
+    return this.#list(items, before, after, indent, around);
   }
 
   #list(
@@ -228,8 +229,7 @@ class Formatter {
       case "fn": {
         const result = item.result === undefined ? "" : ` -> ${this.#printer.type(item.result)}`;
         const head = `fn ${item.name.text}${formals(item.dims)}`;
-        const params =
-          item.params.length === 0 ? "()" : this.#params(item.params, head.length, result.length + 2, indent);
+        const params = item.params.length === 0 ? "()" : this.#params(item, head.length, result.length + 2, indent);
         return this.#body(
           `${head}${params}${result}`,
           item.body.span,
