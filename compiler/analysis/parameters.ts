@@ -46,8 +46,9 @@ export function parameterFacts(module: Module, probe: Probe): ParameterFacts {
 /** The elements that one token uses: of routed copies, as many as it visits. */
 export function activatedOf({ path, type }: PlacedStore, { dims }: Module, { routed }: Probe): number {
   let elements = elementsOf(type, dims);
-  for (const [copies, { experts, slot }] of routed) {
-    if (path.startsWith(`${copies}.`)) elements = (elements / dims.get(experts)!) * dims.get(slot)!;
+  for (let dot = path.indexOf("."); dot >= 0; dot = path.indexOf(".", dot + 1)) {
+    const around = routed.get(path.slice(0, dot));
+    if (around !== undefined) elements = (elements / dims.get(around.experts)!) * dims.get(around.slot)!;
   }
   return elements;
 }

@@ -7,6 +7,7 @@ import {
   evaluateExpectations,
   type Facts,
   factsFrom,
+  factsOf,
 } from "../analysis/facts.ts";
 import { flopsByPlace } from "../analysis/flops.ts";
 import { probe } from "../analysis/probe.ts";
@@ -52,8 +53,8 @@ function run(file: string, { model, context, json }: Options): void {
   const flops = flopsByPlace(module, forward, context);
   const facts = factsFrom(module, forward, flops, context);
   // Expectations are about the context that files take for granted, whatever is asked for here.
-  const usual = flopsByPlace(module, forward, DEFAULT_CONTEXT);
-  const expect = evaluateExpectations(module, factsFrom(module, forward, usual, DEFAULT_CONTEXT), diagnostics);
+  const usual = context === DEFAULT_CONTEXT ? facts : factsOf(module);
+  const expect = evaluateExpectations(module, usual, diagnostics);
   if (json) {
     const { params, flops: counted, cache } = facts;
     printJson({ model: module.name, params, flops: counted, cache, expect });
