@@ -55,8 +55,8 @@ export function planContraction(
 }
 
 /**
- * Adds the products to the result, from these elements of the tensors on. Sums run in the order of the summed dims
- * whatever the loops, so the result does not depend on memory orders.
+ * Adds the products to the result, from these elements of the tensors on. Sums run in the order that `over` gives the summed
+ * dims, whatever the loops, so the last bit does not depend on the memory order of b.
  */
 export function contract(plan: Contraction, atA = 0, atB = 0, atResult = 0): void {
   const { batch, rows } = plan;

@@ -28,18 +28,15 @@ const FORMATS: Readonly<Partial<Record<DType, Format>>> = {
 /** Rounds the elements in place. */
 export function roundTensor({ dtype, data }: Tensor, precision: Precision): void {
   if (precision === "f64" || !isFloat(dtype)) return;
-  const target = precision === "f32" ? "f32" : dtype;
-  if (target === "f64") return;
-  const format = FORMATS[target];
-  if (format === undefined) for (let i = 0; i < data.length; i++) data[i] = Math.fround(data[i]!);
-  else for (let i = 0; i < data.length; i++) data[i] = toFormat(data[i]!, format);
+  const round = rounding(precision === "f32" ? "f32" : dtype);
+  for (let i = 0; i < data.length; i++) data[i] = round(data[i]!);
 }
 
-/** The nearest number of a dtype, the even one of two; overflow gives an infinity, and 448 for f8e4m3. */
-export function roundTo(x: number, dtype: DType): number {
+/** To the nearest number of a float dtype, the even one of two; overflow gives an infinity, and 448 for f8e4m3. */
+export function rounding(dtype: DType): (x: number) => number {
   const format = FORMATS[dtype];
-  if (format !== undefined) return toFormat(x, format);
-  return dtype === "f32" ? Math.fround(x) : x;
+  if (format !== undefined) return (x) => toFormat(x, format);
+  return dtype === "f32" ? Math.fround : (x) => x;
 }
 
 const EVEN = 2 ** 52;

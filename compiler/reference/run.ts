@@ -9,8 +9,6 @@ import { type Tensor, zeros } from "./tensor.ts";
 export interface RunOptions {
   /** How results are rounded; `declared` when not given. */
   readonly precision?: Precision;
-  /** Called with every result of every op. */
-  readonly observe?: (op: Op, result: Tensor) => void;
 }
 
 /**
@@ -18,7 +16,7 @@ export interface RunOptions {
  * @throws Error when the program is not sound with the sizes of this run, or an input is missing or has a wrong size
  */
 export function runProgram(program: Program, inputs: Inputs, options: RunOptions = {}): Outputs {
-  const { precision = "declared", observe } = options;
+  const { precision = "declared" } = options;
   const sizes = boundSizes(program, inputs.sizes);
   assertVerified({ ...program, dims: sizes }, "binding sizes");
   const border = new RunBorder(inputs, sizes);
@@ -35,7 +33,6 @@ export function runProgram(program: Program, inputs: Inputs, options: RunOptions
         const tensor = zeros(result.type, sizes);
         kernelOf(op.name)(tensor, call);
         roundTensor(tensor, precision);
-        observe?.(op, tensor);
         values.set(result.id, tensor);
       }
     } catch (error) {

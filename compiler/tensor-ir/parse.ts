@@ -170,6 +170,14 @@ function scalar(cursor: Cursor): string | number | boolean {
   return Number(word);
 }
 
+const WORD = /[^\s,:=%"()[\]{}]+/y;
+
+/** Whether the text form can hold this as a label or a name. */
+export function isWord(text: string): boolean {
+  WORD.lastIndex = 0;
+  return WORD.exec(text)?.[0] === text;
+}
+
 /** Reads a line from left to right. Blanks before a token are skipped. */
 class Cursor {
   readonly #text: string;
@@ -198,7 +206,7 @@ class Cursor {
   /** Characters that mean nothing else: a label, a name, a number. */
   word(what: string): string {
     this.at("");
-    return this.#match(/[^\s,:=%"()[\]{}]+/y, what);
+    return this.#match(WORD, what);
   }
 
   string(): string {

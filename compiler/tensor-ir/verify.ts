@@ -1,4 +1,5 @@
 import { isOpName, OPS } from "./ops/table.ts";
+import { isWord } from "./parse.ts";
 import { type DimTable, type Op, type Program, type TensorType, typeText, type Value } from "./types.ts";
 
 /** What is wrong with an op by itself, one message each: operands, attributes, result type. */
@@ -9,12 +10,14 @@ export function verifyOp(op: Op, dims: DimTable): string[] {
 
 /**
  * What is wrong with a program, one message each; empty when it is sound: every value is defined once, before its uses and
- * with the type of its uses; types name dims of the table, none twice; every op keeps its rules.
+ * with the type of its uses; types name dims of the table, none twice; every op keeps its rules; names and labels can be
+ * written as text.
  */
 export function verifyProgram(program: Program): readonly string[] {
   const { dims, ops } = program;
-  const faults: string[] = [];
+  const faults = isWord(program.name) ? [] : [`${JSON.stringify(program.name)} cannot be a name`];
   for (const [label, size] of dims) {
+    if (!isWord(label)) faults.push(`${JSON.stringify(label)} cannot be a label`);
     if (size !== null && !(Number.isSafeInteger(size) && size >= 0)) faults.push(`dim ${label} has size ${size}`);
   }
   const defined = new Map<number, Value>();
@@ -46,6 +49,7 @@ function verifyUse(value: Value, defined: ReadonlyMap<number, Value>): string[] 
 
 function verifyDefinition(value: Value, defined: ReadonlyMap<number, Value>, dims: DimTable): string[] {
   const faults = defined.has(value.id) ? [`%${value.id} is defined twice`] : [];
+  if (value.name !== undefined && !isWord(value.name)) faults.push(`${JSON.stringify(value.name)} cannot be a name`);
   return [...faults, ...verifyType(value.type, dims).map((fault) => `%${value.id}: ${fault}`)];
 }
 

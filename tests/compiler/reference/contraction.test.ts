@@ -51,7 +51,7 @@ test("is the sum over what the result lacks, in whatever memory order", () => {
   );
 });
 
-test("the order of a sum does not depend on memory orders", () => {
+test("the order of a sum does not depend on the memory order of b", () => {
   const sizes = new Map([
     ["M", 3],
     ["K", 40],

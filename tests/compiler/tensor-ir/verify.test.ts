@@ -150,6 +150,16 @@ describe("verifyProgram", () => {
     expect(verifyProgram({ name: "empty", dims: new Map([["A", -1]]), ops: [] })).toEqual(["dim A has size -1"]);
   });
 
+  test("rejects names and labels that have no text", () => {
+    const x: Value = { id: 0, name: "a, b", type: { dtype: "f32", dims: [] } };
+    const op = { name: "tensor.constant", operands: [], results: [x], attrs: { value: 0 } };
+    expect(verifyProgram({ name: "", dims: new Map([["A B", 1]]), ops: [op] })).toEqual([
+      '"" cannot be a name',
+      '"A B" cannot be a label',
+      'op 0 tensor.constant: "a, b" cannot be a name',
+    ]);
+  });
+
   test("sizes that are bound at run time may be anything", () => {
     expect(verifyProgram(programOf('%3: i32[S, K] = tensor.rename %1 {from = ["T"], to = ["S"]}'))).toEqual([]);
   });
