@@ -93,9 +93,10 @@ class Formatter {
     if (units.length === 0 && !commented) return [line(indent, `${head} {}`)];
     const inline = units.length > 0 && !opensLine(around, units[0]!.span) && !commented;
     if (inline) {
-      const parts = units.flatMap((u) => u.write());
-      const text = `${head} ${braces(parts.map((r) => r.cells.join(" ")))}`;
-      if (!text.includes("\n") && indent + text.length <= WIDTH) return [line(indent, text)];
+      const parts = units.map((u) => u.write());
+      const text = `${head} ${braces(parts.flat().map((r) => r.cells.join(" ")))}`;
+      const flat = parts.every((rows) => rows.length === 1) && !text.includes("\n");
+      if (flat && indent + text.length <= WIDTH) return [line(indent, text)];
     }
     const rows = units.flatMap((u) => this.#unit(u, indent + 2));
     rows.push(...this.#leading(this.#comments.before(around.end), indent + 2, around.end - 1));
