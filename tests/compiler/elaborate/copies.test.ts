@@ -2,6 +2,10 @@ import { describe, expect, test } from "vitest";
 import { scoreProgram } from "../../../compiler/elaborate/score.ts";
 import { parseModule } from "../../../compiler/model-ir/parse.ts";
 import { verifyModule } from "../../../compiler/model-ir/verify.ts";
+import { storesOf } from "../../../compiler/model-ir/places.ts";
+import type { Module } from "../../../compiler/model-ir/types.ts";
+import type { Given } from "../../../compiler/reference/border.ts";
+import { scoreRows } from "../../../compiler/reference/score-rows.ts";
 import { printOp } from "../../../compiler/tensor-ir/print.ts";
 import type { Program } from "../../../compiler/tensor-ir/types.ts";
 import { verifyProgram } from "../../../compiler/tensor-ir/verify.ts";
@@ -15,7 +19,22 @@ function elaborate(text: string): Program {
   return program;
 }
 
-/** The op whose value is called `name` in the layer that the path says, without its number. */
+/** Weights that differ from each other. */
+function waves(module: Module, seed: number): Map<string, Given> {
+  return new Map(
+    storesOf(module.root)
+      .filter(({ store }) => store.kind !== "cache")
+      .map(({ path, type }) => {
+        const size = type.dims.reduce((product, label) => product * module.dims.get(label)!, 1);
+        return [
+          path,
+          { data: Array.from({ length: size }, (_, i) => Math.sin((i + 1) * 12.9898 * seed + path.length)) },
+        ];
+      }),
+  );
+}
+
+/** Some ops from the one that reads a param on, without the numbers of values. */
 function opsAfter(program: Program, param: string, count: number): string[] {
   const at = program.ops.findIndex((op) => op.name === "model.param" && op.attrs["name"] === param);
   return program.ops.slice(at, at + count).map((op) => printOp(op).replaceAll(/%\d+/g, "%"));
@@ -103,12 +122,43 @@ fn @Expert.rows(%0 x: f32[T, K, L, D]) -> (%3) {
 `;
 
 describe("copies of copies", () => {
+  const routedInDense = TINY.replace(
+    "use experts = block @Expert forward over A",
+    "use experts = block @Moe forward over A",
+  ).replace('fn = "Expert.forward", over = "A"', 'fn = "Moe.forward", over = "A"');
+
+  test("a routed layer in dense copies computes what the copies compute by themselves", () => {
+    const plain = parseModule({
+      path: "plain.model",
+      text: TINY.replace("use ffn = block @Mixture forward", "use ffn = block @Moe forward").replace(
+        'fn = "Mixture.forward"',
+        'fn = "Moe.forward"',
+      ),
+    });
+    const mixed = parseModule({ path: "mixed.model", text: routedInDense });
+    const hidden = (module: Module, weights: ReadonlyMap<string, Given>): number[] =>
+      Array.from(
+        scoreRows(module, weights, [[1, 2, 3, 4, 5, 6]], { hidden: true, precision: "f64" }).tensors.get("hidden.1")!
+          .data,
+      );
+    const [first, second] = [1, 2].map((seed) => waves(plain, seed)) as [Map<string, Given>, Map<string, Given>];
+    const common = ["embed.weight", ...["wq", "wk", "wo"].map((name) => `trunk.0.mixer.${name}`)];
+    for (const path of common) second.set(path, first.get(path)!);
+    const both = waves(mixed, 3);
+    for (const path of common) both.set(path, first.get(path)!);
+    // Equal shares of both copies.
+    both.set("trunk.0.ffn.gate", { data: Array.from({ length: 8 }, () => 0) });
+    for (const name of ["gate", "bias", "experts.up", "experts.shift", "experts.down"]) {
+      const parts = [first, second].map((weights) => Array.from(weights.get(`trunk.0.ffn.${name}`)!.data));
+      both.set(`trunk.0.ffn.experts.${name}`, { data: parts.flat() });
+    }
+    const [one, other] = [hidden(plain, first), hidden(plain, second)];
+    const mean = one.map((value, i) => (value + other[i]!) / 2);
+    hidden(mixed, both).forEach((value, i) => expect(value).toBeCloseTo(mean[i]!, 5));
+  });
+
   test("a routed layer in dense copies: copy and expert become one dim", () => {
-    const text = TINY.replace(
-      "use experts = block @Expert forward over A",
-      "use experts = block @Moe forward over A",
-    ).replace('fn = "Expert.forward", over = "A"', 'fn = "Moe.forward", over = "A"');
-    const program = elaborate(text);
+    const program = elaborate(routedInDense);
     const up = program.ops.find((op) => op.attrs["name"] === "trunk.0.ffn.experts.experts.up");
     expect(up?.results[0]?.type.dims).toEqual(["A", "E", "D", "F"]);
     const contraction = program.ops.find(
