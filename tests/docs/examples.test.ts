@@ -4,9 +4,13 @@ import { describe, expect, test } from "vitest";
 import { Diagnostics } from "../../compiler/diagnostics/diagnostic.ts";
 import { renderDiagnostic } from "../../compiler/diagnostics/render.ts";
 import { factsOf, evaluateExpectations } from "../../compiler/analysis/facts.ts";
+import { formatFile } from "../../dsl/format/format.ts";
 import { checkFile } from "../../dsl/semantics/check.ts";
 
-/** Every `dsk` example of the documentation that is a whole file checks without a remark, and its expectations hold. */
+/**
+ * Every `dsk` example of the documentation that is a whole file checks without a remark and is formatted, and its
+ * expectations hold.
+ */
 const root = resolve(import.meta.dirname, "../..");
 const pages = [
   "README.md",
@@ -43,5 +47,6 @@ describe("examples", () => {
     const { models } = checkFile({ path: `${where.replace(":", "-")}.dsk`, text }, diagnostics);
     for (const { module } of models.values()) evaluateExpectations(module, factsOf(module), diagnostics);
     expect(diagnostics.all.map((d) => renderDiagnostic(d, { color: false }))).toEqual([]);
+    expect(formatFile({ path: where, text }, diagnostics)).toBe(text);
   });
 });

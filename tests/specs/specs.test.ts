@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { evaluateExpectations, factsOf } from "../../compiler/analysis/facts.ts";
 import { Diagnostics } from "../../compiler/diagnostics/diagnostic.ts";
 import { renderDiagnostic } from "../../compiler/diagnostics/render.ts";
+import { formatFile } from "../../dsl/format/format.ts";
 import { checkFile, type CheckedFile } from "../../dsl/semantics/check.ts";
 import { fixtureJson } from "../support/fixture.ts";
 
@@ -35,6 +36,11 @@ describe("checks without a remark, for serving and for training, and is what it 
     expect(results.length, "a spec expects something").toBeGreaterThan(0);
     expect(results.filter(({ holds }) => !holds)).toEqual([]);
   });
+});
+
+test.each(specs)("%s is formatted", (path) => {
+  const text = readFileSync(join(root, path), "utf8");
+  expect(formatFile({ path, text }, new Diagnostics())).toBe(text);
 });
 
 /** Counts of another implementation: `k3_param_counts`. */
