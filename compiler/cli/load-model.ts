@@ -33,6 +33,6 @@ export function loadModel(path: string, name: string | undefined): LoadedModel |
     const trains = sections.all.filter(({ kind, model }) => kind === "train" && model === chosen.decl.name.text);
     return { ...chosen, diagnostics, trains };
   }
-  const help = didYouMean(name!, names);
-  throw new UsageError(`\`${path}\` has no model \`${name}\`${help === undefined ? "" : `; ${help}`}`);
+  const help = didYouMean(name!, names) ?? `models are ${names.join(", ")}`;
+  throw new UsageError(`\`${path}\` has no model \`${name}\`; ${help}`);
 }

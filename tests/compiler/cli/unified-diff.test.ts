@@ -28,10 +28,6 @@ test("the edits turn one text into the other", () => {
   fc.assert(
     fc.property(text, text, (a, b) => {
       const diff = unifiedDiff(lines(...a), lines(...b), ["a", "b"]);
-      if (diff === "") {
-        expect(a).toEqual(b);
-        return;
-      }
       const result = [...a];
       let shift = 0;
       for (const hunk of diff.split(/^(?=@@)/m).slice(1)) {

@@ -1,0 +1,106 @@
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { parseProgram } from "../../../compiler/tensor-ir/parse.ts";
+import { verifyProgram } from "../../../compiler/tensor-ir/verify.ts";
+
+function dskc(...args: string[]): { status: number | null; stdout: string; stderr: string } {
+  return spawnSync(process.execPath, ["dist/dskc.js", ...args], { encoding: "utf8", maxBuffer: 2 ** 28 });
+}
+
+function spec(text: string): string {
+  const path = join(mkdtempSync(join(tmpdir(), "dskc-")), "spec.dsk");
+  writeFileSync(path, text);
+  return path;
+}
+
+describe("inspect", () => {
+  test("--json gives the facts of DeepSeek-V3", () => {
+    const { status, stdout } = dskc("inspect", "specs/deepseek-v3.dsk", "--json", "--context", "4096");
+    expect(status).toBe(0);
+    const facts = JSON.parse(stdout) as Record<string, unknown>;
+    expect(Object.keys(facts)).toEqual(["model", "params", "flops", "cache", "expect"]);
+    expect(facts).toMatchObject({
+      model: "DeepSeekV3",
+      params: {
+        total: 671_026_404_352,
+        activated: 37_552_282_624,
+        activatedNoInputEmbedding: 36_625_603_584,
+        activatedNoEmbeddings: 35_698_924_544,
+        mtp: 11_610_067_968,
+        embedding: 926_679_040,
+      },
+      cache: { valuesPerToken: 35_136, bytesPerToken: 70_272 },
+      flops: { context: 4096 },
+    });
+    // Published: 250 GFLOPs per token in training.
+    expect((facts["flops"] as { trainPerToken: number }).trainPerToken / 250e9).toBeCloseTo(1, 2);
+  });
+
+  test("the table names the layers of a stack that are alike once", () => {
+    const { stdout } = dskc("inspect", "specs/quickstart.dsk");
+    expect(stdout).toMatch(/^trunk\.0 +Decoder /m);
+    expect(stdout).toMatch(/^trunk\.1-4 +Decoder\.2 /m);
+    expect(stdout).toContain("3 of 3 expectations hold");
+  });
+
+  test("an expectation that fails is an error with its place", () => {
+    const text = `edition 2026
+import { Embedding } from "std/nn"
+model Flat {
+  dim V = 10
+  dim D = 4
+  use embed = Embedding[V, D]
+  use head = embed.transposed
+  fn forward(tokens: i32[T], pos: i32[T]) -> f32[T, V] { return head(embed(tokens)) }
+  expect params.total == 41
+}
+`;
+    const { status, stderr } = dskc("inspect", spec(text));
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/DSK2201.*expected params.total == 41, it is 40/);
+  });
+
+  test("wrong usage is told apart from wrong input", () => {
+    expect(dskc("inspect", "specs/quickstart.dsk", "--context", "0").status).toBe(2);
+    expect(dskc("inspect", "specs/quickstart.dsk", "--model", "Tyni")).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining("models are Tiny") as string,
+    });
+    expect(dskc("inspect", spec("model {")).status).toBe(1);
+  });
+});
+
+describe("build --emit", () => {
+  test.each(["score", "prefill", "decode", "train_step"])(
+    "tensor prints the program %s, and it is sound",
+    (program) => {
+      const { status, stdout } = dskc("build", "specs/quickstart.dsk", "--emit", "tensor", "--program", program);
+      expect(status).toBe(0);
+      const parsed = parseProgram(stdout);
+      expect(parsed.name).toBe(program);
+      expect(verifyProgram(parsed)).toEqual([]);
+    },
+  );
+
+  test("train_step follows the train section", () => {
+    const { stdout } = dskc("build", "specs/quickstart.dsk", "--emit", "tensor", "--program", "train_step");
+    for (const name of ["loss.next_token", "loss.mtp", "loss.sequence_balance", "grad_norm"]) {
+      expect(stdout).toMatch(new RegExp(`program.output %\\d+ \\{name = "${name}"\\}`));
+    }
+    expect(stdout).toContain('{name = "optimizer.trunk.4.ffn.experts.down.v"}');
+  });
+
+  test("model and ast", () => {
+    expect(dskc("build", "specs/quickstart.dsk", "--emit", "model").stdout).toContain(
+      "  use mtp = ahead 1 of @PredictAhead",
+    );
+    expect(dskc("build", "specs/quickstart.dsk", "--emit", "ast").stdout).toMatch(/^edition:/);
+  });
+
+  test("a form that is none is wrong usage", () => {
+    expect(dskc("build", "specs/quickstart.dsk", "--emit", "tensors").status).toBe(2);
+  });
+});
