@@ -42,7 +42,10 @@ export const SECTIONS = {
     (p: { name: string; expected: string }) => `expected ${p.expected}, found \`${p.name}\``,
   ),
   DSK6017: error("misplaced-for", (p: { section: string }) => `a ${p.section} section is for nothing else`),
-  DSK6018: error("unknown-fact", (p: { section: string; name: string }) => `${p.section} has no fact \`${p.name}\``),
+  DSK6018: error(
+    "unknown-section-fact",
+    (p: { section: string; name: string }) => `${p.section} has no fact \`${p.name}\``,
+  ),
 
   DSK6101: error(
     "schedule-order",
