@@ -153,7 +153,7 @@ class DskParser extends CstParser {
 
   readonly entry: Rule = this.RULE("entry", () => {
     this.OR([
-      { GATE: () => !this.#is(2, t.Equal) && !this.#is(2, t.LeftBrace), ALT: () => this.SUBRULE(this.expectItem) },
+      { ALT: () => this.SUBRULE(this.expectItem) },
       {
         ALT: () => {
           this.CONSUME(t.Name);
@@ -228,16 +228,16 @@ class DskParser extends CstParser {
     this.CONSUME(t.RightBrace);
   });
 
-  /** A keyword begins an item unless `=` follows: then it is the name of a setting. */
+  /** `state`, `cache` and `on` begin an item unless `=` follows: then they are the name of a setting. */
   readonly item: Rule = this.RULE("item", () => {
-    const keyword = (): boolean => !this.#is(2, t.Equal);
+    const keyword = (): boolean => this.#is(1, k("param")) || !this.#is(2, t.Equal);
     this.OR([
-      { GATE: keyword, ALT: () => this.SUBRULE(this.dimItem) },
+      { ALT: () => this.SUBRULE(this.dimItem) },
       { GATE: keyword, ALT: () => this.SUBRULE(this.storeItem) },
-      { GATE: keyword, ALT: () => this.SUBRULE(this.useItem) },
+      { ALT: () => this.SUBRULE(this.useItem) },
       { ALT: () => this.SUBRULE(this.fnItem) },
       { GATE: keyword, ALT: () => this.SUBRULE(this.onItem) },
-      { GATE: keyword, ALT: () => this.SUBRULE(this.expectItem) },
+      { ALT: () => this.SUBRULE(this.expectItem) },
       { ALT: () => this.SUBRULE(this.assignment) },
     ]);
   });
@@ -494,7 +494,8 @@ class DskParser extends CstParser {
       { ALT: () => this.CONSUME(t.Text) },
       { GATE: () => this.#is(2, k("by")), ALT: () => this.SUBRULE(this.schedule) },
       { GATE: () => this.#is(2, t.LeftBrace), ALT: () => this.SUBRULE(this.stack) },
-      { ALT: () => this.CONSUME(t.Name) },
+      // A value that is missing at the end of an item is not the `dim` of the next one.
+      { GATE: () => !this.#is(1, k("dim")), ALT: () => this.CONSUME(t.Name) },
       { ALT: () => this.SUBRULE(this.parens) },
       { ALT: () => this.SUBRULE(this.list) },
     ]);

@@ -34,54 +34,47 @@ const HELP: Readonly<Record<string, string>> = {
   "`of`": "layers are written `3 of Block[D]`",
 };
 
-/** Reports one syntax error. `tokens` are those that were parsed, in order. */
+/** A file as it is parsed in parts. */
+export interface Parsing {
+  readonly source: SourceFile;
+  readonly tokens: readonly IToken[];
+  /** Where characters were that begin no token: what fails because of them is told already. */
+  readonly skipped: readonly number[];
+  readonly diagnostics: Diagnostics;
+}
+
+/** Reports one syntax error of a part of a file. */
 export function reportSyntax(
-  error: IRecognitionException,
-  tokens: readonly IToken[],
-  source: SourceFile,
-  diagnostics: Diagnostics,
+  { token: at, message }: IRecognitionException,
+  part: readonly IToken[],
+  parsing: Parsing,
 ): void {
-  const { token, message } = error;
-  const atEnd = token.tokenType.name === "EOF";
-  const previous = atEnd ? tokens.at(-1) : tokens[tokens.indexOf(token) - 1];
-  const found = atEnd
-    ? previous?.endOffset === lastOffset(source)
-      ? "the end of the file"
-      : "the end of it"
-    : foundText(token);
-  const at = placeOf(token, previous, atEnd, source, message);
+  const { source, tokens, skipped, diagnostics } = parsing;
+  const ended = at.tokenType.name === "EOF";
+  const previous = ended ? part.at(-1) : part[part.indexOf(at) - 1];
+  const behind = previous === undefined ? 0 : previous.endOffset! + 1;
+  const token = ended ? tokens.find((t) => t.startOffset >= behind) : at;
+  if (skipped.some((place) => place >= behind && place < (token?.startOffset ?? Infinity))) return;
+  const found = token === undefined ? "the end of the file" : foundText(token);
+  // Where something is missing at a line's end, the place is behind what stands there, not the next line.
+  const missing =
+    token === undefined || (previous !== undefined && message !== "" && token.startLine !== previous.endLine);
+  const span: Span = missing
+    ? { file: source, start: behind, end: behind }
+    : { file: source, start: token.startOffset, end: token.endOffset! + 1 };
   if (message === "") {
-    diagnostics.report("DSK0011", at, { found, where: "here" });
+    diagnostics.report("DSK0011", span, { found, where: "here" });
     return;
   }
-  if (message === "a name" && isReserved(token.image)) {
-    diagnostics.report("DSK0012", at, { word: token.image }, { help: "take another name" });
+  if (message === "a name" && token !== undefined && isReserved(token.image)) {
+    diagnostics.report("DSK0012", span, { word: token.image }, { help: "take another name" });
     return;
   }
   const help = HELP[message];
-  diagnostics.report("DSK0010", at, { expected: message, found }, help === undefined ? {} : { help });
+  diagnostics.report("DSK0010", span, { expected: message, found }, help === undefined ? {} : { help });
 }
 
 function foundText(token: IToken): string {
   const text = token.image.length > 30 ? `${token.image.slice(0, 29)}…` : token.image;
   return text.startsWith('"') ? "a string" : `\`${text}\``;
-}
-
-function lastOffset(source: SourceFile): number {
-  return source.text.trimEnd().length - 1;
-}
-
-/** Where something is missing at a line's end, the place is behind what stands there, not the next line. */
-function placeOf(
-  token: IToken,
-  previous: IToken | undefined,
-  atEnd: boolean,
-  source: SourceFile,
-  message: string,
-): Span {
-  const behind = previous === undefined ? 0 : previous.endOffset! + 1;
-  if (atEnd) return { file: source, start: behind, end: behind };
-  if (previous !== undefined && message !== "" && token.startLine !== previous.endLine)
-    return { file: source, start: behind, end: behind };
-  return { file: source, start: token.startOffset, end: token.endOffset! + 1 };
 }

@@ -30,7 +30,10 @@ export function parseFile(source: SourceFile, diagnostics: Diagnostics): Parsed 
   parser.input = lexed.tokens;
   const tree = parser.file();
   if (parser.errors.length > 0) {
-    const parts = new Recovery(source, lexed.tokens, builder, diagnostics).file();
+    const parts = new Recovery(
+      { source, tokens: lexed.tokens, skipped: lexed.errors.map((e) => e.offset), diagnostics },
+      builder,
+    ).file();
     return { file: { source, ...parts, span }, ok: false };
   }
   const edition = builder.optional(tree, "edition");

@@ -1,10 +1,9 @@
 import type { CstNode, IToken } from "chevrotain";
-import type { Diagnostics } from "../../compiler/diagnostics/diagnostic.ts";
-import type { SourceFile, Span } from "../../compiler/diagnostics/source.ts";
+import type { Span } from "../../compiler/diagnostics/source.ts";
 import type * as ast from "./ast.ts";
 import type { AstBuilder } from "./build-ast.ts";
 import { parser, type RuleName } from "./grammar.ts";
-import { reportSyntax } from "./messages.ts";
+import { reportSyntax, type Parsing } from "./messages.ts";
 
 /*
  * A file with errors is parsed in parts: declarations, their items, statements. The parts are found by the words that begin
@@ -13,28 +12,25 @@ import { reportSyntax } from "./messages.ts";
  */
 
 const DECLS = new Set(["block", "model", "data", "train", "layout", "serve", "target", "schema", "signature"]);
-const ITEMS = new Set(["dim", "param", "state", "cache", "use", "fn", "on"]);
+const ITEMS = new Set(["dim", "param", "state", "cache", "use", "fn", "on", "expect"]);
 const STATEMENTS = new Set(["let", "metric", "loss"]);
 
 export class Recovery {
-  readonly #source: SourceFile;
+  readonly #parsing: Parsing;
   readonly #builder: AstBuilder;
-  readonly #diagnostics: Diagnostics;
-  readonly #tokens: readonly IToken[];
 
-  constructor(source: SourceFile, tokens: readonly IToken[], builder: AstBuilder, diagnostics: Diagnostics) {
-    this.#source = source;
-    this.#tokens = tokens;
+  constructor(parsing: Parsing, builder: AstBuilder) {
+    this.#parsing = parsing;
     this.#builder = builder;
-    this.#diagnostics = diagnostics;
   }
 
   file(): Omit<ast.File, "source" | "span"> {
+    const { tokens } = this.#parsing;
     const imports: ast.Import[] = [];
     const decls: ast.Decl[] = [];
     const broken: ast.Name[] = [];
     let edition: ast.File["edition"];
-    for (const part of this.#split(this.#tokens, (i) => this.#beginsDecl(i, this.#tokens))) {
+    for (const part of this.#split(tokens, (i) => this.#beginsDecl(i, tokens))) {
       const word = part[0]!.image;
       if (word === "import") {
         const tree = this.#parse("importDecl", part);
@@ -88,12 +84,12 @@ export class Recovery {
     const tree = parser[rule]();
     const [error] = parser.errors;
     if (error === undefined) return tree;
-    if (!quiet) reportSyntax(error, tokens, this.#source, this.#diagnostics);
+    if (!quiet) reportSyntax(error, tokens, this.#parsing);
     return undefined;
   }
 
   #span(tokens: readonly IToken[]): Span {
-    return { file: this.#source, start: tokens[0]!.startOffset, end: tokens.at(-1)!.endOffset! + 1 };
+    return { file: this.#parsing.source, start: tokens[0]!.startOffset, end: tokens.at(-1)!.endOffset! + 1 };
   }
 
   #decl(tokens: IToken[]): ast.Decl | undefined {
@@ -136,7 +132,12 @@ export class Recovery {
   }
 
   #neverClosed(brace: IToken): void {
-    this.#diagnostics.report("DSK0015", this.#span([brace]), { bracket: brace.image }, { help: "close it with `}`" });
+    this.#parsing.diagnostics.report(
+      "DSK0015",
+      this.#span([brace]),
+      { bracket: brace.image },
+      { help: "close it with `}`" },
+    );
   }
 
   #items(tokens: IToken[]): ast.Item[] {
@@ -144,7 +145,8 @@ export class Recovery {
     const begins = (i: number): boolean => {
       const [token, next] = [tokens[i]!, tokens[i + 1]];
       const first = this.#firstOnLine(i, tokens);
-      const item = first && next?.image !== "=" && (ITEMS.has(token.image) || token.image === "expect");
+      const soft = token.image === "state" || token.image === "cache" || token.image === "on";
+      const item = first && (soft ? next?.image !== "=" : ITEMS.has(token.image));
       if (item) depth = 0;
       const setting = first && depth === 0 && isName(token) && next?.image === "=";
       if (token.image === "{" || token.image === "(" || token.image === "[") depth++;
@@ -178,7 +180,8 @@ export class Recovery {
   /** An item that could not be parsed declares its name, as something that nothing is known of. */
   #unknownItem(tokens: readonly IToken[]): ast.Item[] {
     const [word, name] = tokens;
-    if (word === undefined || !ITEMS.has(word.image) || name === undefined || !isName(name)) return [];
+    if (word === undefined || !ITEMS.has(word.image) || word.image === "expect" || name === undefined || !isName(name))
+      return [];
     const span = this.#span(tokens);
     return [{ kind: "use", doc: undefined, name: this.#builder.name(name), value: { kind: "error", span }, span }];
   }

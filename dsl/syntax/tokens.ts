@@ -20,10 +20,10 @@ function keyword(word: string, soft: boolean): TokenType {
   });
 }
 
-const RESERVED = ["block", "model", "import", "let", "return", "fn"] as const;
+const RESERVED = ["block", "model", "import", "let", "return", "fn", "param", "use", "expect"] as const;
 const SOFT =
-  "edition from as extends for data train layout serve target schema signature dim param state cache use over on " +
-  "expect within metric loss schedule by stack of end";
+  "edition from as extends for data train layout serve target schema signature dim state cache over on " +
+  "within metric loss schedule by stack of end";
 
 /** Keyword tokens by word. */
 export const KEYWORDS: Readonly<Record<string, TokenType>> = Object.fromEntries([
