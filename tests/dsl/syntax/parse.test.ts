@@ -100,7 +100,6 @@ describe("expressions", () => {
 
 describe("errors", () => {
   test.each([
-    ["block A { dim = 3 }", ['DSK0010 expected a name, found `=` @"="']],
     ["block A { param w [D] }", ['DSK0010 expected `:`, found `[` @"["']],
     ["block A { dim N 3 }", ['DSK0010 expected `=`, found `3` @"3"']],
     ["block A {\n  dim N =\n  dim M = 2\n}", ['DSK0010 expected a value, found `dim` @""']],
