@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { FACT_NAMES } from "../../compiler/analysis/facts.ts";
 import { DTYPES } from "../../compiler/tensor-ir/types.ts";
 import { BUILTINS } from "../../dsl/semantics/builtins/index.ts";
+import { isReserved, KEYWORDS } from "../../dsl/syntax/tokens.ts";
 import { MULTIPLIERS } from "../../dsl/syntax/units.ts";
 
 /** `docs/language.md` leaves nothing out that a name stands for. */
@@ -21,4 +22,10 @@ test.each([
   // `x.top(K)` and `keys.append(x)` are methods; `4Ki` has its multiplier behind a number.
   const parts = new Set([...words].flatMap((word) => [word, ...word.split(".")]));
   expect(names.filter((name) => !parts.has(name))).toEqual([]);
+});
+
+test("reserved words", () => {
+  const [, sentence = ""] = /\n\n((?:`\w+`[, and\n]*)+) are reserved/.exec(page) ?? [];
+  const named = [...sentence.matchAll(/`(\w+)`/g)].map((m) => m[1]);
+  expect(named.toSorted()).toEqual(Object.keys(KEYWORDS).filter(isReserved).toSorted());
 });
