@@ -1,3 +1,4 @@
+import { TextCursor } from "./text-cursor.ts";
 import {
   type Attrs,
   type AttrValue,
@@ -58,7 +59,7 @@ function parseBody(next: () => string): Op[] {
 
 /** `dims { T = ?, D = 64 }` */
 export function parseDims(text: string): DimTable {
-  const cursor = new Cursor(text);
+  const cursor = new TextCursor(text);
   cursor.expect("dims");
   cursor.expect("{");
   const dims: DimTable = new Map();
@@ -80,7 +81,7 @@ function dimSize(text: string): DimSize {
 
 /** `%2 x: f32[T, D] = tensor.gather %1, %0 {dim = "V"}`, of whatever name; `lookup` gives operands, or throws. */
 export function parseOp(text: string, lookup: (id: number) => Value): Op {
-  const cursor = new Cursor(text);
+  const cursor = new TextCursor(text);
   const results: Value[] = [];
   if (cursor.at("%")) {
     do results.push(value(cursor));
@@ -100,13 +101,13 @@ export function parseOp(text: string, lookup: (id: number) => Value): Op {
 
 /** A value where it is defined: `%0 tokens: i32[T]`. */
 export function parseValue(text: string): Value {
-  const cursor = new Cursor(text);
+  const cursor = new TextCursor(text);
   const found = value(cursor);
   cursor.end();
   return found;
 }
 
-function value(cursor: Cursor): Value {
+function value(cursor: TextCursor): Value {
   const id = valueId(cursor);
   const name = cursor.at(":") ? undefined : cursor.word("a name");
   cursor.expect(":");
@@ -114,14 +115,14 @@ function value(cursor: Cursor): Value {
   return name === undefined ? { id, type } : { id, name, type };
 }
 
-function valueId(cursor: Cursor): number {
+function valueId(cursor: TextCursor): number {
   cursor.expect("%");
   const digits = cursor.word("the number of a value");
   if (!/^\d+$/.test(digits)) throw new Error(`%${digits} is no value`);
   return Number(digits);
 }
 
-function tensorType(cursor: Cursor): TensorType {
+function tensorType(cursor: TextCursor): TensorType {
   const dtype = cursor.word("a dtype");
   if (!isDType(dtype)) throw new Error(`${dtype} is no dtype`);
   const dims: string[] = [];
@@ -133,7 +134,7 @@ function isDType(text: string): text is DType {
   return (DTYPES as readonly string[]).includes(text);
 }
 
-function parseAttrs(cursor: Cursor): Attrs {
+function parseAttrs(cursor: TextCursor): Attrs {
   const attrs: Record<string, AttrValue> = {};
   cursor.list("}", () => {
     const key = cursor.word("the name of an attribute");
@@ -144,7 +145,7 @@ function parseAttrs(cursor: Cursor): Attrs {
   return attrs;
 }
 
-function attrValue(cursor: Cursor): AttrValue {
+function attrValue(cursor: TextCursor): AttrValue {
   if (!cursor.take("[")) return scalar(cursor);
   const items: (string | number | boolean)[] = [];
   cursor.list("]", () => items.push(scalar(cursor)));
@@ -161,80 +162,11 @@ const WORDS: Readonly<Record<string, number | boolean>> = {
   nan: NaN,
 };
 
-function scalar(cursor: Cursor): string | number | boolean {
+function scalar(cursor: TextCursor): string | number | boolean {
   if (cursor.at('"')) return cursor.string();
   const word = cursor.word("a value");
   const known = WORDS[word];
   if (known !== undefined) return known;
   if (!/^-?\d+(\.\d+)?(e[+-]?\d+)?$/.test(word)) throw new Error(`${word} is no value`);
   return Number(word);
-}
-
-const WORD = /[^\s,:=%"()[\]{}]+/y;
-
-/** Whether the text form can hold this as a label or a name. */
-export function isWord(text: string): boolean {
-  WORD.lastIndex = 0;
-  return WORD.exec(text)?.[0] === text;
-}
-
-/** Reads a line from left to right. Blanks before a token are skipped. */
-class Cursor {
-  readonly #text: string;
-  #at = 0;
-
-  constructor(text: string) {
-    this.#text = text;
-  }
-
-  /** Whether this comes next. */
-  at(token: string): boolean {
-    while (this.#text[this.#at] === " ") this.#at++;
-    return this.#text.startsWith(token, this.#at);
-  }
-
-  take(token: string): boolean {
-    const found = this.at(token);
-    if (found) this.#at += token.length;
-    return found;
-  }
-
-  expect(token: string): void {
-    if (!this.take(token)) throw new Error(`expected \`${token}\` at \`${this.#rest()}\``);
-  }
-
-  /** Characters that mean nothing else: a label, a name, a number. */
-  word(what: string): string {
-    this.at("");
-    return this.#match(WORD, what);
-  }
-
-  string(): string {
-    return JSON.parse(this.#match(/"(?:[^"\\]|\\.)*"/y, "a string")) as string;
-  }
-
-  /** Items with commas between them, up to the closing token, which is taken. */
-  list(close: string, item: () => void): void {
-    if (this.take(close)) return;
-    do item();
-    while (this.take(","));
-    this.expect(close);
-  }
-
-  end(): void {
-    if (!this.at("") || this.#at < this.#text.length)
-      throw new Error(`expected the end of the line at \`${this.#rest()}\``);
-  }
-
-  #match(pattern: RegExp, what: string): string {
-    pattern.lastIndex = this.#at;
-    const [found] = pattern.exec(this.#text) ?? [];
-    if (found === undefined) throw new Error(`expected ${what} at \`${this.#rest()}\``);
-    this.#at += found.length;
-    return found;
-  }
-
-  #rest(): string {
-    return this.#text.slice(this.#at, this.#at + 20);
-  }
 }

@@ -1,5 +1,5 @@
 import { isOpName, OPS } from "./ops/table.ts";
-import { isWord } from "./parse.ts";
+import { isWord } from "./text-cursor.ts";
 import { type DimTable, type Op, type Program, type TensorType, typeText, type Value } from "./types.ts";
 
 /** What is wrong with an op by itself, one message each: operands, attributes, result type. */

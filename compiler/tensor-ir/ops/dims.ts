@@ -65,3 +65,9 @@ function knownTotal(
 export function dimsOf(value: Value): readonly DimLabel[] {
   return value.type.dims;
 }
+
+/** A fault when the result has labels that are not allowed: none of the operands gives them. */
+export function resultWithin(result: Value, allowed: readonly DimLabel[]): string | false {
+  const extra = withoutDims(dimsOf(result), allowed);
+  return extra.length > 0 && `no operand gives the result the dims ${dimsText(extra)}`;
+}

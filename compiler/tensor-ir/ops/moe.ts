@@ -1,7 +1,7 @@
 import { stringAttr } from "../attrs.ts";
 import type { Attrs, DimLabel, Op, Value } from "../types.ts";
 import { define, type DimSizes, type OpDefinition } from "./definition.ts";
-import { dimsOf, dimsText, isWithin, joinDims, sameDims, withoutDims } from "./dims.ts";
+import { dimsOf, dimsText, joinDims, resultWithin, sameDims, withoutDims } from "./dims.ts";
 import { dtypeIn, resultDtype, widestFloat } from "./dtypes.ts";
 
 const attrs = { experts: "label", slot: "label" } as const;
@@ -36,7 +36,7 @@ export const MOE_OPS = {
         !dimsOf(w!).includes(experts) && `w has no dim ${experts}`,
         shared.length > 0 && `w may not have the row dims ${dimsText(shared)}`,
         ...hasRows("result", result, dimsOf(chosen!), op),
-        ...resultWithin(result, joinDims(dimsOf(x!), withoutDims(dimsOf(w!), [experts]))),
+        resultWithin(result, joinDims(dimsOf(x!), withoutDims(dimsOf(w!), [experts]))),
       ];
     },
     flops: rowFlops,
@@ -56,7 +56,7 @@ export const MOE_OPS = {
         ...hasRows("x", x!, dimsOf(chosen!), op),
         ...hasRows("y", y!, dimsOf(chosen!), op),
         !dimsOf(result).includes(experts) && `result has no dim ${experts}`,
-        ...resultWithin(result, [experts, ...free]),
+        resultWithin(result, [experts, ...free]),
       ];
     },
     flops: rowFlops,
@@ -112,11 +112,6 @@ function floats(op: Op, operands: Readonly<Record<string, Value>>): (string | fa
   const faults = Object.entries(operands).map(([what, value]) => dtypeIn(value, what, "float"));
   if (faults.some((fault) => fault !== false)) return faults;
   return [resultDtype(op.results[0]!, widestFloat(Object.values(operands).map((value) => value.type.dtype)))];
-}
-
-function resultWithin(result: Value, allowed: readonly DimLabel[]): (string | false)[] {
-  const extra = withoutDims(dimsOf(result), allowed);
-  return [!isWithin(dimsOf(result), allowed) && `no operand gives the result the dims ${dimsText(extra)}`];
 }
 
 /** One multiply-add for every row and every combination of the other dims; the experts cost nothing by themselves. */

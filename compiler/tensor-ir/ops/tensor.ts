@@ -4,12 +4,12 @@ import { define, type DimSizes, type OpDefinition } from "./definition.ts";
 import {
   dimsOf,
   dimsText,
-  isWithin,
   joinDims,
   knownProduct,
   knownSize,
   knownSum,
   replaceDim,
+  resultWithin,
   sameDims,
   withoutDims,
 } from "./dims.ts";
@@ -285,11 +285,6 @@ function sizesAgree(dims: DimTable, what: string, size: number | undefined, labe
     size !== expected &&
     `${what} has size ${size}, ${label} has ${expected}`
   );
-}
-
-function resultWithin(result: Value, allowed: readonly DimLabel[]): string | false {
-  const extra = withoutDims(dimsOf(result), allowed);
-  return !isWithin(dimsOf(result), allowed) && `no operand gives the result the dims ${dimsText(extra)}`;
 }
 
 /** One multiply-add for every combination of the operands' dims. Integers are no matrix work. */
