@@ -5,6 +5,7 @@ import { describe, expect, test } from "vitest";
 import { checkFile } from "../../dsl/semantics/check.ts";
 import { Diagnostics } from "../../compiler/diagnostics/diagnostic.ts";
 import { scoreProgram } from "../../compiler/elaborate/score.ts";
+import { serveProgram } from "../../compiler/elaborate/serve.ts";
 import { trainStepProgram } from "../../compiler/elaborate/train-step.ts";
 import { type PlacedStore, storesOf } from "../../compiler/model-ir/places.ts";
 import type { Given, Outputs } from "../../compiler/reference/border.ts";
@@ -80,6 +81,48 @@ describe("a1: logits, hidden states, loss and gradients", () => {
       expect(difference(got, placed, module.dims, gradients)).toBeLessThan(1e-6);
     }
   });
+});
+
+test("a1: greedy generation with caches", () => {
+  const { module } = checked;
+  const io = fixtureTensors("a1_v3_plain", "io.safetensors");
+  const stores = storesOf(module.root).filter(({ store, place }) => store.kind !== "cache" && !place.ahead);
+  const placed = initial(stores, module.dims);
+  const [prefill, decode] = [serveProgram(module, "prefill"), serveProgram(module, "decode")];
+  const wanted = io("greedy.logits").data;
+  let caches: ReadonlyMap<string, Tensor> = new Map();
+  let tokens = [...io("greedy.prompt").data];
+  let kept = 0;
+  const generated: number[] = [];
+  while (generated.length < 16) {
+    const all = Array.from({ length: kept + tokens.length }, (_, i) => i);
+    const values = new Map<string, Given>([
+      ...placed,
+      ["tokens", { data: tokens }],
+      ["pos", { data: all.slice(kept) }],
+      ["seq", { data: tokens.map(() => 0) }],
+      ["key.pos", { data: all }],
+      ["key.seq", { data: all.map(() => 0) }],
+    ]);
+    const sizes = { T: tokens.length, S: all.length, B: 1 };
+    const result = runProgram(kept === 0 ? prefill : decode, { sizes, values, caches }, { precision: "f64" });
+    const last = Array.from(result.outputs.get("logits")!.data.slice(-160));
+    const want = wanted.slice(generated.length * 160, (generated.length + 1) * 160);
+    expect(Math.max(...last.map((value, i) => Math.abs(value - want[i]!)))).toBeLessThan(6e-5);
+    kept = all.length;
+    tokens = [last.indexOf(Math.max(...last))];
+    generated.push(...tokens);
+    ({ caches } = result);
+  }
+  expect(generated).toEqual(io("greedy.tokens").data);
+  for (const layer of [0, 1, 2]) {
+    expect(largest(caches.get(`trunk.${layer}.mixer.latent`), io(`greedy.mla_kv_cache.layer${layer}`))).toBeLessThan(
+      2e-5,
+    );
+    expect(largest(caches.get(`trunk.${layer}.mixer.key_pe`), io(`greedy.mla_pe_cache.layer${layer}`))).toBeLessThan(
+      2e-5,
+    );
+  }
 });
 
 interface Step {
