@@ -64,7 +64,10 @@ class Linker {
         this.#diagnostics.report("DSK6007", span, { name: text, why: `it is a ${other.section} section` });
         return undefined;
       }
-      const help = didYouMean(text, this.#names(decl.section));
+      const help = didYouMean(
+        text,
+        this.#names(decl.section).filter((name) => name !== decl.name.text),
+      );
       this.#diagnostics.report(
         "DSK6006",
         span,
