@@ -1,0 +1,131 @@
+import { type SpawnSyncReturns, spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+
+/** The program as users run it: the bundle that the test run builds. */
+const root = resolve(import.meta.dirname, "../../..");
+const folder = mkdtempSync(join(tmpdir(), "dskc-"));
+
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function dskc(args: readonly string[], input = "", env: Record<string, string> = {}): SpawnSyncReturns<string> {
+  const options = { cwd: root, encoding: "utf8", input, env: { ...process.env, ...env } } as const;
+  return spawnSync(process.execPath, ["bin/dskc.js", ...args], options);
+}
+
+function file(name: string, text: string): string {
+  const path = join(folder, name);
+  writeFileSync(path, text);
+  return path;
+}
+
+const GOOD = "edition 2026\n\nblock Demo[D, F] {\n  param w: [D, F]\n}\n";
+const BAD = "edition 2026\n\nblock Demo[D, F] {\n  param w: [D, G]\n}\n";
+
+describe("the shell", () => {
+  test("help lists the commands, on stdout", () => {
+    const { status, stdout, stderr } = dskc(["--help"]);
+    expect([status, stderr]).toEqual([0, ""]);
+    for (const name of ["check", "fmt", "inspect", "build", "explain"]) expect(stdout).toContain(`\n  ${name}`);
+  });
+
+  test("every command has an example in its help", () => {
+    const commands = [...dskc(["--help"]).stdout.matchAll(/^ {2}([a-z]+) {2,}/gm)].map((m) => m[1]!);
+    expect(commands.length).toBeGreaterThanOrEqual(5);
+    for (const command of commands) {
+      expect(dskc([command, "--help"]).stdout).toMatch(new RegExp(`Examples?:\n  dskc ${command} `));
+    }
+  });
+
+  test("version", () => {
+    const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };
+    expect(dskc(["--version"]).stdout).toBe(`${manifest.version}\n`);
+  });
+
+  test("wrong usage is 2, and says what was meant", () => {
+    expect(dskc([])).toMatchObject({ status: 2, stdout: "" });
+    const misspelt = dskc(["chekc"]);
+    expect(misspelt).toMatchObject({ status: 2, stdout: "" });
+    expect(misspelt.stderr).toContain("unknown command 'chekc'\n(Did you mean check?)");
+    expect(dskc(["check"]).status).toBe(2);
+    expect(dskc(["check", "--jsno", "x.dsk"])).toMatchObject({ status: 2, stdout: "" });
+    const missing = dskc(["check", "no-such.dsk"]);
+    expect([missing.status, missing.stderr]).toEqual([2, "dskc: cannot read `no-such.dsk`: there is no such file\n"]);
+  });
+
+  test("text that is not UTF-8 is an error of the input", () => {
+    const path = join(folder, "latin1.dsk");
+    writeFileSync(path, Buffer.from([0x62, 0xe9]));
+    expect(dskc(["check", path])).toMatchObject({ status: 1, stderr: `dskc: \`${path}\` is not UTF-8 text\n` });
+  });
+
+  test("a closed pipe is quiet", () => {
+    const script = `set -o pipefail; ${process.execPath} bin/dskc.js explain DSK1203 | true`;
+    const { stderr } = spawnSync("bash", ["-c", script], { cwd: root, encoding: "utf8" });
+    expect(stderr).toBe("");
+  });
+});
+
+describe("check", () => {
+  test("a sound file", () => {
+    const path = file("good.dsk", GOOD);
+    expect(dskc(["check", path])).toMatchObject({ status: 0, stdout: "", stderr: `${path}: no problems\n` });
+  });
+
+  test("an error, without colors when nobody looks", () => {
+    const path = file("bad.dsk", BAD);
+    const { status, stdout, stderr } = dskc(["check", path]);
+    expect([status, stdout]).toEqual([1, ""]);
+    expect(stderr).toContain("error[DSK1001 unknown-name]");
+    expect(stderr).toContain(`┌─ ${path}:4:16`);
+    expect(stderr.endsWith(`${path}: 1 error\n`)).toBe(true);
+    expect(stderr).not.toContain("\u001b[");
+    expect(dskc(["check", "--color", path]).stderr).toContain("\u001b[31m");
+  });
+
+  test("stdin, as JSON", () => {
+    const { status, stdout, stderr } = dskc(["check", "--json", "-"], BAD);
+    expect([status, stderr]).toEqual([1, ""]);
+    const report = JSON.parse(stdout) as { errors: number; diagnostics: unknown[] };
+    expect(report).toMatchObject({ errors: 1, warnings: 0 });
+    expect(report.diagnostics).toMatchObject([{ code: "DSK1001", file: "<stdin>", start: { line: 4, column: 16 } }]);
+  });
+
+  test("GitHub annotations and SARIF", () => {
+    const path = file("bad.dsk", BAD);
+    expect(dskc(["check", "--format", "github", path]).stdout).toMatch(/^::error file=.*line=4,.*::nothing is called/);
+    const sarif = JSON.parse(dskc(["check", "--format", "sarif", path]).stdout) as { version: string };
+    expect(sarif).toMatchObject({ version: "2.1.0", runs: [{ results: [{ ruleId: "DSK1001", level: "error" }] }] });
+    expect(dskc(["check", "--format", "srif", path])).toMatchObject({
+      status: 2,
+      stderr: "dskc: there is no format `srif`; did you mean `sarif`?\n",
+    });
+  });
+
+  test("notes only when asked for", () => {
+    const path = file("target.dsk", "edition 2026\n\ntarget cpu { threads = 4 }\n");
+    expect(dskc(["check", path]).stderr).toBe(`${path}: no problems\n`);
+    expect(dskc(["check", "--verbose", path]).stderr).toContain("note[DSK6901 not-executed]: `threads` is checked");
+  });
+});
+
+describe("explain", () => {
+  test("by code and by name", () => {
+    const page = readFileSync(join(root, "docs/errors/DSK1203.md"), "utf8");
+    expect(dskc(["explain", "DSK1203"])).toMatchObject({ status: 0, stdout: page });
+    expect(dskc(["explain", "dim-mismatch"])).toMatchObject({ status: 0, stdout: page });
+  });
+
+  test("an unknown code", () => {
+    expect(dskc(["explain", "dim-mismach"])).toMatchObject({
+      status: 2,
+      stderr: "dskc: there is no diagnostic `dim-mismach`; did you mean `dim-mismatch`?\n",
+    });
+  });
+
+  test("all of them", () => {
+    expect(dskc(["explain"]).stdout).toContain("DSK1203  error    dim-mismatch\n");
+  });
+});
