@@ -14,7 +14,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   "compiler/passes": ["compiler/diagnostics", "compiler/tensor-ir", "compiler/analysis"],
   "compiler/analysis": ["compiler/diagnostics", "compiler/tensor-ir", "compiler/model-ir", "compiler/elaborate"],
   "compiler/elaborate": ["compiler/diagnostics", "compiler/tensor-ir", "compiler/model-ir"],
-  "compiler/reference": ["compiler/tensor-ir"],
+  "compiler/reference": ["compiler/tensor-ir", "compiler/model-ir", "compiler/elaborate"],
   "compiler/import": ["compiler/diagnostics", "dsl/syntax", "dsl/format", "dsl/semantics", "runtime/io"],
   "compiler/export": ["compiler/diagnostics", "compiler/model-ir", "dsl/semantics", "runtime/io"],
   "compiler/cli": ["compiler", "dsl", "runtime/io"],

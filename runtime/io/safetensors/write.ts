@@ -1,0 +1,60 @@
+import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import { dirname, join, basename } from "node:path";
+import { DTYPES, type DType } from "./format.ts";
+
+export interface WrittenTensor {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  /** Little-endian, in row-major order; made when it is its turn. */
+  readonly bytes: () => Uint8Array;
+}
+
+/** An f32 tensor from its values. */
+export function f32(name: string, shape: readonly number[], values: ArrayLike<number>): WrittenTensor {
+  return { name, dtype: "F32", shape, bytes: () => new Uint8Array(Float32Array.from(values).buffer) };
+}
+
+/**
+ * Writes a file aside and renames it: a cut leaves the old file or the new one. Tensors in order of their names, the
+ * header padded to a multiple of 8 bytes: equal tensors give equal files.
+ */
+export function writeSafetensors(
+  path: string,
+  tensors: readonly WrittenTensor[],
+  metadata: Readonly<Record<string, string>> = {},
+): void {
+  const sorted = tensors.toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  const header: Record<string, unknown> = { __metadata__: { format: "pt", ...metadata } };
+  let at = 0;
+  for (const { name, dtype, shape } of sorted) {
+    const size = shape.reduce((a, b) => a * b, 1) * DTYPES[dtype];
+    header[name] = { dtype, shape, data_offsets: [at, at + size] };
+    at += size;
+  }
+  const text = new TextEncoder().encode(JSON.stringify(header));
+  const padded = new Uint8Array(8 + Math.ceil(text.length / 8) * 8).fill(0x20);
+  new DataView(padded.buffer).setBigUint64(0, BigInt(padded.length - 8), true);
+  padded.set(text, 8);
+  const aside = join(dirname(path), `.${basename(path)}.${process.pid}`);
+  const fd = openSync(aside, "w");
+  try {
+    writeAll(fd, padded);
+    for (const { name, bytes, shape, dtype } of sorted) {
+      const data = bytes();
+      const wanted = shape.reduce((a, b) => a * b, 1) * DTYPES[dtype];
+      if (data.length !== wanted) throw new Error(`tensor ${name} has ${data.length} bytes, not ${wanted}`);
+      writeAll(fd, data);
+    }
+    fsyncSync(fd);
+    closeSync(fd);
+    renameSync(aside, path);
+  } catch (error) {
+    rmSync(aside, { force: true });
+    throw error;
+  }
+}
+
+function writeAll(fd: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length;) at += writeSync(fd, bytes, at, Math.min(bytes.length - at, 1 << 30));
+}
