@@ -25,6 +25,7 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
   check: { summary: "report all errors of specs", load: () => import("./check.ts") },
   fmt: { summary: "bring specs into the one style", load: () => import("./fmt.ts") },
   inspect: { summary: "tell what a model costs: params, FLOPs, cache", load: () => import("./inspect.ts") },
+  score: { summary: "logits, loss and gradients of rows of tokens", load: () => import("./score.ts") },
   build: { summary: "print the forms that a model takes on its way", load: () => import("./build.ts") },
   explain: { summary: "tell the long story of a diagnostic", load: () => import("./explain.ts") },
 };

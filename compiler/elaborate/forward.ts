@@ -19,6 +19,13 @@ export function vocabularyOf(logits: Value): string {
   return label;
 }
 
+/** How many tokens there are. */
+export function vocabularySize({ forward, dims }: Module): number {
+  const size = dims.get(vocabularyOf(forward.results[0]!));
+  if (typeof size !== "number") throw new Error("the vocabulary has no size");
+  return size;
+}
+
 /**
  * Cross entropy of logits [T, V] with `target.depth`, summed over the tokens that have a target, and their number: in f32,
  * logsumexp(logits) - logits[target].

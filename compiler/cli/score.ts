@@ -1,0 +1,137 @@
+/** `dskc score FILE --weights DIR --tokens FILE.json -o OUT.safetensors`: teacher-forced logits, hidden states, loss, gradients. */
+import { join } from "node:path";
+import { type Command, Option } from "commander";
+import { loadParams, storeParams } from "../../runtime/io/names/load.ts";
+import type { Param } from "../../runtime/io/names/resolve.ts";
+import { type NameTable, readTable } from "../../runtime/io/names/table.ts";
+import { CheckpointError } from "../../runtime/io/safetensors/format.ts";
+import { Checkpoint } from "../../runtime/io/safetensors/read.ts";
+import { f32, type WrittenTensor, writeSafetensors } from "../../runtime/io/safetensors/write.ts";
+import { vocabularySize } from "../elaborate/forward.ts";
+import { type PlacedStore, storesOf } from "../model-ir/places.ts";
+import type { Module } from "../model-ir/types.ts";
+import type { Given } from "../reference/border.ts";
+import { type RowScores, scoreRows } from "../reference/score-rows.ts";
+import { installation } from "./installation.ts";
+import { examples, InputError, print, readSource, remark } from "./io.ts";
+import { loadModel } from "./load-model.ts";
+
+interface Options {
+  readonly model?: string;
+  readonly weights: string;
+  readonly tokens: string;
+  readonly out: string;
+  readonly hidden?: boolean;
+  readonly grad?: boolean;
+  readonly routing?: boolean;
+  readonly precision: "f32" | "f64";
+}
+
+export function register(command: Command): void {
+  command
+    .argument("<file>", "a spec")
+    .requiredOption("--weights <dir>", "a checkpoint: a folder with .safetensors files, or one such file")
+    .requiredOption("--tokens <file>", 'the rows to score: `{"tokens": [[...], ...]}`')
+    .requiredOption("-o, --out <file>", "the safetensors file to write")
+    .option("--model <name>", "the model of the file; the first one without this")
+    .option("--hidden", "write the residual stream: `hidden.0` before the layers, `hidden.k` after k of them")
+    .option("--grad", "write `grad.<name in the checkpoint>` of the loss")
+    .option("--routing", "write what the routers emit: `<path>.chosen`, `<path>.load`")
+    .addOption(new Option("--device <device>", "where it runs").choices(["reference"]).default("reference"))
+    .addOption(new Option("--precision <precision>", "how results are rounded").choices(["f32", "f64"]).default("f32"))
+    .action(run);
+  examples(
+    command,
+    ["dskc score model.dsk --weights DIR --tokens rows.json -o out.safetensors", "`logits` and `loss`"],
+    ["dskc score model.dsk --weights DIR --tokens rows.json -o out.safetensors --grad", "with gradients"],
+  );
+}
+
+function run(file: string, options: Options): void {
+  const loaded = loadModel(file, options.model);
+  if (loaded === undefined) return;
+  const { module } = loaded;
+  const rows = readRows(options.tokens, vocabularySize(module));
+  const started = performance.now();
+  try {
+    const table = tableOf(module);
+    const weights = readWeights(module, new Checkpoint(options.weights), table);
+    const late = performance.now() - started > 2000;
+    if (late) remark(`read ${weights.size} parameters`);
+    const scores = scoreRows(module, weights, rows, {
+      hidden: options.hidden ?? false,
+      gradients: options.grad ?? false,
+      metrics: options.routing ?? false,
+      precision: options.precision,
+    });
+    writeSafetensors(options.out, results(module, table, scores));
+    const seconds = (performance.now() - started) / 1000;
+    if (seconds > 2) remark(`scored ${rows.length} rows in ${seconds.toFixed(1)} s`);
+    print(`loss ${scores.tensors.get("loss")!.data[0]}`);
+  } catch (error) {
+    if (error instanceof CheckpointError) throw new InputError(error.message);
+    throw error;
+  }
+}
+
+/** The table that says what the parameters are called in checkpoints. */
+function tableOf({ name, checkpoint }: Module): NameTable {
+  if (checkpoint === undefined)
+    throw new InputError(
+      `model ${name} does not say how checkpoints call its parameters: \`checkpoint = std.hf.deepseek\``,
+    );
+  return readTable(join(installation(), "dsl", "std", "hf"), checkpoint);
+}
+
+/** Params and states. */
+function weightsOf(module: Module): PlacedStore[] {
+  return storesOf(module.root).filter(({ store }) => store.kind !== "cache");
+}
+
+function paramOf({ path, type, place }: PlacedStore, { dims }: Module): Param {
+  return { path, shape: type.dims.map((label) => dims.get(label)!), blocks: place.block.names };
+}
+
+function readWeights(module: Module, checkpoint: Checkpoint, table: NameTable): Map<string, Given> {
+  const stores = weightsOf(module);
+  const ahead = new Set(stores.filter(({ place }) => place.ahead).map(({ path }) => path));
+  const params = stores.map((placed) => paramOf(placed, module));
+  const values = loadParams(checkpoint, table, params, { optional: ({ path }) => ahead.has(path) });
+  return new Map([...values].map(([path, data]) => [path, { data }]));
+}
+
+function results(module: Module, table: NameTable, scores: RowScores): WrittenTensor[] {
+  const tensors = [...scores.tensors, ...scores.metrics].map(([name, { shape, data }]) => f32(name, shape, data));
+  const trained = weightsOf(module).filter(({ path }) => scores.gradients.has(path));
+  const gradients = new Map([...scores.gradients].map(([path, { data }]) => [path, data]));
+  return [
+    ...tensors,
+    ...storeParams(
+      table,
+      trained.map((placed) => paramOf(placed, module)),
+      gradients,
+      "grad.",
+    ),
+  ];
+}
+
+/** @throws InputError when the file has another form, or a token is not in the vocabulary */
+function readRows(path: string, vocabulary: number): number[][] {
+  const wrong = (why: string): InputError => new InputError(`\`${path}\` ${why}`);
+  let value: unknown;
+  try {
+    value = JSON.parse(readSource(path).text);
+  } catch (error) {
+    if (error instanceof SyntaxError) throw wrong("is no JSON");
+    throw error;
+  }
+  const rows = (value as { tokens?: unknown } | null)?.tokens;
+  const sound = Array.isArray(rows) && rows.length > 0 && rows.every((row) => Array.isArray(row) && row.length > 0);
+  if (!sound) throw wrong('must hold `{"tokens": [[...], ...]}` with at least one row and no empty ones');
+  for (const token of (rows as unknown[][]).flat()) {
+    if (!Number.isSafeInteger(token) || (token as number) < 0 || (token as number) >= vocabulary) {
+      throw wrong(`has the token ${JSON.stringify(token)}; the model has tokens 0 to ${vocabulary - 1}`);
+    }
+  }
+  return rows as number[][];
+}
