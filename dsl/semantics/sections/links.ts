@@ -25,13 +25,20 @@ const FOR: Readonly<Record<ast.SectionKind, "model" | "train" | undefined>> = {
 class Linker {
   readonly #sections: readonly ast.SectionDecl[];
   readonly #models: readonly string[];
+  readonly #torn: boolean;
   readonly #diagnostics: Diagnostics;
   readonly #done = new Map<ast.SectionDecl, Linked>();
   readonly #open: ast.SectionDecl[] = [];
 
-  constructor(sections: readonly ast.SectionDecl[], models: readonly string[], diagnostics: Diagnostics) {
+  constructor(
+    sections: readonly ast.SectionDecl[],
+    models: readonly string[],
+    torn: boolean,
+    diagnostics: Diagnostics,
+  ) {
     this.#sections = sections;
     this.#models = models;
+    this.#torn = torn;
     this.#diagnostics = diagnostics;
   }
 
@@ -59,6 +66,7 @@ class Linker {
     const { text, span } = decl.from;
     const base = this.#find(decl.section, text);
     if (base === undefined) {
+      if (this.#torn) return undefined;
       const other = this.#sections.find((section) => section.name.text === text);
       if (other !== undefined) {
         this.#diagnostics.report("DSK6007", span, { name: text, why: `it is a ${other.section} section` });
@@ -105,12 +113,14 @@ class Linker {
     const { text, span } = decl.for;
     if (of === "model") {
       if (this.#models.includes(text)) return this.#sameAsBase(decl, base, { train: undefined, model: text });
+      if (this.#torn) return none;
       const help = didYouMean(text, this.#models);
       this.#diagnostics.report("DSK2002", span, { name: text }, help === undefined ? {} : { help });
       return none;
     }
     const train = this.#find("train", text);
     if (train !== undefined) return { train, model: this.link(train).model };
+    if (this.#torn) return none;
     const help = didYouMean(text, this.#names("train"));
     this.#diagnostics.report("DSK6006", span, { section: "train", name: text }, help === undefined ? {} : { help });
     return none;
@@ -130,12 +140,16 @@ class Linker {
   }
 }
 
-/** Resolves `for` and `from` of all sections of a file. */
+/**
+ * Resolves `for` and `from` of all sections of a file.
+ * @param torn true where syntax errors may have swallowed sections: then nothing is told to be unknown
+ */
 export function linkSections(
   sections: readonly ast.SectionDecl[],
   models: readonly string[],
+  torn: boolean,
   diagnostics: Diagnostics,
 ): Linked[] {
-  const linker = new Linker(sections, models, diagnostics);
+  const linker = new Linker(sections, models, torn, diagnostics);
   return sections.map((decl) => linker.link(decl));
 }

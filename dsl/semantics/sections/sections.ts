@@ -22,7 +22,7 @@ export interface CheckedSection {
   readonly train: string | undefined;
   /** Values by path (`rollout.count`), with those of the base and the defaults. */
   readonly entries: Entries;
-  /** False where the base has no meaning: then nothing is told to be missing. */
+  /** False where the base has no meaning, or the file syntax errors: then nothing is told to be missing. */
   readonly complete: boolean;
 }
 
@@ -53,10 +53,14 @@ export function checkSections(
   if (decls.length === 0) return { all: [] };
   const sections = unique(decls, diagnostics);
   const modelNames = file.decls.flatMap((decl) => (decl.kind === "model" ? [decl.name.text] : []));
-  const names = [...modelNames, ...file.broken.map((name) => name.text)];
-  const linked = linkSections(sections, names, diagnostics);
-  const checker = new SectionChecker(loadSchemas(std), linked, models, diagnostics);
+  const torn = hasSyntaxErrors(file, diagnostics);
+  const linked = linkSections(sections, modelNames, torn, diagnostics);
+  const checker = new SectionChecker(loadSchemas(std), linked, models, torn, diagnostics);
   return { all: linked.flatMap((each) => checker.check(each) ?? []) };
+}
+
+function hasSyntaxErrors({ source }: ast.File, { all }: Diagnostics): boolean {
+  return all.some(({ code, primary }) => code.startsWith("DSK0") && primary.span.file === source);
 }
 
 /** The first section of each kind and name. */
@@ -78,6 +82,8 @@ class SectionChecker {
   readonly #schemas: Schemas;
   readonly #linked: readonly Linked[];
   readonly #models: ReadonlyMap<string, ModelFacts>;
+  /** Syntax errors may have swallowed entries and sections: then nothing is told to be missing. */
+  readonly #torn: boolean;
   readonly #diagnostics: Diagnostics;
   readonly #done = new Map<ast.SectionDecl, CheckedSection | undefined>();
 
@@ -85,11 +91,13 @@ class SectionChecker {
     schemas: Schemas,
     linked: readonly Linked[],
     models: ReadonlyMap<string, ModelFacts>,
+    torn: boolean,
     diagnostics: Diagnostics,
   ) {
     this.#schemas = schemas;
     this.#linked = linked;
     this.#models = models;
+    this.#torn = torn;
     this.#diagnostics = diagnostics;
   }
 
@@ -119,7 +127,7 @@ class SectionChecker {
       sections: (kind) => this.#linked.filter((l) => l.decl.section === kind).map((l) => l.decl.name.text),
       axes: axesOf(decl, linked.base),
     };
-    const complete = decl.from === undefined || base?.complete === true;
+    const complete = !this.#torn && (decl.from === undefined || base?.complete === true);
     const needs = decl.section === "train" ? trainNeeds : (): string[] => [];
     const entries = checkEntries(c, decl, schema, base?.entries ?? new Map(), complete ? needs : undefined);
     const section: CheckedSection = {

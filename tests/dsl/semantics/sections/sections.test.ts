@@ -378,6 +378,13 @@ describe("mistakes", () => {
     expect(messages.map((message) => message.slice(0, 7))).toEqual(["DSK6011", "DSK6013", "DSK6105", "DSK6202"]);
   });
 
+  test("syntax errors are not told again as what they swallow", () => {
+    const { messages } = check(`${train({ lr: "= 3" }).replace("for Tiny {", "fro Tiny {")}
+layout Cluster for Pretrain { mesh = 8 gpus }
+train Extend for Tiny from Pretrain { lr = ) }`);
+    expect(messages.filter((message) => /^DSK[2367]/.test(message))).toEqual([]);
+  });
+
   test("a model with errors gives no others in its sections", () => {
     const diagnostics = new Diagnostics();
     const text = `model Broken { fn forward(x: i32[T]) -> f32[T] { return y } }
