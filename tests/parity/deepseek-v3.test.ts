@@ -1,6 +1,6 @@
 /** Scoring, gradients, multi-token prediction and AdamW steps against the reference implementations of the fixtures. */
 import { readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+import { join, resolve } from "node:path";
 import { describe, expect, test } from "vitest";
 import { checkFile } from "../../dsl/semantics/check.ts";
 import { Diagnostics } from "../../compiler/diagnostics/diagnostic.ts";
@@ -10,47 +10,54 @@ import { trainStepProgram } from "../../compiler/elaborate/train-step.ts";
 import { type PlacedStore, storesOf } from "../../compiler/model-ir/places.ts";
 import type { Given, Outputs } from "../../compiler/reference/border.ts";
 import { runProgram } from "../../compiler/reference/run.ts";
+import { packRows } from "../../compiler/reference/score-rows.ts";
 import type { Tensor } from "../../compiler/reference/tensor.ts";
-import type { DimTable } from "../../compiler/tensor-ir/types.ts";
-import { type Checkpoint, fromCheckpoint, packed } from "../support/deepseek-fixture.ts";
+import type { Module } from "../../compiler/model-ir/types.ts";
+import { loadParams } from "../../runtime/io/names/load.ts";
+import { readTable } from "../../runtime/io/names/table.ts";
+import { Checkpoint } from "../../runtime/io/safetensors/read.ts";
 import { fixtureJson, type FixtureTensor, fixtureTensors } from "../support/fixture.ts";
 
-const path = fileURLToPath(new URL("../fixtures/deepseek-v3-tiny.dsk", import.meta.url));
+const fixtures = resolve(import.meta.dirname, "../fixtures");
+const path = join(fixtures, "deepseek-v3-tiny.dsk");
 const diagnostics = new Diagnostics();
 const checked = checkFile({ path, text: readFileSync(path, "utf8") }, diagnostics).models.get("TinyV3")!;
-const main = fixtureTensors("a1_v3_plain", "model.safetensors");
-const lookAhead = fixtureTensors("e1_v3_mtp", "mtp.safetensors");
-const weights: Checkpoint = (name) => (name.startsWith("model.layers.3.") ? lookAhead : main)(name);
+const table = readTable(resolve(import.meta.dirname, "../../dsl/std/hf"), "deepseek");
 
 const runtimeSizes = ({ shape }: FixtureTensor): Record<string, number> => {
   const [sequences, length] = shape as [number, number];
   return { T: sequences * length, S: sequences * length, B: sequences };
 };
 
-/** The largest difference between a tensor and what a checkpoint says of a param. */
-function difference(got: Given, placed: PlacedStore, dims: DimTable, checkpoint: Checkpoint): number {
-  const want = fromCheckpoint(placed, dims, checkpoint);
-  const order = want.dims!;
-  const from = got.dims ?? placed.type.dims;
-  const strides = new Map<string, number>();
-  from.toReversed().reduce((stride, label) => {
-    strides.set(label, stride);
-    return stride * dims.get(label)!;
-  }, 1);
-  let offsets = [0];
-  for (const label of order)
-    offsets = offsets.flatMap((at) => Array.from({ length: dims.get(label)! }, (_, i) => at + i * strides.get(label)!));
-  expect(want.data.length).toBe(offsets.length);
-  return Math.max(...offsets.map((at, i) => Math.abs(got.data[at]! - want.data[i]!)));
+/** What a checkpoint has of some stores. */
+function load(file: string, module: Module, stores: readonly PlacedStore[]): Map<string, Float32Array> {
+  const params = stores.map(({ path: at, type, place }) => ({
+    path: at,
+    shape: type.dims.map((label) => module.dims.get(label)!),
+    blocks: place.block.names,
+  }));
+  return loadParams(new Checkpoint(join(fixtures, "models", file)), table, params, { optional: () => true });
 }
 
-function largest(got: Tensor | undefined, want: FixtureTensor): number {
-  expect(got!.data.length).toBe(want.data.length);
-  return Math.max(...want.data.map((value, i) => Math.abs(got!.data[i]! - value)));
+function initial(module: Module, stores: readonly PlacedStore[]): Map<string, Given> {
+  const files = ["a1_v3_plain/model.safetensors"];
+  if (stores.some(({ place }) => place.ahead)) files.push("e1_v3_mtp/mtp.safetensors");
+  const values = new Map(files.flatMap((file) => [...load(file, module, stores)]).map(([at, data]) => [at, { data }]));
+  expect(new Set(values.keys())).toEqual(new Set(stores.map(({ path: at }) => at)));
+  return values;
 }
 
-function initial(stores: readonly PlacedStore[], dims: DimTable): Map<string, Given> {
-  return new Map(stores.map((placed) => [placed.path, fromCheckpoint(placed, dims, weights)]));
+function difference(got: Given | undefined, want: ArrayLike<number> | undefined): number {
+  expect(got!.data.length).toBe(want!.length);
+  return Math.max(...Array.from(want!, (value, i) => Math.abs(got!.data[i]! - value)));
+}
+
+/** Whole sequences, one after the other; `target.2` and `ahead.1` are for the look-ahead module. */
+function packed({ data, shape }: FixtureTensor): Map<string, Given> {
+  const [sequences, length] = shape as [number, number];
+  const rows = Array.from({ length: sequences }, (_, i) => data.slice(i * length, (i + 1) * length));
+  const ahead = (by: number): Given => ({ data: rows.flatMap((row) => row.map((_, i) => row[i + by] ?? -1)) });
+  return new Map([...packRows(rows), ["target.2", ahead(2)], ["ahead.1", ahead(1)]]);
 }
 
 test("the spec is sound", () => {
@@ -63,22 +70,23 @@ describe("a1: logits, hidden states, loss and gradients", () => {
   const ids = io("input_ids");
   const stores = storesOf(module.root).filter(({ store, place }) => store.kind !== "cache" && !place.ahead);
   const program = scoreProgram(module, { hidden: true, gradients: true });
-  const values = new Map([...initial(stores, module.dims), ...packed(ids)]);
+  const values = new Map([...initial(module, stores), ...packed(ids)]);
   const result = runProgram(program, { sizes: runtimeSizes(ids), values }, { precision: "f64" });
 
   test("logits and the residual stream", () => {
-    expect(largest(result.outputs.get("logits"), io("logits"))).toBeLessThan(1e-5);
+    expect(difference(result.outputs.get("logits"), io("logits").data)).toBeLessThan(1e-5);
     for (const layer of [0, 1, 2]) {
       const hidden = result.outputs.get(`hidden.${layer + 1}`);
-      expect(largest(hidden, io(`hidden.layer${layer}`))).toBeLessThan(1e-5);
+      expect(difference(hidden, io(`hidden.layer${layer}`).data)).toBeLessThan(1e-5);
     }
   });
 
   test("gradients of every parameter", () => {
-    const gradients = fixtureTensors("a1_v3_plain", "grads.safetensors");
-    for (const placed of stores.filter(({ store }) => store.kind === "param")) {
-      const got = result.outputs.get(`grad.${placed.path}`)!;
-      expect(difference(got, placed, module.dims, gradients)).toBeLessThan(1e-6);
+    const params = stores.filter(({ store }) => store.kind === "param");
+    const gradients = load("a1_v3_plain/grads.safetensors", module, params);
+    expect(gradients.size).toBe(params.length);
+    for (const [at, want] of gradients) {
+      expect(difference(result.outputs.get(`grad.${at}`), want)).toBeLessThan(1e-6);
     }
   });
 });
@@ -87,7 +95,7 @@ test("a1: greedy generation with caches", () => {
   const { module } = checked;
   const io = fixtureTensors("a1_v3_plain", "io.safetensors");
   const stores = storesOf(module.root).filter(({ store, place }) => store.kind !== "cache" && !place.ahead);
-  const placed = initial(stores, module.dims);
+  const placed = initial(module, stores);
   const [prefill, decode] = [serveProgram(module, "prefill"), serveProgram(module, "decode")];
   const wanted = io("greedy.logits").data;
   let caches: ReadonlyMap<string, Tensor> = new Map();
@@ -116,12 +124,12 @@ test("a1: greedy generation with caches", () => {
   }
   expect(generated).toEqual(io("greedy.tokens").data);
   for (const layer of [0, 1, 2]) {
-    expect(largest(caches.get(`trunk.${layer}.mixer.latent`), io(`greedy.mla_kv_cache.layer${layer}`))).toBeLessThan(
-      2e-5,
-    );
-    expect(largest(caches.get(`trunk.${layer}.mixer.key_pe`), io(`greedy.mla_pe_cache.layer${layer}`))).toBeLessThan(
-      2e-5,
-    );
+    expect(
+      difference(caches.get(`trunk.${layer}.mixer.latent`), io(`greedy.mla_kv_cache.layer${layer}`).data),
+    ).toBeLessThan(2e-5);
+    expect(
+      difference(caches.get(`trunk.${layer}.mixer.key_pe`), io(`greedy.mla_pe_cache.layer${layer}`).data),
+    ).toBeLessThan(2e-5);
   }
 });
 
@@ -165,7 +173,7 @@ describe.each([
     ({ store, place }) => store.kind !== "cache" && (looksAhead || !place.ahead),
   );
   const params = stores.filter(({ store }) => store.kind === "param");
-  const values = initial(stores, module.dims);
+  const values = initial(module, stores);
   for (const { path: at, type } of params) {
     const size = type.dims.reduce((product, label) => product * module.dims.get(label)!, 1);
     for (const moment of ["m", "v"]) values.set(`optimizer.${at}.${moment}`, { data: new Float64Array(size) });
@@ -192,11 +200,11 @@ describe.each([
       expect(looksAhead ? output("loss.mtp") : 0).toBeCloseTo(step.loss_mtp ?? 0, 5);
       for (const layer of [1, 2]) {
         const bias = values.get(`trunk.${layer}.ffn.bias`) as Tensor;
-        expect(largest(bias, train(`step${index}.bias.layer${layer}`))).toBeLessThan(1e-7);
+        expect(difference(bias, train(`step${index}.bias.layer${layer}`).data)).toBeLessThan(1e-7);
       }
     }
-    const final = fixtureTensors(name, "params_final.safetensors");
-    for (const placed of params)
-      expect(difference(values.get(placed.path)!, placed, module.dims, final)).toBeLessThan(tolerance);
+    const final = load(`${name}/params_final.safetensors`, module, params);
+    expect(final.size).toBe(params.length);
+    for (const [at, want] of final) expect(difference(values.get(at), want)).toBeLessThan(tolerance);
   });
 });
