@@ -28,7 +28,7 @@ test("the edits turn one text into the other", () => {
   fc.assert(
     fc.property(text, text, (a, b) => {
       const diff = unifiedDiff(lines(...a), lines(...b), ["a", "b"]);
-      const result = [...a];
+      const result: string[] = [...a];
       let shift = 0;
       for (const hunk of diff.split(/^(?=@@)/m).slice(1)) {
         const [head, ...body] = hunk.replace(/\n$/, "").split("\n");

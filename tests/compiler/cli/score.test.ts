@@ -1,0 +1,72 @@
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { Checkpoint } from "../../../runtime/io/safetensors/read.ts";
+import { fixtureTensors } from "../../support/fixture.ts";
+
+const dir = mkdtempSync(join(tmpdir(), "dskc-score-"));
+const out = join(dir, "out.safetensors");
+const fixture = "tests/fixtures/models/a1_v3_plain";
+const io = fixtureTensors("a1_v3_plain", "io.safetensors");
+
+function tokens(value: unknown): string {
+  const path = join(dir, "tokens.json");
+  writeFileSync(path, typeof value === "string" ? value : JSON.stringify(value));
+  return path;
+}
+
+function score(given: unknown, ...more: string[]): { status: number | null; stdout: string; stderr: string } {
+  const args = [
+    "score",
+    "tests/fixtures/deepseek-v3-tiny.dsk",
+    "--weights",
+    fixture,
+    "--tokens",
+    tokens(given),
+    "-o",
+    out,
+  ];
+  return spawnSync(process.execPath, ["dist/dskc.js", ...args, ...more], { encoding: "utf8" });
+}
+
+test("writes logits, loss, hidden states, gradients and routing", () => {
+  const { data, shape } = io("input_ids");
+  const rows = Array.from({ length: shape[0]! }, (_, i) => data.slice(i * shape[1]!, (i + 1) * shape[1]!));
+  expect(score({ tokens: rows }, "--hidden", "--grad", "--routing")).toMatchObject({ status: 0, stderr: "" });
+  const written = new Checkpoint(out);
+  const difference = (name: string, want: readonly number[]): number => {
+    const got = written.tensor(name).read();
+    expect(got.length).toBe(want.length);
+    return Math.max(...want.map((value, i) => Math.abs(got[i]! - value)));
+  };
+  expect(written.tensor("logits").shape).toEqual([2, 24, 160]);
+  expect(difference("logits", io("logits").data)).toBeLessThan(1e-5);
+  expect(difference("loss", io("loss").data)).toBeLessThan(1e-5);
+  expect(difference("hidden.3", io("hidden.layer2").data)).toBeLessThan(2e-5);
+  const gradients = fixtureTensors("a1_v3_plain", "grads.safetensors");
+  for (const name of ["model.layers.1.mlp.experts.2.up_proj.weight", "model.layers.0.self_attn.kv_b_proj.weight"]) {
+    expect(difference(`grad.${name}`, gradients(name).data)).toBeLessThan(1e-6);
+  }
+  expect(written.tensor("trunk.1.ffn.chosen").shape).toEqual([48, 3]);
+});
+
+describe("what cannot be scored is told", () => {
+  test.each([
+    [{ tokens: [[1, 160]] }, /token 160; the model has tokens 0 to 159/],
+    [{ tokens: [] }, /at least one row/],
+    [{ rows: [[1]] }, /"tokens"/],
+    ["{", /no JSON/],
+  ])("%j", (given, message) => {
+    const { status, stderr } = score(given);
+    expect(status).toBe(1);
+    expect(stderr).toMatch(message);
+  });
+
+  test("a checkpoint that is not there", () => {
+    const { status, stderr } = score({ tokens: [[1]] }, "--weights", join(dir, "nowhere"));
+    expect(status).toBe(1);
+    expect(stderr).toContain("nowhere");
+  });
+});
