@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { checkFile } from "../../dsl/semantics/check.ts";
 import { noteUnexecuted } from "../../dsl/semantics/sections/sections.ts";
+import { evaluateExpectations, factsOf } from "../analysis/facts.ts";
 import { type Diagnostic, Diagnostics } from "../diagnostics/diagnostic.ts";
 import { didYouMean } from "../diagnostics/did-you-mean.ts";
 import { examples, readSource, remark, UsageError } from "./io.ts";
@@ -46,7 +47,10 @@ function run(files: readonly string[], { json, format, verbose, color }: Options
   const told = new Set<string>();
   for (const file of new Set(files)) {
     const diagnostics = new Diagnostics();
-    const { sections } = checkFile(readSource(file), diagnostics);
+    const { models, sections } = checkFile(readSource(file), diagnostics);
+    for (const { module } of models.values()) {
+      if (module.expects.length > 0) evaluateExpectations(module, factsOf(module), diagnostics);
+    }
     if (verbose === true) noteUnexecuted(sections, diagnostics);
     for (const diagnostic of diagnostics.all) {
       const { span } = diagnostic.primary;

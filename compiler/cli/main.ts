@@ -11,18 +11,24 @@
  * - throws `UsageError` for arguments that make no sense (exit 2) and `InputError` for input that cannot be used and has
  *   no diagnostic (exit 1). Everything else that is thrown is a fault of dskc (exit 70).
  */
+import { setFlagsFromString } from "node:v8";
 import { Command, CommanderError } from "commander";
 import { InputError, remark, UsageError } from "./io.ts";
 import { version } from "./installation.ts";
 
 interface Entry {
+  /**
+   * True for commands that are done before optimized code pays: without V8's optimizing compiler, which takes its time on
+   * the other cores, `check` takes two thirds of the time.
+   */
+  readonly brief?: true;
   readonly summary: string;
   readonly load: () => Promise<{ readonly register: (command: Command) => void }>;
 }
 
 /** In the order of `dskc --help`. */
 const COMMANDS: Readonly<Record<string, Entry>> = {
-  check: { summary: "report all errors of specs", load: () => import("./check.ts") },
+  check: { brief: true, summary: "report all errors of specs", load: () => import("./check.ts") },
   fmt: { summary: "bring specs into the one style", load: () => import("./fmt.ts") },
   inspect: { summary: "tell what a model costs: params, FLOPs, cache", load: () => import("./inspect.ts") },
   score: { summary: "logits, loss and gradients of rows of tokens", load: () => import("./score.ts") },
@@ -44,9 +50,11 @@ async function build(chosen: string | undefined): Promise<Command> {
     .showHelpAfterError("Run with --help for usage.")
     .configureHelp({ showGlobalOptions: false })
     .exitOverride();
-  for (const [name, { summary, load }] of Object.entries(COMMANDS)) {
+  for (const [name, { brief, summary, load }] of Object.entries(COMMANDS)) {
     const command = program.command(name).description(summary).copyInheritedSettings(program);
-    if (name === chosen) (await load()).register(command);
+    if (name !== chosen) continue;
+    if (brief) setFlagsFromString("--no-opt");
+    (await load()).register(command);
   }
   return program;
 }

@@ -104,6 +104,16 @@ describe("check", () => {
     });
   });
 
+  test("an expectation that fails", () => {
+    const model = readFileSync(join(root, "specs/quickstart.dsk"), "utf8").replace(
+      "cache.values == 400",
+      "cache.values == 401",
+    );
+    const { status, stderr } = dskc(["check", file("expect.dsk", model)]);
+    expect(status).toBe(1);
+    expect(stderr).toContain("error[DSK2201 expectation-failed]: expected cache.values == 401, it is 400");
+  });
+
   test("notes only when asked for", () => {
     const path = file("target.dsk", "edition 2026\n\ntarget cpu { threads = 4 }\n");
     expect(dskc(["check", path]).stderr).toBe(`${path}: no problems\n`);
