@@ -33,7 +33,7 @@ export class ProgramHost implements Host {
   /** The input of the root's first stack, then the result of every layer. */
   readonly hidden: Value[] = [];
   /** Calls of the root's uses, in order. */
-  readonly calls: { readonly use: string; readonly fn: string; readonly args: readonly Value[] }[] = [];
+  readonly calls: { readonly use: string; readonly args: readonly Value[] }[] = [];
   /** Inputs that stand for a value of the program: `live`; `weight` and `grad` of an optimizer. */
   readonly bindings = new Map<string, Value>();
   /** Where an update under another name goes: the weight of an optimizer is the param. */
@@ -148,7 +148,7 @@ export class ProgramHost implements Host {
   }
 
   call(frame: Frame, { attrs }: Op, args: readonly Value[]): void {
-    if (frame.path === "") this.calls.push({ use: stringAttr(attrs, "use"), fn: stringAttr(attrs, "fn"), args });
+    if (frame.path === "") this.calls.push({ use: stringAttr(attrs, "use"), args });
   }
 
   #store(name: string, path: string, type: TensorType, op: Op, sink: Sink): Value {

@@ -2,8 +2,9 @@ import { joinPath } from "../model-ir/places.ts";
 import type { Ahead, Block, Module } from "../model-ir/types.ts";
 import { crossEntropy } from "./forward.ts";
 import type { LossTerm, ProgramHost } from "./host.ts";
+import { type DType, isFloat, type Value } from "../tensor-ir/types.ts";
 import type { Inliner } from "./inline.ts";
-import { TOKENS } from "./sink.ts";
+import { emitOne, TOKENS } from "./sink.ts";
 
 /**
  * Multi-token prediction (DeepSeek-V3 section 2.2): module k takes the hidden state of depth k - 1 (at first what the head
@@ -24,8 +25,10 @@ function runModules(module: Module, use: string, ahead: Ahead, host: ProgramHost
     return shared.block;
   };
   const { embed, head } = ahead;
-  let hidden = host.calls.findLast(({ use: called, fn }) => called === head.use && fn === head.fn.id)?.args[0];
-  if (hidden === undefined) throw new Error(`forward does not call ${head.use} as ${use} does`);
+  // A tied head is the embedding's use: its calls take hidden states, those of the embedding tokens.
+  const headCall = host.calls.findLast(({ use: called, args }) => called === head.use && isFloat(args[0]!.type.dtype));
+  if (headCall === undefined) throw new Error(`forward does not call ${head.use}`);
+  let hidden = inDtype(host, headCall.args[0]!, ahead.forward.params[0]!.type.dtype);
   const pos = host.read("pos", { dtype: "i32", dims: [TOKENS] });
   const losses: LossTerm[] = [];
   for (let k = 1; k <= ahead.depth; k++) {
@@ -34,11 +37,16 @@ function runModules(module: Module, use: string, ahead: Ahead, host: ProgramHost
     host.bindings.set("live", host.atLeastZero(tokens));
     const [embedding] = inliner.run(embed.fn, host.frame(embed.use, blockOf(embed.use)), [tokens]);
     const frame = host.frame(path, target.block);
-    [hidden] = inliner.run(ahead.forward, frame, [hidden!, embedding!, pos]);
-    const [seen] = inliner.run(ahead.readout, frame, [hidden!]);
+    hidden = inliner.run(ahead.forward, frame, [hidden, embedding!, pos])[0]!;
+    const [seen] = inliner.run(ahead.readout, frame, [hidden]);
     const [logits] = inliner.run(head.fn, host.frame(head.use, blockOf(head.use)), [seen!]);
     losses.push(crossEntropy(host, logits!, k + 1, joinPath(path, "mtp")));
     host.bindings.delete("live");
   }
   return losses;
+}
+
+function inDtype({ sink }: ProgramHost, value: Value, dtype: DType): Value {
+  if (value.type.dtype === dtype) return value;
+  return emitOne(sink, "tensor.cast", [value], { dtype, dims: value.type.dims });
 }
