@@ -4,8 +4,11 @@ import { describe, expect, test } from "vitest";
 import { evaluateExpectations, factsOf } from "../../compiler/analysis/facts.ts";
 import { Diagnostics } from "../../compiler/diagnostics/diagnostic.ts";
 import { renderDiagnostic } from "../../compiler/diagnostics/render.ts";
+import { storesOf } from "../../compiler/model-ir/places.ts";
 import { formatFile } from "../../dsl/format/format.ts";
 import { checkFile, type CheckedFile } from "../../dsl/semantics/check.ts";
+import { resolveNames } from "../../runtime/io/names/resolve.ts";
+import { readTable } from "../../runtime/io/names/table.ts";
 import { fixtureJson } from "../support/fixture.ts";
 
 const root = resolve(import.meta.dirname, "../../specs");
@@ -41,6 +44,66 @@ describe("checks without a remark, for serving and for training, and is what it 
 test.each(specs)("%s is formatted", (path) => {
   const text = readFileSync(join(root, path), "utf8");
   expect(formatFile({ path, text }, new Diagnostics())).toBe(text);
+});
+
+describe("names in checkpoints", () => {
+  const cases = specs.flatMap((path) => {
+    const { models } = check(path);
+    return [...models.values()].flatMap(({ module }) =>
+      module.checkpoint === undefined ? [] : [[module.name, module.checkpoint, module] as const],
+    );
+  });
+
+  test("published models have a table", () => {
+    expect(cases.length).toBeGreaterThanOrEqual(20);
+  });
+
+  test.each(cases)("%s: every parameter has a place in %s", (_, name, module) => {
+    const kept = storesOf(module.root).filter(({ store }) => store.kind !== "cache");
+    const params = kept.map(({ path, type, place }) => ({
+      path,
+      shape: type.dims.map((label) => module.dims.get(label)!),
+      blocks: place.block.names,
+    }));
+    const { stored, unnamed } = resolveNames(readTable("dsl/std/hf", name), params);
+    expect(unnamed.map(({ path }) => path)).toEqual([]);
+    expect(new Set(stored.map((tensor) => tensor.name)).size).toBe(stored.length);
+    const count = (shapes: readonly (readonly number[])[]): number =>
+      shapes.reduce((total, shape) => total + shape.reduce((a, b) => a * b, 1), 0);
+    expect(count(stored.map(({ shape }) => shape))).toBe(count(params.map(({ shape }) => shape)));
+  });
+
+  test("DeepSeek-V3's tensors have the shapes of the published ones", () => {
+    const { module } = check("deepseek-v3.dsk").models.get("DeepSeekV3")!;
+    const params = storesOf(module.root)
+      .filter(({ store }) => store.kind !== "cache")
+      .map(({ path, type, place }) => ({
+        path,
+        shape: type.dims.map((label) => module.dims.get(label)!),
+        blocks: place.block.names,
+      }));
+    const { stored } = resolveNames(readTable("dsl/std/hf", "deepseek"), params);
+    const shapes = new Map(stored.map(({ name, shape }) => [name, shape]));
+    const wanted: Readonly<Record<string, readonly number[]>> = {
+      "model.embed_tokens.weight": [129_280, 7_168],
+      "lm_head.weight": [129_280, 7_168],
+      "model.layers.0.self_attn.q_a_proj.weight": [1_536, 7_168],
+      "model.layers.0.self_attn.q_b_proj.weight": [24_576, 1_536],
+      "model.layers.0.self_attn.kv_a_proj_with_mqa.weight": [576, 7_168],
+      "model.layers.0.self_attn.kv_b_proj.weight": [32_768, 512],
+      "model.layers.0.self_attn.o_proj.weight": [7_168, 16_384],
+      "model.layers.2.mlp.gate_proj.weight": [18_432, 7_168],
+      "model.layers.2.mlp.down_proj.weight": [7_168, 18_432],
+      "model.layers.3.mlp.gate.weight": [256, 7_168],
+      "model.layers.3.mlp.gate.e_score_correction_bias": [256],
+      "model.layers.60.mlp.experts.255.up_proj.weight": [2_048, 7_168],
+      "model.layers.60.mlp.shared_experts.down_proj.weight": [7_168, 2_048],
+      "model.layers.61.eh_proj.weight": [7_168, 14_336],
+      "model.layers.61.enorm.weight": [7_168],
+      "model.layers.61.mlp.experts.0.down_proj.weight": [7_168, 2_048],
+    };
+    expect(Object.fromEntries(Object.keys(wanted).map((name) => [name, shapes.get(name)]))).toEqual(wanted);
+  });
 });
 
 /** Counts of another implementation: `k3_param_counts`. */
