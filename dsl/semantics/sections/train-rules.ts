@@ -8,7 +8,7 @@ import type { CallValue, Value } from "./types.ts";
 
 /** What a train section must set, depending on the way it trains. */
 export function trainNeeds(entries: Entries): readonly string[] {
-  return entries.has("objective") ? ["prompts", "rollout", "reward"] : ["data", "length", "batch", "loss"];
+  return entries.has("objective") ? ["prompts", "rollout", "reward"] : ["length", "batch", "loss"];
 }
 
 export function checkTrain(c: Context, section: CheckedSection): void {

@@ -72,8 +72,12 @@ export function alternatives(names: readonly string[]): string {
   return names.length < 2 ? names.join("") : `${names.slice(0, -1).join(", ")} or ${names.at(-1)!}`;
 }
 
-/** `a loss`, `an optimizer` */
+/** Results that are no single thing. */
+const UNCOUNTED: ReadonlySet<string> = new Set(["data", "weights", "decontamination"]);
+
+/** `a loss`, `an optimizer`, `data` */
 export function withArticle(noun: string): string {
+  if (UNCOUNTED.has(noun)) return noun;
   return `${/^[aeiou]/.test(noun) ? "an" : "a"} ${noun}`;
 }
 

@@ -283,7 +283,7 @@ const WRONG: readonly (readonly [string, string, readonly string[]])[] = [
     "a rollout of another size",
     train(
       {
-        data: undefined,
+        data: 'questions("q/*.jsonl")',
         length: undefined,
         batch: undefined,
         loss: undefined,
