@@ -15,6 +15,7 @@ export function trainPlan(section: CheckedSection | undefined, training: Trainin
     objective: section === undefined ? [{ loss: "next_token", weight: 1 }] : objective(section),
     optimizer: optimizerOf(optimizer, training),
     ...(clip === undefined ? {} : { clip }),
+    ...(dividesByLength(section) ? { divideAheadBy: "length" } : {}),
     ...(master?.kind === "word" && master.name === "bf16" ? { master: "bf16" } : {}),
   };
 }
@@ -24,6 +25,18 @@ function objective({ name, entries }: CheckedSection): TrainPlan["objective"] {
   if (loss?.kind !== "sum") throw new InputError(`\`train ${name}\` has no \`loss\`: its steps do not start from text`);
   return loss.terms.flatMap(({ weight, value }) =>
     value.kind === "call" ? [{ loss: value.fn, weight: weightOf(value, weight) }] : [],
+  );
+}
+
+/** Whether `mtp(divide_by: length)` is among the losses. */
+function dividesByLength(section: CheckedSection | undefined): boolean {
+  const loss = section?.entries.get("loss")?.value;
+  return (
+    loss?.kind === "sum" &&
+    loss.terms.some(({ value }) => {
+      const divisor = value.kind === "call" && value.fn === "mtp" ? value.args.get("divide_by") : undefined;
+      return divisor?.kind === "word" && divisor.name === "length";
+    })
   );
 }
 

@@ -1,5 +1,5 @@
 import type { Module } from "../model-ir/types.ts";
-import { joinDims, withoutDims } from "../tensor-ir/ops/dims.ts";
+import { withoutDims } from "../tensor-ir/ops/dims.ts";
 import type { Value } from "../tensor-ir/types.ts";
 import type { LossTerm, ProgramHost } from "./host.ts";
 import type { Inliner } from "./inline.ts";
@@ -28,9 +28,9 @@ export function vocabularySize({ forward, dims }: Module): number {
 
 /**
  * Cross entropy of logits [T, V] with `target.depth`, summed over the tokens that have a target, and their number: in f32,
- * logsumexp(logits) - logits[target].
+ * logsumexp(logits) - logits[target]. The denominator counts the tokens of `among: bool[T]` instead when it is given.
  */
-export function crossEntropy(host: ProgramHost, logits: Value, depth: number, name: string): LossTerm {
+export function crossEntropy(host: ProgramHost, logits: Value, depth: number, name: string, among?: Value): LossTerm {
   const { sink } = host;
   const dim = vocabularyOf(logits);
   const target = host.read(`target.${depth}`, { dtype: "i32", dims: [TOKENS] });
@@ -41,12 +41,12 @@ export function crossEntropy(host: ProgramHost, logits: Value, depth: number, na
       ? logits
       : emitOne(sink, "tensor.cast", [logits], { dtype: "f32", dims: logits.type.dims });
   const total = emitOne(sink, "nn.logsumexp", [exact], perToken, { dim });
-  const picked = emitOne(sink, "tensor.gather", [exact, target], { dtype: "f32", dims: joinDims([TOKENS]) }, { dim });
+  const picked = emitOne(sink, "tensor.gather", [exact, target], perToken, { dim });
   const surprise = emitOne(sink, "math.sub", [total, picked], perToken);
   const valid = host.atLeastZero(target);
   const zero = emitOne(sink, "tensor.constant", [], scalar, { value: 0 });
   const counted = emitOne(sink, "math.select", [valid, surprise, zero], perToken);
-  const ones = emitOne(sink, "tensor.cast", [valid], perToken);
+  const ones = emitOne(sink, "tensor.cast", [among ?? valid], perToken);
   const numerator = emitOne(sink, "tensor.reduce", [counted], scalar, { kind: "sum" });
   const denominator = emitOne(sink, "tensor.reduce", [ones], scalar, { kind: "sum" });
   sink.emit({ name: "loss.term", operands: [numerator, denominator], results: [], attrs: { name } });

@@ -1,22 +1,37 @@
 import { joinPath } from "../model-ir/places.ts";
 import type { Ahead, Block, Module } from "../model-ir/types.ts";
+import { type DType, isFloat, type Value } from "../tensor-ir/types.ts";
 import { crossEntropy } from "./forward.ts";
 import type { LossTerm, ProgramHost } from "./host.ts";
-import { type DType, isFloat, type Value } from "../tensor-ir/types.ts";
 import type { Inliner } from "./inline.ts";
 import { emitOne, TOKENS } from "./sink.ts";
+
+/** What the loss of a depth is divided by: the tokens that have a target so far ahead, or all of them (Eq. 24). */
+export type AheadDivisor = "valid" | "length";
 
 /**
  * Multi-token prediction (DeepSeek-V3 section 2.2): module k takes the hidden state of depth k - 1 (at first what the head
  * of the model reads) and the embedding of the token k ahead, and predicts the one after it. Positions without a token
  * ahead do not count as live. Called after `runForward`; gives the loss of every depth.
  */
-export function runAhead(module: Module, host: ProgramHost, inliner: Inliner): LossTerm[] {
-  return [...module.ahead].flatMap(([use, ahead]) => runModules(module, use, ahead, host, inliner));
+export function runAhead(
+  module: Module,
+  host: ProgramHost,
+  inliner: Inliner,
+  divideBy: AheadDivisor = "valid",
+): LossTerm[] {
+  const among = divideBy === "length" ? host.live() : undefined;
+  return [...module.ahead].flatMap(([use, ahead]) => runModules(module.root, use, ahead, host, inliner, among));
 }
 
-function runModules(module: Module, use: string, ahead: Ahead, host: ProgramHost, inliner: Inliner): LossTerm[] {
-  const { root } = module;
+function runModules(
+  root: Block,
+  use: string,
+  ahead: Ahead,
+  host: ProgramHost,
+  inliner: Inliner,
+  among: Value | undefined,
+): LossTerm[] {
   const target = root.uses.get(use);
   if (target?.kind !== "ahead") throw new Error(`${use} is no look-ahead use`);
   const blockOf = (name: string): Block => {
@@ -40,7 +55,7 @@ function runModules(module: Module, use: string, ahead: Ahead, host: ProgramHost
     hidden = inliner.run(ahead.forward, frame, [hidden, embedding!, pos])[0]!;
     const [seen] = inliner.run(ahead.readout, frame, [hidden]);
     const [logits] = inliner.run(head.fn, host.frame(head.use, blockOf(head.use)), [seen!]);
-    losses.push(crossEntropy(host, logits!, k + 1, joinPath(path, "mtp")));
+    losses.push(crossEntropy(host, logits!, k + 1, joinPath(path, "mtp"), among));
     host.bindings.delete("live");
   }
   return losses;

@@ -7,7 +7,7 @@ import { denseCopies } from "./copies.ts";
 import { crossEntropy, meanLoss, runForward } from "./forward.ts";
 import { ProgramHost } from "./host.ts";
 import { Inliner } from "./inline.ts";
-import { runAhead } from "./look-ahead.ts";
+import { type AheadDivisor, runAhead } from "./look-ahead.ts";
 import { emitOne } from "./sink.ts";
 import { updateParams } from "./update.ts";
 
@@ -17,6 +17,8 @@ export interface TrainPlan {
   readonly objective: readonly { readonly loss: string; readonly weight: number | string }[];
   /** The optimizer for a param of this type; `decayed` is false for params with less than two dims: norms and biases. */
   readonly optimizer: (type: TensorType, decayed: boolean) => Block;
+  /** `valid` when not given. */
+  readonly divideAheadBy?: AheadDivisor;
   /** The largest norm of the gradient; undefined for no limit. */
   readonly clip?: number;
   /** The dtype of stored params; f32 when not given. */
@@ -36,7 +38,7 @@ export function trainStepProgram(module: Module, plan: TrainPlan): Program {
   const logits = runForward(module, host, inliner);
   host.losses.push(crossEntropy(host, logits, 1, "next_token"));
   const looksAhead = plan.objective.some(({ loss }) => loss === "mtp");
-  if (looksAhead) host.losses.push(...runAhead(module, host, inliner));
+  if (looksAhead) host.losses.push(...runAhead(module, host, inliner, plan.divideAheadBy));
 
   const params = [...host.params];
   const gradients = differentiate(

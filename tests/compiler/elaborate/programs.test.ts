@@ -116,6 +116,15 @@ describe("train_step", () => {
     expect(inputsOf(program, term!)).toContain("ahead.2");
   });
 
+  test("the loss of a look-ahead module may be divided by all tokens", () => {
+    const denominator = (step: Program): string[] => {
+      const term = step.ops.find((op) => op.name === "loss.term" && op.attrs["name"] === "mtp.0.mtp")!;
+      return inputsOf(step, { ...term, operands: term.operands.slice(1) });
+    };
+    expect(denominator(program)).toEqual(["target.2"]);
+    expect(denominator(trainStepProgram(module, { ...plan, divideAheadBy: "length" }))).toEqual(["seq"]);
+  });
+
   test("leaves look-ahead modules alone when the objective does not ask for them", () => {
     const alone = trainStepProgram(module, { ...plan, objective: [{ loss: "next_token", weight: 1 }] });
     expect(named(alone, "model.update").filter((name) => name.startsWith("mtp."))).toEqual([]);
