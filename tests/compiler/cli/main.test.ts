@@ -61,6 +61,12 @@ describe("the shell", () => {
     expect(dskc(["check", path])).toMatchObject({ status: 1, stderr: `dskc: \`${path}\` is not UTF-8 text\n` });
   });
 
+  test("a file without a model where one is needed", () => {
+    const { status, stderr } = dskc(["inspect", file("good.dsk", GOOD)]);
+    expect(status).toBe(1);
+    expect(stderr).toContain("error[DSK2001 no-model]");
+  });
+
   test("a closed pipe is quiet", () => {
     const script = `set -o pipefail; ${process.execPath} bin/dskc.js explain DSK1203 | true`;
     const { stderr } = spawnSync("bash", ["-c", script], { cwd: root, encoding: "utf8" });
