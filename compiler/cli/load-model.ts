@@ -3,7 +3,8 @@ import { type CheckedModel, checkFile } from "../../dsl/semantics/check.ts";
 import type { CheckedSection } from "../../dsl/semantics/sections/sections.ts";
 import { Diagnostics } from "../diagnostics/diagnostic.ts";
 import { didYouMean } from "../diagnostics/did-you-mean.ts";
-import { InputError, readSource, remark, UsageError } from "./io.ts";
+import { span } from "../diagnostics/source.ts";
+import { readSource, remark, UsageError } from "./io.ts";
 import { report } from "./report.ts";
 
 export interface LoadedModel extends CheckedModel {
@@ -19,13 +20,16 @@ export interface LoadedModel extends CheckedModel {
  */
 export function loadModel(path: string, name: string | undefined): LoadedModel | undefined {
   const diagnostics = new Diagnostics();
-  const { models, sections } = checkFile(readSource(path), diagnostics);
+  const source = readSource(path);
+  const { models, sections } = checkFile(source, diagnostics);
+  if (!diagnostics.hasErrors && models.size === 0) {
+    diagnostics.report("DSK2001", span(source, 0, 0), { file: path });
+  }
   if (diagnostics.hasErrors) {
     report(diagnostics.all);
     return undefined;
   }
   const names = [...models.keys()];
-  if (names.length === 0) throw new InputError(`\`${path}\` declares no model`);
   if (name === undefined && names.length > 1)
     remark(`${names[0]}; choose another one with --model: ${names.slice(1).join(", ")}`);
   const chosen = models.get(name ?? names[0]!);

@@ -13,6 +13,7 @@
  */
 import { setFlagsFromString } from "node:v8";
 import { Command, CommanderError } from "commander";
+import { INTERNAL as INTERNAL_CODES } from "../diagnostics/codes/internal.ts";
 import { InputError, remark, UsageError } from "./io.ts";
 import { version } from "./installation.ts";
 
@@ -78,7 +79,9 @@ async function run(args: readonly string[]): Promise<number> {
       remark(`dskc: ${error.message}`);
       return error instanceof UsageError ? USAGE : INPUT;
     }
-    remark(`dskc: internal error: ${error instanceof Error ? error.message : String(error)}`);
+    const { name, message } = INTERNAL_CODES.DSK9001;
+    const what = error instanceof Error ? error.message : String(error);
+    remark(`error[DSK9001 ${name}]: ${message({ what })}`);
     remark("This is a fault of dskc, not of your spec. Please report it with the command and the spec.");
     const debug = (process.env["DSKC_DEBUG"] ?? "") !== "";
     remark(debug ? String(error instanceof Error ? error.stack : error) : "DSKC_DEBUG=1 shows where it happened.");

@@ -1,5 +1,5 @@
 import { type SpawnSyncReturns, spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
@@ -65,6 +65,26 @@ describe("the shell", () => {
     const { status, stderr } = dskc(["inspect", file("good.dsk", GOOD)]);
     expect(status).toBe(1);
     expect(stderr).toContain("error[DSK2001 no-model]");
+  });
+
+  test("a fault of dskc is 70, with a stack for those who ask", () => {
+    // An installation without its standard library.
+    const broken = join(folder, "broken");
+    for (const path of ["bin/dskc.js", "dist/dskc.js", "package.json"]) cpSync(join(root, path), join(broken, path));
+    const run = (env: Record<string, string>): SpawnSyncReturns<string> =>
+      spawnSync(process.execPath, [join(broken, "bin/dskc.js"), "check", "-"], {
+        encoding: "utf8",
+        input: GOOD,
+        env: { ...process.env, ...env },
+      });
+    const plain = run({ DSKC_DEBUG: "" });
+    expect([plain.status, plain.stdout]).toEqual([70, ""]);
+    expect(plain.stderr).toBe(
+      "error[DSK9001 internal-error]: dskc made a mistake: the standard library is missing from the installation\n" +
+        "This is a fault of dskc, not of your spec. Please report it with the command and the spec.\n" +
+        "DSKC_DEBUG=1 shows where it happened.\n",
+    );
+    expect(run({ DSKC_DEBUG: "1" }).stderr).toMatch(/\n {4}at /);
   });
 
   test("a closed pipe is quiet", () => {
