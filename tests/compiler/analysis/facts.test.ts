@@ -58,6 +58,24 @@ test("an output head of its own is not the input embedding", () => {
   expect(params.activated - params.activatedNoEmbeddings).toBe(88);
 });
 
+test("a window of attention bounds what a token sees", () => {
+  const windowed = TINY.replace(
+    "%13: bool[T, S] = math.and %11, %12",
+    [
+      "%18: bool[T, S] = math.and %11, %12",
+      "%19: i32 = tensor.constant {value = 4}",
+      "%20: i32[T] = math.sub %1, %19",
+      "%21: bool[T, S] = math.gt %8, %20",
+      "%13: bool[T, S] = math.and %18, %21",
+    ].join("\n  "),
+  );
+  const scores = (text: string, context: number): number =>
+    factsOf(parse(text), context).flops.forwardPerToken - factsOf(parse(text), 1).flops.forwardPerToken;
+  expect(scores(windowed, 4)).toBe(scores(TINY, 4));
+  const perPosition = 3 * (2 * 2 * 3);
+  expect(scores(windowed, 16)).toBeCloseTo(perPosition * (4 - 4 ** 2 / (2 * 16) - 1 / 2), 9);
+});
+
 test("the parts add up to the whole", () => {
   const forward = probe(module);
   const parts = breakdown(module, forward, flopsByPlace(module, forward, 16), 3);
