@@ -95,16 +95,13 @@ function checkEntry(place: Place, entry: Exclude<ast.Entry, ast.Expect>, group: 
   } else out.set(path, { value: checkValue(c, entry.value, field.type), span, from: "own" });
 }
 
-function unknownEntry({ c, title, path, extra }: Place, { text: name, span }: ast.Name, group: Group): void {
+function unknownEntry({ c, title, extra }: Place, { text: name, span }: ast.Name, group: Group): void {
   const names = [...group.fields.keys(), ...extra];
-  const elsewhere =
-    path === ""
-      ? [...group.fields.values()].find((field) => field.kind === "group" && field.fields.has(name))
-      : undefined;
-  const help =
-    didYouMean(name, names) ??
-    (elsewhere === undefined ? `it has ${names.join(", ")}` : `\`${elsewhere.name} { ${name} = ... }\``);
-  c.diagnostics.report("DSK6001", span, { section: title, name }, { help });
+  const inside = [...group.fields.values()].find((field) => field.kind === "group" && field.fields.has(name));
+  const help = didYouMean(name, names) ?? (inside === undefined ? undefined : `\`${inside.name} { ${name} = ... }\``);
+  // A model with errors may read any value of its train section.
+  if (help === undefined && group.name === "train" && c.model === undefined) return;
+  c.diagnostics.report("DSK6001", span, { section: title, name }, { help: help ?? `it has ${names.join(", ")}` });
 }
 
 /**

@@ -48,6 +48,36 @@ train Extend for Tiny from Pretrain { length = 32Ki tokens  precision { moments 
     expect(check(layout("mesh = 4 gpus\naxes { pp = 4 }\npipeline = auto")).messages).toEqual([]);
   });
 
+  test("a value that a block of the user reads", () => {
+    const diagnostics = new Diagnostics();
+    const text = `edition 2026
+
+import { Embedding } from "std/nn"
+
+block Drift[D] {
+  state centre: f32[D] = 0
+  fn forward(x: [T, D]) -> [T, D] {
+    metric seen[D] = mean[T](f32(x))
+    return x
+  }
+  on step { centre = centre + train.drift_rate * (seen - centre) }
+}
+
+model Tiny {
+  dim V = 512
+  dim D = 64
+  use embed = Embedding[V, D]
+  use drift = Drift[D]
+  use head  = Embedding[V, D].transposed
+  fn forward(tokens: i32[T], pos: i32[T]) -> f32[T, V] { return head(drift(embed(tokens))) }
+}
+
+${train({ balance_rate: undefined, drift_rate: "schedule by steps { ..3 => -1  ..end => 0 }" })}`;
+    const { sections } = checkFile({ path: "test.dsk", text }, diagnostics);
+    expect(diagnostics.all.map((d) => d.message)).toEqual([]);
+    expect(sections.all[0]!.entries.get("drift_rate")?.value.kind).toBe("schedule");
+  });
+
   test("every pipeline schedule", () => {
     for (const name of [
       "gpipe",
@@ -388,7 +418,7 @@ train Extend for Tiny from Pretrain { lr = ) }`);
   test("a model with errors gives no others in its sections", () => {
     const diagnostics = new Diagnostics();
     const text = `model Broken { fn forward(x: i32[T]) -> f32[T] { return y } }
-${train({ loss: "next_token() + some_loss(1)", freeze: "[some_part]" }).replace("Tiny", "Broken")}`;
+${train({ loss: "next_token() + some_loss(1)", freeze: "[some_part]", own_rate: "1" }).replace("Tiny", "Broken")}`;
     checkFile({ path: "test.dsk", text }, diagnostics);
     expect(diagnostics.all.filter((d) => d.code.startsWith("DSK6"))).toEqual([]);
   });
