@@ -1,6 +1,6 @@
 /** Checks the expressions of sections against the types that the schemas give them. */
 import { closest, didYouMean } from "../../../compiler/diagnostics/did-you-mean.ts";
-import type { Details } from "../../../compiler/diagnostics/diagnostic.ts";
+import type { Details, Fix } from "../../../compiler/diagnostics/diagnostic.ts";
 import type * as ast from "../../syntax/ast.ts";
 import { checkCall, isCall } from "./calls.ts";
 import type { Context } from "./context.ts";
@@ -35,7 +35,7 @@ export function checkValue(c: Context, expr: ast.Expr, type: Type): Value {
     case "choice":
       return expr.kind === "name" ? checkWord(c, expr, type) : wrong(c, expr, type);
     case "list":
-      if (expr.kind !== "list") return wrong(c, expr, type);
+      if (expr.kind !== "list") return wrong(c, expr, type, fits(c, expr, type.of) ? { fix: inBrackets(expr) } : {});
       return { kind: "list", items: expr.items.map((item) => checkValue(c, item, type.of)), span };
     case "result":
       return isCall(c, expr, type.of) ? checkCall(c, expr, type.of) : wrong(c, expr, type);
@@ -58,6 +58,12 @@ export function checkValue(c: Context, expr: ast.Expr, type: Type): Value {
 function wrong(c: Context, expr: ast.Expr, type: Type, details: Details = {}): Value {
   c.diagnostics.report("DSK6010", expr.span, { expected: typeText(type), found: foundText(c, expr) }, details);
   return { kind: "error", span: expr.span };
+}
+
+/** One value where a list is needed. */
+function inBrackets({ span }: ast.Expr): Fix {
+  const text = `[${span.file.text.slice(span.start, span.end)}]`;
+  return { title: `write \`${text}\``, span, text };
 }
 
 /** What an expression is, as messages say it. */

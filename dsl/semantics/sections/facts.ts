@@ -3,9 +3,8 @@ import { didYouMean } from "../../../compiler/diagnostics/did-you-mean.ts";
 import type * as ast from "../../syntax/ast.ts";
 import { pathOf } from "./check-value.ts";
 import type { Context } from "./context.ts";
-import { constant } from "./numbers.ts";
+import { amountText, constant } from "./numbers.ts";
 import type { UnitKind } from "../../syntax/units.ts";
-import { amountText } from "./numbers.ts";
 import { measureText } from "./units.ts";
 
 type Facts = Readonly<Record<string, UnitKind | undefined>>;

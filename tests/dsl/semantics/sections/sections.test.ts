@@ -186,6 +186,13 @@ const WRONG: readonly (readonly [string, string, readonly string[]])[] = [
     ["DSK6010 expected an optimizer, found `dualpipe`, a pipeline"],
   ],
   [
+    "one value for a list",
+    "target cuda { arch = sm_80 }",
+    [
+      "DSK6010 expected a list of `sm_80`, `sm_86`, `sm_89`, `sm_90a`, `sm_100a` or `sm_120a`, found `sm_80` | write `[sm_80]`",
+    ],
+  ],
+  [
     "a number without a unit",
     train({ length: "4Ki" }),
     ["DSK6011 expected a number of tokens, found a number without a unit | write `4Ki tokens`"],
