@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Diagnostics, type Details } from "../../../compiler/diagnostics/diagnostic.ts";
 import { renderDiagnostics, wantsColor } from "../../../compiler/diagnostics/render.ts";
@@ -139,5 +140,30 @@ describe("renderDiagnostics", () => {
     expect(wantsColor({ isTTY: true }, { NO_COLOR: "1" })).toBe(false);
     expect(wantsColor({ isTTY: true }, { NO_COLOR: "" })).toBe(true);
     expect(wantsColor({}, {})).toBe(false);
+  });
+
+  test("property: any spans of any text are drawn, every label once, without control characters", () => {
+    const text = fc.string({
+      unit: fc.constantFrom("a", "b c", "\t", "\n", "\r\n", "日本", "👩‍👩‍👧", "e\u0301", "\u001b", "x".repeat(90)),
+      maxLength: 20,
+    });
+    const range = fc.tuple(fc.nat(), fc.nat());
+    fc.assert(
+      fc.property(text, fc.array(range, { minLength: 1, maxLength: 4 }), (source, ranges) => {
+        const file = fileOf(source);
+        const spans = ranges.map(([a, b]) => {
+          const [x, y] = [a % (source.length + 1), b % (source.length + 1)];
+          return span(file, Math.min(x, y), Math.max(x, y));
+        });
+        const [first, ...others] = spans;
+        const drawn = render(first!, {
+          label: "LABEL0",
+          secondary: others.map((s, n) => ({ span: s, text: `LABEL${n + 1}` })),
+        });
+        for (const n of ranges.keys()) expect(drawn.split(`LABEL${n}`)).toHaveLength(2);
+        expect([...drawn].filter((c) => c < " " && c !== "\n")).toEqual([]);
+      }),
+      { numRuns: 500 },
+    );
   });
 });
