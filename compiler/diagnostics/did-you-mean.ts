@@ -22,13 +22,13 @@ function distance(a: string, b: string): number {
 
 /**
  * The candidates nearest to a name: the one that differs in case only, else those at the smallest edit distance, if it
- * is at most a third of the name's length (and 1 for short names). At most three, in the order of the candidates.
+ * is at most a third of the name's length (and 1 for short names, none for a single letter). At most three, in the order of the candidates.
  */
 export function closest(name: string, candidates: Iterable<string>): string[] {
   const others = [...new Set(candidates)].filter((candidate) => candidate !== name);
   const folded = others.filter((candidate) => candidate.toLowerCase() === name.toLowerCase());
   if (folded.length === 1) return folded;
-  const limit = Math.max(1, Math.floor(name.length / 3));
+  const limit = name.length < 2 ? 0 : Math.max(1, Math.floor(name.length / 3));
   let best = limit;
   let found: string[] = [];
   for (const candidate of others) {

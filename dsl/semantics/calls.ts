@@ -130,26 +130,27 @@ function callStack(
   if (value.kind === "error") return ERROR;
   let flowing = toTensor(c, value, through.span, scope);
   let first = 0;
+  let sound = true;
   for (const { count, instance } of layers) {
     if (flowing === undefined) return ERROR;
     const now = cast(scope, flowing, c.dtype);
     const target: Target = { instance, use, fn: "forward", layers: { first, count } };
     const result = c.rules.callFn(c, target, [{ ...through, evaluate: () => now }, ...others], scope, at);
-    if (result.kind === "error") return ERROR;
-    if (result.kind !== "tensor" || !sameType(result, now)) {
-      return c.fail(
+    first += count;
+    // After an error the other layers are still looked at, with what this one was given.
+    if (result.kind === "error") sound = false;
+    else if (result.kind === "tensor" && sameType(result, now)) flowing = result;
+    else {
+      sound = false;
+      c.fail(
         "DSK1206",
         at,
         { expected: now.dims.map((d) => d.label).join(", "), found: describe(result) },
-        {
-          help: "a layer of a stack gives what it takes",
-        },
+        { help: "a layer of a stack gives what it takes" },
       );
     }
-    flowing = result;
-    first += count;
   }
-  return flowing ?? ERROR;
+  return sound && flowing !== undefined ? flowing : ERROR;
 }
 
 function sameType(a: Tensor, b: Tensor): boolean {

@@ -95,14 +95,14 @@ function summedDims(
     return undefined;
   }
   if (shared.length === 1) return shared;
-  const kept = without(union(a.dims, b.dims), shared);
+  const kept = without(union(a.dims, b.dims), without(shared, [c.space.tokens]));
   c.fail(
     "DSK1204",
     expr.opSpan,
     { dims: shared.map((d) => d.label).join(" and ") },
     {
       secondary,
-      help: `write the dims of the result: \`let y[${kept.map((d) => d.label).join(", ")}] = ...\` sums all of them`,
+      help: `write the dims of the result: \`let y[${kept.map((d) => d.label).join(", ")}] = ...\` sums the others`,
     },
   );
   return undefined;

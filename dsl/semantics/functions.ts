@@ -1,4 +1,5 @@
 import { ProgramBuilder } from "../../compiler/tensor-ir/builder.ts";
+import { closest } from "../../compiler/diagnostics/did-you-mean.ts";
 import type { Span } from "../../compiler/diagnostics/source.ts";
 import type { Fn } from "../../compiler/model-ir/types.ts";
 import type { Value } from "../../compiler/tensor-ir/types.ts";
@@ -24,15 +25,20 @@ interface Signature {
 export function callFn(c: Checker, target: Target, args: readonly Argument[], scope: Scope, at: Span): Meaning {
   const member = target.instance.members.get(target.fn);
   if (member?.item.kind !== "fn") {
-    const object = target.use === "" ? `\`${instanceName(target.instance)}\`` : `\`${target.use}\``;
-    return c.fail(target.fn === "forward" ? "DSK2003" : "DSK1006", at, {
-      object,
-      name: target.fn === "forward" ? instanceName(target.instance) : target.fn,
-    });
+    return noFunction(c, target, at);
   }
   const signature = bindArguments(c, target, member, member.item, args, scope, at);
   if (signature === undefined) return ERROR;
   return applyFn(c, target, signature, scope, at);
+}
+
+function noFunction(c: Checker, { instance, use, fn }: Target, at: Span): Meaning {
+  if (fn === "forward") return c.fail("DSK2003", at, { name: instanceName(instance) });
+  const names = [...instance.members].flatMap(([name, { item }]) => (item.kind === "fn" ? [name] : []));
+  const near = closest(fn, names);
+  const help =
+    near.length > 0 ? `did you mean \`${near[0]}\`?` : `its functions are ${names.map((n) => `\`${n}\``).join(", ")}`;
+  return c.fail("DSK1006", at, { object: `\`${use === "" ? instanceName(instance) : use}\``, name: fn }, { help });
 }
 
 function bindArguments(
@@ -93,7 +99,7 @@ function bindArgument(
   }
   const matched = matchDims(c, tensor, pattern, item.dims, bindings, body, arg.span, param.span);
   if (matched === undefined) return ERROR;
-  const renamed = rename(scope, tensor, matched.from, matched.to);
+  const renamed = spreadTo(scope, rename(scope, tensor, matched.from, matched.to), matched.order);
   return pattern.dtype === undefined ? renamed : cast(scope, renamed, pattern.dtype);
 }
 

@@ -6,7 +6,7 @@ import { bodyScope, freeId, type Checker } from "./checker.ts";
 import { checkDim } from "./dim-members.ts";
 import type { Dim } from "./dims.ts";
 import { lazy, type Instance, type Lazy, type Level } from "./instance.ts";
-import type { FileScope } from "./load.ts";
+import { BUILT_IN_DIMS, type FileScope } from "./load.ts";
 import { placeMembers } from "./members.ts";
 import { checkStatic, staticType } from "./types.ts";
 import { ERROR, num, type BlockTemplate, type Meaning } from "./values.ts";
@@ -28,8 +28,12 @@ export function instantiate(c: Checker, template: BlockTemplate, at: Span): Inst
   const known = c.instances.get(key);
   const chain = c.nesting.map((i) => i.levels[0]!.decl.name.text);
   if ((known !== undefined && c.nesting.includes(known)) || c.nesting.length >= DEEPEST) {
-    const from = Math.max(0, chain.indexOf(decl.name.text));
-    c.fail("DSK1101", at, { chain: [...chain.slice(from, from + 6), decl.name.text].join(" -> ") });
+    const from = Math.max(0, known === undefined ? chain.indexOf(decl.name.text) : c.nesting.indexOf(known));
+    const cycle = chain.slice(from, from + 6);
+    const names = cycle.toSorted().join(" ");
+    c.failed = true;
+    if (!c.loader.cycles.has(names)) c.fail("DSK1101", at, { chain: [...cycle, decl.name.text].join(" -> ") });
+    c.loader.cycles.add(names);
     return undefined;
   }
   if (known !== undefined) return known;
@@ -103,14 +107,23 @@ function extendsChain(c: Checker, first: Link): Link[] | undefined {
       return undefined;
     }
     link.scope.unused.delete(name);
-    if (chain.some((l) => l.decl === base.decl)) {
-      c.fail("DSK1102", from, { chain: [...chain.map((l) => l.decl.name.text), name].join(" -> ") });
+    const start = chain.findIndex((l) => l.decl === base.decl);
+    if (start >= 0) {
+      reportCycle(c, chain.slice(start));
       return undefined;
     }
     link = base;
     chain.push(link);
   }
   return chain;
+}
+
+/** Reported once, at the first declaration of the cycle, whoever comes across it. */
+function reportCycle(c: Checker, cycle: readonly Link[]): void {
+  const first = cycle.reduce((a, b) => (b.decl.span.start < a.decl.span.start ? b : a));
+  const at = cycle.indexOf(first);
+  const names = [...cycle.slice(at), ...cycle.slice(0, at), first].map((l) => l.decl.name.text);
+  c.fail("DSK1102", first.decl.extends!.span, { chain: names.join(" -> ") });
 }
 
 function rootName(expr: ast.Expr): (ast.Expr & { kind: "name" }) | undefined {
@@ -238,6 +251,27 @@ function bindArgs(
   const { decl } = level;
   const params = decl.kind === "block" ? decl.params : [];
   const scope = bodyScope(instance, level);
+  const names = params.map((p) => p.name.text);
+  const takes = names.length === 0 ? "it takes no arguments" : `it takes ${names.map((n) => `\`${n}\``).join(", ")}`;
+  let unknown = false;
+  for (const [name, arg] of given) {
+    if (names.includes(name)) continue;
+    if (instance.members.get(name)?.item.kind === "dim") {
+      if (!instance.sizes.has(name)) instance.sizes.set(name, arg);
+      continue;
+    }
+    const near = closest(name, [
+      ...names,
+      ...[...instance.members].filter(([, m]) => m.item.kind === "dim").map(([n]) => n),
+    ]);
+    c.fail(
+      "DSK1304",
+      at,
+      { callee: decl.name.text, why: `has no argument and no dim \`${name}\`` },
+      { help: near.length > 0 ? `did you mean \`${near[0]}\`?` : takes },
+    );
+    unknown = true;
+  }
   for (const param of params) {
     const name = param.name.text;
     const type = staticType(param.type);
@@ -253,7 +287,7 @@ function bindArgs(
     const arg = given.get(name);
     const { value } = param;
     if (arg === undefined && value === undefined && !alone) {
-      c.fail("DSK1304", at, { callee: decl.name.text, why: `needs \`${name}\`` });
+      if (!unknown) c.fail("DSK1304", at, { callee: decl.name.text, why: `needs \`${name}\`` }, { help: takes });
     }
     const place = arg === undefined ? (value?.span ?? param.span) : at;
     const make =
@@ -265,23 +299,6 @@ function bindArgs(
     level.args.set(
       name,
       lazy(() => checkStatic(c, make(), type, place)),
-    );
-  }
-  for (const [name, arg] of given) {
-    if (level.args.has(name)) continue;
-    if (instance.members.get(name)?.item.kind === "dim") {
-      if (!instance.sizes.has(name)) instance.sizes.set(name, arg);
-      continue;
-    }
-    const near = closest(name, [
-      ...level.args.keys(),
-      ...[...instance.members].filter(([, m]) => m.item.kind === "dim").map(([n]) => n),
-    ]);
-    c.fail(
-      "DSK1304",
-      at,
-      { callee: decl.name.text, why: `has no argument and no dim \`${name}\`` },
-      near.length > 0 ? { help: `did you mean \`${near[0]}\`?` } : {},
     );
   }
 }
@@ -303,6 +320,7 @@ function unknownArgument(type: "Number" | "Bool" | "String" | "Block"): Meaning 
 /** Members by name, the most derived ones first; what may not replace what it hides is reported. */
 function collectMembers(c: Checker, instance: Instance, chain: readonly Link[]): void {
   for (const { decl, scope } of chain) {
+    const unbound: Level = { decl, scope, formals: new Map(), rest: undefined, args: new Map() };
     const own = new Map<string, ast.Name>();
     const formals = new Set(
       decl.kind === "block"
@@ -326,23 +344,19 @@ function collectMembers(c: Checker, instance: Instance, chain: readonly Link[]):
         continue;
       }
       if (name === "T" || name === "S" || name === "B") {
-        c.fail(
-          "DSK1008",
-          item.name.span,
-          { name },
-          { help: "T is the tokens of a call, S the positions kept, B the sequences" },
-        );
+        c.fail("DSK1008", item.name.span, { name }, { help: BUILT_IN_DIMS });
         continue;
       }
       own.set(name, item.name);
       const hidden = instance.members.get(name);
       if (hidden !== undefined) {
-        checkOverride(c, hidden.item, item, decl.name.text);
+        // What may not replace it leaves it in place: its callers are sound.
+        if (!checkOverride(c, hidden.item, item, decl.name.text)) instance.members.set(name, { item, level: unbound });
         continue;
       }
       instance.members.set(name, {
         item,
-        level: { decl, scope, formals: new Map(), rest: undefined, args: new Map() },
+        level: unbound,
       });
     }
   }
@@ -350,15 +364,16 @@ function collectMembers(c: Checker, instance: Instance, chain: readonly Link[]):
 
 type Named = ast.DimItem | ast.StoreItem | ast.UseItem | ast.FnItem;
 
-function checkOverride(c: Checker, derived: Named, base: Named, of: string): void {
+function checkOverride(c: Checker, derived: Named, base: Named, of: string): boolean {
   const why = whyNot(derived, base);
-  if (why === undefined) return;
+  if (why === undefined) return true;
   c.fail(
     "DSK1105",
     derived.name.span,
     { name: derived.name.text, base: of, why },
     { secondary: [{ span: base.name.span, text: "what it would replace" }] },
   );
+  return false;
 }
 
 function whyNot(derived: Named, base: Named): string | undefined {
@@ -367,7 +382,11 @@ function whyNot(derived: Named, base: Named): string | undefined {
     return `a ${derived.kind} is not replaced, only functions, dims and uses are`;
   }
   if (derived.kind !== "fn" || base.kind !== "fn" || derived.params.length === base.params.length) return undefined;
-  return `it takes ${derived.params.length} parameters instead of ${base.params.length}`;
+  return `it takes ${counted(derived.params.length)} instead of ${base.params.length}`;
+}
+
+function counted(params: number): string {
+  return `${params} parameter${params === 1 ? "" : "s"}`;
 }
 
 function kindText(item: Named): string {

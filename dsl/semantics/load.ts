@@ -29,11 +29,15 @@ export function packageRoot(): string {
   return dir;
 }
 
+export const BUILT_IN_DIMS = "T is the tokens of a call, S the positions kept, B the sequences";
+
 /** Reads and parses files, each once, and resolves their imports. */
 export class Loader {
   readonly #diagnostics: Diagnostics;
   readonly #scopes = new Map<string, FileScope | "loading">();
   readonly std: string;
+  /** Blocks that contain each other, by their names: told once, whichever of them is looked at. */
+  readonly cycles = new Set<string>();
 
   constructor(diagnostics: Diagnostics) {
     this.#diagnostics = diagnostics;
@@ -74,6 +78,11 @@ export class Loader {
     for (const decl of file.decls) {
       if (decl.kind !== "block" && decl.kind !== "model") continue;
       const name = decl.name.text;
+      if (name === "T" || name === "S" || name === "B") {
+        this.#diagnostics.report("DSK1008", decl.name.span, { name }, { help: BUILT_IN_DIMS });
+        scope.broken.add(name);
+        continue;
+      }
       const other = scope.blocks.get(name)?.decl ?? scope.models.get(name);
       if (other !== undefined) {
         this.#diagnostics.report(

@@ -152,7 +152,10 @@ function checkForward(c: Checker, instance: Instance, decl: ast.ModelDecl): Fn |
     );
     return undefined;
   };
-  if (item.params.length !== 2) return wrong(`takes ${item.params.length} parameters instead of tokens and positions`);
+  if (item.params.length !== 2)
+    return wrong(
+      `takes ${item.params.length === 1 ? "1 parameter" : `${item.params.length} parameters`} instead of tokens and positions`,
+    );
   const { tokens } = c.space;
   const ids: TensorType = { dtype: "i32", dims: [tokens.label] };
   const entry = enter(

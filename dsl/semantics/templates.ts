@@ -25,7 +25,7 @@ export function withDims(
       found.push(part);
     }
   }
-  return keyed({ ...template, dims: found });
+  return keyed({ ...template, dims: found, at });
 }
 
 function dimArgument(c: Checker, expr: ast.Expr, scope: Scope): Dim | number | undefined {
@@ -74,7 +74,7 @@ export function withArguments(
       given.set(name, c.check(arg.value, scope));
     }
   }
-  return sound ? keyed({ ...template, args: given }) : ERROR;
+  return sound ? keyed({ ...template, args: given, at }) : ERROR;
 }
 
 /** The identity of a template: its declaration, dims and arguments. */

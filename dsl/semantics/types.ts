@@ -68,6 +68,8 @@ export interface Matched {
   /** Dims of the argument that the function knows under another one: renamed on entry. */
   readonly from: readonly Dim[];
   readonly to: readonly Dim[];
+  /** The dims in the order of the declaration, `..` in the order of the argument. */
+  readonly order: readonly Dim[];
 }
 
 /** Matches an argument's dims with a pattern: formal dims take the trailing dims, `..` takes what is left. */
@@ -92,6 +94,7 @@ export function matchDims(
   const [from, to]: [Dim[], Dim[]] = [[], []];
   let hasRest = false;
   const missing: Dim[] = [];
+  const declared = new Map<ast.TypeDim, Dim>();
   const expectedText: string[] = [];
   const scope: Scope = { ...callee, fnDims: bindings.fnDims, rest: bindings.rest };
   for (const dim of pattern.dims) {
@@ -106,6 +109,7 @@ export function matchDims(
     const wanted = checkDim(c, dim.value, scope);
     if (wanted === undefined) return undefined;
     const actual = left.includes(wanted) ? wanted : (callee.instance.aliases.get(wanted) ?? wanted);
+    declared.set(dim, wanted);
     expectedText.push(actual.label);
     const index = left.indexOf(actual);
     if (index < 0) {
@@ -126,7 +130,8 @@ export function matchDims(
       return wrongDims(c, at, [...rest.map((d) => d.label), ...expectedText.filter((t) => t !== "..")], tensor, param);
     }
   }
-  return { from, to };
+  const order = pattern.dims.flatMap((dim) => (dim.kind === "rest" ? (bindings.rest ?? []) : [declared.get(dim)!]));
+  return { from, to, order };
 }
 
 function wrongDims(c: Checker, at: Span, expected: readonly string[], tensor: Tensor, param: Span): undefined {

@@ -20,7 +20,7 @@ export function placeArguments(c: Checker, instance: Instance): void {
       const param = level.decl.kind === "block" ? level.decl.params.find((p) => p.name.text === name) : undefined;
       if (of !== undefined)
         addUse(instance, name, { kind: "alias", of, fn: value.fn }, { kind: "alias", of, fn: value.fn });
-      else placeBlock(c, instance, name, value, undefined, param?.span ?? level.decl.span);
+      else placeBlock(c, instance, name, value, undefined, value.at ?? param?.span ?? level.decl.span);
       placed.set(value, name);
     }
   }

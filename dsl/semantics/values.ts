@@ -1,3 +1,4 @@
+import type { Span } from "../../compiler/diagnostics/source.ts";
 import type { Init } from "../../compiler/model-ir/types.ts";
 import type { DType, Value } from "../../compiler/tensor-ir/types.ts";
 import type * as ast from "../syntax/ast.ts";
@@ -54,6 +55,8 @@ export interface BlockTemplate {
   readonly args: ReadonlyMap<string, Meaning>;
   /** Which function stands for it: `transposed` in `Embedding[V, D].transposed`. */
   readonly fn: string;
+  /** Where it is written, with its dims or arguments. */
+  readonly at?: Span;
   /** Identity: equal keys are the same block with the same arguments. */
   readonly key: string;
 }

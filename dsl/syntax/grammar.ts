@@ -351,7 +351,10 @@ class DskParser extends CstParser {
 
   readonly stmt: Rule = this.RULE("stmt", () => {
     this.OR([
-      { GATE: () => !this.#is(2, t.Equal), ALT: () => this.SUBRULE(this.letStmt) },
+      {
+        GATE: () => this.#is(1, k("let")) || !this.#is(2, t.Equal),
+        ALT: () => this.SUBRULE(this.letStmt),
+      },
       { ALT: () => this.SUBRULE(this.returnStmt) },
       { ALT: () => this.SUBRULE(this.assignment) },
     ]);

@@ -30,7 +30,7 @@ export class Recovery {
     const decls: ast.Decl[] = [];
     const broken: ast.Name[] = [];
     let edition: ast.File["edition"];
-    for (const part of this.#split(tokens, (i) => this.#beginsDecl(i, tokens))) {
+    for (const part of this.#parts(tokens)) {
       const word = part[0]!.image;
       if (word === "import") {
         const tree = this.#parse("importDecl", part);
@@ -54,6 +54,16 @@ export class Recovery {
     return { imports, decls, broken, ...(edition === undefined ? {} : { edition }) };
   }
 
+  /** Editions, imports and declarations; what follows an edition or an import is a part of its own. */
+  #parts(tokens: readonly IToken[]): IToken[][] {
+    return this.#split(tokens, (i) => this.#beginsDecl(i, tokens)).flatMap((part) => {
+      const word = part[0]!.image;
+      const path = part.findIndex((t) => t.tokenType.name === "Text" || t.tokenType.name === "OpenText");
+      const end = word === "edition" ? 2 : word === "import" && path >= 0 ? path + 1 : part.length;
+      return [part.slice(0, end), part.slice(end)].filter((p) => p.length > 0);
+    });
+  }
+
   /** Cuts tokens before each one that begins a part. */
   #split(tokens: readonly IToken[], begins: (index: number) => boolean): IToken[][] {
     const parts: IToken[][] = [];
@@ -71,7 +81,7 @@ export class Recovery {
   #beginsDecl(i: number, tokens: readonly IToken[]): boolean {
     if (!this.#firstOnLine(i, tokens)) return false;
     const [word, next, after] = [tokens[i]!.image, tokens[i + 1], tokens[i + 2]];
-    if (word === "import") return next?.image === "{";
+    if (word === "import") return true;
     if (word === "edition") return next?.tokenType.name === "Number";
     if (!DECLS.has(word) || next === undefined || next.startLine !== tokens[i]!.startLine) return false;
     if (word === "block" || word === "model") return true;
@@ -114,10 +124,21 @@ export class Recovery {
     return kind === "block" ? this.#builder.block(head, items, span) : this.#builder.model(head, items, span);
   }
 
-  /** The tokens between a brace and the one that closes it at the end of the part; says so if there is none. */
+  /** The tokens between a brace and the one that closes it; says so if there is none, or if more follows. */
   #insideOf(tokens: IToken[], open: number): IToken[] {
-    const last = tokens.at(-1)!;
-    const closes = last.image === "}" && tokens.length - 1 > open && !this.#closesInner(tokens, open);
+    let depth = 0;
+    for (let i = open; i < tokens.length; i++) {
+      depth += tokens[i]!.image === "{" ? 1 : tokens[i]!.image === "}" ? -1 : 0;
+      if (depth > 0) continue;
+      const extra = tokens[i + 1];
+      if (extra !== undefined)
+        this.#parsing.diagnostics.report("DSK0011", this.#span([extra]), {
+          found: `\`${extra.image}\``,
+          where: "here",
+        });
+      return tokens.slice(open + 1, i);
+    }
+    const closes = tokens.at(-1)!.image === "}" && tokens.length - 1 > open && !this.#closesInner(tokens, open);
     if (closes) return tokens.slice(open + 1, -1);
     this.#neverClosed(tokens[open]!);
     return tokens.slice(open + 1);
@@ -189,7 +210,7 @@ export class Recovery {
   #statements(tokens: IToken[]): ast.Stmt[] {
     const begins = (i: number): boolean => {
       const [token, next] = [tokens[i]!, tokens[i + 1]];
-      if (token.image === "return") return true;
+      if (token.image === "return") return tokens[i - 1]?.image !== "let";
       if (!this.#firstOnLine(i, tokens)) return false;
       return STATEMENTS.has(token.image) || (isName(token) && next?.image === "=");
     };
