@@ -11,7 +11,8 @@ import { trainStepProgram } from "../elaborate/train-step.ts";
 import { printModule } from "../model-ir/print.ts";
 import { printProgram } from "../tensor-ir/print.ts";
 import type { Program } from "../tensor-ir/types.ts";
-import { examples, print, readSource, UsageError } from "./io.ts";
+import { readSpec } from "./config-json.ts";
+import { examples, print, UsageError } from "./io.ts";
 import { loadModel, type LoadedModel } from "./load-model.ts";
 import { report } from "./report.ts";
 import { trainPlan } from "./train-plan.ts";
@@ -35,7 +36,7 @@ interface Options {
 
 export function register(command: Command): void {
   command
-    .argument("<file>", "a spec")
+    .argument("<file>", "a spec, or a config.json of Hugging Face")
     .addOption(new Option("--emit <form>", "the form to print").choices(FORMS).makeOptionMandatory())
     .option("--model <name>", "the model of the file; the first one without this")
     .addOption(
@@ -53,7 +54,7 @@ export function register(command: Command): void {
 function run(file: string, { emit, model, program, train }: Options): void {
   if (emit === "ast") {
     const diagnostics = new Diagnostics();
-    const parsed = parseFile(readSource(file), diagnostics);
+    const parsed = parseFile(readSpec(file), diagnostics);
     report(diagnostics.all);
     if (!diagnostics.hasErrors) print(printAst(parsed.file));
     return;

@@ -4,7 +4,8 @@ import type { CheckedSection } from "../../dsl/semantics/sections/sections.ts";
 import { Diagnostics } from "../diagnostics/diagnostic.ts";
 import { didYouMean } from "../diagnostics/did-you-mean.ts";
 import { span } from "../diagnostics/source.ts";
-import { readSource, remark, UsageError } from "./io.ts";
+import { readSpec } from "./config-json.ts";
+import { remark, UsageError } from "./io.ts";
 import { report } from "./report.ts";
 
 export interface LoadedModel extends CheckedModel {
@@ -15,12 +16,13 @@ export interface LoadedModel extends CheckedModel {
 }
 
 /**
- * The model of a file: the one that `name` says, or the first. Undefined after errors in the file, which are reported.
+ * The model of a spec, of a config.json or of a folder with one: the one that `name` says, or the first. Undefined after
+ * errors in the file, which are reported.
  * @throws UsageError when there is no such model
  */
 export function loadModel(path: string, name: string | undefined): LoadedModel | undefined {
   const diagnostics = new Diagnostics();
-  const source = readSource(path);
+  const source = readSpec(path);
   const { models, sections } = checkFile(source, diagnostics);
   if (!diagnostics.hasErrors && models.size === 0) {
     diagnostics.report("DSK2001", span(source, 0, 0), { file: path });

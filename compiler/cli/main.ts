@@ -33,6 +33,7 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
   fmt: { summary: "bring specs into the one style", load: () => import("./fmt.ts") },
   inspect: { summary: "tell what a model costs: params, FLOPs, cache", load: () => import("./inspect.ts") },
   score: { summary: "logits, loss and gradients of rows of tokens", load: () => import("./score.ts") },
+  import: { summary: "turn a config.json of Hugging Face into a spec", load: () => import("./import.ts") },
   build: { summary: "print the forms that a model takes on its way", load: () => import("./build.ts") },
   explain: { summary: "tell the long story of a diagnostic", load: () => import("./explain.ts") },
 };

@@ -1,0 +1,44 @@
+/** Files of Hugging Face beside specs: a config.json, or a folder that holds one, reads as the spec that it imports as. */
+import { statSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
+import type { SourceFile } from "../diagnostics/source.ts";
+import { importConfig } from "../import/import.ts";
+import { InputError, readSource } from "./io.ts";
+
+/**
+ * The text of a spec, which is imported first when the path leads to a config.json.
+ * @throws UsageError when the file cannot be read, InputError when the config.json cannot be imported
+ */
+export function readSpec(path: string): SourceFile {
+  return isFolder(path) || path.endsWith(".json") ? importedSpec(path) : readSource(path);
+}
+
+/**
+ * The spec of a config.json or of the folder that holds one.
+ * @throws UsageError when the file cannot be read, InputError with a line for each problem when it cannot be imported
+ */
+export function importedSpec(path: string): SourceFile {
+  const file = isFolder(path) ? join(path, "config.json") : path;
+  const imported = importConfig(parsed(readSource(file)), nameOf(file));
+  if ("text" in imported) return { path: file, text: imported.text };
+  const lines = imported.problems.map((problem) => `  ${problem}`);
+  throw new InputError(`cannot import \`${file}\`:\n${lines.join("\n")}`);
+}
+
+function parsed({ path, text }: SourceFile): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new InputError(`\`${path}\` is no JSON: ${(error as Error).message}`);
+  }
+}
+
+/** Files are called config.json in the folder of their model, or after their model. */
+function nameOf(file: string): string {
+  const stem = basename(file).replace(/\.json$/, "");
+  return stem === "config" || stem === "-" ? basename(dirname(resolve(file))) : stem;
+}
+
+function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+}

@@ -1,0 +1,44 @@
+/** Sliding windows: how many tokens each layer sees, itself included; 0 for all. */
+import { type Config, isSize } from "./config.ts";
+
+/**
+ * `all`: every layer has `sliding_window`, `fallback` without the key. `upper`: with `use_sliding_window` those that
+ * `layer_types` names, or those from `max_window_layers` on.
+ */
+export type WindowRule =
+  | { readonly kind: "none" }
+  | { readonly kind: "all"; readonly fallback: number }
+  | { readonly kind: "upper"; readonly from: number | undefined };
+
+export function windowsOf(config: Config, rule: WindowRule, layers: number): (layer: number) => number {
+  if (rule.kind === "none") return () => 0;
+  if (rule.kind === "all") {
+    const window = windowSize(config, rule.fallback);
+    return () => window;
+  }
+  const slides = config.flag("use_sliding_window", false);
+  const size = slides ? windowSize(config, 4096) : (config.take("sliding_window"), 0);
+  const types = config.list("layer_types", isLayerType, "full_attention and sliding_attention, one a layer", layers);
+  const sliding = types?.includes("sliding_attention") ?? false;
+  if (sliding && size === 0) config.wrong("layer_types", "names sliding layers, but there is no sliding window");
+  if (size === 0) {
+    config.take("max_window_layers");
+    return () => 0;
+  }
+  const from =
+    types === undefined ? config.count("max_window_layers", rule.from) : (config.take("max_window_layers"), 0);
+  return (layer) => ((types === undefined ? layer >= from : types[layer] === "sliding_attention") ? size : 0);
+}
+
+function windowSize(config: Config, fallback: number): number {
+  const value = config.take("sliding_window");
+  if (value === undefined) return fallback;
+  if (value === null) return 0;
+  if (isSize(value)) return value;
+  config.wrong("sliding_window", "is no positive whole number");
+  return 0;
+}
+
+function isLayerType(value: unknown): value is "full_attention" | "sliding_attention" {
+  return value === "full_attention" || value === "sliding_attention";
+}
