@@ -85,6 +85,8 @@ export class Checker {
   /** Functions that are being checked, for the chain of a recursion. */
   readonly calling: string[] = [];
   readonly nesting: Instance[] = [];
+  /** Blocks whose functions are being checked, the outermost first. */
+  readonly checked: Instance[] = [];
   dtype: DType = "f32";
   init: Init = { kind: "normal", scale: 0.02 };
   /** True while the program for a training step is made: `training()`. */
@@ -108,9 +110,19 @@ export class Checker {
   }
 
   fail<C extends Code>(code: C, at: Span, params: ParamsOf<C>, details: Details = {}): Meaning {
-    this.diagnostics.report(code, at, params, details);
+    this.diagnostics.report(code, at, params, this.#withOrigin(at, details));
     this.failed ||= CODES[code].severity === "error";
     return ERROR;
+  }
+
+  /** An error inside of the standard library comes from how a block of it is used: that place is shown as well. */
+  #withOrigin(at: Span, details: Details): Details {
+    const own = (span: Span): boolean => !span.file.path.startsWith("std/");
+    if (own(at)) return details;
+    const origin = this.checked.findLast((i) => own(i.at)) ?? this.nesting.findLast((i) => own(i.at));
+    if (origin === undefined) return details;
+    const label = { span: origin.at, text: "in this block" };
+    return { ...details, secondary: [...(details.secondary ?? []), label] };
   }
 }
 

@@ -155,8 +155,10 @@ function resolveFn(c: Checker, instance: Target["instance"], signature: Signatur
   if (known !== undefined) return known === "error" ? undefined : known;
   c.fns.set(key, "busy");
   c.calling.push(name);
+  c.checked.push(instance);
   const info = checkBody(c, name, item, scope, args);
   c.calling.pop();
+  c.checked.pop();
   c.fns.set(key, info ?? "error");
   return info;
 }

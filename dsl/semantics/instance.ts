@@ -36,6 +36,8 @@ export interface Member {
 export interface Instance {
   readonly block: Block;
   readonly key: string;
+  /** Where the block is written with these arguments, for the first time. */
+  readonly at: Span;
   /** Most derived first. */
   readonly levels: Level[];
   /** By name; what a derived level declares hides what it extends. */

@@ -72,6 +72,7 @@ function build(
   const instance: Instance = {
     block,
     key,
+    at: template?.at ?? at,
     levels: [],
     members: new Map(),
     sizes: new Map(),

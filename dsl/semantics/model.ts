@@ -119,6 +119,7 @@ function emptyScope(decl: ast.ModelDecl, scope: FileScope): Scope {
   const instance: Instance = {
     block,
     key: "",
+    at: decl.name.span,
     levels: [level],
     members: new Map(),
     sizes: new Map(),
