@@ -9,6 +9,7 @@ import { scoreProgram } from "../elaborate/score.ts";
 import { serveProgram } from "../elaborate/serve.ts";
 import { trainStepProgram } from "../elaborate/train-step.ts";
 import { printModule } from "../model-ir/print.ts";
+import { PIPELINE, runPasses } from "../passes/pipeline.ts";
 import { printProgram } from "../tensor-ir/print.ts";
 import type { Program } from "../tensor-ir/types.ts";
 import { readSpec } from "./config-json.ts";
@@ -16,6 +17,7 @@ import { examples, print, UsageError } from "./io.ts";
 import { loadModel, type LoadedModel } from "./load-model.ts";
 import { report } from "./report.ts";
 import { trainPlan } from "./train-plan.ts";
+import { unifiedDiff } from "./unified-diff.ts";
 
 const FORMS = ["ast", "model", "tensor"] as const;
 
@@ -32,6 +34,8 @@ interface Options {
   readonly model?: string;
   readonly program: string;
   readonly train?: string;
+  readonly after?: string;
+  readonly diff?: boolean;
 }
 
 export function register(command: Command): void {
@@ -43,15 +47,19 @@ export function register(command: Command): void {
       new Option("--program <name>", "the program of `--emit tensor`").choices(Object.keys(PROGRAMS)).default("score"),
     )
     .option("--train <name>", "the train section of `train_step`; the first one of the model without this")
+    .option("--after <pass>", "the program after this pass; without this, before all of them")
+    .option("--diff", "what the pass of --after changes")
     .action(run);
   examples(
     command,
     ["dskc build model.dsk --emit model", "the blocks and functions of a model"],
     ["dskc build model.dsk --emit tensor --program decode", "one step of generation"],
+    ["dskc build model.dsk --emit tensor --after eliminate-common --diff", "what a pass does"],
   );
 }
 
-function run(file: string, { emit, model, program, train }: Options): void {
+function run(file: string, { emit, model, program, train, after, diff }: Options): void {
+  checkPass(after, diff);
   if (emit === "ast") {
     const diagnostics = new Diagnostics();
     const parsed = parseFile(readSpec(file), diagnostics);
@@ -62,7 +70,25 @@ function run(file: string, { emit, model, program, train }: Options): void {
   const loaded = loadModel(file, model);
   if (loaded === undefined) return;
   if (emit === "model") print(printModule(loaded.module));
-  else print(printProgram(PROGRAMS[program]!(loaded, trainSection(loaded, train))));
+  else print(tensorText(PROGRAMS[program]!(loaded, trainSection(loaded, train)), after, diff));
+}
+
+function tensorText(program: Program, after: string | undefined, diff: boolean | undefined): string {
+  if (after === undefined) return printProgram(program);
+  const result = printProgram(runPasses(program, { after }));
+  if (!diff) return result;
+  const previous = PIPELINE[PIPELINE.findIndex(({ name }) => name === after) - 1];
+  const before = previous === undefined ? program : runPasses(program, { after: previous.name });
+  return unifiedDiff(printProgram(before), result, [`before ${after}`, `after ${after}`]);
+}
+
+function checkPass(after: string | undefined, diff: boolean | undefined): void {
+  if (diff && after === undefined) throw new UsageError("--diff needs --after: the pass that is looked at");
+  const names = PIPELINE.map(({ name }) => name);
+  if (after === undefined || names.includes(after)) return;
+  throw new UsageError(
+    `there is no pass \`${after}\`; ${didYouMean(after, names) ?? `passes are ${names.join(", ")}`}`,
+  );
 }
 
 function trainSection({ trains, decl }: LoadedModel, name: string | undefined): CheckedSection | undefined {

@@ -100,6 +100,15 @@ describe("build --emit", () => {
     expect(dskc("build", "specs/quickstart.dsk", "--emit", "ast").stdout).toMatch(/^edition:/);
   });
 
+  test("--after --diff shows what a pass changes", () => {
+    const args = ["build", "specs/quickstart.dsk", "--emit", "tensor", "--after"];
+    const { status, stdout } = dskc(...args, "eliminate-common", "--diff");
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^--- before eliminate-common\n\+\+\+ after eliminate-common\n@@ -\d+,\d+ \+\d+,\d+ @@\n/);
+    expect(stdout).toMatch(/^-  %\d+.* = math.cos /m);
+    expect(dskc(...args, "eliminate-comon")).toMatchObject({ status: 2 });
+  });
+
   test("a form that is none is wrong usage", () => {
     expect(dskc("build", "specs/quickstart.dsk", "--emit", "tensors").status).toBe(2);
   });
