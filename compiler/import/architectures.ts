@@ -13,8 +13,8 @@ export interface Architecture {
   readonly classes: readonly string[];
   /** The table of checkpoint names: `std.hf.llama`. */
   readonly checkpoint: "deepseek" | "llama" | "mixtral" | "moe";
-  /** `rms_norm_eps` without the key. */
-  readonly eps: number;
+  /** `rms_norm_eps` without the key; undefined when it must be there. */
+  readonly eps: number | undefined;
   /** Whether `num_nextn_predict_layers` adds look-ahead modules. */
   readonly looksAhead?: true;
   readonly attention: (config: Config, layers: number, eps: number) => AttentionPlan;
@@ -151,5 +151,12 @@ export const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
   deepseek_v3: v3("DeepseekV3ForCausalLM"),
   deepseek_v32: v3("DeepseekV32ForCausalLM", true),
   kimi_k2: v3("KimiK2ForCausalLM"),
-  glm_moe_dsa: { ...v3("GlmMoeDsaForCausalLM", true), eps: 1e-5 },
+  glm_moe_dsa: {
+    classes: ["GlmMoeDsaForCausalLM"],
+    checkpoint: "deepseek",
+    eps: undefined,
+    looksAhead: true,
+    attention: (config) => latentOf(config, { sparse: true }),
+    ffn: (config) => deepSeekOf(config, noAuxRouter({}), undefined),
+  },
 };

@@ -23,7 +23,8 @@ export interface GqaNeeds {
 
 export function gqaOf(config: Config, needs: GqaNeeds, layers: number, eps: number): AttentionPlan {
   const heads = config.size("num_attention_heads");
-  const groups = config.size("num_key_value_heads", needs.kvHeads ?? heads);
+  const groups =
+    config.take("num_key_value_heads") === null ? heads : config.size("num_key_value_heads", needs.kvHeads ?? heads);
   if (heads % groups !== 0) config.wrong("num_key_value_heads", `does not divide num_attention_heads, ${heads}`);
   const width = headWidth(config, needs.headDim, heads);
 
@@ -51,8 +52,7 @@ export function gqaOf(config: Config, needs: GqaNeeds, layers: number, eps: numb
 
 function headWidth(config: Config, fallback: number | undefined, heads: number): number {
   const hidden = config.size("hidden_size");
-  const given = fallback !== undefined || (config.take("head_dim") ?? undefined) !== undefined;
-  if (given) return config.size("head_dim", fallback);
+  if (fallback !== undefined || config.given("head_dim")) return config.size("head_dim", fallback);
   if (hidden % heads !== 0) config.wrong("num_attention_heads", `does not divide hidden_size, ${hidden}`);
   return Math.max(Math.floor(hidden / heads), 1);
 }

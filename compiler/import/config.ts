@@ -39,13 +39,18 @@ export class Config {
     return this.has(key) ? this.#values[key] : undefined;
   }
 
+  /** Whether there is a value that is not null, for keys that may be null. */
+  given(key: string): boolean {
+    return (this.take(key) ?? undefined) !== undefined;
+  }
+
   /** Reports a problem with the value of a key. */
   wrong(key: string, why: string): void {
     const place = `${this.#prefix}${key}`;
     this.problems.push(this.has(key) ? `${place}: ${shown(this.#values[key])} ${why}` : `${place}: ${why}`);
   }
 
-  /** A whole number of 1 and more. Without a fallback the key must be there; with one, null counts as missing. */
+  /** A whole number of 1 and more. Without a fallback the key must be there. */
   size(key: string, fallback?: number): number {
     return this.#read(key, fallback, 1, isSize, "is no positive whole number");
   }
@@ -111,7 +116,7 @@ export class Config {
 
   #read<T>(key: string, fallback: T | undefined, stand: T, fits: (value: unknown) => value is T, why: string): T {
     const value = this.take(key);
-    if (value === undefined || (value === null && fallback !== undefined)) {
+    if (value === undefined) {
       if (fallback !== undefined) return fallback;
       this.wrong(key, "is missing");
       return stand;

@@ -53,13 +53,13 @@ export function qwen3MoeOf(config: Config): FfnPlan {
 /**
  * The DeepSeek line: layer i has experts from `first_k_dense_replace` on when it is a multiple of `moe_layer_freq`. The layers
  * of look-ahead modules count on from the last layer.
- * @param first `first_k_dense_replace` without the key
+ * @param first `first_k_dense_replace` without the key; undefined when it must be there
  */
-export function deepSeekOf(config: Config, router: Router, first: number): FfnPlan {
+export function deepSeekOf(config: Config, router: Router, first: number | undefined): FfnPlan {
   const dense = denseOf(config);
   const from = config.count("first_k_dense_replace", first);
   const every = config.size("moe_layer_freq", 1);
-  if (config.take("n_routed_experts") == null) {
+  if (config.take("n_routed_experts") === null) {
     for (const key of UNUSED_WITHOUT_EXPERTS) config.take(key);
     return () => dense;
   }
@@ -94,19 +94,17 @@ interface Experts {
 function expertsOf(config: Config, shared: number): Experts {
   const { E, K } = routing(config, "n_routed_experts");
   const F = config.size("moe_intermediate_size");
-  const count =
-    config.has("n_shared_experts") && config.take("n_shared_experts") === null
-      ? 0
-      : config.count("n_shared_experts", shared);
+  const count = config.take("n_shared_experts") === null ? 0 : config.count("n_shared_experts", shared);
   return { E, F, K, Fs: count === 0 ? undefined : count * F };
 }
 
-/** Groups of experts, of which a token reaches some. */
-function groupsOf(
-  config: Config,
-  { E, K }: Experts,
-  fallback: { G: number; keep: number },
-): { G: number; keep: number } {
+interface Groups {
+  readonly G: number;
+  /** The groups that a token reaches. */
+  readonly keep: number;
+}
+
+function groupsOf(config: Config, { E, K }: Experts, fallback: Partial<Groups>): Groups {
   const G = config.size("n_group", fallback.G);
   const keep = config.size("topk_group", fallback.keep);
   if (E % G !== 0) config.wrong("n_group", `does not divide n_routed_experts, ${E}`);
@@ -115,8 +113,11 @@ function groupsOf(
   return { G, keep };
 }
 
-/** DeepSeek-V3's router: sigmoid, a bias that steers the choice, groups ranked by their two best experts. */
-export function noAuxRouter(defaults: { G: number; keep: number; scale: number }): Router {
+/**
+ * DeepSeek-V3's router: sigmoid, a bias that steers the choice, groups ranked by their two best experts.
+ * @param defaults of keys that may be missing
+ */
+export function noAuxRouter(defaults: Partial<Groups & { readonly scale: number }>): Router {
   return (config) => {
     config.choice("scoring_func", ["sigmoid"], "sigmoid");
     config.choice("topk_method", ["noaux_tc"], "noaux_tc");
@@ -152,12 +153,7 @@ export const plainRouter: Router = (config) => {
   return softmaxBlock(config, expertsOf(config, 0), { G: 1, keep: 1 }, 1);
 };
 
-function softmaxBlock(
-  config: Config,
-  { E, F, K, Fs }: Experts,
-  { G, keep }: { G: number; keep: number },
-  scale: number,
-): string {
+function softmaxBlock(config: Config, { E, F, K, Fs }: Experts, { G, keep }: Groups, scale: number): string {
   // One expert is never renormalized: its weight would always be 1.
   const renormalize = config.flag("norm_topk_prob", false) && K > 1;
   if (Fs === undefined) return use("DeepSeekRoutedMoeV2", ["D"], { E, F, K, G, keep, scale, renormalize });

@@ -70,7 +70,7 @@ function read(json: Json, type: string, name: string): Reading {
     checkpoint: architecture.checkpoint,
     attention: architecture.attention(config, layers, eps),
     ffn: architecture.ffn(config),
-    ahead: architecture.looksAhead === true ? config.count("num_nextn_predict_layers", 0) : 0,
+    ahead: architecture.looksAhead === true ? aheadOf(config) : 0,
   };
   takeNeutral(config);
   const unread = config.unread();
@@ -87,9 +87,13 @@ function checkClass(config: Config, { classes }: Architecture): void {
     config.wrong(key, `is not supported for this model_type; supported: ${classes.join(", ")}`);
 }
 
+function aheadOf(config: Config): number {
+  return config.given("num_nextn_predict_layers") ? config.count("num_nextn_predict_layers") : 0;
+}
+
 /** `dtype` in newer files, `torch_dtype` in older ones. */
 function dtypeOf(config: Config): string | undefined {
-  const keys = ["dtype", "torch_dtype"].filter((key) => (config.take(key) ?? undefined) !== undefined);
+  const keys = ["dtype", "torch_dtype"].filter((key) => config.given(key));
   const found = keys.map((key) => {
     const value = config.take(key);
     if (typeof value === "string" && Object.hasOwn(DTYPES, value)) return DTYPES[value];
