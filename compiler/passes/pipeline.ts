@@ -3,10 +3,19 @@ import { assertVerified } from "../tensor-ir/verify.ts";
 import { eliminateCommon } from "./eliminate-common.ts";
 import { eliminateDead } from "./eliminate-dead.ts";
 import type { Pass, PassOptions } from "./pass.ts";
+import { recompute } from "./recompute.ts";
+import { reorderContractions } from "./reorder-contractions.ts";
 import { simplify } from "./simplify.ts";
 
 /** All passes over the tensor IR, in the order in which they run. */
-export const PIPELINE: readonly Pass[] = [simplify, eliminateCommon, eliminateDead];
+export const PIPELINE: readonly Pass[] = [
+  simplify,
+  eliminateCommon,
+  reorderContractions,
+  eliminateDead,
+  // Last: merging equal ops again would undo it.
+  recompute,
+];
 
 export interface RunOptions extends PassOptions {
   /** The last pass to run; all of them when not given. */
