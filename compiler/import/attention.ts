@@ -25,7 +25,8 @@ export function gqaOf(config: Config, needs: GqaNeeds, layers: number, eps: numb
   const heads = config.size("num_attention_heads");
   const groups =
     config.take("num_key_value_heads") === null ? heads : config.size("num_key_value_heads", needs.kvHeads ?? heads);
-  if (heads % groups !== 0) config.wrong("num_key_value_heads", `does not divide num_attention_heads, ${heads}`);
+  const why = `does not divide num_attention_heads, ${heads}`;
+  config.must(heads % groups === 0, "num_key_value_heads", why, "num_attention_heads");
   const width = headWidth(config, needs.headDim, heads);
 
   const { rotary, text } = ropeOf(config, { theta: needs.theta, yarn: "angles", rotary: needs.rotary });
@@ -53,7 +54,7 @@ export function gqaOf(config: Config, needs: GqaNeeds, layers: number, eps: numb
 function headWidth(config: Config, fallback: number | undefined, heads: number): number {
   const hidden = config.size("hidden_size");
   if (fallback !== undefined || config.given("head_dim")) return config.size("head_dim", fallback);
-  if (hidden % heads !== 0) config.wrong("num_attention_heads", `does not divide hidden_size, ${hidden}`);
+  config.must(hidden % heads === 0, "num_attention_heads", `does not divide hidden_size, ${hidden}`, "hidden_size");
   return Math.max(Math.floor(hidden / heads), 1);
 }
 
@@ -62,7 +63,8 @@ function rotatedWidth(config: Config, factor: number, width: number): number {
   const rotated = Math.trunc(width * factor);
   if (rotated >= 2 && rotated <= width && rotated % 2 === 0) return rotated;
   const key = factor === 1 ? "head_dim" : "partial_rotary_factor";
-  config.wrong(key, `rotates ${rotated} of ${width} dims of a head; supported: an even number of them`);
+  const why = `rotates ${rotated} of ${width} dims of a head; supported: an even number of them`;
+  config.must(false, key, why, "hidden_size", "num_attention_heads");
   return width;
 }
 

@@ -22,6 +22,7 @@ export class Config {
   /** Of a nested object: `rope_scaling.`. */
   readonly #prefix: string;
   readonly #used = new Set<string>();
+  readonly #wrong = new Set<string>();
 
   constructor(values: Json, prefix = "", problems: string[] = []) {
     this.#values = values;
@@ -46,8 +47,18 @@ export class Config {
 
   /** Reports a problem with the value of a key. */
   wrong(key: string, why: string): void {
+    this.#wrong.add(key);
     const place = `${this.#prefix}${key}`;
-    this.problems.push(this.has(key) ? `${place}: ${shown(this.#values[key])} ${why}` : `${place}: ${why}`);
+    this.problems.push(
+      this.has(key) && this.#values[key] !== undefined
+        ? `${place}: ${shown(this.#values[key])} ${why}`
+        : `${place}: ${why}`,
+    );
+  }
+
+  /** Reports that a value does not go with those of other keys, unless one of them is wrong by itself. */
+  must(holds: boolean, key: string, why: string, ...others: readonly string[]): void {
+    if (!holds && ![key, ...others].some((one) => this.#wrong.has(one))) this.wrong(key, why);
   }
 
   /** A whole number of 1 and more. Without a fallback the key must be there. */

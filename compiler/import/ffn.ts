@@ -8,7 +8,7 @@ export function denseOf(config: Config, biased = false): string {
   const width = config.size("intermediate_size");
   const act = config.choice("hidden_act", ["silu", "swish", "gelu"], "silu");
   if (act !== "gelu") return use(biased ? "BiasedSwiGlu" : "SwiGlu", ["D", width]);
-  if (biased) config.wrong("mlp_bias", "is not supported beside hidden_act gelu");
+  config.must(!biased, "mlp_bias", "is not supported beside hidden_act gelu");
   return use("GeGlu", ["D", width]);
 }
 
@@ -21,7 +21,7 @@ function gated(config: Config): void {
 function routing(config: Config, experts: string): { E: number; K: number } {
   const E = config.size(experts);
   const K = config.size("num_experts_per_tok");
-  if (K > E) config.wrong("num_experts_per_tok", `is more than ${experts}, ${E}`);
+  config.must(K <= E, "num_experts_per_tok", `is more than ${experts}, ${E}`, experts);
   return { E, K };
 }
 
@@ -107,9 +107,11 @@ interface Groups {
 function groupsOf(config: Config, { E, K }: Experts, fallback: Partial<Groups>): Groups {
   const G = config.size("n_group", fallback.G);
   const keep = config.size("topk_group", fallback.keep);
-  if (E % G !== 0) config.wrong("n_group", `does not divide n_routed_experts, ${E}`);
-  if (keep > G) config.wrong("topk_group", `is more than n_group, ${G}`);
-  else if ((E / G) * keep < K) config.wrong("topk_group", `leaves fewer experts than num_experts_per_tok, ${K}`);
+  config.must(E % G === 0, "n_group", `does not divide n_routed_experts, ${E}`, "n_routed_experts");
+  config.must(keep <= G, "topk_group", `is more than n_group, ${G}`, "n_group");
+  const open = (E / G) * keep;
+  const why = `leaves ${open} experts, fewer than num_experts_per_tok, ${K}`;
+  config.must(open >= K, "topk_group", why, "n_group", "n_routed_experts", "num_experts_per_tok");
   return { G, keep };
 }
 
@@ -124,7 +126,8 @@ export function noAuxRouter(defaults: Partial<Groups & { readonly scale: number 
     const experts = expertsOf(config, 1);
     const { E, F, K, Fs } = experts;
     const { G, keep } = groupsOf(config, experts, defaults);
-    if (G > 1 && E / G < 2) config.wrong("n_group", "leaves groups of one expert; groups are ranked by their two best");
+    // A group is ranked by its two best experts.
+    config.must(E >= 2 * G, "n_group", "leaves fewer than two experts to a group", "n_routed_experts");
     const scale = config.number("routed_scaling_factor", defaults.scale);
     const renormalize = config.flag("norm_topk_prob", true);
     if (Fs === undefined) return use("DeepSeekRoutedMoe", ["D"], { E, F, K, G, keep, scale, renormalize });

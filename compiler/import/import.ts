@@ -37,9 +37,9 @@ function unknownType(json: Json): string[] {
   const types = Object.keys(ARCHITECTURES);
   const unread = types.map((type) => new Set(read(json, type, "").unread));
   const unknown = Object.keys(json).filter((key) => unread.every((keys) => keys.has(key)));
-  const place = Object.hasOwn(json, "model_type") ? `model_type: ${shown(json["model_type"])}` : "model_type: missing";
+  const given = Object.hasOwn(json, "model_type") ? `${shown(json["model_type"])} is not supported` : "is missing";
   return [
-    `${place} is not supported; supported: ${types.join(", ")}`,
+    `model_type: ${given}; supported: ${types.join(", ")}`,
     ...unknown.map((key) => `${key}: ${shown(json[key])} is a key that dskc does not know`),
   ];
 }

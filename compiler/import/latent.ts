@@ -12,16 +12,14 @@ export interface LatentNeeds {
 /** The norms inside always have an eps of 1e-6, as in DeepSeek's code, whatever `rms_norm_eps` says. */
 export function latentOf(config: Config, { sparse }: LatentNeeds): AttentionPlan {
   const heads = config.size("num_attention_heads");
-  if (config.size("num_key_value_heads", heads) !== heads)
-    config.wrong(
-      "num_key_value_heads",
-      `is not num_attention_heads, ${heads}: latent attention has no key-value heads`,
-    );
+  const why = `is not num_attention_heads, ${heads}: latent attention has no key-value heads`;
+  const groups = config.given("num_key_value_heads") ? config.size("num_key_value_heads") : heads;
+  config.must(groups === heads, "num_key_value_heads", why, "num_attention_heads");
   const direct = config.has("q_lora_rank") && config.take("q_lora_rank") === null;
   const latent = direct ? {} : { Q: config.size("q_lora_rank") };
   const content = config.size("qk_nope_head_dim");
   const rotated = config.size("qk_rope_head_dim");
-  if (rotated % 2 !== 0) config.wrong("qk_rope_head_dim", "is odd");
+  config.must(rotated % 2 === 0, "qk_rope_head_dim", "is odd");
   // Derived widths, as newer files store them.
   same(config, "head_dim", rotated);
   same(config, "qk_head_dim", content + rotated);
@@ -48,13 +46,14 @@ export function latentOf(config: Config, { sparse }: LatentNeeds): AttentionPlan
   // The indexer turns halves unless it is told otherwise, whatever the attention around it does.
   const index_rope = rope("R", !config.flag("indexer_rope_interleave", false));
   const index = { J: config.size("index_n_heads"), I: config.size("index_head_dim"), keep: config.size("index_topk") };
-  if (index.I <= rotated) config.wrong("index_head_dim", `is not above qk_rope_head_dim, ${rotated}`);
+  config.must(index.I > rotated, "index_head_dim", `is not above qk_rope_head_dim, ${rotated}`, "qk_rope_head_dim");
   const text = use("SparseMla", ["D", "H"], { ...args, ...index, index_rope }, like);
   return { dims, mixer: () => text, declaration: sparseBlock(base) };
 }
 
 function same(config: Config, key: string, size: number): void {
-  if (config.size(key, size) !== size) config.wrong(key, `is not ${size}, which the other widths make`);
+  const why = `is not ${size}, which the other widths make`;
+  config.must(config.size(key, size) === size, key, why, "qk_nope_head_dim", "qk_rope_head_dim");
 }
 
 function sparseBlock(base: string): string {

@@ -72,7 +72,9 @@ function takeStorage(quantization: Config): void {
   quantization.choice("activation_scheme", ["dynamic"], "dynamic");
   quantization.choice("scale_fmt", ["ue8m0", "float"], "float");
   quantization.take("modules_to_not_convert");
-  const block = quantization.take("weight_block_size");
-  if (JSON.stringify(block) !== "[128,128]") quantization.wrong("weight_block_size", "must be [128, 128]");
+  const blocks = quantization.take("weight_block_size");
+  if (blocks === undefined) quantization.wrong("weight_block_size", "is missing");
+  else if (JSON.stringify(blocks) !== "[128,128]")
+    quantization.wrong("weight_block_size", "is not supported; supported: [128,128]");
   quantization.finish();
 }

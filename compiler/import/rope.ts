@@ -39,7 +39,7 @@ export function ropeOf(config: Config, needs: RopeNeeds): RopePlan {
 function eitherPlace(config: Config, from: Config | undefined, key: string, fallback: number): number {
   const outer = config.positive(key, fallback);
   const value = from?.positive(key, outer) ?? outer;
-  if (config.has(key) && value !== outer) config.wrong(key, `contradicts ${value} of rope_parameters`);
+  config.must(value === outer || !config.has(key), key, `contradicts ${value} of rope_parameters`);
   return value;
 }
 
@@ -63,7 +63,7 @@ function scaled(config: Config, from: Config, yarn: RopeNeeds["yarn"]): [string,
 function typeOf(from: Config): (typeof TYPES)[number] {
   const old = from.choice("type", TYPES, "default");
   const type = from.choice("rope_type", TYPES, old);
-  if (from.has("type") && type !== old) from.wrong("type", `contradicts rope_type ${type}`);
+  from.must(type === old || !from.has("type"), "type", `contradicts rope_type ${type}`, "rope_type");
   if (!from.has("type") && !from.has("rope_type") && from.has("factor")) from.wrong("rope_type", "is missing");
   return type;
 }
@@ -71,7 +71,7 @@ function typeOf(from: Config): (typeof TYPES)[number] {
 function llama3(from: Config): Record<string, Value> {
   const low = from.positive("low_freq_factor");
   const high = from.positive("high_freq_factor");
-  if (high <= low) from.wrong("high_freq_factor", `is not above low_freq_factor, ${low}`);
+  from.must(high > low, "high_freq_factor", `is not above low_freq_factor, ${low}`, "low_freq_factor");
   return { factor: from.positive("factor"), low, high, trained: from.size("original_max_position_embeddings") };
 }
 
@@ -83,7 +83,7 @@ function trainedLength(config: Config, from: Config, yarn: RopeNeeds["yarn"]): n
 }
 
 function ramp(from: Config): Record<string, Value> {
-  if (!from.flag("truncate", true)) from.wrong("truncate", "is not supported; supported: true");
+  from.must(from.flag("truncate", true), "truncate", "is not supported; supported: true");
   return { beta_fast: from.positive("beta_fast", 32), beta_slow: from.positive("beta_slow", 1) };
 }
 

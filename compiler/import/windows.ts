@@ -20,7 +20,7 @@ export function windowsOf(config: Config, rule: WindowRule, layers: number): (la
   const size = slides ? windowSize(config, 4096) : (config.take("sliding_window"), 0);
   const types = config.list("layer_types", isLayerType, "full_attention and sliding_attention, one a layer", layers);
   const sliding = types?.includes("sliding_attention") ?? false;
-  if (sliding && size === 0) config.wrong("layer_types", "names sliding layers, but there is no sliding window");
+  config.must(!sliding || size > 0, "layer_types", "names sliding layers, but there is no window", "sliding_window");
   if (size === 0) {
     config.take("max_window_layers");
     return () => 0;
