@@ -35,6 +35,7 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
   score: { summary: "logits, loss and gradients of rows of tokens", load: () => import("./score.ts") },
   import: { summary: "turn a config.json of Hugging Face into a spec", load: () => import("./import.ts") },
   build: { summary: "print the forms that a model takes on its way", load: () => import("./build.ts") },
+  export: { summary: "write a model as a Hugging Face checkpoint", load: () => import("./export.ts") },
   explain: { summary: "tell the long story of a diagnostic", load: () => import("./explain.ts") },
 };
 

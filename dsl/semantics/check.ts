@@ -3,6 +3,7 @@ import type { SourceFile, Span } from "../../compiler/diagnostics/source.ts";
 import type { Block, Module } from "../../compiler/model-ir/types.ts";
 import type { TensorType } from "../../compiler/tensor-ir/types.ts";
 import type * as ast from "../syntax/ast.ts";
+import type { Checker } from "./checker.ts";
 import { Loader, type FileScope } from "./load.ts";
 import { checkModel, optimizerBlock } from "./model.ts";
 import { type CheckedSections, checkSections } from "./sections/sections.ts";
@@ -16,6 +17,8 @@ export interface CheckedModel {
   readonly training: () => TrainingModel;
   /** Keys of the train section that the model reads (`train.balance_rate`), with a place that reads them. */
   readonly trainNames: ReadonlyMap<string, Span>;
+  /** The plain arguments of a block of the module, defaults included: `theta`, `eps`, `renormalize`. */
+  readonly plainArguments: (block: Block) => ReadonlyMap<string, number | boolean>;
 }
 
 export interface TrainingModel {
@@ -61,6 +64,7 @@ export function checkFile(source: SourceFile, diagnostics: Diagnostics): Checked
         return found;
       },
       trainNames: result.checker.trainNames,
+      plainArguments: (block) => plainArguments(result.checker, block),
     });
   }
   for (const file of userFiles(loader)) {
@@ -78,6 +82,16 @@ export function checkFile(source: SourceFile, diagnostics: Diagnostics): Checked
       );
   }
   return { scope, models, sections };
+}
+
+function plainArguments(checker: Checker, block: Block): Map<string, number | boolean> {
+  const instance = [...checker.instances.values()].find((i) => i.block === block);
+  const plain = new Map<string, number | boolean>();
+  for (const [name, arg] of instance?.levels[0]?.args ?? []) {
+    const value = arg.get();
+    if (value.kind === "number" || (value.kind === "bool" && value.value !== undefined)) plain.set(name, value.value!);
+  }
+  return plain;
 }
 
 function trainingModel(

@@ -16,7 +16,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   "compiler/elaborate": ["compiler/diagnostics", "compiler/tensor-ir", "compiler/model-ir"],
   "compiler/reference": ["compiler/tensor-ir", "compiler/model-ir", "compiler/elaborate"],
   "compiler/import": ["compiler/diagnostics", "dsl/syntax", "dsl/format", "dsl/semantics", "runtime/io"],
-  "compiler/export": ["compiler/diagnostics", "compiler/model-ir", "dsl/semantics", "runtime/io"],
+  "compiler/export": ["compiler/diagnostics", "compiler/model-ir", "compiler/import", "dsl/semantics"],
   "compiler/cli": ["compiler", "dsl", "runtime/io"],
   "runtime/io": ["runtime/native"],
   "runtime/native": [],

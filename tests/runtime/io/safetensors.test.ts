@@ -162,7 +162,7 @@ describe("values", () => {
     const path = join(dir, "a");
     writeSafetensors(path, [f32("x", [1], [1])]);
     const broken: WrittenTensor = { name: "x", dtype: "F32", shape: [2], bytes: () => new Uint8Array(4) };
-    expect(() => writeSafetensors(path, [broken])).toThrow();
+    expect(() => writeSafetensors(path, [broken])).toThrow("tensor x has 4 bytes, not 8");
     expect([...new Checkpoint(path).tensor("x").read()]).toEqual([1]);
     expect(readdirSync(dir)).toEqual(["a"]);
     mkdirSync(join(dir, "sub"));

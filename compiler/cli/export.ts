@@ -1,0 +1,132 @@
+/** `dskc export FILE|DIR -o DIR`: a model as a checkpoint of Hugging Face: config.json and safetensors. */
+import { existsSync, mkdirSync, readdirSync, renameSync, statSync, writeFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import type { Command } from "commander";
+import { loadParams, storeParams } from "../../runtime/io/names/load.ts";
+import { type Param, resolveNames } from "../../runtime/io/names/resolve.ts";
+import { readTable } from "../../runtime/io/names/table.ts";
+import { encode } from "../../runtime/io/safetensors/encode.ts";
+import { CheckpointError } from "../../runtime/io/safetensors/format.ts";
+import { Checkpoint } from "../../runtime/io/safetensors/read.ts";
+import { SHARD_BYTES, writeCheckpoint } from "../../runtime/io/safetensors/shards.ts";
+import type { WrittenTensor } from "../../runtime/io/safetensors/write.ts";
+import type { CheckedModel } from "../../dsl/semantics/check.ts";
+import { exportConfig } from "../export/export.ts";
+import { type PlacedStore, storesOf } from "../model-ir/places.ts";
+import type { DType } from "../tensor-ir/types.ts";
+import { installation } from "./installation.ts";
+import { examples, InputError, remark, UsageError } from "./io.ts";
+import { loadModel } from "./load-model.ts";
+
+interface Options {
+  readonly model?: string;
+  readonly weights?: string;
+  readonly out: string;
+  readonly shard: string;
+}
+
+export function register(command: Command): void {
+  command
+    .argument("<source>", "a spec, or a folder with a spec or a config.json and weights")
+    .requiredOption("-o, --out <dir>", "the folder to write")
+    .option("--weights <dir>", "where the weights are; beside the spec without this")
+    .option("--model <name>", "the model of the file; the first one without this")
+    .option("--shard <bytes>", "the most bytes of one file", String(SHARD_BYTES))
+    .action(run);
+  examples(
+    command,
+    ["dskc export model.dsk --weights RUN -o model-hf", "config.json, model.safetensors"],
+    ["dskc export RUN -o model-hf --shard 2e9", "files of at most 2 GB"],
+  );
+}
+
+function run(source: string, options: Options): void {
+  const shard = Number(options.shard);
+  if (!Number.isFinite(shard) || shard < 1) throw new UsageError(`--shard ${options.shard} is no number of bytes`);
+  const spec = specOf(source);
+  const loaded = loadModel(spec, options.model);
+  if (loaded === undefined) return;
+  const { module } = loaded;
+  const config = exportConfig(loaded);
+  if (config === undefined)
+    throw new InputError(`model ${module.name} is none that a config.json describes: Hugging Face has no code for it`);
+  const weights = options.weights ?? (statSync(spec).isDirectory() ? spec : dirname(spec));
+  if (resolve(weights) === resolve(options.out)) throw new UsageError("the folder to write is the one to read");
+  try {
+    const tensors = tensorsOf(loaded, new Checkpoint(weights));
+    writeCheckpoint(options.out, tensors, shard);
+    writeConfig(options.out, config);
+    remark(`wrote ${tensors.length} tensors and config.json to \`${options.out}\``);
+  } catch (error) {
+    if (error instanceof CheckpointError) throw new InputError(error.message);
+    throw error;
+  }
+}
+
+/** A folder stands for its config.json, or for the one spec in it. */
+function specOf(source: string): string {
+  const isFolder = statSync(source, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  if (!isFolder || existsSync(join(source, "config.json"))) return source;
+  const specs = readdirSync(source).filter((name) => name.endsWith(".dsk"));
+  if (specs.length === 1) return join(source, specs[0]!);
+  throw new UsageError(`\`${source}\` has no config.json and ${specs.length === 0 ? "no" : "more than one"} spec`);
+}
+
+/**
+ * The tensors of the checkpoint, in the dtypes of the model's params. The weights may have checkpoint names, or the paths
+ * of the params with their own shapes.
+ */
+function tensorsOf({ module }: CheckedModel, weights: Checkpoint): WrittenTensor[] {
+  const stores = storesOf(module.root).filter(({ store }) => store.kind !== "cache");
+  const own = stores.every(({ path }) => weights.has(path));
+  const table = readTable(join(installation(), "dsl", "std", "hf"), module.checkpoint!);
+  const all = stores.map((placed): Param & { readonly placed: PlacedStore } => ({
+    path: placed.path,
+    shape: placed.type.dims.map((label) => module.dims.get(label)!),
+    blocks: placed.place.block.names,
+    placed,
+  }));
+  const ahead = new Set(all.filter(({ placed }) => placed.place.ahead).map(({ path }) => path));
+  const values = own
+    ? new Map(all.map((param) => [param.path, ownValues(weights, param)]))
+    : loadParams(weights, table, all, { optional: ({ path }) => ahead.has(path) });
+  const params = all.filter(({ path }) => values.has(path));
+  const dtypes = new Map(params.map(({ path, placed }) => [path, placed.type.dtype]));
+  const dtypeOf = new Map(
+    resolveNames(table, params).stored.map(({ name, parts }) => [name, dtypes.get(parts[0]!.param.path)!]),
+  );
+  return storeParams(table, params, values).map((tensor) => inDtype(tensor, dtypeOf.get(tensor.name)!));
+}
+
+function ownValues(weights: Checkpoint, { path, shape }: Param): Float32Array {
+  const tensor = weights.tensor(path);
+  if (tensor.shape.join() !== shape.join())
+    throw new CheckpointError(
+      `${weights.path}: tensor \`${path}\` has the shape [${tensor.shape.join(", ")}], the model needs [${shape.join(", ")}]`,
+    );
+  return Float32Array.from(tensor.read());
+}
+
+const STORED: Readonly<Partial<Record<DType, "F64" | "F32" | "F16" | "BF16">>> = {
+  f64: "F64",
+  f32: "F32",
+  f16: "F16",
+  bf16: "BF16",
+};
+
+function inDtype(tensor: WrittenTensor, dtype: DType): WrittenTensor {
+  const stored = STORED[dtype];
+  if (stored === undefined) throw new Error(`a param of dtype ${dtype}`);
+  return {
+    ...tensor,
+    dtype: stored,
+    bytes: () => encode(new Float32Array(tensor.bytes().buffer as ArrayBuffer), stored),
+  };
+}
+
+function writeConfig(directory: string, config: Readonly<Record<string, unknown>>): void {
+  mkdirSync(directory, { recursive: true });
+  const file = join(directory, "config.json");
+  writeFileSync(`${file}.${process.pid}`, `${JSON.stringify(config, undefined, 2)}\n`);
+  renameSync(`${file}.${process.pid}`, file);
+}
