@@ -17,9 +17,26 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   "compiler/reference": ["compiler/tensor-ir", "compiler/model-ir", "compiler/elaborate"],
   "compiler/import": ["compiler/diagnostics", "dsl/syntax", "dsl/format", "dsl/semantics", "runtime/io"],
   "compiler/export": ["compiler/diagnostics", "compiler/model-ir", "compiler/import", "dsl/semantics"],
-  "compiler/cli": ["compiler", "dsl", "runtime/io"],
+  // The launch program belongs to its reader: the compiler writes what runtime/program declares.
+  "compiler/kernel-ir": ["compiler/diagnostics", "compiler/tensor-ir", "runtime/program"],
+  "compiler/lower": [
+    "compiler/tensor-ir",
+    "compiler/kernel-ir",
+    "compiler/passes",
+    "compiler/analysis",
+    "runtime/program",
+  ],
+  "compiler/emit": [],
+  "compiler/targets/cpu": ["compiler/kernel-ir", "compiler/emit", "runtime/program"],
+  "compiler/package": ["compiler", "dsl/semantics", "runtime"],
+  "compiler/cli": ["compiler", "dsl", "runtime"],
   "runtime/io": ["runtime/native"],
   "runtime/native": [],
+  "runtime/program": [],
+  "runtime/device": ["runtime/program", "runtime/native", "runtime/io"],
+  "runtime/data": ["runtime/io"],
+  "runtime/train": ["runtime/data", "runtime/device", "runtime/io", "runtime/program"],
+  "runtime/serve": ["runtime/data", "runtime/device", "runtime/io", "runtime/program"],
 };
 
 const root = resolve(import.meta.dirname, "../..");
@@ -47,8 +64,10 @@ const imports: Import[] = files.flatMap((from) =>
   }),
 );
 
+/** The longest folder of the table that holds the file; targets have a line each. */
 function folderOf(path: string): string {
-  return path.split("/").slice(0, 2).join("/");
+  const parts = path.split("/");
+  return parts.slice(0, path.startsWith("compiler/targets/") ? 3 : 2).join("/");
 }
 
 describe("imports", () => {

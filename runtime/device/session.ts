@@ -1,0 +1,61 @@
+import type { Sizes, StorageType } from "../program/launch.ts";
+
+/** Elements in memory order: Float32Array for f32, Int32Array for i32, Uint16Array for the bits of bf16 and f16, Uint8Array for bool. */
+export type Elements = Float32Array | Float64Array | Int32Array | Uint16Array | Uint8Array;
+
+export interface Call {
+  readonly program: string;
+  /** The run-time dims: `T`, `S`, `B`. */
+  readonly sizes: Sizes;
+  readonly inputs: Readonly<Record<string, Elements>>;
+  /** Outputs that are wanted; all of them when not given. */
+  readonly outputs?: readonly string[];
+}
+
+/** A param or a state of a package. */
+export interface StoreSpec {
+  readonly name: string;
+  readonly kind: "param" | "state";
+  readonly dtype: StorageType;
+  readonly shape: readonly number[];
+}
+
+export interface MemoryUse {
+  /** The plan's figure for the largest call so far. */
+  readonly arenaBytes: number;
+  /** The highest byte of the arena that a launch was given, plus one. */
+  readonly arenaHighWater: number;
+  readonly storeBytes: number;
+  readonly cacheBytes: number;
+}
+
+/**
+ * A package that is loaded on a device: its programs, and the params, states and caches that they share. Trainer and server
+ * know a device by this only. Calls run one after the other, in the order in which they were made.
+ *
+ * Inputs of a training or scoring program: `tokens`, `pos`, `seq` (i32[T]; whole sequences one after the other), `target.k`
+ * and `ahead.k` (i32[T], -1 for none), scalars (`lr`, `step`, `seed`, `train.x`; arrays of one element).
+ *
+ * Inputs of `prefill` and `decode`: `tokens`, `pos`, `seq` of the T new tokens; `key.pos`, `key.seq` (i32[S]) of all positions
+ * that they may see, the new ones among them, in any order (kept together by sequence and in order of position, sums are the
+ * same whatever else is in the call); `cache.slot` (i32[S]), the physical row in the caches of each of these; `cache.row`
+ * (i32[T]), the physical row that each new token is written to; `rows` (i32[B]), the tokens whose logits are wanted.
+ * Output: `logits` f32[B, V].
+ */
+export interface Session {
+  /** `cpu`, `webgpu`, `cuda`, `reference` */
+  readonly device: string;
+  readonly programs: readonly string[];
+  readonly stores: readonly StoreSpec[];
+  /** Bytes of one row of all caches together. */
+  readonly cacheRowBytes: number;
+  /** Physical rows that each cache has. */
+  readonly cacheRows: number;
+  /** @throws Error when an input is missing or has a wrong size; the signal's reason when it is aborted between launches */
+  run(call: Call, signal?: AbortSignal): Promise<Readonly<Record<string, Elements>>>;
+  /** A copy of a param or a state. */
+  read(store: string): Elements;
+  write(store: string, elements: Elements): void;
+  memory(): MemoryUse;
+  close(): void;
+}

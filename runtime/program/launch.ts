@@ -1,0 +1,79 @@
+/**
+ * The launch program: what a device runs, as data (`program.json` of a package). The compiler writes it; the runtime, the
+ * planner and tests read it. One call of a program is one native call: no launch goes back to JavaScript.
+ */
+
+/** How elements are stored; `bool` is one byte, 0 or 1. */
+export type StorageType = "f64" | "f32" | "bf16" | "f16" | "f8e4m3" | "i32" | "bool";
+
+/** A number, or the name of a run-time dim: `T` tokens of this call, `S` positions, `B` sequences or wanted rows. */
+export type Extent = number | string;
+
+/**
+ * - `input`: given with the call, by name
+ * - `param`, `state`: kept between calls, shared by all programs of a package, by name
+ * - `cache`: kept between calls; its first dim counts physical rows of the session, not a run-time dim
+ * - `output`: goes back with the call, by name
+ * - `temp`: lives in the arena from its first to its last launch
+ */
+export type BufferKind = "input" | "param" | "state" | "cache" | "output" | "temp";
+
+export interface BufferSpec {
+  readonly kind: BufferKind;
+  /** Unique among the buffers of its kind in a program, but for temps. */
+  readonly name: string;
+  readonly dtype: StorageType;
+  /** In memory order, without padding; of a cache: of one row. */
+  readonly shape: readonly Extent[];
+}
+
+export interface Launch {
+  /** The name of a kernel of the package. */
+  readonly kernel: string;
+  /** Indices of buffers, in the order of the kernel's arguments. */
+  readonly args: readonly number[];
+  /** The values of the kernel's symbolic extents, in its order. */
+  readonly extents: readonly Extent[];
+  /** What it computes, for profiles: names of values or the place in the `.dsk` text. */
+  readonly note?: string;
+}
+
+export interface LaunchProgram {
+  readonly name: string;
+  /** Run-time dims that a call has to bind. */
+  readonly dims: readonly string[];
+  readonly buffers: readonly BufferSpec[];
+  readonly launches: readonly Launch[];
+}
+
+/** `program.json`. */
+export interface PackagePrograms {
+  readonly format: 1;
+  readonly programs: readonly LaunchProgram[];
+}
+
+export const STORAGE_BYTES: Readonly<Record<StorageType, number>> = {
+  f64: 8,
+  f32: 4,
+  bf16: 2,
+  f16: 2,
+  f8e4m3: 1,
+  i32: 4,
+  bool: 1,
+};
+
+/** The values of run-time dims in a call. */
+export type Sizes = Readonly<Record<string, number>>;
+
+/** The size of an extent in a call. @throws Error when a run-time dim is not bound */
+export function sizeOf(extent: Extent, sizes: Sizes): number {
+  if (typeof extent === "number") return extent;
+  const size = sizes[extent];
+  if (size === undefined) throw new Error(`the run-time dim ${extent} is not bound`);
+  return size;
+}
+
+/** Elements of a buffer in a call; of a cache: of one row. */
+export function elementsOf({ shape }: BufferSpec, sizes: Sizes): number {
+  return shape.reduce<number>((product, extent) => product * sizeOf(extent, sizes), 1);
+}
