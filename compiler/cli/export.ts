@@ -1,10 +1,11 @@
 /** `dskc export FILE|DIR -o DIR`: a model as a checkpoint of Hugging Face: config.json and safetensors. */
-import { existsSync, mkdirSync, readdirSync, renameSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import type { Command } from "commander";
-import { loadParams, storeParams } from "../../runtime/io/names/load.ts";
+import { locateParams, storeParams } from "../../runtime/io/names/load.ts";
 import { type Param, resolveNames } from "../../runtime/io/names/resolve.ts";
 import { readTable } from "../../runtime/io/names/table.ts";
+import { replaceFile } from "../../runtime/io/replace-file.ts";
 import { encode } from "../../runtime/io/safetensors/encode.ts";
 import { CheckpointError } from "../../runtime/io/safetensors/format.ts";
 import { Checkpoint } from "../../runtime/io/safetensors/read.ts";
@@ -12,17 +13,17 @@ import { SHARD_BYTES, writeCheckpoint } from "../../runtime/io/safetensors/shard
 import type { WrittenTensor } from "../../runtime/io/safetensors/write.ts";
 import type { CheckedModel } from "../../dsl/semantics/check.ts";
 import { exportConfig } from "../export/export.ts";
-import { type PlacedStore, storesOf } from "../model-ir/places.ts";
+import { storesOf } from "../model-ir/places.ts";
 import type { DType } from "../tensor-ir/types.ts";
 import { installation } from "./installation.ts";
-import { examples, InputError, remark, UsageError } from "./io.ts";
+import { examples, InputError, positive, remark, UsageError, writing } from "./io.ts";
 import { loadModel } from "./load-model.ts";
 
 interface Options {
   readonly model?: string;
   readonly weights?: string;
   readonly out: string;
-  readonly shard: string;
+  readonly shard: number;
 }
 
 export function register(command: Command): void {
@@ -31,7 +32,7 @@ export function register(command: Command): void {
     .requiredOption("-o, --out <dir>", "the folder to write")
     .option("--weights <dir>", "where the weights are; beside the spec without this")
     .option("--model <name>", "the model of the file; the first one without this")
-    .option("--shard <bytes>", "the most bytes of one file", String(SHARD_BYTES))
+    .option("--shard <bytes>", "the most bytes of one file", positive, SHARD_BYTES)
     .action(run);
   examples(
     command,
@@ -41,8 +42,6 @@ export function register(command: Command): void {
 }
 
 function run(source: string, options: Options): void {
-  const shard = Number(options.shard);
-  if (!Number.isFinite(shard) || shard < 1) throw new UsageError(`--shard ${options.shard} is no number of bytes`);
   const spec = specOf(source);
   const loaded = loadModel(spec, options.model);
   if (loaded === undefined) return;
@@ -54,13 +53,30 @@ function run(source: string, options: Options): void {
   if (resolve(weights) === resolve(options.out)) throw new UsageError("the folder to write is the one to read");
   try {
     const tensors = tensorsOf(loaded, new Checkpoint(weights));
-    writeCheckpoint(options.out, tensors, shard);
-    writeConfig(options.out, config);
+    const scaled = tensors.some(({ dtype }) => dtype === "F8_E4M3");
+    writing(options.out, () => {
+      writeCheckpoint(options.out, tensors, options.shard);
+      replaceFile(join(options.out, "config.json"), configText({ ...config, ...(scaled ? FP8 : {}) }));
+    });
     remark(`wrote ${tensors.length} tensors and config.json to \`${options.out}\``);
   } catch (error) {
     if (error instanceof CheckpointError) throw new InputError(error.message);
     throw error;
   }
+}
+
+/** How published FP8 weights are told apart: E4M3 with a factor for each block (DeepSeek-V3, README_WEIGHTS). */
+const FP8 = {
+  quantization_config: {
+    quant_method: "fp8",
+    fmt: "e4m3",
+    weight_block_size: [128, 128],
+    activation_scheme: "dynamic",
+  },
+};
+
+function configText(config: Readonly<Record<string, unknown>>): string {
+  return `${JSON.stringify(config, undefined, 2)}\n`;
 }
 
 /** A folder stands for its config.json, or for the one spec in it. */
@@ -73,28 +89,27 @@ function specOf(source: string): string {
 }
 
 /**
- * The tensors of the checkpoint, in the dtypes of the model's params. The weights may have checkpoint names, or the paths
- * of the params with their own shapes.
+ * The tensors of the checkpoint. Weights with checkpoint names are copied byte for byte, whatever their dtype; weights that
+ * have the paths of the params, in their own order of dims, are written in the dtypes of the model's params.
  */
-function tensorsOf({ module }: CheckedModel, weights: Checkpoint): WrittenTensor[] {
+function tensorsOf({ module }: CheckedModel, weights: Checkpoint): readonly WrittenTensor[] {
   const stores = storesOf(module.root).filter(({ store }) => store.kind !== "cache");
-  const own = stores.every(({ path }) => weights.has(path));
   const table = readTable(join(installation(), "dsl", "std", "hf"), module.checkpoint!);
-  const all = stores.map((placed): Param & { readonly placed: PlacedStore } => ({
-    path: placed.path,
-    shape: placed.type.dims.map((label) => module.dims.get(label)!),
-    blocks: placed.place.block.names,
-    placed,
+  const params = stores.map(({ path, type, place }) => ({
+    path,
+    shape: type.dims.map((label) => module.dims.get(label)!),
+    blocks: place.block.names,
   }));
-  const ahead = new Set(all.filter(({ placed }) => placed.place.ahead).map(({ path }) => path));
-  const values = own
-    ? new Map(all.map((param) => [param.path, ownValues(weights, param)]))
-    : loadParams(weights, table, all, { optional: ({ path }) => ahead.has(path) });
-  const params = all.filter(({ path }) => values.has(path));
-  const dtypes = new Map(params.map(({ path, placed }) => [path, placed.type.dtype]));
+  if (!stores.every(({ path }) => weights.has(path))) {
+    const ahead = new Set(stores.filter(({ place }) => place.ahead).map(({ path }) => path));
+    const located = locateParams(weights, table, params, { optional: ({ path }) => ahead.has(path) });
+    return located.flatMap(({ tensor }) => (tensor.scales === undefined ? [tensor] : [tensor, tensor.scales]));
+  }
+  const dtypes = new Map(stores.map(({ path, type }) => [path, type.dtype]));
   const dtypeOf = new Map(
     resolveNames(table, params).stored.map(({ name, parts }) => [name, dtypes.get(parts[0]!.param.path)!]),
   );
+  const values = new Map(params.map((param) => [param.path, ownValues(weights, param)]));
   return storeParams(table, params, values).map((tensor) => inDtype(tensor, dtypeOf.get(tensor.name)!));
 }
 
@@ -122,11 +137,4 @@ function inDtype(tensor: WrittenTensor, dtype: DType): WrittenTensor {
     dtype: stored,
     bytes: () => encode(new Float32Array(tensor.bytes().buffer as ArrayBuffer), stored),
   };
-}
-
-function writeConfig(directory: string, config: Readonly<Record<string, unknown>>): void {
-  mkdirSync(directory, { recursive: true });
-  const file = join(directory, "config.json");
-  writeFileSync(`${file}.${process.pid}`, `${JSON.stringify(config, undefined, 2)}\n`);
-  renameSync(`${file}.${process.pid}`, file);
 }

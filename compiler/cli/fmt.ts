@@ -1,10 +1,8 @@
 /** `dskc fmt FILE...`: the one style. */
-import { renameSync, rmSync, writeFileSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
 import type { Command } from "commander";
 import { formatFile } from "../../dsl/format/format.ts";
 import { Diagnostics } from "../diagnostics/diagnostic.ts";
-import { examples, print, readSource, remark } from "./io.ts";
+import { examples, print, readSource, remark, writeText } from "./io.ts";
 import { report } from "./report.ts";
 
 interface Options {
@@ -36,23 +34,11 @@ function run(files: readonly string[], { check }: Options): void {
     else if (text !== source.text) {
       changed++;
       if (check === true) print(source.path);
-      else replace(file, text);
+      else writeText(file, text);
     }
   }
   if (check === true && changed > 0) {
     remark(`${changed} ${changed === 1 ? "file is" : "files are"} not formatted; \`dskc fmt\` mends that`);
     process.exitCode = 1;
-  }
-}
-
-/** Written aside and renamed: a cut leaves the old text or the new one. */
-function replace(file: string, text: string): void {
-  const aside = join(dirname(file), `.${basename(file)}.${process.pid}`);
-  try {
-    writeFileSync(aside, text);
-    renameSync(aside, file);
-  } catch (error) {
-    rmSync(aside, { force: true });
-    throw error;
   }
 }

@@ -1,8 +1,7 @@
 /** `dskc import DIR|config.json`: a Hugging Face configuration as a spec. */
-import { writeFileSync } from "node:fs";
 import type { Command } from "commander";
 import { importedSpec } from "./config-json.ts";
-import { examples, InputError, print } from "./io.ts";
+import { examples, print, writeText } from "./io.ts";
 
 interface Options {
   readonly out?: string;
@@ -22,10 +21,6 @@ export function register(command: Command): void {
 
 function run(config: string, { out }: Options): void {
   const { text } = importedSpec(config);
-  if (out === undefined) return print(text);
-  try {
-    writeFileSync(out, text);
-  } catch (error) {
-    throw new InputError(`cannot write \`${out}\`: ${(error as Error).message}`);
-  }
+  if (out === undefined) print(text);
+  else writeText(out, text);
 }

@@ -11,7 +11,7 @@ import {
 } from "../analysis/facts.ts";
 import { flopsByPlace } from "../analysis/flops.ts";
 import { probe } from "../analysis/probe.ts";
-import { examples, print, printJson, UsageError } from "./io.ts";
+import { examples, positive, print, printJson } from "./io.ts";
 import { loadModel } from "./load-model.ts";
 import { report } from "./report.ts";
 import { bytesText, countText, scaled, table } from "./text-table.ts";
@@ -37,12 +37,6 @@ export function register(command: Command): void {
     ["dskc inspect specs/deepseek-v3.dsk", "params, FLOPs and cache of DeepSeek-V3"],
     ["dskc inspect model.dsk --context 131072 --json", "the same facts for a program"],
   );
-}
-
-export function positive(text: string): number {
-  const value = Number(text.replaceAll("_", ""));
-  if (!Number.isSafeInteger(value) || value < 1) throw new UsageError(`\`${text}\` is not a positive whole number`);
-  return value;
 }
 
 function run(file: string, { model, context, json }: Options): void {

@@ -1,6 +1,7 @@
 /** Reading, printing and failing: what every command shares. */
 import { readFileSync } from "node:fs";
 import type { Command } from "commander";
+import { replaceFile } from "../../runtime/io/replace-file.ts";
 import type { SourceFile } from "../diagnostics/source.ts";
 
 /** Arguments that make no sense: exit 2. */
@@ -8,6 +9,13 @@ export class UsageError extends Error {}
 
 /** Input that cannot be used, where no diagnostic tells more: exit 1. */
 export class InputError extends Error {}
+
+/** A number on the command line: `4096`, `131_072`, `2e9`. */
+export function positive(text: string): number {
+  const value = Number(text.replaceAll("_", ""));
+  if (!Number.isSafeInteger(value) || value < 1) throw new UsageError(`\`${text}\` is not a positive whole number`);
+  return value;
+}
 
 /** Data: to stdout, with a line break at the end. */
 export function print(text: string): void {
@@ -27,7 +35,11 @@ export function remark(text: string): void {
 const REASONS: Readonly<Record<string, string>> = {
   ENOENT: "there is no such file",
   EISDIR: "it is a directory",
+  ENOTDIR: "a part of the path is no directory",
+  EEXIST: "it is a file, not a directory",
   EACCES: "permission denied",
+  ENOSPC: "the disk is full",
+  EROFS: "the disk cannot be written",
 };
 
 /**
@@ -44,6 +56,28 @@ export function readSource(path: string): SourceFile {
     const { code, message } = error as NodeJS.ErrnoException;
     throw new UsageError(`cannot read \`${path}\`: ${REASONS[code ?? ""] ?? message}`);
   }
+}
+
+/**
+ * What `write` gives, which writes a file or a folder.
+ * @throws InputError when the file system refuses
+ */
+export function writing<T>(path: string, write: () => T): T {
+  try {
+    return write();
+  } catch (error) {
+    const { code, syscall, message } = error as NodeJS.ErrnoException;
+    if (syscall === undefined) throw error;
+    throw new InputError(`cannot write \`${path}\`: ${REASONS[code ?? ""] ?? message}`);
+  }
+}
+
+/**
+ * Writes a text file.
+ * @throws InputError when the file system refuses
+ */
+export function writeText(path: string, text: string): void {
+  writing(path, () => replaceFile(path, text));
 }
 
 /** Adds examples to the help of a command: `[command line, what it does]`. */

@@ -13,7 +13,7 @@ import type { Module } from "../model-ir/types.ts";
 import type { Given } from "../reference/border.ts";
 import { type RowScores, scoreRows } from "../reference/score-rows.ts";
 import { installation } from "./installation.ts";
-import { examples, InputError, print, readSource, remark } from "./io.ts";
+import { examples, InputError, print, readSource, remark, writing } from "./io.ts";
 import { loadModel } from "./load-model.ts";
 
 interface Options {
@@ -64,7 +64,7 @@ function run(file: string, options: Options): void {
       metrics: options.routing ?? false,
       precision: options.precision,
     });
-    writeSafetensors(options.out, results(module, table, scores));
+    writing(options.out, () => writeSafetensors(options.out, results(module, table, scores)));
     const seconds = (performance.now() - started) / 1000;
     if (seconds > 2) remark(`scored ${rows.length} rows in ${seconds.toFixed(1)} s`);
     print(`loss ${scores.tensors.get("loss")!.data[0]}`);

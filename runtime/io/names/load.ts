@@ -1,5 +1,5 @@
 import { CheckpointError } from "../safetensors/format.ts";
-import type { Checkpoint } from "../safetensors/read.ts";
+import type { Checkpoint, StoredTensor } from "../safetensors/read.ts";
 import { f32, type WrittenTensor } from "../safetensors/write.ts";
 import { walk } from "./layout.ts";
 import { type Param, resolveNames, type Stored } from "./resolve.ts";
@@ -11,9 +11,36 @@ export interface LoadOptions {
 }
 
 /**
- * Reads all parameters of a model, in its own order of dims. Every parameter must be in the checkpoint with the exact shape,
- * and every tensor of the checkpoint must belong to one.
+ * Where a checkpoint has the parameters of a model: every one must be there with the exact shape, and every tensor of the
+ * checkpoint must belong to one.
  * @throws CheckpointError that names what is missing or left over
+ */
+export function locateParams(
+  checkpoint: Checkpoint,
+  table: NameTable,
+  params: readonly Param[],
+  { optional = () => false }: LoadOptions = {},
+): { readonly tensor: StoredTensor; readonly parts: Stored["parts"] }[] {
+  const { stored, unnamed } = resolveNames(table, params);
+  if (unnamed.length > 0)
+    throw new CheckpointError(`the name table does not know ${listed(unnamed.map((p) => p.path))}`);
+  checkNames(checkpoint, table, stored, optional);
+  return stored
+    .filter(({ name }) => checkpoint.has(name))
+    .map(({ name, shape, parts }) => {
+      const tensor = checkpoint.tensor(name);
+      if (tensor.shape.join() !== shape.join()) {
+        throw new CheckpointError(
+          `${checkpoint.path}: tensor \`${name}\` has the shape [${tensor.shape.join(", ")}], the model needs [${shape.join(", ")}]`,
+        );
+      }
+      return { tensor, parts };
+    });
+}
+
+/**
+ * Reads all parameters of a model, in its own order of dims.
+ * @throws CheckpointError as `locateParams` does
  */
 export function loadParams(
   checkpoint: Checkpoint,
@@ -21,19 +48,8 @@ export function loadParams(
   params: readonly Param[],
   options: LoadOptions = {},
 ): Map<string, Float32Array> {
-  const { stored, unnamed } = resolveNames(table, params);
-  if (unnamed.length > 0)
-    throw new CheckpointError(`the name table does not know ${listed(unnamed.map((p) => p.path))}`);
-  checkNames(checkpoint, table, stored, options.optional ?? (() => false));
   const values = new Map<string, Float32Array>();
-  for (const { name, shape, parts } of stored) {
-    if (!checkpoint.has(name)) continue;
-    const tensor = checkpoint.tensor(name);
-    if (!sameShape(tensor.shape, shape)) {
-      throw new CheckpointError(
-        `${checkpoint.path}: tensor \`${name}\` has the shape [${tensor.shape.join(", ")}], the model needs [${shape.join(", ")}]`,
-      );
-    }
+  for (const { tensor, parts } of locateParams(checkpoint, table, params, options)) {
     const data = tensor.read();
     for (const { param, first, shape: own, base, strides } of parts) {
       const into = values.get(param.path) ?? new Float32Array(param.shape.reduce((a, b) => a * b, 1));
@@ -81,10 +97,6 @@ export function storeParams(
     }
     return f32(`${prefix}${name}`, shape, data);
   });
-}
-
-function sameShape(a: readonly number[], b: readonly number[]): boolean {
-  return a.length === b.length && a.every((n, i) => n === b[i]);
 }
 
 /** `a`, `b`, `c` and 4 more. */

@@ -7,8 +7,12 @@ export interface StoredTensor {
   readonly name: string;
   readonly dtype: DType;
   readonly shape: readonly number[];
+  /** As they are stored. */
+  readonly bytes: () => Uint8Array;
   /** Reads the bytes and decodes them; fp8 weights with their block scales. */
   readonly read: () => Float32Array | Float64Array;
+  /** The block scales of fp8 weights, where there are some. */
+  readonly scales: StoredTensor | undefined;
 }
 
 /** The tensors of a file, or of the files of a directory. Only headers are read until a tensor is asked for. */
@@ -36,14 +40,17 @@ export class Checkpoint {
   tensor(name: string): StoredTensor {
     const { entry, file, dataStart } = this.#entry(name);
     const { dtype, shape } = entry;
-    const scales = this.#entries.has(`${name}_scale_inv`);
+    const scales = this.#isScale(name) ? undefined : this.#scalesOf(name, shape);
+    const bytes = (): Uint8Array => bytesOf(file, dataStart + entry.start, entry.end - entry.start);
     return {
       name,
       dtype,
       shape,
+      scales,
+      bytes,
       read: () => {
-        const values = decode(bytesOf(file, dataStart + entry.start, entry.end - entry.start), dtype);
-        return scales ? this.#scaled(name, values, shape) : values;
+        const values = decode(bytes(), dtype);
+        return scales === undefined ? values : scaled(values, shape, scales.read());
       },
     };
   }
@@ -70,24 +77,34 @@ export class Checkpoint {
     }
   }
 
-  /** One factor for each block of 128 x 128, the last ones smaller (DeepSeek-V3, README_WEIGHTS). */
-  #scaled(name: string, values: Float32Array | Float64Array, shape: readonly number[]): Float32Array {
-    const scale = this.tensor(`${name}_scale_inv`);
-    const [rows, columns] = [shape[0] ?? 1, shape[1] ?? 1];
-    const [blockRows, blockColumns] = [Math.ceil(rows / 128), Math.ceil(columns / 128)];
-    if (shape.length !== 2 || scale.shape[0] !== blockRows || scale.shape[1] !== blockColumns) {
+  #scalesOf(name: string, shape: readonly number[]): StoredTensor | undefined {
+    if (!this.#entries.has(`${name}_scale_inv`)) return undefined;
+    const scales = this.tensor(`${name}_scale_inv`);
+    const blocks = shape.map((size) => Math.ceil(size / BLOCK));
+    if (shape.length !== 2 || scales.shape.join() !== blocks.join()) {
       throw new CheckpointError(
-        `${this.path}: tensor \`${scale.name}\` has the shape [${scale.shape.join(", ")}], blocks of 128 x 128 need [${blockRows}, ${blockColumns}]`,
+        `${this.path}: tensor \`${scales.name}\` has the shape [${scales.shape.join(", ")}], blocks of 128 x 128 need [${blocks.join(", ")}]`,
       );
     }
-    const factors = scale.read();
-    const result = new Float32Array(values.length);
-    for (let r = 0; r < rows; r++) {
-      for (let c = 0; c < columns; c++)
-        result[r * columns + c] = values[r * columns + c]! * factors[(r >> 7) * blockColumns + (c >> 7)]!;
-    }
-    return result;
+    return scales;
   }
+}
+
+/** One factor for each block of 128 x 128, the last ones smaller (DeepSeek-V3, README_WEIGHTS). */
+const BLOCK = 128;
+
+function scaled(values: ArrayLike<number>, shape: readonly number[], factors: ArrayLike<number>): Float32Array {
+  const [rows, columns] = shape as [number, number];
+  const blocks = Math.ceil(columns / BLOCK);
+  const result = new Float32Array(values.length);
+  for (let r = 0; r < rows; r++) {
+    const first = Math.floor(r / BLOCK) * blocks;
+    for (let c = 0; c < columns; c++) {
+      const at = r * columns + c;
+      result[at] = values[at]! * factors[first + Math.floor(c / BLOCK)]!;
+    }
+  }
+  return result;
 }
 
 function bytesOf(file: string, start: number, length: number): Uint8Array {

@@ -1,5 +1,6 @@
 import { join } from "node:path";
-import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, rmSync } from "node:fs";
+import { replaceFile } from "../replace-file.ts";
 import { DTYPES } from "./format.ts";
 import { type WrittenTensor, writeSafetensors } from "./write.ts";
 
@@ -21,6 +22,7 @@ export function writeCheckpoint(directory: string, tensors: readonly WrittenTens
   if (shards.length <= 1) {
     writeSafetensors(join(directory, "model.safetensors"), shards[0] ?? []);
     rmSync(index, { force: true });
+    removeShards(directory, new Set());
     return;
   }
   const total = tensors.reduce((sum, tensor) => sum + sizeOf(tensor), 0);
@@ -31,10 +33,15 @@ export function writeCheckpoint(directory: string, tensors: readonly WrittenTens
     writeSafetensors(join(directory, file), shard);
     for (const { name } of shard) map[name] = file;
   }
-  const aside = `${index}.${process.pid}`;
-  writeFileSync(aside, `${JSON.stringify({ metadata: { total_size: total }, weight_map: map }, undefined, 2)}\n`);
-  renameSync(aside, index);
+  replaceFile(index, `${JSON.stringify({ metadata: { total_size: total }, weight_map: map }, undefined, 2)}\n`);
   rmSync(join(directory, "model.safetensors"), { force: true });
+  removeShards(directory, new Set(Object.values(map)));
+}
+
+/** Shards of an earlier checkpoint belong to nobody once the new index is there. */
+function removeShards(directory: string, kept: ReadonlySet<string>): void {
+  const shards = readdirSync(directory).filter((name) => /^model-\d{5}-of-\d{5}\.safetensors$/.test(name));
+  for (const name of shards) if (!kept.has(name)) rmSync(join(directory, name));
 }
 
 function sizeOf({ shape, dtype }: WrittenTensor): number {

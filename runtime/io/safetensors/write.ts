@@ -1,5 +1,5 @@
 import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
-import { dirname, join, basename } from "node:path";
+import { asideOf } from "../replace-file.ts";
 import { DTYPES, type DType } from "./format.ts";
 
 export interface WrittenTensor {
@@ -36,7 +36,7 @@ export function writeSafetensors(
   const padded = new Uint8Array(8 + Math.ceil(text.length / 8) * 8).fill(0x20);
   new DataView(padded.buffer).setBigUint64(0, BigInt(padded.length - 8), true);
   padded.set(text, 8);
-  const aside = join(dirname(path), `.${basename(path)}.${process.pid}`);
+  const aside = asideOf(path);
   const fd = openSync(aside, "w");
   try {
     writeAll(fd, padded);

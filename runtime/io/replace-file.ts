@@ -1,0 +1,19 @@
+import { renameSync, rmSync, writeFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+
+/** Where a file is written before it gets its name: beside it, so that the renaming is one step. */
+export function asideOf(path: string): string {
+  return join(dirname(path), `.${basename(path)}.${process.pid}`);
+}
+
+/** Written aside and renamed: a cut leaves the old text or the new one. */
+export function replaceFile(path: string, text: string): void {
+  const aside = asideOf(path);
+  try {
+    writeFileSync(aside, text);
+    renameSync(aside, path);
+  } catch (error) {
+    rmSync(aside, { force: true });
+    throw error;
+  }
+}
