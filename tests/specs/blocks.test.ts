@@ -98,6 +98,7 @@ describe.each(files)("%s", (name) => {
         seq: [0],
         "key.pos": POS.slice(0, t + 1),
         "key.seq": SEQ.slice(0, t + 1),
+        rows: [0],
       };
       const sizes = { T: 1, S: t + 1, B: 1 };
       const result = runProgram(program, { sizes, values: given(values, call), caches }, { precision: "f64" });
