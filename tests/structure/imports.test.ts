@@ -39,7 +39,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   "compiler/cli": ["compiler", "dsl", "runtime"],
   "runtime/io": ["runtime/native"],
   "runtime/native": [],
-  "runtime/program": [],
+  "runtime/program": ["runtime/io"],
   "runtime/device": ["runtime/program", "runtime/native", "runtime/io"],
   "runtime/data": ["runtime/io"],
   "runtime/train": ["runtime/data", "runtime/device", "runtime/io", "runtime/program"],

@@ -1,7 +1,7 @@
 import { booleanAttr, numberAttr, stringAttr, stringsAttr } from "../../tensor-ir/attrs.ts";
 import { joinDims, withoutDims } from "../../tensor-ir/ops/dims.ts";
 import { contract, planContraction } from "../contraction.ts";
-import { draw } from "../philox.ts";
+import { draw } from "../../../runtime/program/philox.ts";
 import { offsets, restride, sizeOf, stridesOf, type Tensor } from "../tensor.ts";
 import type { Call, Kernel } from "./kernel.ts";
 import { cast, concat, place, readInto, slice, writeInto } from "./moves.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { draw, hashText, philox } from "../../../compiler/reference/philox.ts";
+import { draw, hashText, philox } from "../../../runtime/program/philox.ts";
 
 describe("philox", () => {
   /** Known answers of the authors' library (Random123, kat_vectors). */

@@ -1,0 +1,53 @@
+import type { Elements, Session, StoreSpec } from "../device/session.ts";
+import { encode } from "../io/safetensors/encode.ts";
+import type { StorageType } from "../program/launch.ts";
+import type { Init, ModelFile } from "../program/model.ts";
+import { draw } from "../program/philox.ts";
+
+/**
+ * What a store starts with: a pure function of the run's seed, the store's name and the index of the element, so that every
+ * device starts alike. Draws are those of `tensor.random` (docs/tensor-ir.md) at step 0 with the store's name as the
+ * stream; `normal` times its deviation, `uniform` between minus and plus its bound.
+ */
+export function initialValues({ name, dtype, shape }: Omit<StoreSpec, "kind">, init: Init, seed: number): Elements {
+  const count = shape.reduce((a, b) => a * b, 1);
+  const values = new Float64Array(count);
+  if (init.kind === "constant") values.fill(init.value);
+  else {
+    draw(values, { kind: init.kind, seed, step: 0, stream: name });
+    const { scale } = init;
+    if (init.kind === "normal") for (let i = 0; i < count; i++) values[i]! *= scale;
+    else for (let i = 0; i < count; i++) values[i] = (2 * values[i]! - 1) * scale;
+  }
+  return stored(values, dtype);
+}
+
+/** Writes the initial value of every param and state. @throws Error when the model does not know one of them */
+export function initialize(session: Session, model: ModelFile, seed: number): void {
+  const known = new Map(model.stores.map((store) => [store.name, store]));
+  for (const spec of session.stores) {
+    const store = known.get(spec.name);
+    if (store === undefined) throw new Error(`model.json does not say how ${spec.name} starts`);
+    session.write(spec.name, initialValues(spec, store.init, seed));
+  }
+}
+
+function stored(values: Float64Array, dtype: StorageType): Elements {
+  switch (dtype) {
+    case "f64":
+      return values;
+    case "f32":
+      return new Float32Array(values);
+    case "bf16":
+    case "f16": {
+      const bytes = encode(new Float32Array(values), dtype === "bf16" ? "BF16" : "F16");
+      return new Uint16Array(bytes.buffer, bytes.byteOffset, values.length);
+    }
+    case "i32":
+      return new Int32Array(values);
+    case "bool":
+      return Uint8Array.from(values, (value) => (value === 0 ? 0 : 1));
+    case "f8e4m3":
+      throw new Error("nothing starts in f8e4m3: its values come with scales");
+  }
+}
