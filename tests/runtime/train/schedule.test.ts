@@ -1,9 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { evaluateSchedule, type Moment } from "../../../../dsl/semantics/sections/evaluate-schedule.ts";
-import { scheduleOf } from "../../../../dsl/semantics/sections/look-up.ts";
-import type { Clock, Schedule } from "../../../../dsl/semantics/sections/types.ts";
-import { check, train } from "./support.ts";
+import { scheduleOf } from "../../../dsl/semantics/sections/look-up.ts";
+import { type Clock, evaluateSchedule, type Moment, type Schedule } from "../../../runtime/train/schedule.ts";
+import { check, train } from "../../dsl/semantics/sections/support.ts";
 
 const SEQUENCES = 1_000;
 const LENGTH = 4_096;

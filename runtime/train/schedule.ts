@@ -1,5 +1,26 @@
-/** The value of a schedule at a moment of the training. */
-import type { Clock, Piece, Schedule, Shape } from "./types.ts";
+/** Values that change over a training, as plain data, and their value at a moment. */
+
+/** What a schedule counts. `progress` runs from 0 to 1 over the whole training. */
+export type Clock = "tokens" | "steps" | "sequences" | "epochs" | "progress";
+
+/** A value over the training; `dskc` writes the schedules of a train section in this form. */
+export interface Schedule {
+  readonly by: Clock;
+  /** In order; only the last one has no end. */
+  readonly pieces: readonly Piece[];
+}
+
+export interface Piece {
+  readonly until?: { readonly value: number; readonly clock: Clock } | undefined;
+  readonly shape: Shape;
+}
+
+/** How the value runs over a piece. */
+export interface Shape {
+  readonly kind: "constant" | "ramp" | "cosine" | "exponential";
+  readonly from: number;
+  readonly to: number;
+}
 
 /** A moment of the training. */
 export interface Moment {
@@ -12,6 +33,11 @@ export interface Moment {
   readonly afterSteps?: (steps: number, clock: Clock) => number;
   /** What a clock shows at the end of the training: for a last piece that is not constant. */
   readonly end?: Readonly<Partial<Record<Clock, number>>>;
+}
+
+/** A schedule that never changes. */
+export function constantSchedule(value: number): Schedule {
+  return { by: "steps", pieces: [{ shape: { kind: "constant", from: value, to: value } }] };
 }
 
 function along({ kind, from, to }: Shape, share: number): number {
