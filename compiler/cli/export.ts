@@ -13,7 +13,7 @@ import { SHARD_BYTES, writeCheckpoint } from "../../runtime/io/safetensors/shard
 import type { WrittenTensor } from "../../runtime/io/safetensors/write.ts";
 import type { CheckedModel } from "../../dsl/semantics/check.ts";
 import { exportConfig } from "../export/export.ts";
-import { storesOf } from "../model-ir/places.ts";
+import { weightsOf } from "../model-ir/places.ts";
 import type { DType } from "../tensor-ir/types.ts";
 import { installation } from "./installation.ts";
 import { examples, InputError, positive, remark, UsageError, writing } from "./io.ts";
@@ -93,19 +93,14 @@ function specOf(source: string): string {
  * have the paths of the params, in their own order of dims, are written in the dtypes of the model's params.
  */
 function tensorsOf({ module }: CheckedModel, weights: Checkpoint): readonly WrittenTensor[] {
-  const stores = storesOf(module.root).filter(({ store }) => store.kind !== "cache");
+  const params = weightsOf(module);
   const table = readTable(join(installation(), "dsl", "std", "hf"), module.checkpoint!);
-  const params = stores.map(({ path, type, place }) => ({
-    path,
-    shape: type.dims.map((label) => module.dims.get(label)!),
-    blocks: place.block.names,
-  }));
-  if (!stores.every(({ path }) => weights.has(path))) {
-    const ahead = new Set(stores.filter(({ place }) => place.ahead).map(({ path }) => path));
+  if (!params.every(({ path }) => weights.has(path))) {
+    const ahead = new Set(params.filter(({ place }) => place.ahead).map(({ path }) => path));
     const located = locateParams(weights, table, params, { optional: ({ path }) => ahead.has(path) });
     return located.flatMap(({ tensor }) => (tensor.scales === undefined ? [tensor] : [tensor, tensor.scales]));
   }
-  const dtypes = new Map(stores.map(({ path, type }) => [path, type.dtype]));
+  const dtypes = new Map(params.map(({ path, type }) => [path, type.dtype]));
   const dtypeOf = new Map(
     resolveNames(table, params).stored.map(({ name, parts }) => [name, dtypes.get(parts[0]!.param.path)!]),
   );

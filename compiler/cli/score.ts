@@ -2,13 +2,12 @@
 import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { loadParams, storeParams } from "../../runtime/io/names/load.ts";
-import type { Param } from "../../runtime/io/names/resolve.ts";
 import { type NameTable, readTable } from "../../runtime/io/names/table.ts";
 import { CheckpointError } from "../../runtime/io/safetensors/format.ts";
 import { Checkpoint } from "../../runtime/io/safetensors/read.ts";
 import { f32, type WrittenTensor, writeSafetensors } from "../../runtime/io/safetensors/write.ts";
 import { vocabularySize } from "../elaborate/forward.ts";
-import { type PlacedStore, storesOf } from "../model-ir/places.ts";
+import { weightsOf } from "../model-ir/places.ts";
 import type { Module } from "../model-ir/types.ts";
 import type { Given } from "../reference/border.ts";
 import { type RowScores, scoreRows } from "../reference/score-rows.ts";
@@ -83,19 +82,9 @@ function tableOf({ name, checkpoint }: Module): NameTable {
   return readTable(join(installation(), "dsl", "std", "hf"), checkpoint);
 }
 
-/** Params and states. */
-function weightsOf(module: Module): PlacedStore[] {
-  return storesOf(module.root).filter(({ store }) => store.kind !== "cache");
-}
-
-function paramOf({ path, type, place }: PlacedStore, { dims }: Module): Param {
-  return { path, shape: type.dims.map((label) => dims.get(label)!), blocks: place.block.names };
-}
-
 function readWeights(module: Module, checkpoint: Checkpoint, table: NameTable): Map<string, Given> {
-  const stores = weightsOf(module);
-  const ahead = new Set(stores.filter(({ place }) => place.ahead).map(({ path }) => path));
-  const params = stores.map((placed) => paramOf(placed, module));
+  const params = weightsOf(module);
+  const ahead = new Set(params.filter(({ place }) => place.ahead).map(({ path }) => path));
   const values = loadParams(checkpoint, table, params, { optional: ({ path }) => ahead.has(path) });
   return new Map([...values].map(([path, data]) => [path, { data }]));
 }
@@ -104,15 +93,7 @@ function results(module: Module, table: NameTable, scores: RowScores): WrittenTe
   const tensors = [...scores.tensors, ...scores.metrics].map(([name, { shape, data }]) => f32(name, shape, data));
   const trained = weightsOf(module).filter(({ path }) => scores.gradients.has(path));
   const gradients = new Map([...scores.gradients].map(([path, { data }]) => [path, data]));
-  return [
-    ...tensors,
-    ...storeParams(
-      table,
-      trained.map((placed) => paramOf(placed, module)),
-      gradients,
-      "grad.",
-    ),
-  ];
+  return [...tensors, ...storeParams(table, trained, gradients, "grad.")];
 }
 
 /** @throws InputError when the file has another form, or a token is not in the vocabulary */

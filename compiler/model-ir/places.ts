@@ -1,5 +1,5 @@
 import type { DimLabel, TensorType } from "../tensor-ir/types.ts";
-import type { Block, Store } from "./types.ts";
+import type { Block, Module, Store } from "./types.ts";
 
 /** One place where a block stands in a model. */
 export interface Place {
@@ -63,4 +63,23 @@ export function storesOf(root: Block): PlacedStore[] {
       place,
     })),
   );
+}
+
+/** A param or a state, as checkpoints hold it. */
+export interface Weight extends PlacedStore {
+  /** With the dims of the copies in front. */
+  readonly shape: readonly number[];
+  /** Names of the block that it belongs to and of what that extends. */
+  readonly blocks: readonly string[];
+}
+
+/** What is kept of a model when it does not run: params and states, those of look-ahead modules too. */
+export function weightsOf({ root, dims }: Pick<Module, "root" | "dims">): Weight[] {
+  return storesOf(root)
+    .filter(({ store }) => store.kind !== "cache")
+    .map((placed) => ({
+      ...placed,
+      shape: placed.type.dims.map((label) => dims.get(label)!),
+      blocks: placed.place.block.names,
+    }));
 }

@@ -1,17 +1,25 @@
-/** Published architectures in miniature: config.json and weights in, logits, hidden states, loss, routing and gradients out. */
-import { readFileSync } from "node:fs";
-import { basename, join } from "node:path";
-import { describe, expect, test } from "vitest";
-import { Diagnostics } from "../../compiler/diagnostics/diagnostic.ts";
-import { importConfig } from "../../compiler/import/import.ts";
-import { storesOf } from "../../compiler/model-ir/places.ts";
-import { scoreRows } from "../../compiler/reference/score-rows.ts";
-import { checkFile } from "../../dsl/semantics/check.ts";
-import { loadParams, storeParams } from "../../runtime/io/names/load.ts";
+/** Published architectures in miniature, through the command line: a folder of Hugging Face in, every number out. */
+import { type SpawnSyncReturns, spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { weightsOf } from "../../compiler/model-ir/places.ts";
+import { loadParams } from "../../runtime/io/names/load.ts";
 import { readTable } from "../../runtime/io/names/table.ts";
 import { Checkpoint } from "../../runtime/io/safetensors/read.ts";
+import { generateGreedily } from "../support/greedy.ts";
+import { checkedModel } from "../support/probe.ts";
 
-const root = "tests/fixtures/models";
+const root = resolve(import.meta.dirname, "../..");
+const folder = mkdtempSync(join(tmpdir(), "dskc-"));
+
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function dskc(...args: string[]): SpawnSyncReturns<string> {
+  return spawnSync(process.execPath, ["bin/dskc.js", ...args], { cwd: root, encoding: "utf8" });
+}
+
 const names = [
   "a1_v3_plain",
   "a2_v3_yarn",
@@ -19,7 +27,6 @@ const names = [
   "b1_v2lite_greedy",
   "b2_v2_group_limited",
   "b3_v2lite_yarn",
-
   "c1_moe16b",
   "d1_llama_gqa_llama3rope",
   "d2_llama_mqa",
@@ -44,79 +51,83 @@ interface Manifest {
 }
 
 describe.each(names)("%s", (name) => {
-  const dir = join(root, name);
+  const dir = join(root, "tests/fixtures/models", name);
   const manifest = JSON.parse(readFileSync(join(dir, "manifest.json"), "utf8")) as Manifest;
   const io = new Checkpoint(join(dir, "io.safetensors"));
-  const imported = importConfig(JSON.parse(readFileSync(join(dir, "config.json"), "utf8")), basename(dir));
-  if (!("text" in imported)) throw new Error(imported.problems.join("\n"));
-  const diagnostics = new Diagnostics();
-  const [model] = checkFile({ path: `${name}.dsk`, text: imported.text }, diagnostics).models.values();
-  const { module } = model!;
-  const params = storesOf(module.root)
-    .filter(({ store }) => store.kind !== "cache")
-    .map(({ path, type, place }) => ({
-      path,
-      shape: type.dims.map((d) => module.dims.get(d)!),
-      blocks: place.block.names,
-    }));
-  const table = readTable("dsl/std/hf", module.checkpoint!);
-  const weights = loadParams(new Checkpoint(dir), table, params);
   const ids = io.tensor("input_ids");
   const [rows, length] = ids.shape as [number, number];
   const tokens = Array.from({ length: rows }, (_, r) => [...ids.read().subarray(r * length, (r + 1) * length)]);
-  const scores = scoreRows(module, new Map([...weights].map(([path, data]) => [path, { data }])), tokens, {
-    hidden: true,
-    gradients: true,
-    metrics: true,
-  });
+
+  const spec = join(folder, `${name}.dsk`);
+  const out = join(folder, `${name}.safetensors`);
+  const imported = dskc("import", dir, "-o", spec);
+  writeFileSync(join(folder, `${name}.json`), JSON.stringify({ tokens }));
+  const given = ["--weights", dir, "--tokens", join(folder, `${name}.json`), "-o", out];
+  const scored = dskc("score", spec, ...given, "--device", "reference", "--hidden", "--grad", "--routing");
+  const got = new Checkpoint(out);
 
   /** Every element within the manifest's tolerance of its tensor. */
-  function compare(got: ArrayLike<number>, file: string, tensor: string): void {
+  function compare(data: ArrayLike<number>, file: string, tensor: string): void {
     const want = (file === "io.safetensors" ? io : new Checkpoint(join(dir, file))).tensor(tensor).read();
     const { atol, rtol } = manifest.files[file]!.tensors![tensor]!.tolerance!;
-    expect(got.length).toBe(want.length);
+    expect(data.length).toBe(want.length);
     for (let i = 0; i < want.length; i++) {
-      const difference = Math.abs(got[i]! - want[i]!);
+      const difference = Math.abs(data[i]! - want[i]!);
       if (!(difference <= atol + rtol * Math.abs(want[i]!)))
-        throw new Error(`${tensor}[${i}] is ${got[i]}, not ${want[i]}`);
+        throw new Error(`${tensor}[${i}] is ${data[i]}, not ${want[i]}`);
     }
   }
 
-  test("is imported without a remark", () => expect(diagnostics.all).toEqual([]));
+  test("is imported and scored without a remark", () => {
+    expect([imported.status, imported.stderr, scored.status, scored.stderr]).toEqual([0, "", 0, ""]);
+    expect(dskc("fmt", "--check", spec).status).toBe(0);
+  });
 
   test("logits, loss and the residual stream", () => {
-    compare(scores.tensors.get("logits")!.data, "io.safetensors", "logits");
-    compare(scores.tensors.get("loss")!.data, "io.safetensors", "loss");
+    for (const tensor of ["logits", "loss"]) compare(got.tensor(tensor).read(), "io.safetensors", tensor);
+    compare(got.tensor("hidden.0").read(), "io.safetensors", "hidden.embed");
     const layers = io.names.filter((n) => /^hidden\.layer\d+$/.test(n)).length;
+    expect(layers).toBeGreaterThan(1);
     for (let layer = 0; layer < layers; layer++)
-      compare(scores.tensors.get(`hidden.${layer + 1}`)!.data, "io.safetensors", `hidden.layer${layer}`);
+      compare(got.tensor(`hidden.${layer + 1}`).read(), "io.safetensors", `hidden.layer${layer}`);
+    expect(got.has(`hidden.${layers + 1}`)).toBe(false);
   });
 
   test("the experts of every token", () => {
     for (const tensor of io.names.filter((n) => n.endsWith(".topk_idx"))) {
       const layer = /layer(\d+)/.exec(tensor)![1]!;
-      const [, slots] =
-        io.tensor(tensor).shape.length === 2 ? io.tensor(tensor).shape : io.tensor(tensor).shape.slice(-2);
+      const slots = io.tensor(tensor).shape.at(-1)!;
       const chosen = (data: ArrayLike<number>): number[][] =>
-        Array.from({ length: data.length / slots! }, (_, t) =>
-          Array.from({ length: slots! }, (_unused, k) => data[t * slots! + k]!).toSorted((a, b) => a - b),
+        Array.from({ length: data.length / slots }, (_, t) =>
+          Array.from({ length: slots }, (_unused, k) => data[t * slots + k]!).toSorted((a, b) => a - b),
         );
-      expect(chosen(scores.metrics.get(`trunk.${layer}.ffn.chosen`)!.data)).toEqual(chosen(io.tensor(tensor).read()));
+      expect(chosen(got.tensor(`trunk.${layer}.ffn.chosen`).read())).toEqual(chosen(io.tensor(tensor).read()));
     }
   });
 
   test("the gradient of every parameter", () => {
-    const gradients = new Map([...scores.gradients].map(([path, { data }]) => [path, data]));
-    const stored = storeParams(
-      table,
-      params.filter(({ path }) => gradients.has(path)),
-      gradients,
-    );
     const wanted = new Checkpoint(join(dir, "grads.safetensors"));
-    const byName = new Map(stored.map((t) => [t.name, new Float32Array(t.bytes().buffer)]));
-    for (const tensor of wanted.names) compare(byName.get(tensor)!, "grads.safetensors", tensor);
+    const weights = new Checkpoint(dir).names.filter((n) => !n.endsWith("e_score_correction_bias"));
+    const gradients = got.names.filter((n) => n.startsWith("grad."));
+    expect(gradients.toSorted()).toEqual(weights.map((n) => `grad.${n}`).toSorted());
+    for (const tensor of wanted.names) compare(got.tensor(`grad.${tensor}`).read(), "grads.safetensors", tensor);
     // Experts that no token visits have no entry: their gradient is zero.
-    const idle = [...byName].filter(([tensor]) => !wanted.has(tensor));
-    expect(idle.filter(([, data]) => data.some((g) => g !== 0)).map(([tensor]) => tensor)).toEqual([]);
+    const idle = weights.filter((tensor) => !wanted.has(tensor));
+    for (const tensor of idle)
+      expect(
+        got
+          .tensor(`grad.${tensor}`)
+          .read()
+          .every((g) => g === 0),
+      ).toBe(true);
+  });
+
+  test("greedy tokens, with caches", () => {
+    const { module } = checkedModel(readFileSync(spec, "utf8"));
+    const values = loadParams(new Checkpoint(dir), readTable("dsl/std/hf", module.checkpoint!), weightsOf(module));
+    const weights = new Map([...values].map(([path, data]) => [path, { data }]));
+    const generated = generateGreedily(module, weights, [...io.tensor("greedy.prompt").read()], 16);
+    expect(generated.tokens).toEqual([...io.tensor("greedy.tokens").read()]);
+    compare(generated.logits.flat(), "io.safetensors", "greedy.logits");
   });
 });

@@ -5,17 +5,20 @@ import { describe, expect, test } from "vitest";
 import { checkFile } from "../../dsl/semantics/check.ts";
 import { Diagnostics } from "../../compiler/diagnostics/diagnostic.ts";
 import { scoreProgram } from "../../compiler/elaborate/score.ts";
-import { serveProgram } from "../../compiler/elaborate/serve.ts";
+import { ProgramHost } from "../../compiler/elaborate/host.ts";
+import { Inliner } from "../../compiler/elaborate/inline.ts";
+import { runForward } from "../../compiler/elaborate/forward.ts";
+import { runAhead } from "../../compiler/elaborate/look-ahead.ts";
 import { trainStepProgram } from "../../compiler/elaborate/train-step.ts";
-import { type PlacedStore, storesOf } from "../../compiler/model-ir/places.ts";
+import { type Weight, weightsOf } from "../../compiler/model-ir/places.ts";
 import type { Given, Outputs } from "../../compiler/reference/border.ts";
 import { runProgram } from "../../compiler/reference/run.ts";
 import { packRows } from "../../compiler/reference/score-rows.ts";
 import type { Tensor } from "../../compiler/reference/tensor.ts";
-import type { Module } from "../../compiler/model-ir/types.ts";
 import { loadParams } from "../../runtime/io/names/load.ts";
 import { readTable } from "../../runtime/io/names/table.ts";
 import { Checkpoint } from "../../runtime/io/safetensors/read.ts";
+import { generateGreedily } from "../support/greedy.ts";
 import { fixtureJson, type FixtureTensor, fixtureTensors } from "../support/fixture.ts";
 
 const fixtures = resolve(import.meta.dirname, "../fixtures");
@@ -30,19 +33,14 @@ const runtimeSizes = ({ shape }: FixtureTensor): Record<string, number> => {
 };
 
 /** What a checkpoint has of some stores. */
-function load(file: string, module: Module, stores: readonly PlacedStore[]): Map<string, Float32Array> {
-  const params = stores.map(({ path: at, type, place }) => ({
-    path: at,
-    shape: type.dims.map((label) => module.dims.get(label)!),
-    blocks: place.block.names,
-  }));
-  return loadParams(new Checkpoint(join(fixtures, "models", file)), table, params, { optional: () => true });
+function load(file: string, weights: readonly Weight[]): Map<string, Float32Array> {
+  return loadParams(new Checkpoint(join(fixtures, "models", file)), table, weights, { optional: () => true });
 }
 
-function initial(module: Module, stores: readonly PlacedStore[]): Map<string, Given> {
+function initial(stores: readonly Weight[]): Map<string, Given> {
   const files = ["a1_v3_plain/model.safetensors"];
   if (stores.some(({ place }) => place.ahead)) files.push("e1_v3_mtp/mtp.safetensors");
-  const values = new Map(files.flatMap((file) => [...load(file, module, stores)]).map(([at, data]) => [at, { data }]));
+  const values = new Map(files.flatMap((file) => [...load(file, stores)]).map(([at, data]) => [at, { data }]));
   expect(new Set(values.keys())).toEqual(new Set(stores.map(({ path: at }) => at)));
   return values;
 }
@@ -68,9 +66,9 @@ describe("a1: logits, hidden states, loss and gradients", () => {
   const { module } = checked;
   const io = fixtureTensors("a1_v3_plain", "io.safetensors");
   const ids = io("input_ids");
-  const stores = storesOf(module.root).filter(({ store, place }) => store.kind !== "cache" && !place.ahead);
+  const stores = weightsOf(module).filter(({ place }) => !place.ahead);
   const program = scoreProgram(module, { hidden: true, gradients: true });
-  const values = new Map([...initial(module, stores), ...packed(ids)]);
+  const values = new Map([...initial(stores), ...packed(ids)]);
   const result = runProgram(program, { sizes: runtimeSizes(ids), values }, { precision: "f64" });
 
   test("logits and the residual stream", () => {
@@ -83,7 +81,7 @@ describe("a1: logits, hidden states, loss and gradients", () => {
 
   test("gradients of every parameter", () => {
     const params = stores.filter(({ store }) => store.kind === "param");
-    const gradients = load("a1_v3_plain/grads.safetensors", module, params);
+    const gradients = load("a1_v3_plain/grads.safetensors", params);
     expect(gradients.size).toBe(params.length);
     for (const [at, want] of gradients) {
       expect(difference(result.outputs.get(`grad.${at}`), want)).toBeLessThan(1e-6);
@@ -94,36 +92,8 @@ describe("a1: logits, hidden states, loss and gradients", () => {
 test("a1: greedy generation with caches", () => {
   const { module } = checked;
   const io = fixtureTensors("a1_v3_plain", "io.safetensors");
-  const stores = storesOf(module.root).filter(({ store, place }) => store.kind !== "cache" && !place.ahead);
-  const placed = initial(module, stores);
-  const [prefill, decode] = [serveProgram(module, "prefill"), serveProgram(module, "decode")];
-  const wanted = io("greedy.logits").data;
-  let caches: ReadonlyMap<string, Tensor> = new Map();
-  let tokens = [...io("greedy.prompt").data];
-  let kept = 0;
-  const generated: number[] = [];
-  while (generated.length < 16) {
-    const all = Array.from({ length: kept + tokens.length }, (_, i) => i);
-    const values = new Map<string, Given>([
-      ...placed,
-      ["tokens", { data: tokens }],
-      ["pos", { data: all.slice(kept) }],
-      ["seq", { data: tokens.map(() => 0) }],
-      ["key.pos", { data: all }],
-      ["key.seq", { data: all.map(() => 0) }],
-      ["rows", { data: [tokens.length - 1] }],
-    ]);
-    const sizes = { T: tokens.length, S: all.length, B: 1 };
-    const result = runProgram(kept === 0 ? prefill : decode, { sizes, values, caches }, { precision: "f64" });
-    const last = Array.from(result.outputs.get("logits")!.data);
-    const want = wanted.slice(generated.length * 160, (generated.length + 1) * 160);
-    expect(Math.max(...last.map((value, i) => Math.abs(value - want[i]!)))).toBeLessThan(6e-5);
-    kept = all.length;
-    tokens = [last.indexOf(Math.max(...last))];
-    generated.push(...tokens);
-    ({ caches } = result);
-  }
-  expect(generated).toEqual(io("greedy.tokens").data);
+  const stores = weightsOf(module).filter(({ place }) => !place.ahead);
+  const { caches } = generateGreedily(module, initial(stores), io("greedy.prompt").data, 16);
   for (const layer of [0, 1, 2]) {
     expect(
       difference(caches.get(`trunk.${layer}.mixer.latent`), io(`greedy.mla_kv_cache.layer${layer}`).data),
@@ -132,6 +102,68 @@ test("a1: greedy generation with caches", () => {
       difference(caches.get(`trunk.${layer}.mixer.key_pe`), io(`greedy.mla_pe_cache.layer${layer}`).data),
     ).toBeLessThan(2e-5);
   }
+});
+
+describe("e1: multi-token prediction", () => {
+  const { module, optimizer } = checked.training();
+  const io = fixtureTensors("e1_v3_mtp", "io.safetensors");
+  const ids = io("input_ids");
+  const [rows, length] = ids.shape as [number, number];
+  const stores = weightsOf(module);
+  const params = stores.filter(({ store }) => store.kind === "param");
+  const values = new Map([...initial(stores), ...packed(ids)]);
+
+  test("logits of the look-ahead module", () => {
+    const host = new ProgramHost(module, { caches: "whole", metrics: false, losses: false });
+    const inliner = new Inliner(module, host);
+    runForward(module, host, inliner);
+    runAhead(module, host, inliner);
+    const entropy = host.builder.finish("ahead").ops.findLast(({ name }) => name === "nn.logsumexp");
+    host.builder.effect("program.output", [entropy!.operands[0]!], { name: "logits" });
+    const { outputs } = runProgram(
+      host.builder.finish("ahead"),
+      { sizes: runtimeSizes(ids), values },
+      { precision: "f64" },
+    );
+    const logits = outputs.get("logits")!;
+    const width = logits.shape[1]!;
+    // The last token of a row has none ahead.
+    const live = Array.from({ length: rows }, (_, row) =>
+      Array.from(logits.data.slice(row * length * width, (row * length + length - 1) * width)),
+    ).flat();
+    expect(difference({ data: live }, io("mtp.logits").data)).toBeLessThan(7e-5);
+    const best = Array.from({ length: live.length / width }, (_, t) => {
+      const row = live.slice(t * width, (t + 1) * width);
+      return row.indexOf(Math.max(...row));
+    });
+    expect(best).toEqual(io("mtp.draft_argmax").data);
+  });
+
+  test("losses and gradients", () => {
+    // Plain descent with a rate of 1: the gradient is what a param loses.
+    const program = trainStepProgram(module, {
+      objective: [
+        { loss: "next_token", weight: 1 },
+        { loss: "mtp", weight: 0.3 },
+      ],
+      optimizer: (type) => optimizer("Sgd", new Map([["momentum", 0]]), type)!,
+    });
+    const given = new Map([...values, ["lr", { data: [1] }], ["step", { data: [1] }]]);
+    given.set("train.balance_rate", { data: [0] });
+    for (const { path: at } of params)
+      given.set(`optimizer.${at}.velocity`, { data: Array.from(values.get(at)!.data, () => 0) });
+    const { outputs, updates } = runProgram(program, { sizes: runtimeSizes(ids), values: given }, { precision: "f64" });
+    expect(difference(outputs.get("loss.next_token"), io("loss.main").data)).toBeLessThan(2e-5);
+    expect(difference(outputs.get("loss.mtp"), io("loss.mtp").data)).toBeLessThan(2e-5);
+    expect(difference(outputs.get("loss"), io("loss.total").data)).toBeLessThan(2e-5);
+    const wanted = load("e1_v3_mtp/grads.safetensors", params);
+    expect(wanted.size).toBe(params.length);
+    for (const [at, want] of wanted) {
+      const moved = updates.get(at)!.data;
+      const gradient = Array.from(values.get(at)!.data, (before, i) => before - moved[i]!);
+      expect(difference({ data: gradient }, want)).toBeLessThan(2e-6);
+    }
+  });
 });
 
 interface Step {
@@ -170,11 +202,9 @@ describe.each([
   });
   const manifest = fixtureJson(name, "manifest.json") as { steps: readonly Step[]; hyper: { lrs: readonly number[] } };
   const train = fixtureTensors(name, "train.safetensors");
-  const stores = storesOf(module.root).filter(
-    ({ store, place }) => store.kind !== "cache" && (looksAhead || !place.ahead),
-  );
+  const stores = weightsOf(module).filter(({ place }) => looksAhead || !place.ahead);
   const params = stores.filter(({ store }) => store.kind === "param");
-  const values = initial(module, stores);
+  const values = initial(stores);
   for (const { path: at, type } of params) {
     const size = type.dims.reduce((product, label) => product * module.dims.get(label)!, 1);
     for (const moment of ["m", "v"]) values.set(`optimizer.${at}.${moment}`, { data: new Float64Array(size) });
@@ -204,7 +234,7 @@ describe.each([
         expect(difference(bias, train(`step${index}.bias.layer${layer}`).data)).toBeLessThan(1e-7);
       }
     }
-    const final = load(`${name}/params_final.safetensors`, module, params);
+    const final = load(`${name}/params_final.safetensors`, params);
     expect(final.size).toBe(params.length);
     for (const [at, want] of final) expect(difference(values.get(at), want)).toBeLessThan(tolerance);
   });

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { evaluateExpectations, factsOf } from "../../compiler/analysis/facts.ts";
 import { Diagnostics } from "../../compiler/diagnostics/diagnostic.ts";
 import { renderDiagnostic } from "../../compiler/diagnostics/render.ts";
-import { storesOf } from "../../compiler/model-ir/places.ts";
+import { weightsOf } from "../../compiler/model-ir/places.ts";
 import { formatFile } from "../../dsl/format/format.ts";
 import { checkFile, type CheckedFile } from "../../dsl/semantics/check.ts";
 import { resolveNames } from "../../runtime/io/names/resolve.ts";
@@ -59,12 +59,7 @@ describe("names in checkpoints", () => {
   });
 
   test.each(cases)("%s: every parameter has a place in %s", (_, name, module) => {
-    const kept = storesOf(module.root).filter(({ store }) => store.kind !== "cache");
-    const params = kept.map(({ path, type, place }) => ({
-      path,
-      shape: type.dims.map((label) => module.dims.get(label)!),
-      blocks: place.block.names,
-    }));
+    const params = weightsOf(module);
     const { stored, unnamed } = resolveNames(readTable("dsl/std/hf", name), params);
     expect(unnamed.map(({ path }) => path)).toEqual([]);
     expect(new Set(stored.map((tensor) => tensor.name)).size).toBe(stored.length);
@@ -75,13 +70,7 @@ describe("names in checkpoints", () => {
 
   test("DeepSeek-V3's tensors have the shapes of the published ones", () => {
     const { module } = check("deepseek-v3.dsk").models.get("DeepSeekV3")!;
-    const params = storesOf(module.root)
-      .filter(({ store }) => store.kind !== "cache")
-      .map(({ path, type, place }) => ({
-        path,
-        shape: type.dims.map((label) => module.dims.get(label)!),
-        blocks: place.block.names,
-      }));
+    const params = weightsOf(module);
     const { stored } = resolveNames(readTable("dsl/std/hf", "deepseek"), params);
     const shapes = new Map(stored.map(({ name, shape }) => [name, shape]));
     const wanted: Readonly<Record<string, readonly number[]>> = {

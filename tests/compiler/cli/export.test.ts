@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { importConfig } from "../../../compiler/import/import.ts";
-import { storesOf } from "../../../compiler/model-ir/places.ts";
+import { weightsOf } from "../../../compiler/model-ir/places.ts";
 import { encode } from "../../../runtime/io/safetensors/encode.ts";
 import { Checkpoint } from "../../../runtime/io/safetensors/read.ts";
 import { loadParams } from "../../../runtime/io/names/load.ts";
@@ -70,13 +70,7 @@ function tensorsOf(path: string): WrittenTensor[] {
 /** The values of the params under their own paths: what a training has. */
 function ownWeights(name: string): string {
   const { module } = checkedModel(specOf(model(name)));
-  const params = storesOf(module.root)
-    .filter(({ store }) => store.kind !== "cache")
-    .map(({ path, type, place: { block } }) => ({
-      path,
-      shape: type.dims.map((label) => module.dims.get(label)!),
-      blocks: block.names,
-    }));
+  const params = weightsOf(module);
   const table = readTable(join(root, "dsl/std/hf"), module.checkpoint!);
   const values = loadParams(new Checkpoint(join(root, model(name))), table, params);
   const path = place();
