@@ -6,8 +6,14 @@
 
 typedef struct dsk_kernel {
   const char* name;
-  // Number of independent work items. Items may run on any thread, in any order: results do not depend on it.
-  // args: one pointer per buffer of the launch; extents: one number per symbolic extent of the kernel.
+  // How many buffers a launch gives, and how many extents: a program that does not fit is refused when it is loaded.
+  int32_t args;
+  int32_t extents;
+  // Number of independent work items. Items may run on any thread, in any order: results do not depend on it. One item runs
+  // on the calling thread, two or more are shared out, which costs up to a microsecond: an item should be worth a few.
+  // May read the buffers (all earlier launches are done): how many rows an expert got decides how much there is to do.
+  // args: one pointer per buffer of the launch; extents: one number per symbolic extent of the kernel. Temps, inputs, outputs,
+  // and caches lie on 64 bytes; params and states of mapped files only on the size of their elements.
   int64_t (*items)(void* const* args, const int64_t* extents);
   // Bytes of scratch memory (64-byte aligned) that one thread needs; its content is undefined at the start of `run`.
   int64_t (*scratch)(const int64_t* extents);
@@ -18,8 +24,8 @@ typedef struct dsk_kernel {
 #ifdef __cplusplus
 extern "C" {
 #endif
-// The only symbol of the library.
-const dsk_kernel* dsk_kernels(int32_t abi, int32_t* count);
+// The only symbol of the library: its kernels, or null when it was made for another version of this header.
+__attribute__((visibility("default"))) const dsk_kernel* dsk_kernels(int32_t abi, int32_t* count);
 #ifdef __cplusplus
 }
 #endif
