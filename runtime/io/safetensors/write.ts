@@ -37,21 +37,28 @@ export function writeSafetensors(
   new DataView(padded.buffer).setBigUint64(0, BigInt(padded.length - 8), true);
   padded.set(text, 8);
   const aside = asideOf(path);
-  const fd = openSync(aside, "w");
   try {
-    writeAll(fd, padded);
-    for (const { name, bytes, shape, dtype } of sorted) {
+    writeFile(aside, padded, sorted);
+    renameSync(aside, path);
+  } catch (error) {
+    rmSync(aside, { force: true });
+    throw error;
+  }
+}
+
+function writeFile(path: string, header: Uint8Array, tensors: readonly WrittenTensor[]): void {
+  const fd = openSync(path, "w");
+  try {
+    writeAll(fd, header);
+    for (const { name, bytes, shape, dtype } of tensors) {
       const data = bytes();
       const wanted = shape.reduce((a, b) => a * b, 1) * DTYPES[dtype];
       if (data.length !== wanted) throw new Error(`tensor ${name} has ${data.length} bytes, not ${wanted}`);
       writeAll(fd, data);
     }
     fsyncSync(fd);
+  } finally {
     closeSync(fd);
-    renameSync(aside, path);
-  } catch (error) {
-    rmSync(aside, { force: true });
-    throw error;
   }
 }
 
