@@ -1,8 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { OP_NAMES } from "../../../compiler/tensor-ir/ops/table.ts";
 import { parseDims, parseOp, parseProgram, parseValue } from "../../../compiler/tensor-ir/parse.ts";
 import { printDims, printOp, printProgram, printValue } from "../../../compiler/tensor-ir/print.ts";
 import { DTYPES, type Op, type Program, type Value } from "../../../compiler/tensor-ir/types.ts";
+import { sampleProgram } from "../../support/sample-ops.ts";
 
 const SCORE = `program @score
 dims { T = ?, S = ?, B = ?, V = 5, D = 64, N = 16, R = 8, N+R = 24 }
@@ -78,6 +80,12 @@ describe("text of programs", () => {
       }),
       { numRuns: 200 },
     );
+  });
+
+  test.each(OP_NAMES)("%s", (name) => {
+    const { program } = sampleProgram(name);
+    expect(program.ops.map((op) => op.name)).toContain(name);
+    expect(parseProgram(printProgram(program))).toEqual(program);
   });
 
   test("pieces", () => {
