@@ -1,0 +1,234 @@
+/**
+ * The kernel IR: kernels as loops over named axes, and the launch program that runs them (runtime/program/launch.ts). It
+ * knows no target: threads, vectors and text are the business of compiler/targets. See docs/kernel-ir.md.
+ */
+import type { Extent, LaunchProgram, StorageType } from "../../runtime/program/launch.ts";
+
+/** `index` counts elements and axes; it is wide enough for any address. */
+export type ScalarType = StorageType | "index";
+
+/** A loop variable and how far it runs. Unique by name within a kernel. */
+export interface Axis {
+  readonly name: string;
+  readonly extent: Extent;
+}
+
+export type Expr =
+  | { readonly kind: "const"; readonly dtype: ScalarType; readonly value: number | boolean }
+  /** The value of an axis, as an index. */
+  | { readonly kind: "axis"; readonly axis: string }
+  /** The size of a symbolic extent, as an index. */
+  | { readonly kind: "extent"; readonly extent: string }
+  /** An element of an argument or a local; one index per dim of it. */
+  | { readonly kind: "load"; readonly from: string; readonly at: readonly Expr[]; readonly dtype: ScalarType }
+  /**
+   * Floats compute in f32 (f64 for f64) and are rounded when they are stored. A target may evaluate both branches of a
+   * `select`: their indices lie inside whatever the condition is.
+   */
+  | { readonly kind: "op"; readonly op: ScalarOp; readonly operands: readonly Expr[]; readonly dtype: ScalarType }
+  /** A draw of Philox: `element` counts from 0, seed and step are i32 (docs/tensor-ir.md, Random numbers). */
+  | {
+      readonly kind: "random";
+      readonly draw: "normal" | "uniform";
+      readonly stream: number;
+      readonly element: Expr;
+      readonly seed: Expr;
+      readonly step: Expr;
+      readonly dtype: ScalarType;
+    };
+
+/** Operators on scalars: those of the tensor IR's `math` dialect without the prefix, and `cast`; `mod` is for indices. */
+export const SCALAR_OPS = [
+  ...[
+    "neg",
+    "exp",
+    "log",
+    "sqrt",
+    "rsqrt",
+    "recip",
+    "sigmoid",
+    "tanh",
+    "silu",
+    "relu",
+    "gelu",
+    "softplus",
+    "abs",
+    "sign",
+  ],
+  ...["sin", "cos", "square", "normal_cdf", "floor", "not", "cast"],
+  ...[
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "mod",
+    "pow",
+    "max",
+    "min",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "eq",
+    "ne",
+    "and",
+    "or",
+    "select",
+  ],
+] as const;
+export type ScalarOp = (typeof SCALAR_OPS)[number];
+
+/** A tensor in the memory of the device. */
+export interface Arg {
+  readonly name: string;
+  readonly dtype: StorageType;
+  /** In memory order. A cache has `cache` as its first extent: nobody asks for its size. */
+  readonly shape: readonly Extent[];
+  /** `update`: is read and written, element by element. */
+  readonly access: "read" | "write" | "update";
+}
+
+/** Memory that lives as long as one work item: a scalar when it has no shape. */
+export interface Local {
+  readonly name: string;
+  readonly dtype: ScalarType;
+  readonly shape: readonly Extent[];
+}
+
+/** Where a statement writes: an argument or a local. */
+export interface Target {
+  readonly to: string;
+  readonly at: readonly Expr[];
+}
+
+export type Reduction = "sum" | "max" | "min";
+
+/** Statements run one after the other; each is a loop nest over its own axes, whose iterations are independent. */
+export type Stmt =
+  /** `to[at] = value` for all of `axes`. */
+  | ({ readonly kind: "assign"; readonly axes: readonly Axis[]; readonly value: Expr } & Target)
+  /** `to[at] = reduction of value over the axes `over`, in their order, for all of `axes`; `at` uses `axes` only. */
+  | ({
+      readonly kind: "reduce";
+      readonly reduction: Reduction;
+      readonly axes: readonly Axis[];
+      readonly over: readonly Axis[];
+      readonly value: Expr;
+    } & Target)
+  /**
+   * For all of `axes`: the indices along `over` of the largest values in descending order, the lowest first among equals, NaN
+   * last; `counter` runs over as many as are wanted, and only `at` uses it.
+   */
+  | ({
+      readonly kind: "top_k";
+      readonly axes: readonly Axis[];
+      readonly over: Axis;
+      readonly counter: Axis;
+      readonly value: Expr;
+    } & Target)
+  /** For all of `axes` and `over`: how many elements along `over` come before this one in the order of `top_k`. */
+  | ({ readonly kind: "rank"; readonly axes: readonly Axis[]; readonly over: Axis; readonly value: Expr } & Target)
+  /** For all of `axes`: the running sum along `over`. */
+  | ({
+      readonly kind: "scan";
+      readonly axes: readonly Axis[];
+      readonly over: Axis;
+      readonly exclusive: boolean;
+      readonly reverse: boolean;
+      readonly value: Expr;
+    } & Target)
+  /**
+   * Zeroes `to[zeroedAt]` for all of `zeroed`, then `to[at] += value` for all of `axes` in their order where `when` holds:
+   * `at` may depend on data.
+   */
+  | ({
+      readonly kind: "scatter";
+      readonly zeroed: readonly Axis[];
+      readonly zeroedAt: readonly Expr[];
+      readonly axes: readonly Axis[];
+      readonly when: Expr;
+      readonly value: Expr;
+    } & Target);
+
+interface KernelBase {
+  /** Unique in a package: family, what it computes, dtype. */
+  readonly name: string;
+  readonly args: readonly Arg[];
+  /** Symbolic extents, in the order in which launches give them. */
+  readonly extents: readonly string[];
+  /** Where in the `.dsk` text it came from, for the header of the generated file. */
+  readonly from: readonly string[];
+}
+
+/**
+ * One work item per element of `rows`: statements that only this item sees the locals of. Elementwise maps, norms, softmax,
+ * routers, rotary embeddings, optimizers: whatever happens inside of a row.
+ */
+export interface RowsKernel extends KernelBase {
+  readonly family: "rows";
+  readonly rows: readonly Axis[];
+  readonly locals: readonly Local[];
+  readonly body: readonly Stmt[];
+}
+
+/**
+ * Matrix products that share the space of their results: for all of `batch`, `m` and `n`,
+ *
+ *     product p = sum over p.k of p.a * p.b, in the order of k
+ *
+ * and then the statements of the epilogue, which load products by name, and have `batch`, `m` and `n` as axes already
+ * bound (their own `axes` are empty). `a` may use batch, m and k, `b` batch, n and k, nothing else.
+ */
+export interface GemmKernel extends KernelBase {
+  readonly family: "gemm";
+  readonly batch: readonly Axis[];
+  readonly m: readonly Axis[];
+  readonly n: readonly Axis[];
+  readonly products: readonly Product[];
+  readonly epilogue: readonly Stmt[];
+  readonly groups?: Groups;
+}
+
+export interface Product {
+  readonly name: string;
+  readonly k: readonly Axis[];
+  readonly a: Expr;
+  readonly b: Expr;
+}
+
+/**
+ * A grouped product. `of` is the group (an expert) of each row, -1 for none, an i32 expression.
+ * - `over: "m"`: the rows are all of `m`, `of` depends on them; `b` uses the axis `group`. A row without a group has product 0.
+ * - `over: "k"`: `group` is one of the batch axes, `of` depends on k: a product sums only the k of its own group.
+ */
+export interface Groups {
+  readonly over: "m" | "k";
+  readonly group: Axis;
+  readonly of: Expr;
+}
+
+/**
+ * Sums (or largest values) over the axes `over` in chunks of fixed length, so that the order of additions does not depend on
+ * the number of threads. For all of `columns`, `to[at] = reduction of value over `over``.
+ */
+export interface ColumnsKernel extends KernelBase {
+  readonly family: "columns";
+  readonly columns: readonly Axis[];
+  readonly over: readonly Axis[];
+  readonly sums: readonly (Target & { readonly reduction: Reduction; readonly value: Expr })[];
+}
+
+/** Statements in order, by one work item: scatters into a whole tensor, running sums over tokens. The way of last resort. */
+export interface SerialKernel extends KernelBase {
+  readonly family: "serial";
+  readonly locals: readonly Local[];
+  readonly body: readonly Stmt[];
+}
+
+export type Kernel = RowsKernel | GemmKernel | ColumnsKernel | SerialKernel;
+
+/** What lowering makes of the programs of a model. */
+export interface KernelModule {
+  readonly kernels: readonly Kernel[];
+  readonly programs: readonly LaunchProgram[];
+}

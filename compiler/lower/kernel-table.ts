@@ -1,0 +1,34 @@
+import type { Extent } from "../../runtime/program/launch.ts";
+import type { Kernel } from "../kernel-ir/types.ts";
+import type { Unit } from "./units.ts";
+
+/** Kernels of a module: two that differ only in where they came from are one. */
+export class KernelTable {
+  readonly kernels: Kernel[] = [];
+  readonly #byKey = new Map<string, string>();
+  readonly #names = new Map<string, number>();
+
+  add(
+    kernel: Omit<Kernel, "name" | "from">,
+    unit: Unit,
+  ): { readonly name: string; readonly extents: readonly Extent[] } {
+    const key = JSON.stringify(kernel);
+    let name = this.#byKey.get(key);
+    if (name === undefined) {
+      name = this.#fresh(kernel, unit);
+      this.#byKey.set(key, name);
+      this.kernels.push({ ...kernel, name, from: [] } as unknown as Kernel);
+    }
+    return { name, extents: kernel.extents };
+  }
+
+  /** `rows_q_r_2`: the family and the last named value, numbered where it is taken. */
+  #fresh({ family }: Pick<Kernel, "family">, { ops }: Unit): string {
+    const named = ops.flatMap(({ results }) => results.flatMap(({ name }) => (name === undefined ? [] : [name])));
+    const what = named.at(-1) ?? ops.at(-1)!.name.replace(/^.*\./, "");
+    const base = `${family}_${what.replaceAll(/[^A-Za-z0-9]+/g, "_")}`;
+    const count = (this.#names.get(base) ?? 0) + 1;
+    this.#names.set(base, count);
+    return count === 1 ? base : `${base}_${count}`;
+  }
+}

@@ -1,0 +1,131 @@
+/** Tensor IR to kernel IR: units of ops become kernels, values that cross their borders become buffers. */
+import type { Launch, LaunchProgram } from "../../runtime/program/launch.ts";
+import type { Kernel, KernelModule } from "../kernel-ir/types.ts";
+import { stringAttr } from "../tensor-ir/attrs.ts";
+import type { Op, Program, Value } from "../tensor-ir/types.ts";
+import { buildColumns, buildGemm } from "./build-products.ts";
+import { type Built, buildRows, buildSerial } from "./build-rows.ts";
+import { Classes } from "./classes.ts";
+import { KernelTable } from "./kernel-table.ts";
+import { placeEffects } from "./place-effects.ts";
+import { Storage } from "./storage.ts";
+import { type Unit, unitsOf } from "./units.ts";
+
+/** Lowers programs of one model together: kernels that they share are one. */
+export function lowerPrograms(programs: readonly Program[]): KernelModule {
+  const table = new KernelTable();
+  const lowered = programs.map((program) => lowerProgram(program, table));
+  return { kernels: table.kernels, programs: lowered };
+}
+
+function lowerProgram(source: Program, table: KernelTable): LaunchProgram {
+  const program = placeEffects(source);
+  const classes = new Classes(program);
+  const units = unitsOf(program, classes);
+  const storage = new Storage(program);
+  const caches = store(program, units, classes, storage);
+  const launches = units.map((unit): Launch => {
+    const built = build(unit, classes, storage, caches);
+    const { name, extents } = table.add(built.kernel as Kernel, unit);
+    return { kernel: name, args: built.buffers, extents, note: noteOf(unit) };
+  });
+  const dims = [...program.dims].flatMap(([label, size]) => (size === null ? [label] : []));
+  return { name: program.name, dims, buffers: storage.buffers, launches };
+}
+
+function build(unit: Unit, classes: Classes, storage: Storage, caches: ReadonlyMap<number, number>): Built<Kernel> {
+  const [op] = unit.ops;
+  switch (unit.kind) {
+    case "row":
+      return buildRows(unit.ops, classes, storage, caches);
+    case "gemm":
+      return buildGemm(op!, classes, storage);
+    case "columns":
+      return buildColumns(op!, classes, storage);
+    case "serial":
+      return buildSerial(op!, classes, storage);
+  }
+}
+
+/** Gives a buffer to every value that is read outside of the kernel that makes it. */
+function store(program: Program, units: readonly Unit[], classes: Classes, storage: Storage): Map<number, number> {
+  const unitOf = new Map(units.flatMap((unit) => unit.ops.map((op) => [op, unit] as const)));
+  const caches = new Map<number, number>();
+  for (const op of program.ops) {
+    const [result] = op.results;
+    switch (op.name) {
+      case "program.input":
+        storage.put(result!, storage.named("input", stringAttr(op.attrs, "name"), result!.type));
+        break;
+      case "model.param":
+      case "model.state": {
+        const kind = op.name === "model.param" ? "param" : "state";
+        storage.put(result!, storage.named(kind, stringAttr(op.attrs, "name"), result!.type));
+        break;
+      }
+      case "cache.append": {
+        const at = stringAttr(op.attrs, "at");
+        const rest = result!.type.dims.filter((label) => label !== at);
+        const buffer = storage.named("cache", stringAttr(op.attrs, "cache"), { dtype: result!.type.dtype, dims: rest });
+        const slots = storage.named("input", "cache.slot", { dtype: "i32", dims: [at] });
+        storage.putCached(result!, buffer, at, slots);
+        caches.set(result!.id, buffer);
+        break;
+      }
+      default:
+        if (classes.of(op) === "effect") putEffect(op, classes, storage);
+    }
+  }
+  for (const op of program.ops) {
+    const unit = unitOf.get(op);
+    const [result] = op.results;
+    if (unit === undefined || storage.of(result!) !== undefined) continue;
+    if (unit.kind !== "row" || readOutside(result!, unit, unitOf, classes)) storage.temp(result!);
+  }
+  return caches;
+}
+
+function putEffect(op: Op, classes: Classes, storage: Storage): void {
+  const put = (value: Value, name: string): void => storage.put(value, storage.named("output", name, value.type));
+  const [value, other] = op.operands;
+  const name = stringAttr(op.attrs, "name");
+  switch (op.name) {
+    case "program.output":
+      return put(value!, name);
+    case "metric.emit":
+      return put(value!, `metric.${name}`);
+    case "loss.term":
+      put(value!, `term.${name}.numerator`);
+      return put(other!, `term.${name}.denominator`);
+    case "model.update": {
+      const { buffer } = storage.of(storeRead(classes, name)!)!;
+      return storage.put(value!, buffer);
+    }
+    default:
+      throw new Error(`${op.name} is no effect`);
+  }
+}
+
+/** The value that an update's param or state is read as. */
+function storeRead(classes: Classes, name: string): Value | undefined {
+  const op = classes.program.ops.find(
+    ({ name: kind, attrs }) => (kind === "model.param" || kind === "model.state") && attrs["name"] === name,
+  );
+  return op?.results[0];
+}
+
+function readOutside(value: Value, unit: Unit, unitOf: ReadonlyMap<Op, Unit>, classes: Classes): boolean {
+  const seen = [...(classes.users.get(value.id) ?? [])];
+  for (let i = 0; i < seen.length; i++) {
+    const user = seen[i]!;
+    if (classes.of(user) === "view") seen.push(...(classes.users.get(user.results[0]!.id) ?? []));
+    else if (unitOf.get(user) !== unit) return true;
+  }
+  return false;
+}
+
+function noteOf({ ops }: Unit): string {
+  const named = ops.flatMap(({ results }) => results.flatMap(({ name }) => (name === undefined ? [] : [name])));
+  const what = new Set(named.length > 0 ? named : ops.map(({ name }) => name));
+  return [...what].slice(0, 6).join(", ");
+}

@@ -1,0 +1,81 @@
+/** Copies where an effect hands out what has no code of its own, or what another effect hands out already. */
+import { stringAttr } from "../tensor-ir/attrs.ts";
+import { ProgramBuilder } from "../tensor-ir/builder.ts";
+import type { Op, Program, Value } from "../tensor-ir/types.ts";
+import { Classes } from "./classes.ts";
+import { unitsOf } from "./units.ts";
+
+/**
+ * After this, every operand of an effect is made by code, for this effect alone, so that it can be made where it has to
+ * go. An update goes straight into its param or state where everybody else has read the old value before; otherwise a
+ * copy at the end of the program writes it.
+ */
+export function placeEffects(program: Program): Program {
+  const classes = new Classes(program);
+  const direct = directUpdates(program, classes);
+  const builder = new ProgramBuilder(
+    new Map(program.dims),
+    1 + Math.max(-1, ...program.ops.flatMap((op) => op.results.map((r) => r.id))),
+  );
+  const taken = new Set<number>();
+  const late: Op[] = [];
+  for (const op of program.ops) {
+    if (classes.of(op) !== "effect") {
+      builder.push(op);
+      continue;
+    }
+    const postponed = op.name === "model.update" && !direct.has(op);
+    const operands = op.operands.map((value) => {
+      const own = !["given", "view"].includes(classes.of(classes.producer(value)));
+      const appended = classes.producer(value).name === "cache.append";
+      if (own && !appended && !taken.has(value.id) && !postponed) {
+        taken.add(value.id);
+        return value;
+      }
+      const copy = builder.value(value.type, value.name);
+      const cast: Op = { name: "tensor.cast", operands: [value], results: [copy], attrs: {} };
+      if (postponed) late.push(cast);
+      else builder.push(cast);
+      return copy;
+    });
+    if (postponed) late.push({ ...op, operands });
+    else builder.push({ ...op, operands });
+  }
+  for (const op of late) builder.push(op);
+  return builder.finish(program.name);
+}
+
+/** Updates whose new value may overwrite the old one while it is made. */
+function directUpdates(program: Program, classes: Classes): Set<Op> {
+  const units = unitsOf(program, classes);
+  const place = new Map(units.flatMap((unit, at) => unit.ops.map((op) => [op, { unit, at }] as const)));
+  const readers = new Map<string, { readonly op: Op; readonly plain: boolean }[]>();
+  for (const op of program.ops) {
+    if (!place.has(op)) continue;
+    for (const operand of op.operands) {
+      for (const root of classes.roots(operand)) {
+        const store = classes.producer(root);
+        if (store.name !== "model.param" && store.name !== "model.state") continue;
+        const name = stringAttr(store.attrs, "name");
+        const plain = root === operand && op.name.startsWith("math.") && sameOrder(root, op.results[0]!);
+        readers.set(name, [...(readers.get(name) ?? []), { op, plain }]);
+      }
+    }
+  }
+  return new Set(
+    program.ops.filter((op) => {
+      if (op.name !== "model.update") return false;
+      const [value] = op.operands;
+      const own = place.get(classes.producer(value!));
+      if (own === undefined || own.unit.kind !== "row") return false;
+      return (readers.get(stringAttr(op.attrs, "name")) ?? []).every((reader) => {
+        const there = place.get(reader.op)!;
+        return there.unit === own.unit ? reader.plain : there.at < own.at;
+      });
+    }),
+  );
+}
+
+function sameOrder(a: Value, b: Value): boolean {
+  return a.type.dims.join() === b.type.dims.join();
+}

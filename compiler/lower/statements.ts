@@ -1,0 +1,254 @@
+/** Statements for the ops that loop inside of a row: sums, softmax, orders, scans, scatters, and plain elementwise stores. */
+import type { Expr, Reduction, Stmt, Target } from "../kernel-ir/types.ts";
+import { booleanAttr, stringAttr } from "../tensor-ir/attrs.ts";
+import { joinDims, withoutDims } from "../tensor-ir/ops/dims.ts";
+import type { DimLabel, Op, Value } from "../tensor-ir/types.ts";
+import { axis, constant, load, op as scalar, toIndex } from "../kernel-ir/expr.ts";
+import type { KernelArgs } from "./kernel-args.ts";
+import { type Point, type Reader, zero } from "./reader.ts";
+
+/** Ops that need statements of their own: they cannot be written into an expression. */
+export const LOOPS = new Set([
+  ...["tensor.reduce", "tensor.contract", "tensor.scatter_add", "tensor.top_k", "tensor.rank", "tensor.cumsum"],
+  ...["nn.softmax", "nn.logsumexp", "moe.combine"],
+]);
+
+export class Statements {
+  readonly body: Stmt[] = [];
+  readonly #reader: Reader;
+  readonly #args: KernelArgs;
+  /** Dims whose indices are bound outside of all statements. */
+  readonly #rows: readonly DimLabel[];
+
+  constructor(reader: Reader, rows: readonly DimLabel[]) {
+    this.#reader = reader;
+    this.#args = reader.args;
+    this.#rows = rows;
+  }
+
+  /** Writes an op's result to where it is stored. */
+  add(op: Op): void {
+    const [result] = op.results;
+    const { dims } = result!.type;
+    switch (op.name) {
+      case "tensor.reduce": {
+        const [x] = op.operands;
+        return this.#reduce(op, stringAttr(op.attrs, "kind") as Reduction, x!.type.dims, (p) => this.#reader.at(x!, p));
+      }
+      case "tensor.contract": {
+        const [a, b] = op.operands as readonly [Value, Value];
+        return this.#reduce(op, "sum", joinDims(a.type.dims, b.type.dims), (p) =>
+          scalar("mul", [this.#reader.at(a, p), this.#reader.at(b, p)], result!.type.dtype),
+        );
+      }
+      case "moe.combine": {
+        const [y, weight, chosen] = op.operands as readonly [Value, Value, Value];
+        const labels = joinDims(y.type.dims, weight.type.dims, chosen.type.dims);
+        return this.#reduce(op, "sum", labels, (p) => {
+          const none = scalar("lt", [this.#reader.at(chosen, p), constant(0, "i32")], "bool");
+          const { dtype } = result!.type;
+          const product = scalar("mul", [this.#reader.at(y, p), this.#reader.at(weight, p)], dtype);
+          return scalar("select", [none, zero(dtype), product], dtype);
+        });
+      }
+      case "nn.softmax":
+        return this.#softmax(op);
+      case "nn.logsumexp":
+        return this.#logSumExp(op);
+      case "tensor.top_k":
+      case "tensor.rank": {
+        const dim = stringAttr(op.attrs, "dim");
+        const to = op.name === "tensor.top_k" ? stringAttr(op.attrs, "to") : dim;
+        const axes = this.#inner(withoutDims(dims, [to]));
+        const point = this.#point(joinDims(dims, [dim]));
+        const common = {
+          axes: axes.map((label) => this.#args.axis(label)),
+          over: this.#args.axis(dim),
+          value: this.#reader.at(op.operands[0]!, point),
+          ...this.#args.target(result!, new Map([...point, [to, axis(to)]])),
+        };
+        this.body.push(
+          op.name === "tensor.top_k"
+            ? { kind: "top_k", counter: this.#args.axis(to), ...common }
+            : { kind: "rank", ...common },
+        );
+        return undefined;
+      }
+      case "tensor.cumsum": {
+        const dim = stringAttr(op.attrs, "dim");
+        const point = this.#point(dims);
+        this.body.push({
+          kind: "scan",
+          axes: this.#inner(withoutDims(dims, [dim])).map((label) => this.#args.axis(label)),
+          over: this.#args.axis(dim),
+          exclusive: booleanAttr(op.attrs, "exclusive"),
+          reverse: booleanAttr(op.attrs, "reverse"),
+          value: this.#reader.at(op.operands[0]!, point),
+          ...this.#args.target(result!, point),
+        });
+        return undefined;
+      }
+      case "tensor.scatter_add":
+        return this.#scatter(op);
+      default:
+        return this.assign(op, this.#args.target(result!, this.#point(dims)));
+    }
+  }
+
+  /** Stores the rows of a `cache.append` at a target. */
+  assignAppended({ operands: [x] }: Op, target: Target): void {
+    const { dims } = x!.type;
+    this.body.push({
+      kind: "assign",
+      axes: this.#axes(dims),
+      value: this.#reader.at(x!, this.#point(dims)),
+      ...target,
+    });
+  }
+
+  /** Stores an elementwise op's result at a target. */
+  assign(op: Op, target: Target): void {
+    const { dims } = op.results[0]!.type;
+    const value = this.#reader.element(op, this.#point(dims));
+    this.body.push({ kind: "assign", axes: this.#axes(dims), value, ...target });
+  }
+
+  #inner(dims: readonly DimLabel[]): DimLabel[] {
+    return withoutDims(dims, this.#rows);
+  }
+
+  /** Axes over the dims inside of a row; a dim of size 1 needs none. */
+  #axes(dims: readonly DimLabel[]): ReturnType<KernelArgs["axis"]>[] {
+    return this.#inner(dims)
+      .map((label) => this.#args.axis(label))
+      .filter(({ extent }) => extent !== 1);
+  }
+
+  #point(dims: readonly DimLabel[]): Point {
+    return this.#args.point(joinDims(this.#rows, dims));
+  }
+
+  #reduce(op: Op, reduction: Reduction, labels: readonly DimLabel[], value: (point: Point) => Expr): void {
+    const { dims } = op.results[0]!.type;
+    const point = this.#point(joinDims(dims, labels));
+    this.body.push({
+      kind: "reduce",
+      reduction,
+      axes: this.#axes(dims),
+      over: this.#axes(withoutDims(labels, dims)),
+      value: value(point),
+      ...this.#args.target(op.results[0]!, point),
+    });
+  }
+
+  /** exp(x - max) / sum; masked elements are 0, and so is a row of nothing but them or of -inf. */
+  #softmax(op: Op): void {
+    const [result] = op.results;
+    const { dtype, dims } = result!.type;
+    const dim = stringAttr(op.attrs, "dim");
+    const { x, none, largest } = this.#largest(op, dim);
+    const point = this.#point(dims);
+    const target = this.#args.target(result!, point);
+    const power = scalar("exp", [scalar("sub", [x(point), largest(point)], dtype)], dtype);
+    const axes = this.#axes(dims);
+    this.body.push({
+      kind: "assign",
+      axes,
+      value: scalar("select", [none(point), zero(dtype), power], dtype),
+      ...target,
+    });
+    const outer = withoutDims(dims, [dim]);
+    const sum = this.#args.scratch("sum", "f32", this.#inner(outer));
+    const at = this.#inner(outer).map((label) => point.get(label)!);
+    const stored = load(target.to, target.at, dtype);
+    this.body.push({
+      kind: "reduce",
+      reduction: "sum",
+      axes: this.#axes(outer),
+      over: this.#axes([dim]),
+      value: stored,
+      to: sum.name,
+      at,
+    });
+    const total = load(sum.name, at, "f32");
+    const empty = scalar("eq", [total, constant(0, "f32")], "bool");
+    const share = scalar("select", [empty, zero(dtype), scalar("div", [stored, total], dtype)], dtype);
+    this.body.push({ kind: "assign", axes, value: share, ...target });
+  }
+
+  /** max + log(sum(exp(x - max))); -inf where everything is masked. */
+  #logSumExp(op: Op): void {
+    const [result] = op.results;
+    const { dtype, dims } = result!.type;
+    const dim = stringAttr(op.attrs, "dim");
+    const { x, none, largest } = this.#largest(op, dim);
+    const point = this.#point(joinDims(dims, [dim]));
+    const power = scalar("exp", [scalar("sub", [x(point), largest(point)], dtype)], dtype);
+    const sum = this.#args.scratch("sum", "f32", this.#inner(dims));
+    const at = this.#inner(dims).map((label) => point.get(label)!);
+    this.body.push({
+      kind: "reduce",
+      reduction: "sum",
+      axes: this.#axes(dims),
+      over: this.#axes([dim]),
+      value: scalar("select", [none(point), zero(dtype), power], dtype),
+      to: sum.name,
+      at,
+    });
+    const log = scalar("log", [load(sum.name, at, "f32")], "f32");
+    this.body.push({
+      kind: "assign",
+      axes: this.#axes(dims),
+      value: scalar("add", [largest(point), log], dtype),
+      ...this.#args.target(result!, point),
+    });
+  }
+
+  /** The largest unmasked element of each row, and 0 where there is none: what may be taken from all of them. */
+  #largest(op: Op, dim: DimLabel): Record<"x" | "none" | "largest", (point: Point) => Expr> {
+    const [x, mask] = op.operands as readonly [Value, Value | undefined];
+    const dims = withoutDims(joinDims(x.type.dims, mask?.type.dims ?? []), [dim]);
+    const { dtype } = x.type;
+    const lowest = constant(-Infinity, dtype);
+    const point = this.#point(joinDims(dims, [dim]));
+    const value = this.#reader.at(x, point);
+    const masked = (p: Point): Expr =>
+      mask === undefined ? constant(false, "bool") : scalar("not", [this.#reader.at(mask, p)], "bool");
+    const peak = this.#args.scratch("peak", "f32", this.#inner(dims));
+    const at = (p: Point): Expr[] => this.#inner(dims).map((label) => p.get(label)!);
+    this.body.push({
+      kind: "reduce",
+      reduction: "max",
+      axes: this.#axes(dims),
+      over: this.#axes([dim]),
+      value: mask === undefined ? value : scalar("select", [masked(point), lowest, value], dtype),
+      to: peak.name,
+      at: at(point),
+    });
+    const found = (p: Point): Expr => load(peak.name, at(p), "f32");
+    return {
+      x: (p) => this.#reader.at(x, p),
+      none: masked,
+      largest: (p) => scalar("select", [scalar("eq", [found(p), lowest], "bool"), constant(0, "f32"), found(p)], "f32"),
+    };
+  }
+
+  #scatter({ attrs, operands, results }: Op): void {
+    const [x, where] = operands as readonly [Value, Value];
+    const [result] = results;
+    const dim = stringAttr(attrs, "dim");
+    const labels = joinDims(x.type.dims, where.type.dims);
+    const point = new Map(this.#point(labels));
+    const at = this.#reader.at(where, point);
+    const to = new Map([...point, [dim, toIndex(at)] as const]);
+    this.body.push({
+      kind: "scatter",
+      axes: this.#axes(labels),
+      when: scalar("ge", [at, constant(0, "i32")], "bool"),
+      value: this.#reader.at(x, point),
+      zeroed: this.#axes(result!.type.dims),
+      zeroedAt: this.#args.target(result!, this.#point(result!.type.dims)).at,
+      ...this.#args.target(result!, to),
+    });
+  }
+}

@@ -1,0 +1,64 @@
+import type { BufferKind, BufferSpec, Extent } from "../../runtime/program/launch.ts";
+import type { DimLabel, Program, TensorType, Value } from "../tensor-ir/types.ts";
+
+/** Where a value lies: a buffer with the value's dims in memory order. */
+export interface Stored {
+  readonly buffer: number;
+  readonly dims: readonly DimLabel[];
+  /** Kept rows of a cache: the value's row s is the cache's row `slots[s]`. */
+  readonly slots?: { readonly dim: DimLabel; readonly buffer: number };
+}
+
+/** The buffers of a launch program, and which value lies in which. */
+export class Storage {
+  readonly buffers: BufferSpec[] = [];
+  readonly #program: Program;
+  readonly #values = new Map<number, Stored>();
+  readonly #named = new Map<string, number>();
+
+  constructor(program: Program) {
+    this.#program = program;
+  }
+
+  of(value: Value): Stored | undefined {
+    return this.#values.get(value.id);
+  }
+
+  extent(label: DimLabel): Extent {
+    const size = this.#program.dims.get(label);
+    if (size === undefined) throw new Error(`there is no dim ${label}`);
+    return size ?? label;
+  }
+
+  shape({ dims }: TensorType): Extent[] {
+    return dims.map((label) => this.extent(label));
+  }
+
+  /** A buffer by kind and name; the same one each time. */
+  named(kind: Exclude<BufferKind, "temp">, name: string, type: TensorType): number {
+    const key = `${kind} ${name}`;
+    const known = this.#named.get(key);
+    if (known !== undefined) return known;
+    const buffer = this.#add(kind, name, type);
+    this.#named.set(key, buffer);
+    return buffer;
+  }
+
+  put(value: Value, buffer: number): void {
+    this.#values.set(value.id, { buffer, dims: value.type.dims });
+  }
+
+  /** Kept rows: row `s` of the value is row `slots[s]` of the cache. */
+  putCached(value: Value, buffer: number, dim: DimLabel, slots: number): void {
+    const rest = value.type.dims.filter((label) => label !== dim);
+    this.#values.set(value.id, { buffer, dims: [dim, ...rest], slots: { dim, buffer: slots } });
+  }
+
+  temp(value: Value): void {
+    this.put(value, this.#add("temp", `${value.name ?? "value"}.${value.id}`, value.type));
+  }
+
+  #add(kind: BufferKind, name: string, type: TensorType): number {
+    return this.buffers.push({ kind, name, dtype: type.dtype, shape: this.shape(type) }) - 1;
+  }
+}

@@ -1,0 +1,96 @@
+/** What all kernels of the CPU target have in common: arguments, extents, scratch memory, the file around them. */
+import { Lines } from "../../emit/lines.ts";
+import { render } from "../../emit/templates.ts";
+import type { Axis, Kernel, Local } from "../../kernel-ir/types.ts";
+import { Names, storageType, valueType } from "./scalars.ts";
+import { StatementPrinter } from "./statements.ts";
+
+/** Memory of one work item, in the order of its declaration. */
+interface Scratch {
+  readonly name: string;
+  readonly type: string;
+  /** Elements, as a C++ expression of extents. */
+  readonly count: string;
+}
+
+export class Frame {
+  readonly names: Names;
+  readonly body = new Lines();
+  readonly statements: StatementPrinter;
+  readonly #kernel: Kernel;
+  readonly #arrays: Scratch[] = [];
+
+  constructor(kernel: Kernel, locals: readonly Local[]) {
+    this.#kernel = kernel;
+    this.names = new Names([...kernel.args, ...locals]);
+    for (const local of locals) {
+      if (local.shape.length > 0) this.#reserve(local.name, storageType(local.dtype), product(local.shape.map(String)));
+    }
+    this.statements = new StatementPrinter(this.names, this.body, (type, count) => this.array(type, count));
+  }
+
+  /** An array of the item's scratch memory. */
+  array(type: string, count: string): string {
+    return this.#reserve(`tmp${this.#arrays.length}`, type, count);
+  }
+
+  #reserve(name: string, type: string, count: string): string {
+    this.#arrays.push({ name, type, count });
+    return name;
+  }
+
+  /** Declares locals that are single values, where every item has its own. */
+  scalars(locals: readonly Local[]): void {
+    for (const { name, dtype, shape } of locals) if (shape.length === 0) this.body.add(`${valueType(dtype)} ${name};`);
+  }
+
+  /** The values of axes from the index of an item, the last axis fastest. */
+  unpack(axes: readonly Axis[], item: string): void {
+    let rest = item;
+    for (const [i, { name, extent }] of [...axes.entries()].toReversed()) {
+      const at = this.names.axis(name);
+      if (i === 0) this.body.add(`const int64_t ${at} = ${rest};`);
+      else {
+        this.body.add(`const int64_t ${at} = ${rest} % ${extent};`);
+        rest = i === 1 ? `${rest} / ${extent}` : `(${rest} / ${extent})`;
+      }
+    }
+  }
+
+  /** The generated file. */
+  file(items: string): string {
+    const { args, extents, family, name, from } = this.#kernel;
+    const bound = extents.map((extent, i) => `const int64_t ${extent} = extents[${i}];`);
+    const run = new Lines();
+    for (const [i, { name: arg, dtype, access }] of args.entries()) {
+      const type = `${access === "read" ? "const " : ""}${storageType(dtype)}*`;
+      run.add(`${type} __restrict ${arg} = (${type})args[${i}];`);
+    }
+    run.add(...bound);
+    let offset = "scratch";
+    for (const { name: array, type, count } of this.#arrays) {
+      run.add(`${type}* __restrict ${array} = (${type}*)(${offset});`);
+      offset = `(char*)${array} + ${bytes(type, count)}`;
+    }
+    const total = this.#arrays.map(({ type, count }) => bytes(type, count)).join(" + ");
+    const shapes = args.map(({ name: arg, dtype, shape, access }) => `${access} ${arg}: ${dtype}[${shape.join(", ")}]`);
+    return render("cpu/kernel.cc", {
+      header: [`${name}: ${family}`, ...from, ...shapes.map((text) => `  ${text}`)],
+      name,
+      items: [...bound, `return ${items};`].join("\n"),
+      scratch: [...bound, `return ${total === "" ? "0" : total};`].join("\n"),
+      run: run.text() + this.body.text(),
+    });
+  }
+}
+
+/** Whole cache lines. */
+function bytes(type: string, count: string): string {
+  return `(int64_t(${count}) * int64_t(sizeof(${type})) + 63) / 64 * 64`;
+}
+
+/** A C++ product. */
+export function product(factors: readonly string[]): string {
+  const shown = factors.filter((factor) => factor !== "1");
+  return shown.length === 0 ? "1" : shown.join(" * ");
+}

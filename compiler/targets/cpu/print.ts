@@ -1,0 +1,27 @@
+/** The CPU target: kernels as C++ files. */
+import { fixed, render } from "../../emit/templates.ts";
+import type { Kernel } from "../../kernel-ir/types.ts";
+import { printColumns } from "./columns.ts";
+import { printGenericGemm } from "./gemm-generic.ts";
+import { printRows, printSerial } from "./rows.ts";
+
+/** Files by name: one for each kernel, the table of all of them, the headers that they share. */
+export function printCpu(kernels: readonly Kernel[]): Map<string, string> {
+  const files = new Map(kernels.map((kernel) => [`${kernel.name}.cc`, printKernel(kernel)]));
+  files.set("table.cc", render("cpu/table.cc", { names: kernels.map(({ name }) => name) }));
+  for (const header of ["abi.h", "dsk.h"]) files.set(header, fixed(`cpu/${header}`));
+  return files;
+}
+
+function printKernel(kernel: Kernel): string {
+  switch (kernel.family) {
+    case "rows":
+      return printRows(kernel);
+    case "serial":
+      return printSerial(kernel);
+    case "columns":
+      return printColumns(kernel);
+    case "gemm":
+      return printGenericGemm(kernel);
+  }
+}
