@@ -19,8 +19,16 @@ const ROW_DIMS: readonly DimLabel[] = ["T", "S", "B"];
 
 /** Ops that move elements without changing them: index arithmetic in whoever reads them. */
 const MOVES = new Set([
-  ...["tensor.rename", "tensor.slice", "tensor.broadcast", "tensor.split_dim", "tensor.merge_dims"],
-  ...["tensor.stop_gradient", "tensor.constant", "tensor.iota", "loss.global", "moe.dispatch"],
+  "tensor.rename",
+  "tensor.slice",
+  "tensor.broadcast",
+  "tensor.split_dim",
+  "tensor.merge_dims",
+  "tensor.stop_gradient",
+  "tensor.constant",
+  "tensor.iota",
+  "loss.global",
+  "moe.dispatch",
 ]);
 const EFFECTS = new Set(["program.output", "model.update", "metric.emit", "loss.term"]);
 const GIVEN = new Set(["program.input", "model.param", "model.state"]);

@@ -9,8 +9,15 @@ import { type Point, type Reader, zero } from "./reader.ts";
 
 /** Ops that need statements of their own: they cannot be written into an expression. */
 export const LOOPS = new Set([
-  ...["tensor.reduce", "tensor.contract", "tensor.scatter_add", "tensor.top_k", "tensor.rank", "tensor.cumsum"],
-  ...["nn.softmax", "nn.logsumexp", "moe.combine"],
+  "tensor.reduce",
+  "tensor.contract",
+  "tensor.scatter_add",
+  "tensor.top_k",
+  "tensor.rank",
+  "tensor.cumsum",
+  "nn.softmax",
+  "nn.logsumexp",
+  "moe.combine",
 ]);
 
 export class Statements {

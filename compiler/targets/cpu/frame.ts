@@ -77,6 +77,8 @@ export class Frame {
     return render("cpu/kernel.cc", {
       header: [`${name}: ${family}`, ...from, ...shapes.map((text) => `  ${text}`)],
       name,
+      args: args.length,
+      extents: extents.length,
       items: [...bound, `return ${items};`].join("\n"),
       scratch: [...bound, `return ${total === "" ? "0" : total};`].join("\n"),
       run: run.text() + this.body.text(),
