@@ -1,0 +1,140 @@
+/** Any tokenizer of Hugging Face as a `Tokenizer`. */
+import { unspell } from "./byte-alphabet.ts";
+import { ByteLevelBpe } from "./byte-level.ts";
+import { ChatTemplate } from "./chat-template.ts";
+import { type AddedToken, nameOf, templateOf, type TokenizerConfig, type TokenizerJson } from "./format.ts";
+import { type LibraryTokenizer, Tokenizer as Library } from "./library.ts";
+import { Marks } from "./marks.ts";
+import { ByteStream, DecodedStream } from "./token-stream.ts";
+import type { Tokenizer, TokenStream } from "./tokenizer.ts";
+
+/** The models of the format; old files do not name theirs. */
+const MODELS: readonly unknown[] = ["BPE", "WordPiece", "WordLevel", "Unigram", undefined];
+
+const NO_BYTES = new Uint8Array(0);
+
+/** @throws Error when the files are no tokenizer, or one of a kind that is not known */
+export function createTokenizer(tokenizer: TokenizerJson, config: TokenizerConfig): Tokenizer {
+  const type: unknown = tokenizer.model?.type;
+  if (!MODELS.includes(type)) throw new Error(`there is no model of type ${String(type)}`);
+  if (tokenizer.model?.vocab === undefined) throw new Error("its model has no vocabulary");
+  const file = { ...tokenizer, added_tokens: tokenizer.added_tokens ?? [] };
+  // What the library does around marks (white space, whole words) is rare, and left to it.
+  const plainMarks = file.added_tokens.every((token) => !token.lstrip && !token.rstrip && !token.single_word);
+  const bpe = plainMarks ? ByteLevelBpe.of(file) : undefined;
+  return bpe === undefined ? new LibraryBacked(file, config) : new ByteLevel(file, config, bpe);
+}
+
+/** What both kinds know of their tokens. */
+class Vocabulary {
+  readonly size: number;
+  readonly bos: number | undefined;
+  readonly eos: number | undefined;
+  readonly chat: ChatTemplate | undefined;
+  readonly #ids: ReadonlyMap<string, number>;
+  readonly #special: ReadonlySet<number>;
+
+  constructor(ids: ReadonlyMap<string, number>, added: readonly AddedToken[], config: TokenizerConfig) {
+    this.#ids = ids;
+    this.#special = new Set(added.flatMap((token) => (token.special ? [token.id] : [])));
+    this.size = [...ids.values()].reduce((most, id) => Math.max(most, id + 1), 0);
+    const [bos, eos] = [nameOf(config.bos_token), nameOf(config.eos_token)];
+    this.bos = bos === undefined ? undefined : ids.get(bos);
+    this.eos = eos === undefined ? undefined : ids.get(eos);
+    const template = templateOf(config);
+    if (template !== undefined) this.chat = new ChatTemplate(template, { bos_token: bos ?? "", eos_token: eos ?? "" });
+  }
+
+  id(token: string): number | undefined {
+    return this.#ids.get(token);
+  }
+
+  isSpecial(id: number): boolean {
+    return this.#special.has(id);
+  }
+}
+
+class ByteLevel extends Vocabulary implements Tokenizer {
+  readonly #bpe: ByteLevelBpe;
+  readonly #marks: Marks;
+  readonly #bytes: readonly (Uint8Array | undefined)[];
+
+  constructor({ model, added_tokens: added }: TokenizerJson, config: TokenizerConfig, bpe: ByteLevelBpe) {
+    const vocab = Object.entries(model.vocab as Readonly<Record<string, number>>);
+    super(new Map([...vocab, ...added.map((token) => [token.content, token.id] as const)]), added, config);
+    this.#bpe = bpe;
+    this.#marks = new Marks(added);
+    const bytes: Uint8Array[] = [];
+    for (const [text, id] of vocab) bytes[id] = unspell(text) ?? NO_BYTES;
+    for (const { id, content, special } of added) bytes[id] = special ? NO_BYTES : new TextEncoder().encode(content);
+    this.#bytes = bytes;
+  }
+
+  encode(text: string): number[] {
+    const ids: number[] = [];
+    this.#bpe.encode(text, ids);
+    return ids;
+  }
+
+  encodeWithSpecials(text: string): number[] {
+    const ids: number[] = [];
+    for (const section of this.#marks.split(text)) {
+      if ("mark" in section) ids.push(section.mark.id);
+      else this.#bpe.encode(section.text, ids);
+    }
+    return ids;
+  }
+
+  bytes(id: number): Uint8Array {
+    return this.#bytes[id] ?? NO_BYTES;
+  }
+
+  decode(ids: readonly number[]): string {
+    return new TextDecoder("utf-8", { ignoreBOM: true }).decode(Buffer.concat(ids.map((id) => this.bytes(id))));
+  }
+
+  stream(): TokenStream {
+    return new ByteStream((id) => this.bytes(id));
+  }
+}
+
+/** SentencePiece, WordPiece, Unigram, ...: encoded and decoded by `@huggingface/tokenizers`. */
+class LibraryBacked extends Vocabulary implements Tokenizer {
+  readonly #library: LibraryTokenizer;
+  /** Without marks: `<|eos|>` is text. */
+  readonly #plain: LibraryTokenizer;
+
+  constructor(file: TokenizerJson, config: TokenizerConfig) {
+    const complete = { ...file };
+    for (const key of ["normalizer", "pre_tokenizer", "post_processor", "decoder"] as const) complete[key] ??= null;
+    const library = new Library(complete, config);
+    super(library.get_vocab(), file.added_tokens, config);
+    this.#library = library;
+    this.#plain = new Library({ ...complete, added_tokens: [] }, config);
+  }
+
+  encode(text: string): number[] {
+    return text === "" ? [] : this.#plain.encode(text, { add_special_tokens: false }).ids;
+  }
+
+  encodeWithSpecials(text: string): number[] {
+    return text === "" ? [] : this.#library.encode(text, { add_special_tokens: false }).ids;
+  }
+
+  /** `<0xE2>` is a byte; `▁` of SentencePiece is a space. */
+  bytes(id: number): Uint8Array {
+    const token = this.isSpecial(id) ? undefined : this.#library.id_to_token(id);
+    if (token === undefined) return NO_BYTES;
+    const byte = /^<0x([0-9A-F]{2})>$/.exec(token);
+    if (byte !== null) return Uint8Array.of(Number.parseInt(byte[1]!, 16));
+    return new TextEncoder().encode(token.replaceAll("\u2581", " "));
+  }
+
+  decode(ids: readonly number[]): string {
+    return ids.length === 0 ? "" : this.#library.decode(ids, { skip_special_tokens: true });
+  }
+
+  stream(): TokenStream {
+    return new DecodedStream((ids) => this.decode(ids));
+  }
+}

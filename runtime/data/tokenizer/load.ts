@@ -1,0 +1,48 @@
+/** Tokenizers in folders: `tokenizer.json`, `tokenizer_config.json` and, in some, `chat_template.jinja`. */
+import { mkdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { replaceFile } from "../../io/replace-file.ts";
+import { createTokenizer } from "./create.ts";
+import type { TokenizerConfig, TokenizerJson } from "./format.ts";
+import type { TokenizerFiles } from "./new-tokenizer.ts";
+import type { Tokenizer } from "./tokenizer.ts";
+
+/** @throws Error with the path of a file that cannot be read or is no tokenizer */
+export function loadTokenizer(folder: string): Tokenizer {
+  const path = join(folder, "tokenizer.json");
+  const tokenizer = readJson<TokenizerJson>(path);
+  if (tokenizer === undefined) throw new Error(`there is no ${path}`);
+  const config = readJson<TokenizerConfig>(join(folder, "tokenizer_config.json")) ?? {};
+  const template = readText(join(folder, "chat_template.jinja"));
+  try {
+    return createTokenizer(tokenizer, template === undefined ? config : { ...config, chat_template: template });
+  } catch (error) {
+    throw new Error(`${folder} holds no tokenizer: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** The files of a tokenizer, each written aside and renamed. */
+export function saveTokenizer(folder: string, { tokenizer, config }: TokenizerFiles): void {
+  mkdirSync(folder, { recursive: true });
+  replaceFile(join(folder, "tokenizer_config.json"), `${JSON.stringify(config, undefined, 2)}\n`);
+  replaceFile(join(folder, "tokenizer.json"), `${JSON.stringify(tokenizer, undefined, 1)}\n`);
+}
+
+function readText(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+function readJson<T>(path: string): T | undefined {
+  const text = readText(path);
+  if (text === undefined) return undefined;
+  try {
+    return JSON.parse(text) as T;
+  } catch (error) {
+    throw new Error(`${path}: ${(error as Error).message}`, { cause: error });
+  }
+}
