@@ -12,6 +12,7 @@ import {
   headKeys,
   type Keys,
   latentKeys,
+  type Networks,
   networksOf,
   softmaxKeys,
   windowsOf,
@@ -75,6 +76,8 @@ function biasKeys(type: string, { layers }: Parts): Keys {
     ...(biased ? { attention_bias: true } : {}),
     ...(layers[0]!.use("ffn")!.name === "BiasedSwiGlu" ? { mlp_bias: true } : {}),
     ...(type === "glm4_moe" ? { use_qk_norm: mixer.use("q_norm")?.name === "RmsNorm" } : {}),
+    // GLM's default is a half.
+    ...(type === "glm4_moe" && mixer.use("rope")?.name !== "PartialRope" ? { partial_rotary_factor: 1 } : {}),
   };
 }
 
@@ -94,7 +97,7 @@ function windowKeys(type: string, parts: Parts): Keys {
 
 function ffnKeys(type: string, parts: Parts): Keys {
   const networks = networksOf(parts);
-  const { sparse, at } = networks;
+  const { sparse, sparseAt } = networks;
   const dense = denseKeys(networks);
   const renormalize = { norm_topk_prob: sparse?.flag("renormalize") ?? false };
   switch (type) {
@@ -109,12 +112,12 @@ function ffnKeys(type: string, parts: Parts): Keys {
         ...renormalize,
         moe_intermediate_size: sparse?.size("F") ?? 0,
         decoder_sparse_step: 1,
-        mlp_only_layers: parts.layers.flatMap((_, i) => (at.includes(i) ? [] : [i])),
+        mlp_only_layers: parts.layers.flatMap((_, i) => (sparseAt[i] ? [] : [i])),
       };
     case "deepseek":
       return { ...dense, ...deepSeekKeys(networks) };
     case "deepseek_v2":
-      return { ...dense, ...deepSeekKeys(networks), ...groupKeys(networks), ...methodV2(parts) };
+      return { ...dense, ...deepSeekKeys(networks), ...groupKeys(networks), ...methodV2(networks) };
     case "glm4_moe":
       return { ...dense, ...deepSeekKeys(networks), ...groupKeys(networks) };
     default:
@@ -126,8 +129,8 @@ function ffnKeys(type: string, parts: Parts): Keys {
 
 const METHOD_V3 = { topk_method: "noaux_tc", scoring_func: "sigmoid" };
 
-function methodV2(parts: Parts): Keys {
-  const { sparse } = networksOf(parts);
-  const groups = groupKeys({ dense: undefined, sparse, at: [] })["n_group"];
-  return { topk_method: groups === 1 ? "greedy" : "group_limited_greedy", scoring_func: "softmax" };
+function methodV2(networks: Networks): Keys {
+  if (networks.sparse === undefined) return {};
+  const greedy = groupKeys(networks)["n_group"] === 1;
+  return { topk_method: greedy ? "greedy" : "group_limited_greedy", scoring_func: "softmax" };
 }

@@ -98,17 +98,17 @@ function ropeKeys(rope: Part | undefined, angles: boolean): Keys {
 export interface Networks {
   readonly dense: Part | undefined;
   readonly sparse: Part | undefined;
-  /** Layers with experts, by index. */
-  readonly at: readonly number[];
+  /** Whether a layer has experts, by index; look-ahead modules count as one more layer. */
+  readonly sparseAt: readonly boolean[];
 }
 
-export function networksOf({ layers }: Parts): Networks {
-  const ffns = layers.map((layer) => layer.use("ffn")!);
+export function networksOf({ layers, aheadLayer }: Parts): Networks {
+  const ffns = [...layers, ...(aheadLayer === undefined ? [] : [aheadLayer])].map((layer) => layer.use("ffn")!);
   const isSparse = (ffn: Part): boolean => ffn.size("E") > 0;
   return {
     dense: ffns.find((ffn) => !isSparse(ffn)),
     sparse: ffns.find(isSparse),
-    at: ffns.flatMap((ffn, i) => (isSparse(ffn) ? [i] : [])),
+    sparseAt: ffns.map(isSparse),
   };
 }
 
@@ -121,25 +121,33 @@ export function denseKeys({ dense, sparse }: Networks): Keys {
 
 /** Softmax routers of Mixtral, Qwen3-MoE and OLMoE. */
 export function softmaxKeys({ sparse }: Networks, experts: string): Keys {
-  if (sparse === undefined) return {};
+  if (sparse === undefined) return { [experts]: 0 };
   return { [experts]: sparse.size("E"), num_experts_per_tok: sparse.size("K") };
 }
 
 /** The routers of the DeepSeek line. */
-export function deepSeekKeys({ sparse, at }: Networks): Keys {
-  if (sparse === undefined) return {};
+export function deepSeekKeys({ sparse, sparseAt }: Networks): Keys {
+  if (sparse === undefined) return { n_routed_experts: null, first_k_dense_replace: sparseAt.length };
   const [E, F] = [sparse.size("E"), sparse.size("F")];
-  const every = at.length > 1 ? at[1]! - at[0]! : 1;
+  const first = sparseAt.indexOf(true);
+  const every = frequencyOf(sparseAt, first);
   const shared = sparse.use("shared");
   return {
     n_routed_experts: E,
     num_experts_per_tok: sparse.size("K"),
     moe_intermediate_size: F,
     n_shared_experts: shared === undefined ? 0 : shared.size("F") / F,
-    first_k_dense_replace: at[0]!,
-    moe_layer_freq: every,
+    first_k_dense_replace: first,
+    ...(every === 1 ? {} : { moe_layer_freq: every }),
     norm_topk_prob: sparse.flag("renormalize"),
   };
+}
+
+/** The `moe_layer_freq` that gives these layers experts; 1 when none does. */
+function frequencyOf(sparseAt: readonly boolean[], first: number): number {
+  for (let every = 1; every <= sparseAt.length; every++)
+    if (sparseAt.every((sparse, i) => sparse === (i >= first && i % every === 0))) return every;
+  return 1;
 }
 
 export function groupKeys({ sparse }: Networks): Keys {

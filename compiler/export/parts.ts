@@ -22,8 +22,9 @@ export interface Parts {
   readonly norm: Part;
   /** `Decoder`s, in order. */
   readonly layers: readonly Part[];
-  /** Look-ahead modules. */
+  /** Look-ahead modules, and the layer inside of each. */
   readonly ahead: number;
+  readonly aheadLayer: Part | undefined;
   /** The deviation that the embedding starts with. */
   readonly deviation: number;
 }
@@ -46,6 +47,7 @@ export function partsOf(model: CheckedModel): Parts | undefined {
     norm,
     layers,
     ahead: ahead?.kind === "ahead" ? ahead.depth : 0,
+    aheadLayer: ahead?.kind === "ahead" ? part(model, ahead.block).use("layer") : undefined,
     deviation: init.scale,
   };
 }

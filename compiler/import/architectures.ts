@@ -101,13 +101,12 @@ export const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
     classes: ["Qwen3MoeForCausalLM"],
     checkpoint: "moe",
     eps: 1e-6,
-    // Without `max_window_layers`, versions of transformers disagree on which layers slide.
     attention: gqa({
       kvHeads: 4,
       theta: 10_000,
       bias: "all on request",
       norms: "heads",
-      windows: { kind: "upper", from: undefined },
+      windows: { kind: "all on request" },
     }),
     ffn: qwen3MoeOf,
   },
@@ -132,13 +131,13 @@ export const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
       windows: NO_WINDOWS,
       rotary: 0.5,
     }),
-    ffn: (config) => deepSeekOf(config, noAuxRouter({ G: 1, keep: 1, scale: 1 }), 1),
+    ffn: (config) => deepSeekOf(config, noAuxRouter({ G: 1, keep: 1, scale: 1 }), 1, false),
   },
   deepseek: {
     classes: ["DeepseekForCausalLM"],
     checkpoint: "deepseek",
     eps: 1e-6,
-    attention: gqa({ theta: 10_000, bias: "all on request", norms: "none", windows: NO_WINDOWS }),
+    attention: gqa({ headDim: "fixed", theta: 10_000, bias: "all on request", norms: "none", windows: NO_WINDOWS }),
     ffn: (config) => deepSeekOf(config, plainRouter, 0),
   },
   deepseek_v2: {
@@ -157,6 +156,6 @@ export const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
     eps: undefined,
     looksAhead: true,
     attention: (config) => latentOf(config, { sparse: true }),
-    ffn: (config) => deepSeekOf(config, noAuxRouter({}), undefined),
+    ffn: (config) => deepSeekOf(config, noAuxRouter({}), undefined, false),
   },
 };

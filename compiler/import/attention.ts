@@ -9,8 +9,11 @@ import { type WindowRule, windowsOf } from "./windows.ts";
 export interface GqaNeeds {
   /** Key-value heads without the key; undefined for as many as there are heads. */
   readonly kvHeads?: number;
-  /** Head width without the key; undefined for hidden_size / num_attention_heads. */
-  readonly headDim?: number;
+  /**
+   * Head width without the key; undefined for hidden_size / num_attention_heads, `fixed` where the code knows no other
+   * width.
+   */
+  readonly headDim?: number | "fixed";
   readonly theta: number;
   /** Projections with biases: never, on request of `attention_bias` all four or but the output, or always but the output. */
   readonly bias: "none" | "all on request" | "inputs on request" | "inputs";
@@ -51,11 +54,15 @@ export function gqaOf(config: Config, needs: GqaNeeds, layers: number, eps: numb
   return { dims, mixer: (layer) => use(block, shape, { rope, ...norms, window: windowAt(layer) as Value }) };
 }
 
-function headWidth(config: Config, fallback: number | undefined, heads: number): number {
+function headWidth(config: Config, fallback: GqaNeeds["headDim"], heads: number): number {
   const hidden = config.size("hidden_size");
-  if (fallback !== undefined || config.given("head_dim")) return config.size("head_dim", fallback);
+  if (typeof fallback === "number") return config.size("head_dim", fallback);
+  const given = config.given("head_dim");
+  if (given && fallback !== "fixed") return config.size("head_dim");
   config.must(hidden % heads === 0, "num_attention_heads", `does not divide hidden_size, ${hidden}`, "hidden_size");
-  return Math.max(Math.floor(hidden / heads), 1);
+  const width = Math.max(Math.floor(hidden / heads), 1);
+  if (given) config.must(config.size("head_dim") === width, "head_dim", `is not supported; supported: ${width}`);
+  return width;
 }
 
 /** Rotations turn pairs: the width must be even. */

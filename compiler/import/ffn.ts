@@ -1,5 +1,5 @@
 /** Feed-forward networks: dense, and mixtures of experts. */
-import { type Config, isNumber } from "./config.ts";
+import { type Config, isSize } from "./config.ts";
 import type { FfnPlan } from "./plan.ts";
 import { use } from "./text.ts";
 
@@ -33,11 +33,15 @@ export function softmaxMoeOf(config: Config, experts: string, renormalize: boole
   return () => text;
 }
 
-/** Qwen3-MoE: layer i has experts when it is not in `mlp_only_layers` and i + 1 is a multiple of `decoder_sparse_step`. */
+/**
+ * Qwen3-MoE: layer i has experts when it is not in `mlp_only_layers` and i + 1 is a multiple of `decoder_sparse_step`.
+ * Newer versions of transformers write the number of experts under the name that Mixtral has for it.
+ */
 export function qwen3MoeOf(config: Config): FfnPlan {
   const step = config.size("decoder_sparse_step", 1);
-  const plain = new Set(config.list("mlp_only_layers", isNumber, "layers"));
-  const any = config.count("num_experts") > 0;
+  const plain = new Set(config.list("mlp_only_layers", isLayer, "layers"));
+  const experts = config.has("num_local_experts") && !config.has("num_experts") ? "num_local_experts" : "num_experts";
+  const any = config.count(experts) > 0;
   const dense = !any || step > 1 || plain.size > 0 ? denseOf(config) : (config.take("intermediate_size"), "");
   if (!any) {
     for (const key of ["num_experts_per_tok", "moe_intermediate_size", "norm_topk_prob"]) config.take(key);
@@ -45,20 +49,24 @@ export function qwen3MoeOf(config: Config): FfnPlan {
   }
   gated(config);
   const renormalize = config.flag("norm_topk_prob", false);
-  const { E, K } = routing(config, "num_experts");
+  const { E, K } = routing(config, experts);
   const sparse = use("SoftmaxMoe", ["D"], { E, F: config.size("moe_intermediate_size"), K, renormalize });
   return (layer) => (!plain.has(layer) && (layer + 1) % step === 0 ? sparse : dense);
 }
 
+function isLayer(value: unknown): value is number {
+  return value === 0 || isSize(value);
+}
+
 /**
- * The DeepSeek line: layer i has experts from `first_k_dense_replace` on when it is a multiple of `moe_layer_freq`. The layers
- * of look-ahead modules count on from the last layer.
+ * The DeepSeek line: layer i has experts from `first_k_dense_replace` on when it is a multiple of `moe_layer_freq`, a key
+ * that GLM's code does not read. The layers of look-ahead modules count on from the last layer.
  * @param first `first_k_dense_replace` without the key; undefined when it must be there
  */
-export function deepSeekOf(config: Config, router: Router, first: number | undefined): FfnPlan {
+export function deepSeekOf(config: Config, router: Router, first: number | undefined, frequency = true): FfnPlan {
   const dense = denseOf(config);
   const from = config.count("first_k_dense_replace", first);
-  const every = config.size("moe_layer_freq", 1);
+  const every = frequency ? config.size("moe_layer_freq", 1) : 1;
   if (config.take("n_routed_experts") === null) {
     for (const key of UNUSED_WITHOUT_EXPERTS) config.take(key);
     return () => dense;

@@ -8,13 +8,13 @@ const WITHOUT_INFLUENCE = [
   "attention_dropout",
   "attn_implementation",
   "_attn_implementation",
+  "_attn_implementation_autoset",
   "auto_map",
   "aux_loss_alpha",
   "bos_token_id",
   "decoder_start_token_id",
   "eos_token_id",
   "ep_size",
-  "max_position_embeddings",
   "model_type",
   "output_attentions",
   "output_hidden_states",
@@ -30,22 +30,71 @@ const WITHOUT_INFLUENCE = [
   "use_cache",
 ];
 
+/** What older versions of transformers write into every file when they write all they have: how to train, split and sample. */
+const OF_EVERY_MODEL = [
+  "bad_words_ids",
+  "begin_suppress_tokens",
+  "chunk_size_feed_forward",
+  "cls_token_id",
+  "diversity_penalty",
+  "do_sample",
+  "early_stopping",
+  "encoder_no_repeat_ngram_size",
+  "exponential_decay_length_penalty",
+  "finetuning_task",
+  "forced_bos_token_id",
+  "forced_eos_token_id",
+  "id2label",
+  "is_decoder",
+  "label2id",
+  "length_penalty",
+  "mask_token_id",
+  "max_length",
+  "min_length",
+  "no_repeat_ngram_size",
+  "num_beam_groups",
+  "num_beams",
+  "num_return_sequences",
+  "output_scores",
+  "prefix",
+  "problem_type",
+  "remove_invalid_values",
+  "repetition_penalty",
+  "return_dict_in_generate",
+  "suppress_tokens",
+  "task_specific_params",
+  "temperature",
+  "tf_legacy_loss",
+  "tokenizer_class",
+  "top_k",
+  "top_p",
+  "typical_p",
+  "unk_token_id",
+  "use_bfloat16",
+];
+
 /** As long as they say this: with it, the architectures that do not know the key compute what they compute without. */
 const AS_LONG_AS: Readonly<Record<string, readonly unknown[]>> = {
+  add_cross_attention: [false],
   attention_bias: [false],
   clip_qkv: [null],
+  cross_attention_hidden_size: [null],
   head_dim: [null],
   indexer_rope_interleave: [null],
+  is_encoder_decoder: [false],
   layer_types: [null],
   max_window_layers: [null],
   mlp_bias: [false],
+  moe_layer_freq: [1],
   n_group: [1, null],
   num_nextn_predict_layers: [0, null],
   partial_rotary_factor: [1],
   pretraining_tp: [1],
+  pruned_heads: [{}],
   routed_scaling_factor: [1],
   router_jitter_noise: [0],
   sliding_window: [null],
+  tie_encoder_decoder: [false],
   topk_group: [1, null],
   topk_method: ["greedy"],
   use_mrope: [false],
@@ -55,11 +104,12 @@ const AS_LONG_AS: Readonly<Record<string, readonly unknown[]>> = {
 
 /** Takes the keys without influence; reports values that would have one. */
 export function takeNeutral(config: Config): void {
-  for (const key of WITHOUT_INFLUENCE) config.take(key);
+  for (const key of [...WITHOUT_INFLUENCE, ...OF_EVERY_MODEL]) config.take(key);
+  config.size("max_position_embeddings", 1);
   for (const key of config.unread().filter((key) => Object.hasOwn(AS_LONG_AS, key))) {
-    const values = AS_LONG_AS[key]!;
-    if (!values.includes(config.take(key)))
-      config.wrong(key, `is not supported; supported: ${values.map((value) => JSON.stringify(value)).join(", ")}`);
+    const values = AS_LONG_AS[key]!.map((value) => JSON.stringify(value));
+    if (!values.includes(JSON.stringify(config.take(key))))
+      config.wrong(key, `is not supported; supported: ${values.join(", ")}`);
   }
   const quantization = config.object("quantization_config");
   if (quantization !== undefined) takeStorage(quantization);

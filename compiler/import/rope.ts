@@ -97,9 +97,19 @@ function angleScales(from: Config): Record<string, Value> {
   const mscaleAll = from.number("mscale_all_dim", 0);
   if (from.has("attention_factor") && from.take("attention_factor") !== null) {
     const wanted = from.positive("attention_factor");
-    const stretch = 0.1 * Math.log(from.positive("factor"));
-    if (stretch > 0) return { mscale: (wanted - 1) / stretch, mscale_all: 0 };
+    const factor = from.positive("factor");
+    if (factor > 1) return { mscale: mscaleOf(wanted, factor), mscale_all: 0 };
     if (wanted !== 1) from.wrong("attention_factor", "is not supported beside a factor of at most 1; supported: 1");
   } else from.take("attention_factor");
   return mscale !== 0 && mscaleAll !== 0 ? { mscale, mscale_all: mscaleAll } : { mscale: 1, mscale_all: 0 };
+}
+
+/** The shortest m with 0.1 m ln(factor) + 1 = amplitude, to the last bit: export turns it back into the same amplitude. */
+function mscaleOf(amplitude: number, factor: number): number {
+  const exact = (amplitude - 1) / (0.1 * Math.log(factor));
+  for (let digits = 1; digits < 17; digits++) {
+    const short = Number(exact.toPrecision(digits));
+    if (0.1 * short * Math.log(factor) + 1 === amplitude) return short;
+  }
+  return exact;
 }

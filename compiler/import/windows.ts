@@ -2,13 +2,14 @@
 import { type Config, isSize } from "./config.ts";
 
 /**
- * `all`: every layer has `sliding_window`, `fallback` without the key. `upper`: with `use_sliding_window` those that
- * `layer_types` names, or those from `max_window_layers` on.
+ * `all`: every layer has `sliding_window`, `fallback` without the key. `all on request`: with `use_sliding_window`. `upper`:
+ * with it those that `layer_types` names, or those from `max_window_layers` on.
  */
 export type WindowRule =
   | { readonly kind: "none" }
   | { readonly kind: "all"; readonly fallback: number }
-  | { readonly kind: "upper"; readonly from: number | undefined };
+  | { readonly kind: "all on request" }
+  | { readonly kind: "upper"; readonly from: number };
 
 export function windowsOf(config: Config, rule: WindowRule, layers: number): (layer: number) => number {
   if (rule.kind === "none") return () => 0;
@@ -21,9 +22,12 @@ export function windowsOf(config: Config, rule: WindowRule, layers: number): (la
   const types = config.list("layer_types", isLayerType, "full_attention and sliding_attention, one a layer", layers);
   const sliding = types?.includes("sliding_attention") ?? false;
   config.must(!sliding || size > 0, "layer_types", "names sliding layers, but there is no window", "sliding_window");
-  if (size === 0) {
+  if (size === 0 || rule.kind === "all on request") {
+    // Where all layers slide, the modeling code reads neither of the two.
     config.take("max_window_layers");
-    return () => 0;
+    const plain = types?.includes("full_attention") ?? false;
+    config.must(size === 0 || !plain, "layer_types", "is not supported; supported: sliding layers only");
+    return () => size;
   }
   const from =
     types === undefined ? config.count("max_window_layers", rule.from) : (config.take("max_window_layers"), 0);

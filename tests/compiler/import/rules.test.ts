@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { changed, type Keys, layersOf, moduleOf, problemsOf, specOf } from "./support.ts";
+import { changed, type Keys, layersOf, moduleOf, problemsOf, readJson, specOf } from "./support.ts";
 
 /** The layers of a variant of a small model, which must check. */
 function layers(fixture: string, changes: Keys): string[] {
@@ -41,6 +41,10 @@ describe("attention", () => {
     ]);
     expect(problemsOf(changed("d3_llama_mha", { num_key_value_heads: 3 }))).toEqual([
       "num_key_value_heads: 3 does not divide num_attention_heads, 4",
+    ]);
+    expect(size("c1_moe16b", { head_dim: 16 })).toBe("16");
+    expect(problemsOf(changed("c1_moe16b", { head_dim: 24 }))).toEqual([
+      "head_dim: 24 is not supported; supported: 16",
     ]);
     expect(problemsOf(changed("d7_qwen3", { head_dim: 15 }))).toEqual([
       "head_dim: 15 rotates 15 of 15 dims of a head; supported: an even number of them",
@@ -134,8 +138,16 @@ describe("windows", () => {
     expect(windows("d4_qwen2_gqa", { ...slides, max_window_layers: undefined })).toEqual(["3 all"]);
     expect(windows("d4_qwen2_gqa", { ...slides, use_sliding_window: false })).toEqual(["3 all"]);
     expect(windows("d4_qwen2_gqa", { ...slides, use_sliding_window: undefined })).toEqual(["3 all"]);
-    expect(problemsOf(changed("d6_qwen3_moe", { ...slides, max_window_layers: undefined }))).toEqual([
-      "max_window_layers: is missing",
+  });
+
+  test("Qwen3-MoE slides everywhere, if it uses windows at all", () => {
+    const slides = { use_sliding_window: true, sliding_window: 8 };
+    expect(windows("d6_qwen3_moe", slides)).toEqual(["2 window: 8"]);
+    expect(windows("d6_qwen3_moe", { ...slides, max_window_layers: 1 })).toEqual(["2 window: 8"]);
+    expect(windows("d6_qwen3_moe", { sliding_window: 8, max_window_layers: 1 })).toEqual(["2 all"]);
+    const types = ["full_attention", "sliding_attention"];
+    expect(problemsOf(changed("d6_qwen3_moe", { ...slides, layer_types: types }))).toEqual([
+      'layer_types: ["full_attention","sliding_attention"] is not supported; supported: sliding layers only',
     ]);
   });
 
@@ -197,6 +209,10 @@ describe("rope", () => {
     expect(mixer("d3_llama_mha", { rope_scaling: { ...yarn, attention_factor: 1 } })).toContain(
       "mscale: 0, mscale_all: 0",
     );
+    // The shortest number that gives the same amplitude.
+    expect(
+      mixer("d3_llama_mha", { rope_scaling: { ...yarn, attention_factor: 0.1 * 0.707 * Math.log(4) + 1 } }),
+    ).toContain("mscale: 0.707, mscale_all: 0");
     const short = { type: "yarn", factor: 4 };
     expect(mixer("d3_llama_mha", { rope_scaling: short })).toContain("trained: 256");
     expect(mixer("a1_v3_plain", { rope_scaling: short })).toContain("YarnRope[R](factor: 4, mscale_all: 0)");
@@ -239,6 +255,10 @@ describe("feed-forward networks", () => {
       "1 DeepSeekMoe",
     ]);
     expect(shape({ n_routed_experts: null })).toEqual(["7 SwiGlu"]);
+    // GLM's code does not know the key.
+    expect(problemsOf({ ...readJson("configs", "GLM-4.5-Air.json"), moe_layer_freq: 2 })).toEqual([
+      "moe_layer_freq: 2 is not supported; supported: 1",
+    ]);
   });
 
   test("Qwen3-MoE's by step and by list", () => {
@@ -256,6 +276,11 @@ describe("feed-forward networks", () => {
     ]);
     expect(shape({ mlp_only_layers: [0, 3] })).toEqual(["1 SwiGlu", "2 SoftmaxMoe", "1 SwiGlu", "1 SoftmaxMoe"]);
     expect(shape({ num_experts: 0 })).toEqual(["5 SwiGlu"]);
+    expect(shape({ num_experts: undefined, num_local_experts: 8 })).toEqual(["5 SoftmaxMoe"]);
+    expect(problemsOf(changed("d6_qwen3_moe", { num_experts: undefined, mlp_only_layers: [0.5] }))).toEqual([
+      "mlp_only_layers: [0.5] is no list of layers",
+      "num_experts: is missing",
+    ]);
   });
 
   test("shared experts are one network of their width together", () => {
@@ -367,6 +392,25 @@ describe("the model", () => {
 });
 
 describe("refusals", () => {
+  test("what transformers writes into every file changes nothing", () => {
+    const all = {
+      is_decoder: false,
+      is_encoder_decoder: false,
+      pruned_heads: {},
+      id2label: { "0": "LABEL_0" },
+      temperature: 1.0,
+      tokenizer_class: null,
+      unk_token_id: 0,
+    };
+    expect(specOf(changed("d3_llama_mha", all))).toBe(specOf(changed("d3_llama_mha", {})));
+    expect(
+      problemsOf(changed("d3_llama_mha", { ...all, pruned_heads: { "0": [1] }, is_encoder_decoder: true })),
+    ).toEqual([
+      "is_encoder_decoder: true is not supported; supported: false",
+      'pruned_heads: {"0":[1]} is not supported; supported: {}',
+    ]);
+  });
+
   test("unknown keys, all of them", () => {
     expect(problemsOf(changed("d3_llama_mha", { logit_scale: 2, extra: { a: 1 } }))).toEqual([
       "logit_scale: 2 is a key that dskc does not know",
@@ -393,6 +437,7 @@ describe("refusals", () => {
       'hidden_size: "64" is no positive whole number',
     ]);
     expect(problemsOf(changed("d3_llama_mha", { num_hidden_layers: 1e9 }))).toHaveLength(1);
+    expect(problemsOf(changed("d3_llama_mha", { max_position_embeddings: "long" }))).toHaveLength(1);
     expect(problemsOf(changed("d3_llama_mha", { tie_word_embeddings: "yes" }))).toHaveLength(1);
   });
 
