@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { exportConfig } from "../../../compiler/export/export.ts";
-import { importConfig } from "../../../compiler/import/import.ts";
 import { Diagnostics } from "../../../compiler/diagnostics/diagnostic.ts";
 import { checkFile } from "../../../dsl/semantics/check.ts";
+import { changed, type Keys, readJson, specOf } from "../import/support.ts";
 
 const published = readdirSync("tests/fixtures/configs").filter((f) => /^(?!DeepSeek-V4|Kimi-K3).*\.json$/.test(f));
 const small = readdirSync("tests/fixtures/models").filter((f) => /^[a-d]\d_/.test(f));
@@ -19,15 +19,43 @@ function checked(text: string) {
   return models;
 }
 
+/** Imports, exports and imports again. */
+function expectSame(json: unknown): void {
+  const text = specOf(json as Keys, "Name");
+  const [model] = checked(text);
+  const config = exportConfig(model!);
+  expect(config).toBeDefined();
+  const again = specOf(config!, "Name");
+  expect(again.replace(/^\/\/\/.*$/gm, "")).toBe(text.replace(/^\/\/\/.*$/gm, ""));
+}
+
 describe("the config.json of an imported model imports as the same model", () => {
-  test.each(files)("%s", (file) => {
-    const imported = importConfig(JSON.parse(readFileSync(file, "utf8")), "Name");
-    if ("problems" in imported) throw new Error(imported.problems.join("\n"));
-    const [model] = checked(imported.text);
-    const config = exportConfig(model!);
-    expect(config).toBeDefined();
-    const again = importConfig(config, "Name");
-    expect("text" in again && again.text.replace(/^\/\/\/.*$/gm, "")).toBe(imported.text.replace(/^\/\/\/.*$/gm, ""));
+  test.each(files)("%s", (file) => expectSame(JSON.parse(readFileSync(file, "utf8"))));
+
+  const yarn = { type: "yarn", factor: 40, original_max_position_embeddings: 64 };
+  const slides = { use_sliding_window: true, sliding_window: 8 };
+  test.each<[string, Keys]>([
+    ["a1_v3_plain", { first_k_dense_replace: 3 }],
+    ["a1_v3_plain", { first_k_dense_replace: 0, moe_layer_freq: 2, num_hidden_layers: 5 }],
+    ["a1_v3_plain", { first_k_dense_replace: 1, moe_layer_freq: 2, num_hidden_layers: 4 }],
+    ["a1_v3_plain", { first_k_dense_replace: 3, num_nextn_predict_layers: 1 }],
+    ["a1_v3_plain", { moe_layer_freq: 2, num_nextn_predict_layers: 1 }],
+    ["b2_v2_group_limited", { n_routed_experts: null }],
+    ["c1_moe16b", { first_k_dense_replace: 9, num_experts_per_tok: 1 }],
+    ["d3_llama_mha", { rope_scaling: { ...yarn, attention_factor: 1.5 } }],
+    ["d3_llama_mha", { rope_scaling: { ...yarn, attention_factor: 0.9 } }],
+    ["d3_llama_mha", { rope_scaling: { ...yarn, mscale: 0.7, mscale_all_dim: 0.4 } }],
+    ["d4_qwen2_gqa", { ...slides, max_window_layers: 1, tie_word_embeddings: true }],
+    ["d6_qwen3_moe", slides],
+    ["d6_qwen3_moe", { num_experts: 0 }],
+    ["d6_qwen3_moe", { decoder_sparse_step: 2, num_hidden_layers: 5 }],
+  ])("%s with %j", (name, changes) => expectSame(changed(name, changes)));
+
+  test("GLM rotates a half of a head, or all", () => {
+    const glm = readJson("configs", "GLM-4.5-Air.json");
+    expectSame({ ...glm, partial_rotary_factor: 1 });
+    expectSame({ ...glm, partial_rotary_factor: 0.25, use_qk_norm: true });
+    expectSame({ ...glm, first_k_dense_replace: 46, num_nextn_predict_layers: 0 });
   });
 });
 
