@@ -1,0 +1,308 @@
+import type { Elements, Session } from "../../device/session.ts";
+import { type Part, inputsOf } from "./call.ts";
+import type { EngineCounts } from "./counts.ts";
+import { Drafter } from "./draft.ts";
+import { checkedOptions, type EngineOptions } from "./options.ts";
+import { PagePool } from "./pages.ts";
+import {
+  ContextError,
+  DeadlineError,
+  DrainingError,
+  type EngineRequest,
+  type Finished,
+  QueueFullError,
+} from "./request.ts";
+import { commonLength, shares } from "./schedule.ts";
+import { Sequence } from "./sequence.ts";
+
+type ProgramName = "prefill" | "decode";
+
+/**
+ * Generates many answers at the same time on one session. Every step reads the next token of all answers and as much of the
+ * waiting prompts as the budget allows (Yu et al., "Orca", 2022; Agrawal et al., "Sarathi-Serve", 2024), over a cache in
+ * pages (Kwon et al., "PagedAttention", 2023). What an answer says depends on its own request alone.
+ */
+export class Engine {
+  readonly options: EngineOptions;
+  readonly counts: EngineCounts = {
+    promptTokens: 0,
+    generatedTokens: 0,
+    cachedTokens: 0,
+    draftedTokens: 0,
+    acceptedTokens: 0,
+    preemptions: 0,
+    steps: 0,
+  };
+  readonly #session: Session;
+  readonly #pool: PagePool;
+  readonly #drafter: Drafter | undefined;
+  /** Both in order of arrival. */
+  readonly #waiting: Sequence[] = [];
+  #running: Sequence[] = [];
+  #arrivals = 0;
+  #draining = false;
+  #loop: Promise<void> | undefined;
+  /** Of the last steps, for the guess when there is room in the queue. */
+  #secondsPerAnswer = 1;
+
+  /** @throws RangeError when the session cannot do what the options say */
+  constructor(session: Session, options: Partial<EngineOptions> = {}) {
+    this.options = checkedOptions(session, options);
+    this.#session = session;
+    this.#pool = new PagePool(session.cacheRows, this.options.pageSize);
+    const { draftTokens } = this.options;
+    this.#drafter = draftTokens === 0 ? undefined : new Drafter(session, draftTokens, this.counts);
+  }
+
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  get running(): number {
+    return this.#running.length;
+  }
+
+  /** Pages of the cache that running sequences hold, and how many there are. */
+  get pages(): { readonly held: number; readonly count: number } {
+    return { held: this.#pool.held, count: this.#pool.count };
+  }
+
+  /**
+   * Generates one answer.
+   * @throws ContextError, QueueFullError, DrainingError at once; DeadlineError, LogitsError, the reason of the signal, or what
+   *   the device says, later
+   */
+  async generate(request: EngineRequest): Promise<Finished> {
+    const { prompt, signal } = request;
+    const { context, maxWaiting } = this.options;
+    if (this.#draining) throw new DrainingError();
+    if (prompt.length >= context) throw new ContextError(prompt.length, context);
+    signal?.throwIfAborted();
+    if (this.#waiting.length >= maxWaiting) throw new QueueFullError(maxWaiting, this.#retryAfter());
+    const sequence = new Sequence(request, this.#arrivals++);
+    this.#waiting.push(sequence);
+    const leave = (): void => this.#leaveQueue(sequence, signal!.reason);
+    signal?.addEventListener("abort", leave, { once: true });
+    this.#loop ??= this.#run();
+    const started = performance.now();
+    try {
+      return await sequence.result;
+    } finally {
+      signal?.removeEventListener("abort", leave);
+      this.#secondsPerAnswer += 0.1 * ((performance.now() - started) / 1000 - this.#secondsPerAnswer);
+    }
+  }
+
+  /** Takes no more requests; resolves when those that it has are done. */
+  async drain(): Promise<void> {
+    this.#draining = true;
+    await this.#loop;
+  }
+
+  get draining(): boolean {
+    return this.#draining;
+  }
+
+  #retryAfter(): number {
+    const rounds = (this.#waiting.length + this.#running.length) / this.options.maxRunning;
+    return Math.max(1, Math.ceil(rounds * this.#secondsPerAnswer));
+  }
+
+  /** A sequence that waits can go at once; one that runs goes between two steps. */
+  #leaveQueue(sequence: Sequence, reason: unknown): void {
+    const index = this.#waiting.indexOf(sequence);
+    if (index < 0) return;
+    this.#waiting.splice(index, 1);
+    sequence.fail(reason);
+  }
+
+  async #run(): Promise<void> {
+    // Requests that came together start together.
+    await Promise.resolve();
+    for (;;) {
+      this.#sweep();
+      if (this.#waiting.length + this.#running.length === 0) break;
+      this.#admit();
+      await this.#step();
+    }
+    this.#loop = undefined;
+  }
+
+  /** Ends what was canceled or took too long. */
+  #sweep(): void {
+    const now = performance.now();
+    for (const sequence of [...this.#waiting, ...this.#running]) {
+      const { signal, deadline } = sequence.request;
+      if (signal?.aborted) sequence.fail(signal.reason);
+      else if (deadline !== undefined && deadline < now) sequence.fail(new DeadlineError());
+    }
+    this.#removeDone();
+  }
+
+  #removeDone(): void {
+    for (const sequence of this.#running) if (sequence.done) sequence.release(this.#pool);
+    this.#running = this.#running.filter(({ done }) => !done);
+    for (let i = this.#waiting.length - 1; i >= 0; i--) if (this.#waiting[i]!.done) this.#waiting.splice(i, 1);
+  }
+
+  /** Lets sequences start, in order, while there is room for their whole prompts. */
+  #admit(): void {
+    for (let i = 0; i < this.#waiting.length && this.#running.length < this.options.maxRunning;) {
+      const sequence = this.#waiting[i]!;
+      if (this.#readsSameNow(sequence)) {
+        i++;
+        continue;
+      }
+      sequence.reuse(this.#pool, this.#kindOf(sequence));
+      // One page for each running sequence stays free, so that the newcomer does not drive them out right away.
+      const reserve = this.#running.length;
+      const needed = sequence.pagesFor(sequence.tokens.length, this.#pool);
+      if (this.#running.length > 0 && needed + reserve > this.#pool.free) {
+        sequence.release(this.#pool);
+        break;
+      }
+      sequence.cachedTokens ??= Math.min(sequence.computed, sequence.promptLength);
+      this.counts.cachedTokens += sequence.computed;
+      this.#waiting.splice(i, 1);
+      this.#insert(this.#running, sequence);
+    }
+  }
+
+  /** Whether a running sequence is about to compute full pages that this one begins with as well. */
+  #readsSameNow(sequence: Sequence): boolean {
+    const { pageSize } = this.options;
+    return this.#running.some((other) => {
+      if (other.computed >= other.promptLength) return false;
+      const common = commonLength(sequence.request.prompt, other.request.prompt);
+      const pages = Math.floor(Math.min(common, sequence.promptLength - 1) / pageSize);
+      return other.computed < pages * pageSize;
+    });
+  }
+
+  #insert(into: Sequence[], sequence: Sequence): void {
+    const index = into.findIndex(({ order }) => order > sequence.order);
+    into.splice(index < 0 ? into.length : index, 0, sequence);
+  }
+
+  /** One call for each program that has something to read, then the guesses for the next step. */
+  async #step(): Promise<void> {
+    this.counts.steps++;
+    const parts = this.#plan();
+    const programs = new Map<ProgramName, Part[]>();
+    for (const part of parts) {
+      const name = this.#programOf(part.sequence, part.from);
+      programs.set(name, [...(programs.get(name) ?? []), part]);
+    }
+    for (const [program, group] of programs) await this.#call(program, group);
+    try {
+      await this.#drafter?.guess(parts, this.options.context);
+    } catch (error) {
+      for (const { sequence } of parts) sequence.fail(error);
+    }
+    this.#removeDone();
+  }
+
+  #programOf({ promptLength }: Sequence, position: number): ProgramName {
+    return this.options.only ?? (position < promptLength ? "prefill" : "decode");
+  }
+
+  /** How the rows of a page are computed, as part of what it is found by. */
+  #kindOf({ promptLength }: Sequence): (from: number) => string {
+    const { only, pageSize } = this.options;
+    return (from) => (only === undefined ? `${Math.min(Math.max(promptLength - from, 0), pageSize)}` : "");
+  }
+
+  /** What each running sequence reads in this step. Makes room by sending the latest ones back to the queue. */
+  #plan(): Part[] {
+    for (;;) {
+      const planned = this.#tryPlan();
+      if (planned !== undefined) return planned;
+      this.#preempt(this.#running.at(-1)!);
+    }
+  }
+
+  #tryPlan(): Part[] | undefined {
+    const parts: Part[] = [];
+    let budget = this.options.tokensPerStep;
+    for (const sequence of this.#running) {
+      if (sequence.pending > 1) continue;
+      const { tokens, computed } = sequence;
+      if (sequence.grow(computed + 1, this.#pool) <= computed) return undefined;
+      // Guesses take what room there is.
+      const room = sequence.grow(computed + 1 + sequence.drafts.length, this.#pool) - computed - 1;
+      const drafts = sequence.drafts.slice(0, room);
+      const read = [tokens[computed]!, ...drafts];
+      parts.push({ sequence, from: computed, tokens: read, wanted: read.length, samples: true });
+      budget -= 1 + drafts.length;
+    }
+    const readers = this.#running.filter(({ pending }) => pending > 1);
+    const given = shares(
+      readers.map((sequence) => this.#readable(sequence)),
+      budget,
+    );
+    for (const [i, sequence] of readers.entries()) {
+      const { tokens, computed } = sequence;
+      const end = Math.min(computed + given[i]!, sequence.grow(computed + given[i]!, this.#pool));
+      if (end === computed) continue;
+      const samples = end === tokens.length;
+      parts.push({ sequence, from: computed, tokens: tokens.slice(computed, end), wanted: 1, samples });
+    }
+    return parts.length > 0 ? parts : undefined;
+  }
+
+  /** How much of a sequence one call may read: the prompt and what was generated before a preemption go apart. */
+  #readable({ computed, promptLength, tokens }: Sequence): number {
+    const end = this.options.only === undefined && computed < promptLength ? promptLength : tokens.length;
+    return end - computed;
+  }
+
+  #preempt(sequence: Sequence): void {
+    this.counts.preemptions++;
+    sequence.release(this.#pool);
+    this.#running = this.#running.filter((other) => other !== sequence);
+    this.#insert(this.#waiting, sequence);
+  }
+
+  async #call(program: ProgramName, parts: readonly Part[]): Promise<void> {
+    const outputs = this.#drafter === undefined ? ["logits"] : ["logits", "hidden"];
+    const { sizes, inputs } = inputsOf(parts);
+    let results: Readonly<Record<string, Elements>>;
+    try {
+      results = await this.#session.run({ program, sizes, inputs, outputs });
+    } catch (error) {
+      for (const { sequence } of parts) sequence.fail(error);
+      return;
+    }
+    const logits = results["logits"] as Float32Array;
+    const vocabulary = logits.length / sizes["B"]!;
+    this.#drafter?.keepHidden(parts, results["hidden"] as Float32Array);
+    let row = 0;
+    for (const part of parts) {
+      const rows = logits.subarray(row * vocabulary, (row += part.wanted) * vocabulary);
+      try {
+        this.#advance(part, rows, vocabulary);
+      } catch (error) {
+        part.sequence.fail(error);
+      }
+    }
+  }
+
+  /** Takes over what a call computed, and samples what follows. */
+  #advance({ sequence, from, tokens, wanted, samples }: Part, logits: Float32Array, vocabulary: number): void {
+    const guesses = tokens.slice(tokens.length - wanted + 1);
+    sequence.computed = from + tokens.length - guesses.length;
+    sequence.drafts = [];
+    if (from < sequence.promptLength) this.counts.promptTokens += sequence.computed - from;
+    let finished: Finished["reason"] | undefined;
+    for (let i = 0; samples && i < wanted && finished === undefined; i++) {
+      const sampled = sequence.sampler.sample(logits.subarray(i * vocabulary, (i + 1) * vocabulary));
+      this.counts.generatedTokens++;
+      finished = sequence.accept(sampled, this.options.context);
+      if (i === guesses.length || sampled.token !== guesses[i]) break;
+      sequence.computed++;
+      this.counts.acceptedTokens++;
+    }
+    sequence.publish(this.#pool, this.#kindOf(sequence));
+    if (finished !== undefined) sequence.finish(finished);
+  }
+}

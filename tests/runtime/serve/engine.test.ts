@@ -1,0 +1,264 @@
+import fc from "fast-check";
+import { describe, expect, test, vi } from "vitest";
+import type { Session } from "../../../runtime/device/session.ts";
+import { Engine } from "../../../runtime/serve/engine/engine.ts";
+import type { EngineOptions } from "../../../runtime/serve/engine/options.ts";
+import {
+  ContextError,
+  DeadlineError,
+  DrainingError,
+  type EngineRequest,
+  type Finished,
+  QueueFullError,
+} from "../../../runtime/serve/engine/request.ts";
+import type { Sampled } from "../../../runtime/serve/sampling/sampler.ts";
+import { GREEDY, type Sampling } from "../../../runtime/serve/sampling/sampling.ts";
+import { fixtureTensors } from "../../support/fixture.ts";
+import { randoms } from "../../support/plain.ts";
+import { tinyV3, tinyV3Session } from "../../support/tiny-v3.ts";
+
+const model = tinyV3();
+
+const sessions = new Map<number, Session>();
+
+/** A new engine; sessions of one size are the same, with whatever the caches held before. */
+function engine(options: Partial<EngineOptions> = {}, cacheRows = 1024): Engine {
+  const session = sessions.get(cacheRows) ?? tinyV3Session(model, undefined, { cacheRows });
+  sessions.set(cacheRows, session);
+  return new Engine(session, { pageSize: 4, ...options });
+}
+
+interface Job {
+  readonly prompt: readonly number[];
+  readonly maxTokens?: number;
+  readonly sampling?: Partial<Sampling>;
+  readonly signal?: AbortSignal;
+  readonly stop?: (token: Sampled, index: number) => boolean;
+}
+
+interface Answer extends Finished {
+  readonly tokens: readonly number[];
+  readonly sampled: readonly Sampled[];
+}
+
+async function answer(on: Engine, { prompt, maxTokens = 8, sampling = {}, signal, stop }: Job): Promise<Answer> {
+  const sampled: Sampled[] = [];
+  const request: EngineRequest = {
+    prompt,
+    maxTokens,
+    sampling: { ...GREEDY, ...sampling },
+    stopTokens: new Set(),
+    ...(signal === undefined ? {} : { signal }),
+    onToken: (token) => {
+      sampled.push(token);
+      return stop?.(token, sampled.length - 1) ?? false;
+    },
+  };
+  const finished = await on.generate(request);
+  return { ...finished, sampled, tokens: sampled.map(({ token }) => token) };
+}
+
+/** Prompts of all lengths, some with a common beginning, and every kind of sampling. */
+function jobs(count: number, seed = 1): Job[] {
+  return Array.from({ length: count }, (_, i) => {
+    const length = 1 + ((i * 7) % 23);
+    const draws = randoms(seed * 1000 + i, length + 1).map((x) => Math.floor(Math.abs(x) * 1e6) % 160);
+    const prompt = i % 3 === 0 ? [5, 9, 2, 44, 8, 17, ...draws] : draws;
+    const kinds: Partial<Sampling>[] = [
+      {},
+      { temperature: 1, seed: i },
+      { temperature: 0.7, topP: 0.9, seed: 2 ** 40 + i, repetitionPenalty: 1.3 },
+      { temperature: 1.5, topK: 12, seed: i, alternatives: 3, frequencyPenalty: 0.4 },
+      { temperature: 1, minP: 0.02, presencePenalty: -0.5, seed: i, logitBias: new Map([[3, 2]]) },
+    ];
+    return { prompt, sampling: kinds[i % kinds.length]!, maxTokens: 1 + ((i * 5) % 12) };
+  });
+}
+
+async function alone(list: readonly Job[]): Promise<Answer[]> {
+  const answers: Answer[] = [];
+  for (const job of list) answers.push(await answer(engine(), job));
+  return answers;
+}
+
+const plain = (answers: readonly Answer[]) => answers.map(({ sampled, reason }) => ({ sampled, reason }));
+
+test("greedy tokens are those of the fixture", async () => {
+  const io = fixtureTensors("a1_v3_plain", "io.safetensors");
+  const { tokens, reason } = await answer(engine(), { prompt: io("greedy.prompt").data, maxTokens: 16 });
+  expect(tokens).toEqual(io("greedy.tokens").data);
+  expect(reason).toBe("length");
+});
+
+describe("an answer depends on its own request alone", async () => {
+  const list = jobs(32);
+  const wanted = plain(await alone(list));
+
+  test.each<Partial<EngineOptions>>([
+    { tokensPerStep: 3, maxRunning: 3 },
+    { tokensPerStep: 64, maxRunning: 32 },
+    { tokensPerStep: 4096, maxRunning: 32, pageSize: 1 },
+    { tokensPerStep: 40, maxRunning: 5, pageSize: 16 },
+    { tokensPerStep: 48, maxRunning: 32, only: "decode" },
+  ])("in a batch of 32 with %j", async (options) => {
+    const on = engine(options);
+    const answers = await Promise.all(list.map((job) => answer(on, job)));
+    expect(plain(answers)).toEqual(wanted);
+    expect(on.pages.held).toBe(0);
+  });
+
+  test("when the pages do not suffice, and the latest are sent back", async () => {
+    const on = engine({ maxRunning: 32 }, 60);
+    const answers = await Promise.all(list.map((job) => answer(on, job)));
+    expect(on.counts.preemptions).toBeGreaterThan(0);
+    expect(plain(answers)).toEqual(wanted);
+    expect(on.pages.held).toBe(0);
+  });
+
+  test("when its beginning comes from the cache", async () => {
+    const on = engine();
+    await Promise.all(list.map((job) => answer(on, job)));
+    const again = await Promise.all(list.map((job) => answer(on, job)));
+    expect(plain(again)).toEqual(wanted);
+    const cached = again.map(({ cachedTokens }) => cachedTokens);
+    expect(cached).toEqual(list.map(({ prompt }) => Math.floor((prompt.length - 1) / 4) * 4));
+  });
+});
+
+test("answers to one prompt that come together read it once", async () => {
+  const on = engine();
+  const prompt = jobs(20)[18]!.prompt;
+  expect(prompt.length).toBeGreaterThan(12);
+  const choices = [0, 1, 2, 3].map((choice) => ({ prompt, sampling: { temperature: 1, seed: 7, choice } }));
+  const answers = await Promise.all(choices.map((job) => answer(on, job)));
+  const shared = Math.floor((prompt.length - 1) / 4) * 4;
+  expect(answers.map(({ cachedTokens }) => cachedTokens)).toEqual([0, shared, shared, shared]);
+  expect(on.counts.promptTokens).toBe(prompt.length + 3 * (prompt.length - shared));
+  expect(new Set(answers.map(({ tokens }) => tokens.join())).size).toBe(4);
+});
+
+describe("ends", () => {
+  const job: Job = { prompt: [1, 2, 3], maxTokens: 20 };
+
+  test("with a stop token, or when the listener says so, and then nothing more is sampled", async () => {
+    const { tokens } = await answer(engine(), job);
+    const stopped = await answer(engine(), { ...job, stop: (_, index) => index === 4 });
+    expect(stopped).toMatchObject({ reason: "stop", tokens: tokens.slice(0, 5) });
+    const seen: number[] = [];
+    const { reason } = await engine().generate({
+      prompt: job.prompt,
+      maxTokens: 20,
+      sampling: GREEDY,
+      stopTokens: new Set([tokens[2]!]),
+      onToken: ({ token }) => seen.push(token) > 100,
+    });
+    expect(reason).toBe("stop");
+    expect(seen).toEqual(tokens.slice(0, tokens.indexOf(tokens[2]!) + 1));
+  });
+
+  test("at the end of the context, which a prompt must leave room in", async () => {
+    const on = engine({ context: 10 });
+    expect(await answer(on, job)).toMatchObject({ reason: "length", tokens: { length: 7 } });
+    await expect(answer(on, { prompt: Array.from({ length: 10 }, () => 1) })).rejects.toThrow(ContextError);
+    // The caches bound it as well: 12 rows are three pages.
+    expect(engine({ context: 100 }, 14).options.context).toBe(12);
+  });
+
+  test("at its deadline", async () => {
+    const request = { prompt: [1], maxTokens: 500, sampling: GREEDY, stopTokens: new Set<number>() };
+    const on = engine();
+    const late = on.generate({ ...request, deadline: performance.now() + 20, onToken: () => false });
+    await expect(late).rejects.toThrow(DeadlineError);
+    expect(on.pages.held).toBe(0);
+  });
+
+  test("when it is canceled, while it waits and while it runs", async () => {
+    const on = engine({ maxRunning: 1 });
+    const [first, second] = [new AbortController(), new AbortController()];
+    const running = answer(on, {
+      ...job,
+      signal: first.signal,
+      stop: (_, i) => (i === 2 && first.abort("enough"), false),
+    });
+    const waiting = answer(on, { ...job, signal: second.signal });
+    expect(on.waiting).toBe(2);
+    second.abort("never mind");
+    expect(on.waiting).toBe(1);
+    await expect(waiting).rejects.toBe("never mind");
+    await expect(running).rejects.toBe("enough");
+    expect([on.waiting, on.running, on.pages.held]).toEqual([0, 0, 0]);
+  });
+
+  test("when the queue is full or the engine drains: at once, and what there is goes on", async () => {
+    const on = engine({ maxRunning: 1, maxWaiting: 2 });
+    const taken = [answer(on, job), answer(on, job)];
+    const refused = await answer(on, job).catch((error: unknown) => error);
+    expect(refused).toBeInstanceOf(QueueFullError);
+    expect((refused as QueueFullError).retryAfter).toBeGreaterThanOrEqual(1);
+    const drained = on.drain();
+    await expect(answer(on, job)).rejects.toThrow(DrainingError);
+    await drained;
+    for (const done of taken) expect((await done).tokens.length).toBe(20);
+  });
+
+  test("with what the device says, and others go on", async () => {
+    const session = tinyV3Session(model);
+    const on = new Engine(session);
+    const run = vi.spyOn(session, "run").mockRejectedValueOnce(new Error("out of memory"));
+    await expect(answer(on, job)).rejects.toThrow("out of memory");
+    run.mockRestore();
+    session.write("norm.weight", session.read("norm.weight").fill(NaN));
+    await expect(answer(on, job)).rejects.toThrow("logits that are no numbers");
+    expect(on.pages.held).toBe(0);
+  });
+});
+
+test("no page is lost, and no answer changed, whoever leaves when", async () => {
+  const list = jobs(24, 5);
+  const wanted = await alone(list);
+  const event = fc.record({
+    job: fc.nat(list.length - 1),
+    /** Leaves after so many tokens; 0 before any. */
+    leaves: fc.option(fc.nat(6), { nil: undefined }),
+    /** Arrives after so many tokens of all answers together. */
+    arrives: fc.nat(30),
+  });
+  const property = fc.asyncProperty(
+    fc.array(event, { minLength: 1, maxLength: 16 }),
+    fc.record({ tokensPerStep: fc.integer({ min: 4, max: 40 }), maxRunning: fc.integer({ min: 1, max: 8 }) }),
+    fc.integer({ min: 36, max: 120 }),
+    async (events, options, rows) => {
+      const on = engine(options, rows);
+      const due = events.toSorted((a, b) => a.arrives - b.arrives);
+      const pending: Promise<void>[] = [];
+      let total = 0;
+      const arrive = (): void => {
+        while (due.length > 0 && due[0]!.arrives <= total) {
+          const { job, leaves } = due.shift()!;
+          const leaving = new AbortController();
+          const stop = (_: Sampled, index: number): boolean => {
+            total++;
+            arrive();
+            if (index + 1 === leaves) leaving.abort();
+            return false;
+          };
+          const check = async (): Promise<void> => {
+            const got = await answer(on, { ...list[job]!, signal: leaving.signal, stop }).catch(() => undefined);
+            expect(got === undefined ? leaving.signal.aborted : plain([got])).toEqual(
+              got === undefined ? true : plain([wanted[job]!]),
+            );
+          };
+          pending.push(check());
+          if (leaves === 0) leaving.abort();
+        }
+      };
+      while (due.length > 0 || pending.length > 0) {
+        arrive();
+        total = Math.max(total, pending.length === 0 ? (due[0]?.arrives ?? 0) : 0);
+        await Promise.all(pending.splice(0));
+      }
+      expect([on.pages.held, on.running, on.waiting]).toEqual([0, 0, 0]);
+    },
+  );
+  await fc.assert(property, { numRuns: 10, seed: 3 });
+});
