@@ -19,6 +19,8 @@ export interface ModelStore {
   readonly blocks?: readonly string[];
   /** Of a look-ahead module: published checkpoints may lack it. */
   readonly ahead?: true;
+  /** Holds nothing between two steps, as sums of gradients do: it starts as `init` says and is in no checkpoint. */
+  readonly transient?: true;
 }
 
 /** `model.json` of a package: what a runtime must know of a model beside its programs. */

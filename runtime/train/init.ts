@@ -22,10 +22,15 @@ export function initialValues({ name, dtype, shape }: Omit<StoreSpec, "kind">, i
   return stored(values, dtype);
 }
 
-/** Writes the initial value of every param and state. @throws Error when the model does not know one of them */
-export function initialize(session: Session, model: ModelFile, seed: number): void {
+/** Writes the initial values of params and states. @throws Error when the model does not know one of them */
+export function initialize(
+  session: Session,
+  model: ModelFile,
+  seed: number,
+  specs: readonly StoreSpec[] = session.stores,
+): void {
   const known = new Map(model.stores.map((store) => [store.name, store]));
-  for (const spec of session.stores) {
+  for (const spec of specs) {
     const store = known.get(spec.name);
     if (store === undefined) throw new Error(`model.json does not say how ${spec.name} starts`);
     session.write(spec.name, initialValues(spec, store.init, seed));

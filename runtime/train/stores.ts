@@ -1,0 +1,74 @@
+import type { Elements, Session, StoreSpec } from "../device/session.ts";
+import { CheckpointError, type DType, DTYPES } from "../io/safetensors/format.ts";
+import type { Checkpoint } from "../io/safetensors/read.ts";
+import type { WrittenTensor } from "../io/safetensors/write.ts";
+import type { StorageType } from "../program/launch.ts";
+import { firstNonFinite, NonFiniteError } from "./finite.ts";
+
+const STORED: Readonly<Record<StorageType, DType>> = {
+  f64: "F64",
+  f32: "F32",
+  bf16: "BF16",
+  f16: "F16",
+  f8e4m3: "F8_E4M3",
+  i32: "I32",
+  bool: "BOOL",
+};
+
+/**
+ * A store as a tensor of a checkpoint, bit for bit; read from the device when it is written.
+ * @throws NonFiniteError when it is written and a value is NaN or infinite: such a checkpoint is no use
+ */
+export function storedTensor(session: Session, spec: StoreSpec): WrittenTensor {
+  return {
+    name: spec.name,
+    dtype: STORED[spec.dtype],
+    shape: spec.shape,
+    bytes: () => {
+      const elements = session.read(spec.name);
+      const bad = firstNonFinite(elements, spec.dtype);
+      if (bad !== undefined) throw new NonFiniteError(spec.name, bad);
+      return new Uint8Array(elements.buffer, elements.byteOffset, elements.byteLength);
+    },
+  };
+}
+
+/**
+ * Reads stores from a checkpoint that was made of them.
+ * @throws CheckpointError that names all tensors that are missing or have another shape or dtype
+ */
+export function restoreStores(session: Session, specs: readonly StoreSpec[], checkpoint: Checkpoint): void {
+  const wrong = specs.flatMap((spec) => {
+    if (!checkpoint.has(spec.name)) return [`\`${spec.name}\` is missing`];
+    const { dtype, shape } = checkpoint.tensor(spec.name);
+    const fits = dtype === STORED[spec.dtype] && shape.join() === spec.shape.join();
+    return fits
+      ? []
+      : [`\`${spec.name}\` is ${typeText(dtype, shape)}, not ${typeText(STORED[spec.dtype], spec.shape)}`];
+  });
+  if (wrong.length > 0) throw new CheckpointError(`${checkpoint.path}: ${wrong.join("; ")}`);
+  for (const { name, dtype } of specs) session.write(name, elementsOf(checkpoint.tensor(name).bytes(), dtype));
+}
+
+function typeText(dtype: DType, shape: readonly number[]): string {
+  return `${dtype} [${shape.join(", ")}]`;
+}
+
+function elementsOf(bytes: Uint8Array, dtype: StorageType): Elements {
+  const { buffer, byteOffset } = bytes.byteOffset % 8 === 0 ? bytes : bytes.slice();
+  const count = bytes.byteLength / DTYPES[STORED[dtype]];
+  switch (dtype) {
+    case "f64":
+      return new Float64Array(buffer, byteOffset, count);
+    case "f32":
+      return new Float32Array(buffer, byteOffset, count);
+    case "bf16":
+    case "f16":
+      return new Uint16Array(buffer, byteOffset, count);
+    case "i32":
+      return new Int32Array(buffer, byteOffset, count);
+    case "f8e4m3":
+    case "bool":
+      return bytes;
+  }
+}
