@@ -29,6 +29,7 @@ interface Entry {
 
 /** In the order of `dskc --help`. */
 const COMMANDS: Readonly<Record<string, Entry>> = {
+  init: { brief: true, summary: "write a spec to start from", load: () => import("./init.ts") },
   check: { brief: true, summary: "report all errors of specs", load: () => import("./check.ts") },
   fmt: { summary: "bring specs into the one style", load: () => import("./fmt.ts") },
   inspect: { summary: "tell what a model costs: params, FLOPs, cache", load: () => import("./inspect.ts") },
@@ -37,6 +38,7 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
   build: { summary: "print the forms that a model takes on its way", load: () => import("./build.ts") },
   export: { summary: "write a model as a Hugging Face checkpoint", load: () => import("./export.ts") },
   explain: { summary: "tell the long story of a diagnostic", load: () => import("./explain.ts") },
+  doctor: { summary: "tell what this machine has of what dskc uses", load: () => import("./doctor.ts") },
 };
 
 const OK = 0;

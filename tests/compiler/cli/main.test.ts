@@ -165,3 +165,71 @@ describe("explain", () => {
     expect(dskc(["explain"]).stdout).toContain("DSK1203  error    dim-mismatch\n");
   });
 });
+
+describe("init", () => {
+  test("writes a spec that checks, is formatted, and keeps its expectations", () => {
+    const dir = join(folder, "started", "here");
+    const path = join(dir, "model.dsk");
+    expect(dskc(["init", dir])).toMatchObject({
+      status: 0,
+      stdout: "",
+      stderr: `wrote \`${path}\`; next: \`dskc check ${path}\`, \`dskc inspect ${path}\`\n`,
+    });
+    expect(dskc(["check", path])).toMatchObject({ status: 0, stderr: `${path}: no problems\n` });
+    expect(dskc(["fmt", "--check", path]).status).toBe(0);
+    expect(dskc(["inspect", path]).stdout).toContain("2 of 2 expectations hold");
+  });
+
+  test("every command that it names is one", () => {
+    const text = readFileSync(join(root, "dsl/start/model.dsk"), "utf8");
+    const named = [...text.matchAll(/^\/\/ {5}dskc (\S+)/gm)].map((m) => m[1]!);
+    expect(named.length).toBeGreaterThan(3);
+    const { stdout } = dskc(["--help"]);
+    for (const name of named) expect(stdout).toContain(`\n  ${name} `);
+  });
+
+  test("leaves what is there", () => {
+    const path = file("model.dsk", GOOD);
+    expect(dskc(["init", folder])).toMatchObject({ status: 1, stderr: `dskc: \`${path}\` is there already\n` });
+    expect(readFileSync(path, "utf8")).toBe(GOOD);
+    expect(dskc(["init", join(path, "sub")])).toMatchObject({
+      status: 1,
+      stderr: `dskc: cannot write \`${path}/sub\`: a part of the path is no directory\n`,
+    });
+  });
+});
+
+describe("doctor", () => {
+  interface Report {
+    readonly node: string;
+    readonly cores: number;
+    readonly tools: readonly { readonly name: string; readonly found: string | null }[];
+  }
+
+  test("tells what the PATH has", () => {
+    const bin = mkdtempSync(join(folder, "bin-"));
+    for (const [name, says] of [
+      ["g++", "g++ (Some Linux) 12.2.0\nCopyright"],
+      ["nvidia-smi", "GPU 0: NVIDIA H100 (UUID: GPU-1)\nGPU 1: NVIDIA H100 (UUID: GPU-2)"],
+    ] as const) {
+      writeFileSync(join(bin, name), `#!/bin/sh\ncat <<'END'\n${says}\nEND\n`, { mode: 0o755 });
+    }
+    const { status, stdout, stderr } = dskc(["doctor", "--json"], "", { PATH: `${bin}:/bin`, CXX: "" });
+    expect([status, stderr]).toEqual([0, ""]);
+    const report = JSON.parse(stdout) as Report;
+    expect(report.node).toBe(process.versions.node);
+    expect(report.cores).toBeGreaterThan(0);
+    const found = Object.fromEntries(report.tools.map((tool) => [tool.name, tool.found]));
+    expect(found).toMatchObject({
+      "C++ compiler": "g++ (Some Linux) 12.2.0",
+      GPU: "GPU 0: NVIDIA H100 (UUID: GPU-1); GPU 1: NVIDIA H100 (UUID: GPU-2)",
+    });
+  });
+
+  test("and what is missing", () => {
+    const { status, stdout } = dskc(["doctor"], "", { PATH: join(folder, "nothing"), CXX: "" });
+    expect(status).toBe(0);
+    expect(stdout).toContain("C++ compiler  not found, needed for the device cpu: install g++ or set CXX\n");
+    expect(stdout).toContain("GPU           not found, needed for the device cuda");
+  });
+});

@@ -1,0 +1,76 @@
+/** `dskc doctor`: what this machine has of what dskc uses. */
+import { execFile } from "node:child_process";
+import { availableParallelism, cpus, totalmem } from "node:os";
+import { promisify } from "node:util";
+import type { Command } from "commander";
+import { findCompiler } from "../targets/cpu/compiler.ts";
+import { installation, version } from "./installation.ts";
+import { examples, print, printJson } from "./io.ts";
+import { bytesText, table } from "./text-table.ts";
+
+const execute = promisify(execFile);
+
+interface Tool {
+  readonly name: string;
+  /** What it is needed for. */
+  readonly use: string;
+  /** What it says about itself in one line; undefined when it is not here. */
+  readonly found: string | undefined;
+}
+
+export function register(command: Command): void {
+  command.option("--json", "print one JSON document").action(run);
+  examples(command, ["dskc doctor", "compilers, GPUs and launchers of this machine"]);
+}
+
+async function run({ json }: { readonly json?: boolean }): Promise<void> {
+  const machine = {
+    dskc: version(),
+    installation: installation(),
+    node: process.versions.node,
+    platform: `${process.platform} ${process.arch}`,
+    processor: cpus()[0]?.model.trim() ?? "unknown",
+    cores: availableParallelism(),
+    memoryBytes: totalmem(),
+  };
+  const tools = await toolsOf();
+  if (json === true)
+    return printJson({ ...machine, tools: tools.map((tool) => ({ ...tool, found: tool.found ?? null })) });
+  const lines = [
+    ["dskc", `${machine.dskc} in ${machine.installation}`],
+    ["node", machine.node],
+    ["machine", `${machine.platform}, ${machine.processor}`],
+    ["", `${machine.cores} cores, ${bytesText(machine.memoryBytes)}`],
+    ...tools.map(({ name, use, found }) => [name, found ?? `not found, needed ${use}`]),
+  ];
+  print(table(lines, ["left", "left"]));
+}
+
+function toolsOf(): Promise<Tool[]> {
+  const tools: readonly (readonly [name: string, use: string, find: () => Promise<string | undefined>])[] = [
+    ["C++ compiler", "for the device cpu: install g++ or set CXX", compiler],
+    ["GPU", "for the device cuda: an NVIDIA driver brings nvidia-smi", () => says("nvidia-smi", ["-L"], /.+/g)],
+    ["nvcc", "to compile CUDA kernels", () => says("nvcc", ["--version"], /release .+/g)],
+    ["mpirun", "to train with several processes", () => says("mpirun", ["--version"], /.*\d+\.\d+.*/g)],
+  ];
+  return Promise.all(tools.map(async ([name, use, find]) => ({ name, use, found: await find() })));
+}
+
+async function compiler(): Promise<string | undefined> {
+  try {
+    const found = await findCompiler();
+    return found.version.split("\n")[0];
+  } catch {
+    return undefined;
+  }
+}
+
+/** What a program prints, as far as it matches; undefined when it does not run. */
+async function says(program: string, args: readonly string[], pattern: RegExp): Promise<string | undefined> {
+  try {
+    const { stdout } = await execute(program, [...args], { timeout: 10_000 });
+    return stdout.match(pattern)?.join("; ");
+  } catch {
+    return undefined;
+  }
+}
