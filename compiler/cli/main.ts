@@ -78,7 +78,7 @@ async function run(args: readonly string[]): Promise<number> {
     await program.parseAsync([...args], { from: "user" });
     return Number(process.exitCode ?? OK);
   } catch (error) {
-    if (error instanceof CommanderError) return error.code === "commander.help" || error.exitCode !== OK ? USAGE : OK;
+    if (error instanceof CommanderError) return error.exitCode === OK ? OK : USAGE;
     if (error instanceof UsageError || error instanceof InputError) {
       remark(`dskc: ${error.message}`);
       return error instanceof UsageError ? USAGE : INPUT;

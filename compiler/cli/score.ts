@@ -28,7 +28,7 @@ interface Options {
 
 export function register(command: Command): void {
   command
-    .argument("<file>", "a spec")
+    .argument("<file>", "a spec, or a config.json of Hugging Face")
     .requiredOption("--weights <dir>", "a checkpoint: a folder with .safetensors files, or one such file")
     .requiredOption("--tokens <file>", 'the rows to score: `{"tokens": [[...], ...]}`')
     .requiredOption("-o, --out <file>", "the safetensors file to write")

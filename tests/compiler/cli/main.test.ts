@@ -29,6 +29,8 @@ describe("the shell", () => {
     const { status, stdout, stderr } = dskc(["--help"]);
     expect([status, stderr]).toEqual([0, ""]);
     for (const name of ["check", "fmt", "inspect", "build", "explain"]) expect(stdout).toContain(`\n  ${name}`);
+    expect(dskc(["help"])).toMatchObject({ status: 0, stdout, stderr: "" });
+    expect(dskc(["help", "check"])).toMatchObject({ status: 0, stdout: dskc(["check", "--help"]).stdout });
   });
 
   test("every command has an example in its help", () => {

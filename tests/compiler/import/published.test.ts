@@ -40,6 +40,38 @@ const TOTALS: Readonly<Record<string, number>> = {
   "deepseek-math-7b-base": 6_910_365_696,
 };
 
+type Config = Readonly<Record<string, number | null>>;
+
+/**
+ * 6 for each weight of a matrix that a token meets, the output head included and the input embedding not, and 3 T (width of
+ * a key + width of a value) for each head, half of a full square of scores: twice that forward and four times backward.
+ */
+function byFormula(c: Config, context: number): { readonly trainPerToken: number; readonly cacheValues: number } {
+  const of = (key: string): number => c[key] ?? 0;
+  const [d, layers, heads] = [of("hidden_size"), of("num_hidden_layers"), of("num_attention_heads")];
+  const latent = of("kv_lora_rank") > 0;
+  const groups = c["num_key_value_heads"] ?? heads;
+  const plain = c["head_dim"] ?? d / heads;
+  const [key, value] = latent ? [of("qk_nope_head_dim") + of("qk_rope_head_dim"), of("v_head_dim")] : [plain, plain];
+  const queries = of("q_lora_rank") > 0 ? of("q_lora_rank") * (d + heads * key) : d * heads * key;
+  const down = d * (of("kv_lora_rank") + of("qk_rope_head_dim"));
+  const up = of("kv_lora_rank") * heads * (of("qk_nope_head_dim") + value);
+  const attention = queries + (latent ? down + up : d * groups * (key + value)) + heads * value * d;
+
+  const experts = c["n_routed_experts"] ?? c["num_local_experts"] ?? c["num_experts"] ?? 0;
+  const width = c["moe_intermediate_size"] ?? of("intermediate_size");
+  const visited = of("num_experts_per_tok") + of("n_shared_experts");
+  const sparse = experts === 0 ? 0 : layers - of("first_k_dense_replace");
+  const networks =
+    sparse * (d * experts + visited * 3 * d * width) + (layers - sparse) * 3 * d * of("intermediate_size");
+
+  const weights = layers * attention + networks + of("vocab_size") * d;
+  return {
+    trainPerToken: 6 * weights + 3 * layers * heads * (key + value) * context,
+    cacheValues: layers * (latent ? of("kv_lora_rank") + of("qk_rope_head_dim") : groups * (key + value)),
+  };
+}
+
 const REFUSED = ["DeepSeek-V4-Flash", "DeepSeek-V4-Pro", "Kimi-K3"];
 
 const names = readdirSync(join(fixtures, "configs"))
@@ -64,6 +96,36 @@ describe("published configurations", () => {
 
   test.each(Object.entries(TOTALS))("%s has %i parameters", (name, total) => {
     expect(factsOf(moduleOf(specOf(readJson("configs", `${name}.json`), name))).params.total).toBe(total);
+  });
+
+  // Sparse attention has an indexer, which the formula knows nothing of.
+  const plain = [...Object.keys(COUNTED), ...Object.keys(TOTALS)].filter(
+    (name) => !["DeepSeek-V3.2", "GLM-5"].includes(name),
+  );
+
+  test.each(plain)("%s has the FLOPs and the cache of the formula", (name) => {
+    const { flops, cache } = factsOf(moduleOf(specOf(readJson("configs", `${name}.json`), name)));
+    const wanted = byFormula(readJson("configs", `${name}.json`) as Config, 4096);
+    expect(flops.trainPerToken / wanted.trainPerToken).toBeCloseTo(1, 12);
+    expect(flops.forwardPerToken * 3).toBe(flops.trainPerToken);
+    // All of them are published in bf16.
+    expect(cache).toEqual({ valuesPerToken: wanted.cacheValues, bytesPerToken: 2 * wanted.cacheValues });
+  });
+
+  test.each([
+    ["DeepSeek-V3", 70_272],
+    ["Llama-3.1-405B", 516_096],
+  ])("%s keeps %i bytes of a token (arXiv 2505.09343, table 1)", (name, bytes) => {
+    const { cache } = factsOf(moduleOf(specOf(readJson("configs", `${name}.json`), name)));
+    expect(cache.bytesPerToken).toBe(bytes);
+  });
+
+  test.each([
+    ["DeepSeek-V3", 250e9],
+    ["DeepSeek-V2", 155e9],
+  ])("%s needs %d FLOPs for a token in training (arXiv 2505.09343, table 2)", (name, published) => {
+    const { flops } = factsOf(moduleOf(specOf(readJson("configs", `${name}.json`), name)));
+    expect(Math.abs(flops.trainPerToken / published - 1)).toBeLessThan(0.005);
   });
 
   test("DeepSeek-V4 is refused with the keys that nothing knows", () => {
