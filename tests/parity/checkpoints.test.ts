@@ -5,11 +5,13 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { weightsOf } from "../../compiler/model-ir/places.ts";
-import { loadParams } from "../../runtime/io/names/load.ts";
+import { packRows } from "../../compiler/reference/score-rows.ts";
+import { loadParams, storeParams } from "../../runtime/io/names/load.ts";
 import { readTable } from "../../runtime/io/names/table.ts";
 import { Checkpoint } from "../../runtime/io/safetensors/read.ts";
 import { generateGreedily } from "../support/greedy.ts";
 import { checkedModel } from "../support/probe.ts";
+import { stepGradients } from "../support/step-gradients.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 const folder = mkdtempSync(join(tmpdir(), "dskc-"));
@@ -38,6 +40,7 @@ const names = [
 ];
 
 interface Manifest {
+  readonly aux?: { readonly alpha: number };
   readonly files: Readonly<
     Record<
       string,
@@ -122,12 +125,30 @@ describe.each(names)("%s", (name) => {
       ).toBe(true);
   });
 
+  const model = checkedModel(readFileSync(spec, "utf8"));
+  const table = readTable("dsl/std/hf", model.module.checkpoint!);
+  const params = weightsOf(model.module);
+  const values = loadParams(new Checkpoint(dir), table, params);
+  const weights = new Map([...values].map(([path, data]) => [path, { data }]));
+
   test("greedy tokens, with caches", () => {
-    const { module } = checkedModel(readFileSync(spec, "utf8"));
-    const values = loadParams(new Checkpoint(dir), readTable("dsl/std/hf", module.checkpoint!), weightsOf(module));
-    const weights = new Map([...values].map(([path, data]) => [path, { data }]));
-    const generated = generateGreedily(module, weights, [...io.tensor("greedy.prompt").read()], 16);
+    const generated = generateGreedily(model.module, weights, [...io.tensor("greedy.prompt").read()], 16);
     expect(generated.tokens).toEqual([...io.tensor("greedy.tokens").read()]);
     compare(generated.logits.flat(), "io.safetensors", "greedy.logits");
+  });
+
+  // DeepSeek's code trains with a balance loss of each sequence beside the next token.
+  test.each(manifest.aux === undefined ? [] : [manifest.aux])("gradients with the balance loss", ({ alpha }) => {
+    const objective = [
+      { loss: "next_token", weight: 1 },
+      { loss: "expert_balance", weight: alpha },
+    ];
+    const sizes = { T: rows * length, S: rows * length, B: rows };
+    const { gradients } = stepGradients(model, objective, sizes, new Map([...weights, ...packRows(tokens)]));
+    const stored = new Map(storeParams(table, params, gradients).map((t) => [t.name, t]));
+    const wanted = new Checkpoint(join(dir, "grads_aux.safetensors"));
+    expect(wanted.names.filter((n) => n.endsWith("mlp.gate.weight")).length).toBeGreaterThan(0);
+    for (const tensor of wanted.names)
+      compare(new Float32Array(stored.get(tensor)!.bytes().buffer), "grads_aux.safetensors", tensor);
   });
 });

@@ -123,8 +123,13 @@ describe("layers, in plain numbers", () => {
     });
   });
 
-  test("DeepSeekMoeV2", () => {
-    expectLayer("DeepSeekMoeV2", ", G: 3, keep: 1, scale: 4", (row) => {
+  test.each([
+    ["DeepSeekMoeV2", false],
+    ["DeepSeekMoeV2", true],
+    ["DeepSeekRoutedMoeV2", false],
+    ["DeepSeekRoutedMoeV2", true],
+  ])("%s, renormalize %s", (name, renormalize) => {
+    const route = (row: Row): { chosen: number[]; weights: number[] } => {
       const s = softmax(row);
       const [kept] = topK(
         rowsOf(s, 2).map((group) => Math.max(...group)),
@@ -134,7 +139,11 @@ describe("layers, in plain numbers", () => {
         s.map((v, e) => (Math.floor(e / 2) === kept ? v : -Infinity)),
         K,
       );
-      return { chosen, weights: scaled(picked(s, chosen), 4) };
+      // Weights that add up to 1 are not scaled.
+      return { chosen, weights: renormalize ? normalized(picked(s, chosen)) : scaled(picked(s, chosen), 4) };
+    };
+    expectLayer(name, `, G: 3, keep: 1, scale: 4, renormalize: ${renormalize}`, route, {
+      shared: name === "DeepSeekMoeV2",
     });
   });
 
