@@ -74,6 +74,6 @@ export function sizeOf(extent: Extent, sizes: Sizes): number {
 }
 
 /** Elements of a buffer in a call; of a cache: of one row. */
-export function elementsOf({ shape }: BufferSpec, sizes: Sizes): number {
+export function elementsOf({ shape }: Pick<BufferSpec, "shape">, sizes: Sizes): number {
   return shape.reduce<number>((product, extent) => product * sizeOf(extent, sizes), 1);
 }

@@ -1,0 +1,80 @@
+import { elementsOf, type LaunchProgram, type Sizes, type StorageType } from "../program/launch.ts";
+import type { Elements } from "./session.ts";
+
+type ElementsClass = { readonly name: string; new (length: number): Elements };
+
+/** Which array holds the elements of a storage type; those without one of their own as bits. */
+const CLASSES: Readonly<Record<StorageType, ElementsClass>> = {
+  f64: Float64Array,
+  f32: Float32Array,
+  bf16: Uint16Array,
+  f16: Uint16Array,
+  f8e4m3: Uint8Array,
+  i32: Int32Array,
+  bool: Uint8Array,
+};
+
+/** Zeros. @throws Error for more elements than an array can have */
+export function newElements(dtype: StorageType, count: number): Elements {
+  try {
+    return new CLASSES[dtype](count);
+  } catch (error) {
+    throw new Error(`no array can have ${count} elements of ${dtype}`, { cause: error });
+  }
+}
+
+/** @throws Error when the array is not of the type's class or has another length; `what` names it */
+export function checkElements(what: string, dtype: StorageType, count: number, elements: Elements): void {
+  const wanted = CLASSES[dtype];
+  if (!(elements instanceof wanted)) {
+    const given = (elements as object | undefined)?.constructor?.name ?? String(elements);
+    throw new Error(`${what} needs a ${wanted.name} (${dtype}), not ${given}`);
+  }
+  if (elements.length !== count) throw new Error(`${what} has ${count} elements, not ${elements.length}`);
+}
+
+/** The run-time dims of a program in a call, in the program's order. @throws Error when one is missing or no size */
+export function dimsOf({ name, dims }: LaunchProgram, sizes: Sizes): number[] {
+  return dims.map((dim) => {
+    const size = sizes[dim];
+    if (size === undefined) throw new Error(`program ${name}: the run-time dim ${dim} is not bound`);
+    if (!Number.isSafeInteger(size) || size < 0) throw new Error(`program ${name}: ${dim} = ${size} is no size`);
+    return size;
+  });
+}
+
+/** An input or output of a program and its array. */
+export interface Given {
+  readonly buffer: number;
+  readonly elements: Elements;
+}
+
+/**
+ * The inputs of a call, each with its buffer. What the program does not use may be given as well: callers need not know
+ * which model needs positions.
+ * @throws Error that names an input that is missing or does not fit
+ */
+export function inputsOf(
+  program: LaunchProgram,
+  sizes: Sizes,
+  inputs: Readonly<Record<string, Elements>>,
+): readonly Given[] {
+  return program.buffers.flatMap((spec, buffer) => {
+    if (spec.kind !== "input") return [];
+    const elements = Object.hasOwn(inputs, spec.name) ? inputs[spec.name] : undefined;
+    if (elements === undefined) throw new Error(`program ${program.name}: the input ${spec.name} is missing`);
+    checkElements(`program ${program.name}: the input ${spec.name}`, spec.dtype, elementsOf(spec, sizes), elements);
+    return [{ buffer, elements }];
+  });
+}
+
+/** Arrays for the outputs of a call that are wanted, all when none are named. @throws Error when there is no such output */
+export function outputsOf(program: LaunchProgram, sizes: Sizes, names?: readonly string[]): readonly Given[] {
+  const all = new Map(program.buffers.flatMap((spec, i) => (spec.kind === "output" ? [[spec.name, i] as const] : [])));
+  return (names ?? [...all.keys()]).map((name) => {
+    const buffer = all.get(name);
+    if (buffer === undefined) throw new Error(`program ${program.name}: there is no output ${name}`);
+    const spec = program.buffers[buffer]!;
+    return { buffer, elements: newElements(spec.dtype, elementsOf(spec, sizes)) };
+  });
+}

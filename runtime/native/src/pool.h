@@ -1,0 +1,70 @@
+// The threads that share the work items of a launch.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+
+namespace dsk {
+
+// One launch: a kernel's `run` with its arguments (abi.h).
+struct Task {
+  void (*run)(void* const* args, const int64_t* extents, int64_t begin, int64_t end, char* scratch);
+  void* const* args;
+  const int64_t* extents;
+  int64_t items;
+  // Thread i (0 is the caller) has the scratch memory from `scratch + i * stride` on.
+  char* scratch;
+  int64_t stride;
+};
+
+// The workers of the process. Launches of several sessions take turns: more threads than processors would only wait for
+// each other.
+//
+// A decode step has hundreds of launches of a few microseconds, so a launch is handed over without system calls: workers
+// look for the next one for a while before they sleep. Items are claimed in chunks, and a launch is over when its chunks are
+// done: nobody waits for a worker that is asleep or that the system took the processor from before it claimed anything.
+class Pool {
+ public:
+  static Pool& shared();
+
+  // Makes sure that launches can have so many threads, the caller among them.
+  void grow(int threads);
+  // Runs the items on the caller and up to `threads` - 1 workers, and returns when all are done.
+  void run(const Task& task, int threads);
+
+ private:
+  void publish(const Task& task, int threads, uint32_t chunks);
+  void work(uint64_t word, int index);
+  void loop(int index);
+  void sleep(uint64_t seen);
+
+  // The number of the launch and, in the lower bits, how many of its chunks are unclaimed: one word, so that a claim can
+  // only succeed for the launch that was looked at.
+  alignas(64) std::atomic<uint64_t> ticket_{0};
+  // Chunks that are not done.
+  alignas(64) std::atomic<uint32_t> pending_{0};
+  alignas(64) std::atomic<uint32_t> wakes_{0};
+  std::atomic<int32_t> sleepers_{0};
+
+  // The launch. A worker may read these while the next launch is written, but then its claim fails.
+  alignas(64) std::atomic<decltype(Task::run)> run_{nullptr};
+  std::atomic<void* const*> args_{nullptr};
+  std::atomic<const int64_t*> extents_{nullptr};
+  std::atomic<int64_t> items_{0};
+  std::atomic<char*> scratch_{nullptr};
+  std::atomic<int64_t> stride_{0};
+  std::atomic<uint32_t> chunks_{0};
+  std::atomic<int> threads_{0};
+
+  // Whose turn it is, in the order of asking.
+  alignas(64) std::atomic<uint32_t> asked_{0};
+  std::atomic<uint32_t> served_{0};
+
+  std::mutex growth_;
+  int workers_ = 0;
+};
+
+// Runs on a thread of its own that gets no signals: they are for the threads of Node.
+void start_thread(const char* name, void (*body)(void*), void* argument);
+
+}  // namespace dsk

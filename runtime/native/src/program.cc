@@ -1,0 +1,79 @@
+#include "program.h"
+
+#include <set>
+#include <stdexcept>
+
+namespace dsk {
+namespace {
+
+// More than any machine has; sums of a few thousand such numbers still fit.
+constexpr int64_t kMostBytes = int64_t{1} << 48;
+
+[[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
+
+}  // namespace
+
+void Program::check(const Library& library) {
+  const std::string where = "program " + name;
+  const auto known = [&](const std::vector<Extent>& extents, const std::string& of) {
+    for (const Extent& extent : extents) {
+      if (extent.dim >= static_cast<int64_t>(dims.size())) fail(of + ": a dim that the program does not have");
+      if (extent.dim < 0 && extent.size < 0) fail(of + ": the extent " + std::to_string(extent.size));
+    }
+  };
+  std::set<std::pair<Kind, std::string>> names;
+  for (size_t i = 0; i < buffers.size(); ++i) {
+    const Buffer& buffer = buffers[i];
+    const std::string of = where + ", buffer " + std::to_string(i) + " (" + buffer.name + ")";
+    known(buffer.shape, of);
+    if (buffer.kind != Kind::kTemp && !names.emplace(buffer.kind, buffer.name).second) {
+      fail(of + ": another buffer of its kind has the same name");
+    }
+    const bool kept = buffer.kind == Kind::kParam || buffer.kind == Kind::kState || buffer.kind == Kind::kCache;
+    for (const Extent& extent : buffer.shape) {
+      if (kept && extent.dim >= 0) fail(of + ": what is kept between calls cannot have the run-time dim " + dims[extent.dim]);
+    }
+  }
+  for (size_t i = 0; i < launches.size(); ++i) {
+    Launch& launch = launches[i];
+    const std::string of = where + ", launch " + std::to_string(i) + " (" + launch.name + ")";
+    launch.kernel = library.find(launch.name);
+    if (launch.kernel == nullptr) fail(of + ": there is no such kernel");
+    for (const int64_t arg : launch.args) {
+      if (arg < 0 || arg >= static_cast<int64_t>(buffers.size())) {
+        fail(of + ": there is no buffer " + std::to_string(arg));
+      }
+    }
+    known(launch.extents, of);
+    const auto arity = [&](size_t given, int32_t wanted, const char* what) {
+      if (given == static_cast<size_t>(wanted)) return;
+      fail(of + ": the kernel takes " + std::to_string(wanted) + " " + what + ", not " + std::to_string(given));
+    };
+    arity(launch.args.size(), launch.kernel->args, "buffers");
+    arity(launch.extents.size(), launch.kernel->extents, "extents");
+  }
+}
+
+int64_t Program::bytes(const Buffer& buffer, const std::vector<int64_t>& sizes) const {
+  int64_t product = buffer.element;
+  bool fits = true;
+  for (const Extent& extent : buffer.shape) {
+    const int64_t size = size_of(extent, sizes);
+    // An empty buffer is empty, however large its other extents are.
+    if (size == 0) return 0;
+    fits = fits && !__builtin_mul_overflow(product, size, &product) && product <= kMostBytes;
+  }
+  if (!fits) fail("program " + name + ": buffer " + buffer.name + " would have more than 2^48 bytes");
+  return product;
+}
+
+void Program::check_sizes(const std::vector<int64_t>& sizes) const {
+  if (sizes.size() != dims.size()) {
+    fail("program " + name + " has " + std::to_string(dims.size()) + " run-time dims, not " + std::to_string(sizes.size()));
+  }
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    if (sizes[i] < 0) fail("program " + name + ": the run-time dim " + dims[i] + " is " + std::to_string(sizes[i]));
+  }
+}
+
+}  // namespace dsk

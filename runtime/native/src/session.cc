@@ -1,0 +1,393 @@
+#include "session.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <stdexcept>
+#include <utility>
+
+#include "pool.h"
+
+namespace dsk {
+namespace {
+
+[[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
+
+bool is_store(Kind kind) { return kind == Kind::kParam || kind == Kind::kState; }
+
+struct Free {
+  void operator()(char* data) const { std::free(data); }
+};
+
+}  // namespace
+
+struct Session::Bound {
+  uint64_t id;
+  size_t program;
+  std::vector<int64_t> offsets;
+  int64_t arena;
+  int64_t high_water = 0;
+  int64_t scratch_stride = 0;
+  // By launch, one after the other: values of the kernels' extents.
+  std::vector<int64_t> extents;
+  // The inputs, and by buffer: where in them an input lies; where in the session's outputs an output lies.
+  std::unique_ptr<char, Free> inputs;
+  std::vector<int64_t> places;
+  int64_t input_bytes = 0;
+  int64_t output_bytes = 0;
+  std::vector<Copy> outputs;
+  std::atomic<bool> cancelled{false};
+};
+
+std::shared_ptr<Session> Session::open(Config config, Report report, std::function<void()> closed) {
+  Pool::shared().grow(config.threads);
+  const std::shared_ptr<Session> session(new Session(std::move(config), std::move(report), std::move(closed)));
+  // The thread keeps the session alive until its last launch is over.
+  auto* const kept = new std::shared_ptr<Session>(session);
+  try {
+    start_thread(
+        "dskc-session",
+        [](void* argument) {
+          auto* const own = static_cast<std::shared_ptr<Session>*>(argument);
+          (*own)->loop();
+          delete own;
+        },
+        kept);
+  } catch (...) {
+    delete kept;
+    throw;
+  }
+  return session;
+}
+
+Session::Session(Config config, Report report, std::function<void()> closed)
+    : library_(config.library),
+      programs_(std::move(config.programs)),
+      threads_(std::max(1, config.threads)),
+      cache_rows_(config.cache_rows),
+      profile_(config.profile),
+      report_(std::move(report)),
+      closed_(std::move(closed)) {
+  if (cache_rows_ < 0) fail("cacheRows is " + std::to_string(cache_rows_));
+  for (Program& program : programs_) program.check(library_);
+  find_stores();
+  map_stores(config);
+  allocate_stores();
+  for (const Program& program : programs_) {
+    timings_.emplace_back(program.launches.size());
+    std::vector<char*>& kept = kept_.emplace_back();
+    for (const Buffer& buffer : program.buffers) {
+      const bool cache = buffer.kind == Kind::kCache;
+      kept.push_back(cache || is_store(buffer.kind) ? (cache ? caches_ : stores_).at(buffer.name).data : nullptr);
+    }
+  }
+}
+
+void Session::find_stores() {
+  for (const Program& program : programs_) {
+    for (const Buffer& buffer : program.buffers) {
+      const bool cache = buffer.kind == Kind::kCache;
+      if (!cache && !is_store(buffer.kind)) continue;
+      int64_t bytes = program.bytes(buffer, {});
+      if (cache && (__builtin_mul_overflow(bytes, cache_rows_, &bytes) || bytes > (int64_t{1} << 48))) {
+        fail("cache " + buffer.name + " would have more than 2^48 bytes");
+      }
+      const Store store{buffer.kind, buffer.element, bytes};
+      const auto [at, first] = (cache ? caches_ : stores_).emplace(buffer.name, store);
+      const Store& other = at->second;
+      if (!first && (other.bytes != bytes || other.element != buffer.element || other.kind != buffer.kind)) {
+        fail("program " + program.name + ": " + buffer.name + " has another kind or size in another program");
+      }
+    }
+  }
+}
+
+void Session::map_stores(const Config& config) {
+  for (const Mapping& mapping : config.mappings) {
+    const auto found = stores_.find(mapping.store);
+    if (found == stores_.end()) fail("there is no param or state " + mapping.store);
+    Store& store = found->second;
+    auto file = files_.find(mapping.file);
+    if (file == files_.end()) file = files_.emplace(mapping.file, FileMap(mapping.file)).first;
+    const int64_t size = file->second.bytes();
+    if (mapping.offset < 0 || mapping.offset > size || store.bytes > size - mapping.offset) {
+      fail(mapping.store + " needs " + std::to_string(store.bytes) + " bytes at " + std::to_string(mapping.offset) +
+           " of " + mapping.file + ", which has " + std::to_string(size));
+    }
+    if (mapping.offset % store.element != 0) {
+      fail(mapping.store + " cannot be mapped: byte " + std::to_string(mapping.offset) + " of " + mapping.file +
+           " is no place for elements of " + std::to_string(store.element) + " bytes");
+    }
+    store.data = file->second.data() + mapping.offset;
+    mapped_bytes_ += store.bytes;
+  }
+}
+
+void Session::allocate_stores() {
+  const auto allocate = [](std::map<std::string, Store>& stores, Block& block) {
+    int64_t bytes = 0;
+    for (const auto& [name, store] : stores) bytes += store.data == nullptr ? aligned(store.bytes) : 0;
+    // Empty stores need an address as well.
+    block = Block(std::max(bytes, kAlignment));
+    char* at = block.data();
+    for (auto& [name, store] : stores) {
+      if (store.data != nullptr) continue;
+      store.data = at;
+      at += aligned(store.bytes);
+    }
+    return bytes;
+  };
+  usage_.stores = allocate(stores_, store_block_);
+  usage_.caches = allocate(caches_, cache_block_);
+  usage_.mapped = mapped_bytes_;
+}
+
+void Session::submit(const Call& call) {
+  auto bound = bind(call);
+  const std::lock_guard lock(mutex_);
+  if (closing_) fail("the session is closed");
+  queue_.push_back(std::move(bound));
+  changed_.notify_all();
+}
+
+std::unique_ptr<Session::Bound> Session::bind(const Call& call) const {
+  if (call.program >= programs_.size()) fail("there is no program " + std::to_string(call.program));
+  const Program& program = programs_[call.program];
+  const std::string where = "program " + program.name + ": ";
+  program.check_sizes(call.sizes);
+  if (call.offsets.size() != program.buffers.size()) fail(where + "there must be an offset for each buffer");
+  if (call.arena < 0) fail(where + "the arena cannot have " + std::to_string(call.arena) + " bytes");
+
+  auto bound = std::make_unique<Bound>();
+  bound->id = call.id;
+  bound->program = call.program;
+  bound->offsets = call.offsets;
+  bound->arena = call.arena;
+  bound->scratch_stride = scratch_bytes(call.program, call.sizes) / threads_;
+  std::vector<int64_t> bytes;
+  for (const Buffer& buffer : program.buffers) {
+    bytes.push_back(buffer.kind == Kind::kCache || is_store(buffer.kind) ? 0 : program.bytes(buffer, call.sizes));
+  }
+  for (const Launch& launch : program.launches) {
+    for (const Extent& extent : launch.extents) bound->extents.push_back(size_of(extent, call.sizes));
+    for (const int64_t arg : launch.args) {
+      if (program.buffers[arg].kind != Kind::kTemp) continue;
+      const int64_t offset = call.offsets[arg];
+      if (offset < 0 || offset % kAlignment != 0 || offset > call.arena - aligned(bytes[arg])) {
+        fail(where + program.buffers[arg].name + " has " + std::to_string(bytes[arg]) + " bytes at " +
+             std::to_string(offset) + " of an arena of " + std::to_string(call.arena));
+      }
+      bound->high_water = std::max(bound->high_water, offset + aligned(bytes[arg]));
+    }
+  }
+  bind_copies(*bound, call, bytes);
+  return bound;
+}
+
+// Where inputs and outputs lie, and the copies of inputs.
+void Session::bind_copies(Bound& bound, const Call& call, const std::vector<int64_t>& bytes) const {
+  const Program& program = programs_[call.program];
+  const std::string where = "program " + program.name + ": ";
+  bound.places.resize(bytes.size());
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    const Kind kind = program.buffers[i].kind;
+    if (kind != Kind::kInput && kind != Kind::kOutput) continue;
+    int64_t& end = kind == Kind::kInput ? bound.input_bytes : bound.output_bytes;
+    bound.places[i] = end;
+    end += aligned(bytes[i]);
+  }
+  const auto check = [&](const Copy& copy, Kind kind) {
+    if (copy.buffer < 0 || copy.buffer >= static_cast<int64_t>(bytes.size()) ||
+        program.buffers[copy.buffer].kind != kind) {
+      fail(where + "buffer " + std::to_string(copy.buffer) + (kind == Kind::kInput ? " is no input" : " is no output"));
+    }
+    if (copy.bytes == bytes[copy.buffer]) return;
+    fail(where + program.buffers[copy.buffer].name + " needs " + std::to_string(bytes[copy.buffer]) + " bytes, not " +
+         std::to_string(copy.bytes));
+  };
+  for (const Copy& input : call.inputs) check(input, Kind::kInput);
+  for (const Copy& output : call.outputs) check(output, Kind::kOutput);
+  bound.outputs = call.outputs;
+
+  bound.inputs.reset(static_cast<char*>(std::aligned_alloc(kAlignment, std::max(bound.input_bytes, kAlignment))));
+  if (bound.inputs == nullptr) fail("cannot allocate " + std::to_string(bound.input_bytes) + " bytes of inputs");
+  std::vector<bool> given(bytes.size());
+  for (const Copy& input : call.inputs) {
+    if (input.bytes > 0) std::memcpy(bound.inputs.get() + bound.places[input.buffer], input.data, input.bytes);
+    given[input.buffer] = true;
+  }
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    if (program.buffers[i].kind == Kind::kInput && !given[i]) fail(where + program.buffers[i].name + " is missing");
+  }
+}
+
+int64_t Session::scratch_bytes(size_t index, const std::vector<int64_t>& sizes) const {
+  if (index >= programs_.size()) fail("there is no program " + std::to_string(index));
+  const Program& program = programs_[index];
+  program.check_sizes(sizes);
+  int64_t most = 0;
+  std::vector<int64_t> extents;
+  for (const Launch& launch : program.launches) {
+    extents.clear();
+    for (const Extent& extent : launch.extents) extents.push_back(size_of(extent, sizes));
+    const int64_t bytes = launch.kernel->scratch(extents.data());
+    if (bytes < 0 || bytes > (int64_t{1} << 48)) {
+      fail("program " + program.name + ": kernel " + launch.name + " asks for " + std::to_string(bytes) + " bytes of scratch");
+    }
+    most = std::max(most, bytes);
+  }
+  return aligned(most) * threads_;
+}
+
+void Session::cancel(uint64_t id) {
+  std::unique_ptr<Bound> waiting;
+  {
+    const std::lock_guard lock(mutex_);
+    if (running_ != nullptr && running_->id == id) running_->cancelled = true;
+    const auto found = std::find_if(queue_.begin(), queue_.end(), [&](const auto& call) { return call->id == id; });
+    if (found == queue_.end()) return;
+    waiting = std::move(*found);
+    queue_.erase(found);
+  }
+  report_(id, {Outcome::kCancelled, ""});
+}
+
+void Session::close() {
+  const std::lock_guard lock(mutex_);
+  closing_ = true;
+  if (running_ != nullptr) running_->cancelled = true;
+  changed_.notify_all();
+}
+
+void Session::wait() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return finished_; });
+}
+
+void Session::loop() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    changed_.wait(lock, [&] { return closing_ || !queue_.empty(); });
+    if (queue_.empty()) break;
+    const std::unique_ptr<Bound> call = std::move(queue_.front());
+    queue_.pop_front();
+    running_ = call.get();
+    Outcome outcome{Outcome::kFailed, "the session was closed"};
+    if (!closing_) {
+      lock.unlock();
+      outcome = execute(*call);
+      lock.lock();
+      if (outcome.status == Outcome::kCancelled && closing_) outcome = {Outcome::kFailed, "the session was closed"};
+    }
+    running_ = nullptr;
+    lock.unlock();
+    report_(call->id, outcome);
+    lock.lock();
+  }
+  lock.unlock();
+  closed_();
+  lock.lock();
+  finished_ = true;
+  changed_.notify_all();
+}
+
+Outcome Session::execute(Bound& bound) {
+  try {
+    return run_launches(bound);
+  } catch (const std::exception& error) {
+    return {Outcome::kFailed, error.what()};
+  }
+}
+
+// By buffer: its memory in this call.
+std::vector<char*> Session::place(Bound& bound) {
+  // Empty buffers need an address as well.
+  arena_.grow(std::max(bound.arena, kAlignment));
+  scratch_.grow(bound.scratch_stride * threads_);
+  outputs_.grow(std::max(bound.output_bytes, kAlignment));
+  const Program& program = programs_[bound.program];
+  std::vector<char*> memory(program.buffers.size());
+  for (size_t i = 0; i < memory.size(); ++i) {
+    const Buffer& buffer = program.buffers[i];
+    switch (buffer.kind) {
+      case Kind::kInput: memory[i] = bound.inputs.get() + bound.places[i]; break;
+      case Kind::kOutput: memory[i] = outputs_.data() + bound.places[i]; break;
+      case Kind::kCache:
+      case Kind::kParam:
+      case Kind::kState: memory[i] = kept_[bound.program][i]; break;
+      // A temp without a launch has no place.
+      case Kind::kTemp: memory[i] = arena_.data() + std::max<int64_t>(bound.offsets[i], 0); break;
+    }
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    usage_.arena = std::max(usage_.arena, bound.arena);
+    usage_.arena_high_water = std::max(usage_.arena_high_water, bound.high_water);
+    usage_.scratch = std::max(usage_.scratch, bound.scratch_stride * threads_);
+    usage_.transfers = std::max(usage_.transfers, bound.input_bytes + bound.output_bytes);
+  }
+  return memory;
+}
+
+Outcome Session::run_launches(Bound& bound) {
+  using Clock = std::chrono::steady_clock;
+  const Program& program = programs_[bound.program];
+  const std::vector<char*> memory = place(bound);
+  std::vector<void*> args;
+  for (const Launch& launch : program.launches) {
+    for (const int64_t arg : launch.args) args.push_back(memory[arg]);
+  }
+  std::vector<Timing> timings(profile_ ? program.launches.size() : 0);
+  void* const* arg = args.data();
+  const int64_t* extent = bound.extents.data();
+  Clock::time_point before = Clock::now();
+  for (size_t i = 0; i < program.launches.size(); ++i) {
+    if (bound.cancelled.load(std::memory_order_relaxed)) return {Outcome::kCancelled, ""};
+    const dsk_kernel& kernel = *program.launches[i].kernel;
+    const int64_t items = kernel.items(arg, extent);
+    if (items < 0) {
+      fail("program " + program.name + ", launch " + std::to_string(i) + " (" + kernel.name + "): it has " +
+           std::to_string(items) + " work items");
+    }
+    if (items > 0) {
+      Pool::shared().run({kernel.run, arg, extent, items, scratch_.data(), bound.scratch_stride}, threads_);
+    }
+    if (profile_) {
+      const Clock::time_point now = Clock::now();
+      timings[i] = {1, items, std::chrono::nanoseconds(now - before).count()};
+      before = now;
+    }
+    arg += kernel.args;
+    extent += kernel.extents;
+  }
+  for (const Copy& output : bound.outputs) {
+    if (output.bytes > 0) std::memcpy(output.data, outputs_.data() + bound.places[output.buffer], output.bytes);
+  }
+  const std::lock_guard lock(mutex_);
+  for (size_t i = 0; i < timings.size(); ++i) {
+    Timing& sum = timings_[bound.program][i];
+    sum.calls += timings[i].calls;
+    sum.items += timings[i].items;
+    sum.nanoseconds += timings[i].nanoseconds;
+  }
+  return {Outcome::kDone, ""};
+}
+
+const Store& Session::store(const std::string& name) const {
+  const auto found = stores_.find(name);
+  if (found == stores_.end()) fail("there is no param or state " + name);
+  return found->second;
+}
+
+Usage Session::usage() const {
+  const std::lock_guard lock(mutex_);
+  return usage_;
+}
+
+std::vector<std::vector<Timing>> Session::timings() const {
+  const std::lock_guard lock(mutex_);
+  return timings_;
+}
+
+}  // namespace dsk
