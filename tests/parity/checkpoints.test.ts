@@ -37,6 +37,14 @@ const names = [
   "d5_mixtral",
   "d6_qwen3_moe",
   "d7_qwen3",
+  "m1_v3_every_other_layer",
+  "m2_v32_sparse",
+  "m3_qwen2_windows",
+  "m4_qwen3_moe_windows",
+  "m5_glm4_moe",
+  "m6_olmoe",
+  "m7_llama_biases",
+  "m8_mixtral_window",
 ];
 
 interface Manifest {

@@ -6,7 +6,7 @@ import { checkFile } from "../../../dsl/semantics/check.ts";
 import { changed, type Keys, readJson, specOf } from "../import/support.ts";
 
 const published = readdirSync("tests/fixtures/configs").filter((f) => /^(?!DeepSeek-V4|Kimi-K3).*\.json$/.test(f));
-const small = readdirSync("tests/fixtures/models").filter((f) => /^[a-d]\d_/.test(f));
+const small = readdirSync("tests/fixtures/models").filter((f) => /^[a-dm]\d_/.test(f));
 const files = [
   ...published.map((f) => `tests/fixtures/configs/${f}`),
   ...small.map((f) => `tests/fixtures/models/${f}/config.json`),

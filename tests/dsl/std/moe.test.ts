@@ -234,6 +234,29 @@ describe("balance losses", () => {
     expectLoss("DeepSeekMoeV2", ", G: 4, keep: 2", loss, `${golden}_seq`, halves);
   });
 
+  test("DeepSeekMoeV2 visits the experts of the fixture, on the devices of the fixture", () => {
+    const model = layer("DeepSeekMoeV2", `E: ${E}, F: 1, K: ${K}, G: 4, keep: 2`, TOKENS, TOKENS);
+    const { metrics } = score(model, { params: { table: unit(TOKENS), "part.gate": tensor("logits").data } });
+    const chosen = rowsOf(metrics.get("part.chosen")!, K);
+    const selected = chosen.flatMap((row) => Array.from({ length: E }, (_, e) => (row.includes(e) ? 1 : 0)));
+    expect(selected).toEqual(tensor("v2.selected").data);
+    const sent = [0, 1, 2, 3].map((d) => chosen.filter((row) => row.some((e) => Math.floor(e / 2) === d)).length);
+    expect(sent).toEqual(tensor("v2.tokens_sent").data);
+  });
+
+  test("DeepSeekMoe sequence_balance of one sequence beside padding", () => {
+    const model = layer("DeepSeekMoe", `E: ${E}, F: 1, K: ${K}, G: 4, keep: 2`, TOKENS, TOKENS);
+    const alone = [0, 1].map((one) => {
+      const { losses } = trainStep(model, ["sequence_balance"], {
+        params: { table: unit(TOKENS), "part.gate": tensor("logits").data },
+        seq: halves.map((s) => (s === one ? 0 : -1)),
+        train: { balance_rate: 0 },
+      });
+      return losses.get("sequence_balance")!;
+    });
+    expectClose(alone, tensor("v3_seq.per_sequence").data, 1e-6);
+  });
+
   test("DeepSeekMoe sequence_balance: raw scores, whatever bias and groups are", () => {
     expectLoss("DeepSeekMoe", ", G: 1, keep: 1", "sequence_balance", "v3_seq", halves);
     expectLoss("DeepSeekMoe", ", G: 4, keep: 2", "sequence_balance", "v3_seq", halves);
