@@ -29,3 +29,18 @@ export function chosenDocuments(all: Documents, chosen: Uint32Array): Documents 
     hash: (document) => all.hash(chosen[document]!),
   };
 }
+
+/** Documents without what lies behind `longest` tokens. */
+export function shortenedDocuments(all: Documents, longest: number): Documents {
+  const length = (document: number): number => Math.min(longest, all.length(document));
+  let tokens = 0;
+  for (let document = 0; document < all.count; document++) tokens += length(document);
+  return {
+    count: all.count,
+    tokens,
+    length,
+    read: (document, from, to) => all.read(document, from, to),
+    counted: (document, from, to) => all.counted(document, from, to),
+    hash: (document) => all.hash(document),
+  };
+}

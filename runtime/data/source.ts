@@ -45,8 +45,8 @@ export interface MixtureSource {
 
 export type DataSource = CorpusSource | MixtureSource;
 
-/** The corpora of a source with their shares of the tokens, in order. */
+/** The corpora of a source with their shares of the tokens, in order; those without a share are left out. */
 export function corporaOf(source: DataSource, share = 1): { readonly share: number; readonly corpus: CorpusSource }[] {
-  if (source.kind !== "mixture") return [{ share, corpus: source }];
+  if (source.kind !== "mixture") return share > 0 ? [{ share, corpus: source }] : [];
   return source.parts.flatMap((part) => corporaOf(part.data, share * part.share));
 }

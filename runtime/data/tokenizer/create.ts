@@ -1,8 +1,9 @@
 /** Any tokenizer of Hugging Face as a `Tokenizer`. */
+import { createHash } from "node:crypto";
 import { unspell } from "./byte-alphabet.ts";
 import { ByteLevelBpe } from "./byte-level.ts";
 import { ChatTemplate } from "./chat-template.ts";
-import { type AddedToken, nameOf, templateOf, type TokenizerConfig, type TokenizerJson } from "./format.ts";
+import { nameOf, templateOf, type TokenizerConfig, type TokenizerJson } from "./format.ts";
 import { type LibraryTokenizer, Tokenizer as Library } from "./library.ts";
 import { Marks } from "./marks.ts";
 import { ByteStream, DecodedStream } from "./token-stream.ts";
@@ -27,6 +28,7 @@ export function createTokenizer(tokenizer: TokenizerJson, config: TokenizerConfi
 
 /** What both kinds know of their tokens. */
 class Vocabulary {
+  readonly fingerprint: string;
   readonly size: number;
   readonly bos: number | undefined;
   readonly eos: number | undefined;
@@ -34,7 +36,11 @@ class Vocabulary {
   readonly #ids: ReadonlyMap<string, number>;
   readonly #special: ReadonlySet<number>;
 
-  constructor(ids: ReadonlyMap<string, number>, added: readonly AddedToken[], config: TokenizerConfig) {
+  constructor(ids: ReadonlyMap<string, number>, file: TokenizerJson, config: TokenizerConfig) {
+    const { added_tokens: added } = file;
+    this.fingerprint = createHash("sha256")
+      .update(JSON.stringify([file, config]))
+      .digest("hex");
     this.#ids = ids;
     this.#special = new Set(added.flatMap((token) => (token.special ? [token.id] : [])));
     this.size = [...ids.values()].reduce((most, id) => Math.max(most, id + 1), 0);
@@ -59,9 +65,10 @@ class ByteLevel extends Vocabulary implements Tokenizer {
   readonly #marks: Marks;
   readonly #bytes: readonly (Uint8Array | undefined)[];
 
-  constructor({ model, added_tokens: added }: TokenizerJson, config: TokenizerConfig, bpe: ByteLevelBpe) {
-    const vocab = Object.entries(model.vocab as Readonly<Record<string, number>>);
-    super(new Map([...vocab, ...added.map((token) => [token.content, token.id] as const)]), added, config);
+  constructor(file: TokenizerJson, config: TokenizerConfig, bpe: ByteLevelBpe) {
+    const { added_tokens: added } = file;
+    const vocab = Object.entries(file.model.vocab as Readonly<Record<string, number>>);
+    super(new Map([...vocab, ...added.map((token) => [token.content, token.id] as const)]), file, config);
     this.#bpe = bpe;
     this.#marks = new Marks(added);
     const bytes: Uint8Array[] = [];
@@ -108,7 +115,7 @@ class LibraryBacked extends Vocabulary implements Tokenizer {
     const complete = { ...file };
     for (const key of ["normalizer", "pre_tokenizer", "post_processor", "decoder"] as const) complete[key] ??= null;
     const library = new Library(complete, config);
-    super(library.get_vocab(), file.added_tokens, config);
+    super(library.get_vocab(), file, config);
     this.#library = library;
     this.#plain = new Library({ ...complete, added_tokens: [] }, config);
   }

@@ -2,6 +2,8 @@ import type { ChatTemplate } from "./chat-template.ts";
 
 /** From text to token numbers and back. */
 export interface Tokenizer {
+  /** A hash of all that it is made from: equal ones give equal tokens. */
+  readonly fingerprint: string;
   /** Token numbers are below it. */
   readonly size: number;
   /** What begins and ends a document, where the tokenizer has such tokens. */
@@ -17,7 +19,7 @@ export interface Tokenizer {
   encode(text: string): number[];
   /** Text in which special tokens stand for themselves: what a chat template renders. Adds nothing at either end. */
   encodeWithSpecials(text: string): number[];
-  /** The bytes of a token; of a special one none. @throws RangeError for a number that is no token */
+  /** The bytes of a token; none of a special one and of a number that is no token. */
   bytes(id: number): Uint8Array;
   /** The text of tokens without special ones; bytes that are no UTF-8 become U+FFFD. */
   decode(ids: readonly number[]): string;
