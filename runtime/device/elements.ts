@@ -78,3 +78,26 @@ export function outputsOf(program: LaunchProgram, sizes: Sizes, names?: readonly
     return { buffer, elements: newElements(spec.dtype, elementsOf(spec, sizes)) };
   });
 }
+
+/** Bits of the exponent in types that are stored as bits: all of them are set in infinities and NaN (E4M3: NaN alone). */
+const EXPONENTS = { bf16: 0x7f80, f16: 0x7c00, f8e4m3: 0x7f } as const;
+
+/** The index of the first element that is NaN or infinite; -1 when there is none. */
+export function firstNonFinite(elements: Elements, dtype: StorageType): number {
+  switch (dtype) {
+    case "bf16":
+    case "f16":
+    case "f8e4m3": {
+      const mask = EXPONENTS[dtype];
+      for (let i = 0; i < elements.length; i++) if ((elements[i]! & mask) === mask) return i;
+      return -1;
+    }
+    case "f64":
+    case "f32":
+      for (let i = 0; i < elements.length; i++) if (!Number.isFinite(elements[i])) return i;
+      return -1;
+    case "i32":
+    case "bool":
+      return -1;
+  }
+}

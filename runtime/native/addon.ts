@@ -10,8 +10,6 @@ export interface Addon {
   isa(): string;
   /** Bytes that sessions of this process reserved and nobody touched: the system counts them as available. */
   untouchedBytes(): number;
-  /** The index of the first element that is NaN or infinite; -1 when there is none. */
-  firstNonFinite(elements: ArrayBufferView, dtype: string): number;
 }
 
 export interface NativeOptions {
@@ -55,7 +53,7 @@ export interface NativeSession {
   read(store: string, into: ArrayBufferView): void;
   /** Overwrites a param or state. @throws Error while a call is under way */
   write(store: string, elements: ArrayBufferView): void;
-  /** As that of the addon, of a param or state. @throws Error while a call is under way */
+  /** The index of the first element of a param or state that is NaN or infinite, -1 when there is none. @throws Error while a call is under way */
   firstNonFinite(store: string, dtype: string): number;
   memory(): Readonly<
     Record<

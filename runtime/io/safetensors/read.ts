@@ -7,6 +7,8 @@ export interface StoredTensor {
   readonly name: string;
   readonly dtype: DType;
   readonly shape: readonly number[];
+  /** Where the bytes are: devices may map them. */
+  readonly place: { readonly file: string; readonly offset: number };
   /** As they are stored. */
   readonly bytes: () => Uint8Array;
   /** Reads the bytes and decodes them; fp8 weights with their block scales. */
@@ -46,6 +48,7 @@ export class Checkpoint {
       name,
       dtype,
       shape,
+      place: { file, offset: dataStart + entry.start },
       scales,
       bytes,
       read: () => {

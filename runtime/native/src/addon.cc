@@ -344,14 +344,6 @@ class NativeSession : public Napi::ObjectWrap<NativeSession> {
   std::map<uint64_t, Pending> pending_;
 };
 
-// firstNonFinite(elements, dtype): number
-Napi::Value first_non_finite_of(const Napi::CallbackInfo& info) {
-  const Bytes array = bytes(info[0], "elements");
-  const std::string dtype = text(info[1], "dtype");
-  return Napi::Number::New(info.Env(), static_cast<double>(
-                                           first_non_finite(dtype, array.data, array.size / element_bytes(dtype))));
-}
-
 Napi::Object start(Napi::Env env, Napi::Object exports) {
   exports.Set("Session", NativeSession::define(env));
   exports.Set("isa", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
@@ -360,7 +352,6 @@ Napi::Object start(Napi::Env env, Napi::Object exports) {
   exports.Set("untouchedBytes", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
                 return Napi::Number::New(info.Env(), static_cast<double>(Block::untouched()));
               }));
-  exports.Set("firstNonFinite", Napi::Function::New(env, first_non_finite_of));
   return exports;
 }
 
