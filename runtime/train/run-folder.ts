@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { CHECKPOINTS } from "../io/checkpoints/find.ts";
 import { replaceFile } from "../io/replace-file.ts";
 import type { ModelFile } from "../program/model.ts";
+import { METRICS } from "./metrics-log.ts";
 import type { TrainingPlan } from "./plan.ts";
 
 /** A run that cannot be started or continued as it was asked for. */
@@ -26,7 +27,7 @@ export class RunFolder {
   }
 
   get metrics(): string {
-    return join(this.path, "metrics.jsonl");
+    return join(this.path, METRICS);
   }
 
   get checkpoints(): string {
@@ -35,6 +36,10 @@ export class RunFolder {
 
   get report(): string {
     return join(this.path, "report.html");
+  }
+
+  get status(): string {
+    return join(this.path, "status.json");
   }
 
   get plots(): string {

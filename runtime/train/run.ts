@@ -1,14 +1,9 @@
-import { join } from "node:path";
 import type { Sequence } from "../data/batch.ts";
 import type { Data } from "../data/data.ts";
 import type { SequenceStream, StreamState } from "../data/stream.ts";
-import type { Session, StoreSpec } from "../device/session.ts";
-import { latestCheckpoint } from "../io/checkpoints/find.ts";
-import { clearAside, pruneCheckpoints, type SavedFiles, saveCheckpoint } from "../io/checkpoints/save.ts";
-import type { Json } from "../io/checkpoints/state.ts";
-import { Checkpoint } from "../io/safetensors/read.ts";
+import type { Session } from "../device/session.ts";
 import type { ModelFile } from "../program/model.ts";
-import { type ClockState, TrainingClock } from "./clock.ts";
+import { TrainingClock } from "./clock.ts";
 import { evaluate } from "./evaluate.ts";
 import type { Listener, MetricEvent, StartEvent, StopEvent, TrainEvent } from "./events.ts";
 import { NonFiniteError, nonFiniteStore } from "./finite.ts";
@@ -16,8 +11,9 @@ import { initialize } from "./init.ts";
 import { lock } from "./lock.ts";
 import { MetricsLog, readMetrics } from "./metrics-log.ts";
 import type { TrainingPlan } from "./plan.ts";
-import { planHash, RunError, RunFolder } from "./run-folder.ts";
-import { restoreStores, storedTensor } from "./stores.ts";
+import { reportWriter } from "./report/report.ts";
+import { RunCheckpoints } from "./run-checkpoints.ts";
+import { RunError, RunFolder } from "./run-folder.ts";
 import { DivergedError, Trainer } from "./trainer.ts";
 
 export interface RunOptions {
@@ -29,7 +25,7 @@ export interface RunOptions {
   readonly data: Data;
   /** Goes on from the newest sound checkpoint, or from the start when there is none. */
   readonly resume?: boolean;
-  /** Gives the params and states their values in place of the model's initial ones. */
+  /** Gives params and states other values to start with than the model's initial ones. */
   readonly weights?: (session: Session) => void;
   /** The most tokens of one call; a step with more is split. */
   readonly tokensPerCall?: number;
@@ -46,14 +42,6 @@ export interface RunOptions {
   readonly listen?: Listener;
 }
 
-/** What a checkpoint keeps beside params and states. */
-interface TrainingState {
-  /** `planHash`. */
-  readonly plan: string;
-  readonly clock: ClockState;
-  readonly stream: StreamState;
-}
-
 /**
  * Trains until the plan's stop rule holds. A run that was cut at any moment, by kill -9 as well, gives the same weights to
  * the last bit when it is resumed.
@@ -64,43 +52,39 @@ export async function runTraining(options: RunOptions): Promise<StopEvent> {
   folder.open(options.plan, options.model, options.resume ?? false);
   const unlock = lock(folder.lock);
   try {
-    clearAside(folder.checkpoints);
     return await new Run(options, folder).run();
   } finally {
     unlock();
   }
 }
 
-/** The states that only the optimizer reads. */
-function isOptimizers({ name }: StoreSpec): boolean {
-  return name.startsWith("optimizer.");
-}
-
 class Run {
   readonly #options: RunOptions;
   readonly #folder: RunFolder;
+  readonly #checkpoints: RunCheckpoints;
   readonly #clock: TrainingClock;
   readonly #trainer: Trainer;
   readonly #validation: readonly Sequence[];
-  /** Stores that hold something between two steps. */
-  readonly #stores: readonly StoreSpec[];
-  readonly #planHash: string;
+  readonly #listeners: readonly Listener[];
   #stream!: SequenceStream;
   #log!: MetricsLog;
   #logFailed = false;
-  /** The last checkpoint; `tried` is when one was last attempted. */
-  #saved = { step: -1, tried: performance.now() };
+  /** Steps that were made before the last checkpoint and the last evaluation. */
+  #saved = -1;
+  #evaluated = -1;
+  /** When a checkpoint was last tried. */
+  #triedToSave = performance.now();
 
   constructor(options: RunOptions, folder: RunFolder) {
-    const { session, model, plan, data } = options;
+    const { session, model, plan, data, listen } = options;
     this.#options = options;
     this.#folder = folder;
+    this.#checkpoints = new RunCheckpoints(folder.checkpoints, session, plan, model);
     this.#clock = new TrainingClock(plan, data.train.tokens);
     this.#trainer = new Trainer(session, plan, options.tokensPerCall);
     this.#validation = data.validation({ lookAhead: 0, tokens: options.evaluateTokens ?? 16_384 });
-    const transient = new Set(model.stores.filter((store) => store.transient).map(({ name }) => name));
-    this.#stores = session.stores.filter(({ name }) => !transient.has(name));
-    this.#planHash = planHash(plan, model);
+    const report = reportWriter({ page: folder.report, status: folder.status, plots: folder.plots });
+    this.#listeners = listen === undefined ? [report] : [report, listen];
   }
 
   async run(): Promise<StopEvent> {
@@ -109,8 +93,7 @@ class Run {
       return await this.#loop();
     } catch (error) {
       if (!(error instanceof DivergedError)) throw error;
-      const kept =
-        this.#saved.step < 0 ? "there is no checkpoint yet" : `the checkpoint of step ${this.#saved.step} is kept`;
+      const kept = this.#saved < 0 ? "there is no checkpoint yet" : `the checkpoint of step ${this.#saved} is kept`;
       return this.#stop("failed", `${error.message}; ${kept}`);
     } finally {
       this.#log.close();
@@ -127,22 +110,19 @@ class Run {
 
   async #loop(): Promise<StopEvent> {
     const { saveEvery = 200, saveSeconds = 600, evaluateEvery = 100 } = this.#options;
-    const evaluated = new Set(
-      readMetrics(this.#folder.metrics).flatMap((e) => (e.event === "validation" ? e.step : [])),
-    );
     for (;;) {
       // What is drawn for the next step is drawn again by whoever resumes here.
       const place = this.#stream.state();
       const sequences = this.#clock.ended || this.#interrupted ? [] : this.#stream.next(this.#clock.batch);
       const isLast = sequences.length === 0;
       const evaluates = !this.#interrupted && (isLast || this.#step % evaluateEvery === 0);
-      if (evaluates && !evaluated.has(this.#step)) await this.#evaluate();
-      const waited = (performance.now() - this.#saved.tried) / 1000 >= saveSeconds;
+      if (evaluates && this.#evaluated !== this.#step) await this.#evaluate();
+      const waited = (performance.now() - this.#triedToSave) / 1000 >= saveSeconds;
       if (isLast || (this.#step > 0 && (waited || this.#step % saveEvery === 0))) this.#save(place);
       if (isLast) break;
       await this.#train(sequences);
     }
-    if (this.#saved.step !== this.#step) return this.#stop("failed", "the last checkpoint could not be saved");
+    if (this.#saved !== this.#step) return this.#stop("failed", "the last checkpoint could not be saved");
     return this.#stop(this.#interrupted ? "interrupted" : "done");
   }
 
@@ -170,43 +150,42 @@ class Run {
   }
 
   async #evaluate(): Promise<void> {
+    this.#evaluated = this.#step;
     if (this.#validation.length === 0) return;
     const { session, plan, tokensPerCall } = this.#options;
     const started = performance.now();
     const { loss, tokens } = await evaluate(session, this.#validation, tokensPerCall ?? 16 * plan.length);
-    const seconds = (performance.now() - started) / 1000;
     this.#emit({
       event: "validation",
       step: this.#step,
       tokens: this.#clock.done.tokens,
       loss,
       scored: tokens,
-      seconds,
+      seconds: (performance.now() - started) / 1000,
     });
   }
 
   /** Gives params, states, data and clocks what they had at the newest sound checkpoint, or what they start with. */
   #begin(): void {
     const { session, model, plan, data, resume } = this.#options;
-    const found = resume ? latestCheckpoint(this.#folder.checkpoints, (why) => this.#damaged(why)) : undefined;
-    const stream = { lookAhead: plan.lookAhead, ...(plan.stop.clock === "epochs" ? { epochs: plan.stop.value } : {}) };
+    this.#checkpoints.clear();
+    const found = resume ? this.#checkpoints.restore((why) => this.#damaged(why)) : undefined;
     if (found === undefined) {
       initialize(session, model, plan.seed);
       this.#options.weights?.(session);
       const bad = nonFiniteStore(session);
       if (bad !== undefined) throw new RunError(`the weights to start from: ${bad.message}`);
-      this.#stream = data.stream(stream);
     } else {
-      const state = found.state.training as unknown as TrainingState;
-      if (state.plan !== this.#planHash) throw new RunError(`\`${found.path}\` is of another plan or model`);
-      const transient = session.stores.filter((spec) => !this.#stores.includes(spec));
-      initialize(session, model, plan.seed, transient);
-      for (const [file, specs] of this.#files()) restoreStores(session, specs, new Checkpoint(join(found.path, file)));
-      this.#clock.restore(state.clock);
-      this.#stream = data.stream({ ...stream, state: state.stream });
-      this.#saved.step = this.#step;
+      this.#clock.restore(found.clock);
+      this.#saved = this.#step;
     }
+    this.#stream = data.stream({
+      lookAhead: plan.lookAhead,
+      ...(plan.stop.clock === "epochs" ? { epochs: plan.stop.value } : {}),
+      ...(found === undefined ? {} : { state: found.stream }),
+    });
     this.#log = new MetricsLog(this.#folder.metrics, found === undefined ? -1 : this.#step);
+    for (const { event, step } of readMetrics(this.#folder.metrics)) if (event === "validation") this.#evaluated = step;
     this.#emit(this.#startEvent());
   }
 
@@ -226,40 +205,24 @@ class Run {
     };
   }
 
-  /** What serving needs, and what only training needs. */
-  #files(): [string, StoreSpec[]][] {
-    return [
-      ["model.safetensors", this.#stores.filter((spec) => !isOptimizers(spec))],
-      ["optimizer.safetensors", this.#stores.filter(isOptimizers)],
-    ];
-  }
-
   /** Saves a checkpoint; when the file system refuses, the ones before stay and the training goes on. */
   #save(stream: StreamState): void {
-    if (this.#saved.step === this.#step) return;
+    const step = this.#step;
+    if (this.#saved === step) return;
     const started = performance.now();
-    const { session, keep = 3 } = this.#options;
-    const state: TrainingState = { plan: this.#planHash, clock: this.#clock.state(), stream };
-    const files = this.#files().map(([name, specs]) => [name, specs.map((spec) => storedTensor(session, spec))]);
     try {
       if (!this.#logFailed) this.#log.sync();
-      const { path, bytes } = saveCheckpoint(
-        this.#folder.checkpoints,
-        this.#step,
-        Object.fromEntries(files) as SavedFiles,
-        state as unknown as Json,
-      );
-      this.#saved.step = this.#step;
-      pruneCheckpoints(this.#folder.checkpoints, keep, this.#step);
-      const seconds = (performance.now() - started) / 1000;
-      this.#emit({ event: "checkpoint", step: this.#step, path, bytes, seconds });
+      const state = { clock: this.#clock.state(), stream };
+      const { path, bytes } = this.#checkpoints.save(step, state, this.#options.keep ?? 3);
+      this.#saved = step;
+      this.#emit({ event: "checkpoint", step, path, bytes, seconds: (performance.now() - started) / 1000 });
     } catch (error) {
-      if (error instanceof NonFiniteError) throw new DivergedError(`step ${this.#step}: ${error.message}`);
-      if ((error as NodeJS.ErrnoException).syscall === undefined) throw error;
-      const before = this.#saved.step < 0 ? "there is none yet" : `the last one is of step ${this.#saved.step}`;
-      this.#warn(`the checkpoint of step ${this.#step} could not be saved: ${(error as Error).message}; ${before}`);
+      if (error instanceof NonFiniteError) throw new DivergedError(`step ${step}: ${error.message}`);
+      if (!isRefused(error)) throw error;
+      const before = this.#saved < 0 ? "there is none yet" : `the last one is of step ${this.#saved}`;
+      this.#warn(`the checkpoint of step ${step} could not be saved: ${error.message}; ${before}`);
     } finally {
-      this.#saved.tried = performance.now();
+      this.#triedToSave = performance.now();
     }
   }
 
@@ -268,7 +231,7 @@ class Run {
   }
 
   #warn(message: string): void {
-    this.#options.listen?.({ event: "warning", message });
+    this.#emit({ event: "warning", message });
   }
 
   #stop(reason: StopEvent["reason"], message?: string): StopEvent {
@@ -280,7 +243,7 @@ class Run {
 
   #emit(event: TrainEvent): void {
     if (event.event === "step" || event.event === "validation") this.#logMetrics(event);
-    this.#options.listen?.(event);
+    for (const listen of this.#listeners) listen(event);
   }
 
   #logMetrics(event: MetricEvent): void {
@@ -288,10 +251,14 @@ class Run {
       this.#log.append(event);
       this.#logFailed = false;
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).syscall === undefined) throw error;
-      if (!this.#logFailed)
-        this.#warn(`metrics of step ${event.step} could not be written: ${(error as Error).message}`);
+      if (!isRefused(error)) throw error;
+      if (!this.#logFailed) this.#warn(`metrics of step ${event.step} could not be written: ${error.message}`);
       this.#logFailed = true;
     }
   }
+}
+
+/** Whether the file system said no: the disk is full, for example. */
+function isRefused(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && (error as NodeJS.ErrnoException).syscall !== undefined;
 }

@@ -1,3 +1,4 @@
+import { newElements } from "../device/elements.ts";
 import type { Elements, Session, StoreSpec } from "../device/session.ts";
 import { CheckpointError, type DType, DTYPES } from "../io/safetensors/format.ts";
 import type { Checkpoint } from "../io/safetensors/read.ts";
@@ -55,20 +56,7 @@ function typeText(dtype: DType, shape: readonly number[]): string {
 }
 
 function elementsOf(bytes: Uint8Array, dtype: StorageType): Elements {
-  const { buffer, byteOffset } = bytes.byteOffset % 8 === 0 ? bytes : bytes.slice();
-  const count = bytes.byteLength / DTYPES[STORED[dtype]];
-  switch (dtype) {
-    case "f64":
-      return new Float64Array(buffer, byteOffset, count);
-    case "f32":
-      return new Float32Array(buffer, byteOffset, count);
-    case "bf16":
-    case "f16":
-      return new Uint16Array(buffer, byteOffset, count);
-    case "i32":
-      return new Int32Array(buffer, byteOffset, count);
-    case "f8e4m3":
-    case "bool":
-      return bytes;
-  }
+  const elements = newElements(dtype, bytes.byteLength / DTYPES[STORED[dtype]]);
+  new Uint8Array(elements.buffer).set(bytes);
+  return elements;
 }

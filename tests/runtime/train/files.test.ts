@@ -30,19 +30,19 @@ describe("metrics.jsonl", () => {
     const path = join(folder, "metrics.jsonl");
     write(path, -1, 1, 2, 3, 4);
     appendFileSync(path, '{"event":"valid');
-    expect(readMetrics(path).map(({ step }) => step)).toEqual([1, 2, 3, 4]);
+    expect([...readMetrics(path)].map(({ step }) => step)).toEqual([1, 2, 3, 4]);
     write(path, 3, 7);
-    expect(readMetrics(path)).toEqual([1, 2, 3, 7].map(event));
+    expect([...readMetrics(path)]).toEqual([1, 2, 3, 7].map(event));
     expect(readFileSync(path, "utf8").endsWith("\n")).toBe(true);
     write(path, 99, 8);
-    expect(readMetrics(path).map(({ step }) => step)).toEqual([1, 2, 3, 7, 8]);
+    expect([...readMetrics(path)].map(({ step }) => step)).toEqual([1, 2, 3, 7, 8]);
   });
 
   test("starts anew when nothing was saved", () => {
     const path = join(folder, "metrics.jsonl");
     write(path, -1, 1, 2);
     write(path, -1, 5);
-    expect(readMetrics(path).map(({ step }) => step)).toEqual([5]);
+    expect([...readMetrics(path)].map(({ step }) => step)).toEqual([5]);
   });
 });
 

@@ -22,7 +22,7 @@ beforeAll(async () => {
 function resultOf(folder: string): unknown[] {
   const last = join(folder, "checkpoints", String(STEPS).padStart(8, "0"));
   const files = ["model.safetensors", "optimizer.safetensors"].map((file) => readFileSync(join(last, file)));
-  const metrics = readMetrics(join(folder, "metrics.jsonl"));
+  const metrics = [...readMetrics(join(folder, "metrics.jsonl"))];
   return [...files, metrics.map((event) => ({ ...event, seconds: 0, tokens_per_second: 0 }))];
 }
 

@@ -57,13 +57,17 @@ function bytesOf(folder: string, step = 30): Buffer[] {
 
 /** Metrics without what a clock on the wall says. */
 function metricsOf(folder: string): unknown[] {
-  return readMetrics(join(folder, "metrics.jsonl")).map((event) => ({ ...event, seconds: 0, tokens_per_second: 0 }));
+  return [...readMetrics(join(folder, "metrics.jsonl"))].map((event) => ({
+    ...event,
+    seconds: 0,
+    tokens_per_second: 0,
+  }));
 }
 
 const whole = await train();
 
 describe("a run", () => {
-  const metrics = readMetrics(join(whole.folder, "metrics.jsonl"));
+  const metrics = [...readMetrics(join(whole.folder, "metrics.jsonl"))];
   const steps = metrics.filter((event): event is StepEvent => event.event === "step");
   const validations = metrics.filter((event): event is ValidationEvent => event.event === "validation");
 
@@ -207,7 +211,7 @@ describe("what is not finite", () => {
     );
     expect(events.at(-1)).toEqual(stop);
     expect(readdirSync(join(folder, "checkpoints"))).toEqual(["00000004", "00000008"]);
-    expect(readMetrics(join(folder, "metrics.jsonl")).at(-1)!.step).toBe(11);
+    expect([...readMetrics(join(folder, "metrics.jsonl"))].at(-1)!.step).toBe(11);
   });
 
   test("in the weights is found before they are saved", async () => {
