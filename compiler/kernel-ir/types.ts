@@ -220,6 +220,33 @@ export interface ColumnsKernel extends KernelBase {
   readonly sums: readonly (Target & { readonly reduction: Reduction; readonly value: Expr })[];
 }
 
+/**
+ * Whatever happens between tokens and the positions that they see, without storing it: attention, forward and backward.
+ * For all of `batch` and `rows`, a row holds one value for each of `column` in its locals. Columns outside of a row's span
+ * count as 0 in products over columns or rows, and statements do not visit them.
+ */
+export interface PlaneKernel extends KernelBase {
+  readonly family: "plane";
+  readonly batch: readonly Axis[];
+  /** The tokens' axis first. */
+  readonly rows: readonly Axis[];
+  readonly column: Axis;
+  /** The first column of a token's row, and the end: i32 expressions of the tokens' axis. All columns when there is none. */
+  readonly span?: { readonly from: Expr; readonly to: Expr };
+  readonly locals: readonly Local[];
+  readonly body: readonly PlaneStmt[];
+}
+
+export type PlaneStmt =
+  /** In each row. Loops over the column's axis run over the row's span. */
+  | { readonly kind: "row"; readonly stmt: Stmt }
+  /** `local[column] = sum over k of a * b` for each of the products, added up. `a` knows batch, rows, k; `b` batch, column, k. */
+  | { readonly kind: "enter"; readonly local: string; readonly products: readonly Omit<Product, "name">[] }
+  /** `to[at] = sum over columns of local[column] * b` for all of `n`: b knows batch, column, n. */
+  | ({ readonly kind: "leave_rows"; readonly local: string; readonly n: readonly Axis[]; readonly b: Expr } & Target)
+  /** `to[at] = sum over rows of local[column] * x` for all columns and all of `n`: x knows batch, rows, n. */
+  | ({ readonly kind: "leave_columns"; readonly local: string; readonly n: readonly Axis[]; readonly x: Expr } & Target);
+
 /** Statements in order, by one work item: scatters into a whole tensor, running sums over tokens. The way of last resort. */
 export interface SerialKernel extends KernelBase {
   readonly family: "serial";
@@ -227,7 +254,7 @@ export interface SerialKernel extends KernelBase {
   readonly body: readonly Stmt[];
 }
 
-export type Kernel = RowsKernel | GemmKernel | ColumnsKernel | SerialKernel;
+export type Kernel = RowsKernel | GemmKernel | ColumnsKernel | PlaneKernel | SerialKernel;
 
 /** What lowering makes of the programs of a model. */
 export interface KernelModule {

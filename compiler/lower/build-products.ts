@@ -50,12 +50,11 @@ export function buildGemm(op: Op, classes: Classes, storage: Storage): Built<Gem
   const target = args.target(result!, point);
   const epilogue = [{ kind: "assign" as const, axes: [], value: load("product", [], result!.type.dtype), ...target }];
   const spaces = { batch: axes(batch), m: axes(m), n: axes(n) };
-  const all = [...spaces.batch, ...spaces.m, ...spaces.n, ...product.k];
   return {
     kernel: {
       family: "gemm",
       args: args.args(),
-      extents: args.extents(all),
+      extents: args.extents(),
       ...spaces,
       products: [product],
       epilogue,
@@ -83,7 +82,7 @@ export function buildColumns(op: Op, classes: Classes, storage: Storage): Built<
   const [columns, over] = [axes(result!.type.dims), axes(withoutDims(labels, result!.type.dims))];
   const sums = [{ reduction, value, ...args.target(result!, point) }];
   return {
-    kernel: { family: "columns", args: args.args(), extents: args.extents([...columns, ...over]), columns, over, sums },
+    kernel: { family: "columns", args: args.args(), extents: args.extents(), columns, over, sums },
     buffers: args.buffers(),
   };
 }

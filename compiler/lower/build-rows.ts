@@ -46,7 +46,7 @@ export function buildRows(
     kernel: {
       family: "rows",
       args: args.args(),
-      extents: args.extents(axes),
+      extents: args.extents(),
       rows: axes,
       locals: args.locals(),
       body: statements.body,
@@ -105,7 +105,7 @@ export function buildSerial(op: Op, classes: Classes, storage: Storage): Built<S
     kernel: {
       family: "serial",
       args: args.args(),
-      extents: args.extents([]),
+      extents: args.extents(),
       locals: args.locals(),
       body: statements.body,
     },

@@ -14,6 +14,7 @@ export class KernelArgs {
   >();
   readonly #locals = new Map<number, Local & { readonly dims: readonly DimLabel[] }>();
   readonly #taken = new Set<string>();
+  readonly #extents = new Set<string>();
   readonly #ranges = new Map<string, number>();
 
   constructor(storage: Storage) {
@@ -25,14 +26,20 @@ export class KernelArgs {
   }
 
   size(label: DimLabel): Expr {
-    return extent(this.extent(label));
+    return extent(this.#noted(this.extent(label)));
+  }
+
+  /** Symbolic extents that expressions and loops use have to be given with a launch. */
+  #noted(size: Extent): Extent {
+    if (typeof size === "string") this.#extents.add(size);
+    return size;
   }
 
   readonly ranges: Ranges = (name) => this.#ranges.get(name);
 
   /** The axis that runs over a dim. */
   axis(label: DimLabel): Axis {
-    const size = this.extent(label);
+    const size = this.#noted(this.extent(label));
     if (typeof size === "number") this.#ranges.set(label, size);
     return { name: label, extent: size };
   }
@@ -78,6 +85,19 @@ export class KernelArgs {
     this.#locals.set(value.id, { name, dtype: wide, shape: dims.map((label) => this.extent(label)), dims });
   }
 
+  hasLocal(value: Value): boolean {
+    return this.#locals.has(value.id);
+  }
+
+  localName(value: Value): string {
+    return this.#locals.get(value.id)!.name;
+  }
+
+  /** The value takes the place of another one that nobody reads any more. */
+  alias(value: Value, other: Value): void {
+    this.#locals.set(value.id, this.#locals.get(other.id)!);
+  }
+
   scratch(name: string, dtype: Local["dtype"], dims: readonly DimLabel[]): Local {
     const local = { name: this.#fresh(name), dtype, shape: dims.map((label) => this.extent(label)), dims };
     this.#locals.set(-1 - this.#locals.size, local);
@@ -85,14 +105,14 @@ export class KernelArgs {
   }
 
   locals(): Local[] {
-    return [...this.#locals.values()].map(({ name, dtype, shape }) => ({ name, dtype, shape }));
+    return [...new Set(this.#locals.values())].map(({ name, dtype, shape }) => ({ name, dtype, shape }));
   }
 
-  /** The symbolic extents that the kernel needs to know: those of its axes, arguments and locals. */
-  extents(axes: readonly Axis[]): string[] {
+  /** The symbolic extents that the kernel needs to know: those of its loops, arguments and locals. */
+  extents(): string[] {
     const shapes = [...this.#args.values(), ...this.#locals.values()].map(({ shape }) => shape);
-    const all = [...axes.map((a) => a.extent), ...shapes.flat()];
-    return [...new Set(all)].filter((size): size is string => typeof size === "string" && size !== "cache");
+    const all = new Set([...this.#extents, ...shapes.flat()]);
+    return [...all].filter((size): size is string => typeof size === "string" && size !== "cache").toSorted();
   }
 
   args(): Arg[] {

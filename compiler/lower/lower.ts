@@ -5,9 +5,11 @@ import { stringAttr } from "../tensor-ir/attrs.ts";
 import type { Op, Program, Value } from "../tensor-ir/types.ts";
 import { buildColumns, buildGemm } from "./build-products.ts";
 import { type Built, buildRows, buildSerial } from "./build-rows.ts";
+import { buildPlane } from "./build-plane.ts";
 import { Classes } from "./classes.ts";
 import { KernelTable } from "./kernel-table.ts";
 import { placeEffects } from "./place-effects.ts";
+import { planesOf } from "./planes.ts";
 import { Storage } from "./storage.ts";
 import { type Unit, unitsOf } from "./units.ts";
 
@@ -19,9 +21,9 @@ export function lowerPrograms(programs: readonly Program[]): KernelModule {
 }
 
 function lowerProgram(source: Program, table: KernelTable): LaunchProgram {
-  const program = placeEffects(source);
+  const { program, regions } = placeEffects(planesOf(source));
   const classes = new Classes(program);
-  const units = unitsOf(program, classes);
+  const units = unitsOf(program, classes, regions);
   const storage = new Storage(program);
   const caches = store(program, units, classes, storage);
   const launches = units.map((unit): Launch => {
@@ -36,6 +38,8 @@ function lowerProgram(source: Program, table: KernelTable): LaunchProgram {
 function build(unit: Unit, classes: Classes, storage: Storage, caches: ReadonlyMap<number, number>): Built<Kernel> {
   const [op] = unit.ops;
   switch (unit.kind) {
+    case "plane":
+      return buildPlane(unit.region!, classes, storage);
     case "row":
       return buildRows(unit.ops, classes, storage, caches);
     case "gemm":
@@ -76,11 +80,13 @@ function store(program: Program, units: readonly Unit[], classes: Classes, stora
         if (classes.of(op) === "effect") putEffect(op, classes, storage);
     }
   }
+  const bounds = new Set(units.flatMap(({ region }) => (region?.span === undefined ? [] : [region.span.from, region.span.to])));
   for (const op of program.ops) {
     const unit = unitOf.get(op);
     const [result] = op.results;
     if (unit === undefined || storage.of(result!) !== undefined) continue;
-    if (unit.kind !== "row" || readOutside(result!, unit, unitOf, classes)) storage.temp(result!);
+    const inside = unit.kind === "row" || unit.kind === "plane";
+    if (!inside || bounds.has(result!) || readOutside(result!, unit, unitOf, classes)) storage.temp(result!);
   }
   return caches;
 }

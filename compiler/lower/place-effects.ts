@@ -3,6 +3,7 @@ import { stringAttr } from "../tensor-ir/attrs.ts";
 import { ProgramBuilder } from "../tensor-ir/builder.ts";
 import type { Op, Program, Value } from "../tensor-ir/types.ts";
 import { Classes } from "./classes.ts";
+import type { Planes } from "./planes.ts";
 import { unitsOf } from "./units.ts";
 
 /**
@@ -10,9 +11,9 @@ import { unitsOf } from "./units.ts";
  * go. An update goes straight into its param or state where everybody else has read the old value before; otherwise a
  * copy at the end of the program writes it.
  */
-export function placeEffects(program: Program): Program {
+export function placeEffects({ program, regions }: Planes): Planes {
   const classes = new Classes(program);
-  const direct = directUpdates(program, classes);
+  const direct = directUpdates(program, classes, regions);
   const builder = new ProgramBuilder(
     new Map(program.dims),
     1 + Math.max(-1, ...program.ops.flatMap((op) => op.results.map((r) => r.id))),
@@ -42,12 +43,12 @@ export function placeEffects(program: Program): Program {
     else builder.push({ ...op, operands });
   }
   for (const op of late) builder.push(op);
-  return builder.finish(program.name);
+  return { program: builder.finish(program.name), regions };
 }
 
 /** Updates whose new value may overwrite the old one while it is made. */
-function directUpdates(program: Program, classes: Classes): Set<Op> {
-  const units = unitsOf(program, classes);
+function directUpdates(program: Program, classes: Classes, regions: Planes["regions"]): Set<Op> {
+  const units = unitsOf(program, classes, regions);
   const place = new Map(units.flatMap((unit, at) => unit.ops.map((op) => [op, { unit, at }] as const)));
   const readers = new Map<string, { readonly op: Op; readonly plain: boolean }[]>();
   for (const op of program.ops) {

@@ -1,32 +1,39 @@
 /** Which ops become one kernel, and the order of the kernels. */
 import { type Op, type Program, sameType, type Value } from "../tensor-ir/types.ts";
 import type { Classes, OpClass } from "./classes.ts";
+import type { Region } from "./planes.ts";
 import { LOOPS } from "./statements.ts";
 
 /** Ops that run as one kernel, in the order of the program. */
 export interface Unit {
-  readonly kind: Exclude<OpClass, "given" | "view" | "effect">;
+  readonly kind: Exclude<OpClass, "given" | "view" | "effect"> | "plane";
   readonly ops: readonly Op[];
   readonly level: number;
+  readonly region?: Region;
 }
 
 /**
- * Every op has a level: above those of what it needs, equal only inside of one row space. Ops of one level and space that
- * are connected become one kernel; a kernel never needs, through others, what it makes itself.
+ * Every op has a level: above those of what it needs, equal only inside of one row space or one region of planes. Row ops
+ * of one level and space that are connected become one kernel; a kernel never needs, through others, what it makes itself.
  *
  * Heavy ops run as early as they can. Row ops run as late as they can, so that what only the backward pass reads is made
- * there, unless they make less than they read: then early, so that what they read is free sooner.
+ * there, unless they sum up: then early, so that what they read is free sooner.
  */
-export function unitsOf(program: Program, classes: Classes): Unit[] {
+export function unitsOf(program: Program, classes: Classes, regions: readonly Region[]): Unit[] {
   const coded = program.ops.filter((op) => !["given", "view", "effect"].includes(classes.of(op)));
-  const edges = edgesOf(coded, classes);
-  const early = earliest(coded, edges);
-  const levels = latest(coded, edges, early, classes);
+  const regionOf = new Map(regions.flatMap((region) => region.ops.map((op) => [op, region] as const)));
+  const edges = edgesOf(coded, classes, regionOf);
+  const early = earliest(coded, edges, regionOf);
+  const levels = latest(coded, edges, early, classes, regionOf);
   const end = 1 + Math.max(-1, ...levels.values());
   for (const op of coded) if (isLateCopy(op, classes)) levels.set(op, end);
-  return [...heavyUnits(coded, levels, classes), ...rowUnits(coded, edges, levels, classes)].toSorted(
-    (a, b) => a.level - b.level || program.ops.indexOf(a.ops[0]!) - program.ops.indexOf(b.ops[0]!),
-  );
+  const position = new Map(program.ops.map((op, i) => [op, i] as const));
+  const free = coded.filter((op) => !regionOf.has(op));
+  return [
+    ...regions.map((region): Unit => ({ kind: "plane", ops: region.ops, level: levels.get(region.ops[0]!)!, region })),
+    ...heavyUnits(free, levels, classes),
+    ...rowUnits(free, edges, levels, classes),
+  ].toSorted((a, b) => a.level - b.level || position.get(a.ops[0]!)! - position.get(b.ops[0]!)!);
 }
 
 /** A copy into a param or a state, whose old value others still read: see place-effects.ts. */
@@ -45,35 +52,54 @@ interface Edge {
 }
 
 type Edges = ReadonlyMap<Op, readonly Edge[]>;
+type Regions = ReadonlyMap<Op, Region>;
 
-function edgesOf(coded: readonly Op[], classes: Classes): Edges {
+function edgesOf(coded: readonly Op[], classes: Classes, regionOf: Regions): Edges {
   return new Map(
     coded.map((op) => {
-      const inRow = classes.of(op) === "row";
-      const edges = classes.operandsOf(op).flatMap(({ root, aligned }): Edge[] => {
+      const region = regionOf.get(op);
+      const inRow = region === undefined && classes.of(op) === "row";
+      const needed = classes.operandsOf(op);
+      const bounds = region?.span === undefined ? [] : [region.span.from, region.span.to];
+      const all = [...needed, ...bounds.map((root) => ({ root, aligned: false }))];
+      const edges = all.flatMap(({ root, aligned }): Edge[] => {
         const from = classes.producer(root);
-        if (classes.of(from) === "given") return [];
-        return [{ from, step: inRow && aligned ? 0 : 1 }];
+        if (classes.of(from) === "given" || (region !== undefined && regionOf.get(from) === region)) return [];
+        return [{ from, step: inRow && aligned && !regionOf.has(from) ? 0 : 1 }];
       });
       return [op, edges];
     }),
   );
 }
 
-function earliest(coded: readonly Op[], edges: Edges): Map<Op, number> {
+/** All ops of a region have the level of the one that can run last. */
+function earliest(coded: readonly Op[], edges: Edges, regionOf: Regions): Map<Op, number> {
   const levels = new Map<Op, number>();
-  for (const op of coded) {
-    levels.set(op, Math.max(0, ...edges.get(op)!.map(({ from, step }) => levels.get(from)! + step)));
-  }
+  const level = (op: Op): number => {
+    const known = levels.get(op);
+    if (known !== undefined) return known;
+    const together = regionOf.get(op)?.ops ?? [op];
+    const own = Math.max(0, ...together.flatMap((each) => edges.get(each)!.map(({ from, step }) => level(from) + step)));
+    for (const each of together) levels.set(each, own);
+    return own;
+  };
+  for (const op of coded) level(op);
   return levels;
 }
 
-function latest(coded: readonly Op[], edges: Edges, early: ReadonlyMap<Op, number>, classes: Classes): Map<Op, number> {
+function latest(
+  coded: readonly Op[],
+  edges: Edges,
+  early: ReadonlyMap<Op, number>,
+  classes: Classes,
+  regionOf: Regions,
+): Map<Op, number> {
   const bounds = new Map<Op, number>();
   const levels = new Map<Op, number>();
-  for (const op of coded.toReversed()) {
+  // By early level first: what a region needs may stand behind its first op in the program.
+  for (const op of coded.toSorted((a, b) => early.get(a)! - early.get(b)!).toReversed()) {
     const bound = bounds.get(op);
-    const late = classes.of(op) === "row" && bound !== undefined && !shrinks(op, classes);
+    const late = !regionOf.has(op) && classes.of(op) === "row" && bound !== undefined && !shrinks(op, classes);
     const level = late ? bound : early.get(op)!;
     levels.set(op, level);
     for (const { from, step } of edges.get(op)!) bounds.set(from, Math.min(bounds.get(from) ?? Infinity, level - step));

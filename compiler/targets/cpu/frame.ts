@@ -19,24 +19,33 @@ export class Frame {
   readonly statements: StatementPrinter;
   readonly #kernel: Kernel;
   readonly #arrays: Scratch[] = [];
+  readonly #header: string;
+  readonly #prelude: string[] = [];
 
-  constructor(kernel: Kernel, locals: readonly Local[]) {
+  /** @param locals those that live as long as an item; arrays among them get scratch memory */
+  constructor(kernel: Kernel, locals: readonly Local[], header = "dsk.h") {
     this.#kernel = kernel;
+    this.#header = header;
     this.names = new Names([...kernel.args, ...locals]);
     for (const local of locals) {
-      if (local.shape.length > 0) this.#reserve(local.name, storageType(local.dtype), product(local.shape.map(String)));
+      if (local.shape.length > 0) this.reserve(local.name, storageType(local.dtype), product(local.shape.map(String)));
     }
     this.statements = new StatementPrinter(this.names, this.body, (type, count) => this.array(type, count));
   }
 
   /** An array of the item's scratch memory. */
   array(type: string, count: string): string {
-    return this.#reserve(`tmp${this.#arrays.length}`, type, count);
+    return this.reserve(`tmp${this.#arrays.length}`, type, count);
   }
 
-  #reserve(name: string, type: string, count: string): string {
+  reserve(name: string, type: string, count: string): string {
     this.#arrays.push({ name, type, count });
     return name;
+  }
+
+  /** Constants that `items` and `run` both need. */
+  prelude(...lines: readonly string[]): void {
+    this.#prelude.push(...lines);
   }
 
   /** Declares locals that are single values, where every item has its own. */
@@ -66,7 +75,7 @@ export class Frame {
       const type = `${access === "read" ? "const " : ""}${storageType(dtype)}*`;
       run.add(`${type} __restrict ${arg} = (${type})args[${i}];`);
     }
-    run.add(...bound);
+    run.add(...bound, ...this.#prelude);
     let offset = "scratch";
     for (const { name: array, type, count } of this.#arrays) {
       run.add(`${type}* __restrict ${array} = (${type}*)(${offset});`);
@@ -76,10 +85,11 @@ export class Frame {
     const shapes = args.map(({ name: arg, dtype, shape, access }) => `${access} ${arg}: ${dtype}[${shape.join(", ")}]`);
     return render("cpu/kernel.cc", {
       header: [`${name}: ${family}`, ...from, ...shapes.map((text) => `  ${text}`)],
+      include: this.#header,
       name,
       args: args.length,
       extents: extents.length,
-      items: [...bound, `return ${items};`].join("\n"),
+      items: [...bound, ...this.#prelude, `return ${items};`].join("\n"),
       scratch: [...bound, `return ${total === "" ? "0" : total};`].join("\n"),
       run: run.text() + this.body.text(),
     });

@@ -3,13 +3,14 @@ import { fixed, render } from "../../emit/templates.ts";
 import type { Kernel } from "../../kernel-ir/types.ts";
 import { printColumns } from "./columns.ts";
 import { printGenericGemm } from "./gemm-generic.ts";
+import { printPlane } from "./plane.ts";
 import { printRows, printSerial } from "./rows.ts";
 
 /** Files by name: one for each kernel, the table of all of them, the headers that they share. */
 export function printCpu(kernels: readonly Kernel[]): Map<string, string> {
   const files = new Map(kernels.map((kernel) => [`${kernel.name}.cc`, printKernel(kernel)]));
   files.set("table.cc", render("cpu/table.cc", { names: kernels.map(({ name }) => name) }));
-  for (const header of ["abi.h", "dsk.h"]) files.set(header, fixed(`cpu/${header}`));
+  for (const header of ["abi.h", "dsk.h", "plane.h"]) files.set(header, fixed(`cpu/${header}`));
   return files;
 }
 
@@ -21,6 +22,8 @@ function printKernel(kernel: Kernel): string {
       return printSerial(kernel);
     case "columns":
       return printColumns(kernel);
+    case "plane":
+      return printPlane(kernel);
     case "gemm":
       return printGenericGemm(kernel);
   }

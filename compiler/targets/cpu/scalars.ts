@@ -37,10 +37,14 @@ export function storageType(dtype: ScalarType): string {
 /** Names in C++ of what a kernel has. Extents are upper case as in the text, axes lower case. */
 export class Names {
   readonly #axes = new Map<string, string>();
-  readonly #stores: ReadonlyMap<string, Arg | Local>;
+  readonly #stores = new Map<string, Arg | Local>();
 
   constructor(stores: readonly (Arg | Local)[]) {
-    this.#stores = new Map(stores.map((store) => [store.name, store]));
+    this.declare(stores);
+  }
+
+  declare(stores: readonly (Arg | Local)[]): void {
+    for (const store of stores) this.#stores.set(store.name, store);
   }
 
   axis(name: string): string {
@@ -244,6 +248,7 @@ function isFloatType(dtype: ScalarType): boolean {
 /** A number as C++ writes it, with its type. */
 export function literal(value: number | boolean, dtype: ScalarType): string {
   if (typeof value === "boolean") return String(value);
+  if (!isFloatType(dtype) && !Number.isFinite(value)) return value < 0 ? "INT32_MIN" : "INT32_MAX";
   if (!isFloatType(dtype)) return value < 0 ? `(${value})` : String(value);
   const type = valueType(dtype);
   if (Number.isNaN(value)) return `std::numeric_limits<${type}>::quiet_NaN()`;

@@ -14,6 +14,7 @@ export class StatementPrinter {
   readonly #lines: Lines;
   readonly #scratch: (dtype: string, count: string) => string;
   readonly #extents = new Map<string, number>();
+  readonly #limits = new Map<string, readonly [from: string, to: string]>();
   #temps = 0;
 
   /** @param scratch gives the name of a fresh array of the item's scratch memory */
@@ -45,13 +46,19 @@ export class StatementPrinter {
 
   readonly #ranges: Ranges = (name) => this.#extents.get(name);
 
+  /** From now on, loops over the axis run from `from` to `to` only. */
+  limit(axis: string, from: string, to: string): void {
+    this.#limits.set(axis, [from, to]);
+  }
+
   /** Nested loops; the last axis gets a pragma when its iterations are independent. */
   #loops(axes: readonly Axis[], simd: string | undefined, body: () => void): void {
     const [first, ...rest] = axes;
     if (first === undefined) return body();
     const i = this.#names.axis(first.name);
     if (rest.length === 0 && simd !== undefined) this.#lines.add(simd);
-    this.#lines.block(`for (int64_t ${i} = 0; ${i} < ${this.#names.extent(first.extent)}; ${i}++)`, () =>
+    const [from, to] = this.#limits.get(first.name) ?? ["0", this.#names.extent(first.extent)];
+    this.#lines.block(`for (int64_t ${i} = ${from}; ${i} < ${to}; ${i}++)`, () =>
       this.#loops(rest, simd, body),
     );
   }
