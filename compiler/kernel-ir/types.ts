@@ -245,7 +245,12 @@ export type PlaneStmt =
   /** `to[at] = sum over columns of local[column] * b` for all of `n`: b knows batch, column, n. */
   | ({ readonly kind: "leave_rows"; readonly local: string; readonly n: readonly Axis[]; readonly b: Expr } & Target)
   /** `to[at] = sum over rows of local[column] * x` for all columns and all of `n`: x knows batch, rows, n. */
-  | ({ readonly kind: "leave_columns"; readonly local: string; readonly n: readonly Axis[]; readonly x: Expr } & Target);
+  | ({
+      readonly kind: "leave_columns";
+      readonly local: string;
+      readonly n: readonly Axis[];
+      readonly x: Expr;
+    } & Target);
 
 /** Statements in order, by one work item: scatters into a whole tensor, running sums over tokens. The way of last resort. */
 export interface SerialKernel extends KernelBase {

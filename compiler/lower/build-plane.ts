@@ -24,7 +24,8 @@ export function buildPlane(region: Region, classes: Classes, storage: Storage): 
   const inline = new Set(ops.filter((op) => sums.get(op)!.length === 0 && isInlined(op, uses)));
   const reader = new Reader(classes, args, inline);
   const outer = [...batch, TOKENS!, ...rows];
-  const axes = (labels: readonly DimLabel[]): Axis[] => labels.map((label) => args.axis(label)).filter(({ extent }) => extent !== 1);
+  const axes = (labels: readonly DimLabel[]): Axis[] =>
+    labels.map((label) => args.axis(label)).filter(({ extent }) => extent !== 1);
   const body: PlaneStmt[] = [];
 
   const product = (op: Op): Omit<Product, "name"> => {
@@ -38,7 +39,9 @@ export function buildPlane(region: Region, classes: Classes, storage: Storage): 
   const place = (op: Op): void => {
     const [result] = op.results;
     if (storage.of(result!) !== undefined) return;
-    const lender = op.operands.find((x) => isPlane(x) && isPlane(result!) && own.has(x.id) && lastUser(x, uses) === op && !inline.has(own.get(x.id)!));
+    const lender = op.operands.find(
+      (x) => isPlane(x) && isPlane(result!) && own.has(x.id) && lastUser(x, uses) === op && !inline.has(own.get(x.id)!),
+    );
     if (lender !== undefined && args.hasLocal(lender)) args.alias(result!, lender);
     else args.local(result!, isPlane(result!) ? [POSITIONS!] : []);
   };
@@ -73,7 +76,8 @@ export function buildPlane(region: Region, classes: Classes, storage: Storage): 
     body.push(...statements.body.map((stmt): PlaneStmt => ({ kind: "row", stmt })));
   }
   const tokens = args.point([TOKENS!]);
-  const bounds = span === undefined ? {} : { span: { from: args.load(span.from, tokens), to: args.load(span.to, tokens) } };
+  const bounds =
+    span === undefined ? {} : { span: { from: args.load(span.from, tokens), to: args.load(span.to, tokens) } };
   const column = args.axis(POSITIONS!);
   const rowAxes = [args.axis(TOKENS!), ...axes(rows)];
   return {

@@ -80,7 +80,9 @@ function store(program: Program, units: readonly Unit[], classes: Classes, stora
         if (classes.of(op) === "effect") putEffect(op, classes, storage);
     }
   }
-  const bounds = new Set(units.flatMap(({ region }) => (region?.span === undefined ? [] : [region.span.from, region.span.to])));
+  const bounds = new Set(
+    units.flatMap(({ region }) => (region?.span === undefined ? [] : [region.span.from, region.span.to])),
+  );
   for (const op of program.ops) {
     const unit = unitOf.get(op);
     const [result] = op.results;

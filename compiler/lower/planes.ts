@@ -97,7 +97,12 @@ interface Marked {
 }
 
 /** Ops of a lower rank whose planes are read at a higher one are computed again there. */
-function repeat(program: Program, classes: Classes, roles: ReadonlyMap<Op, Role>, ranks: ReadonlyMap<Op, number>): Marked {
+function repeat(
+  program: Program,
+  classes: Classes,
+  roles: ReadonlyMap<Op, Role>,
+  ranks: ReadonlyMap<Op, number>,
+): Marked {
   const builder = builderFor(program);
   const newRoles = new Map<Op, Role>();
   const newRanks = new Map<Op, number>();

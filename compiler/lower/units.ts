@@ -79,7 +79,10 @@ function earliest(coded: readonly Op[], edges: Edges, regionOf: Regions): Map<Op
     const known = levels.get(op);
     if (known !== undefined) return known;
     const together = regionOf.get(op)?.ops ?? [op];
-    const own = Math.max(0, ...together.flatMap((each) => edges.get(each)!.map(({ from, step }) => level(from) + step)));
+    const own = Math.max(
+      0,
+      ...together.flatMap((each) => edges.get(each)!.map(({ from, step }) => level(from) + step)),
+    );
     for (const each of together) levels.set(each, own);
     return own;
   };

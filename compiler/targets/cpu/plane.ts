@@ -82,7 +82,7 @@ class PlanePrinter {
 
   #body(t: string): void {
     const { body } = this.#kernel;
-    for (let i = 0; i < body.length; ) {
+    for (let i = 0; i < body.length;) {
       const stmt = body[i]!;
       if (stmt.kind !== "row") {
         this.#product(stmt);
@@ -174,7 +174,9 @@ class PlanePrinter {
         lines.add(`float* to = ${right} + c / DSK_LANES * DSK_LANES * ${size} + c % DSK_LANES;`);
         this.#counted(k, "i", () => lines.add(`to[i * DSK_LANES] = ${this.#value(b)};`));
       });
-      lines.add(`dsk_enter(${local}_rows + first, ${this.#columns}, rows, columns, ${left}, ${size}, ${right}, ${adds});`);
+      lines.add(
+        `dsk_enter(${local}_rows + first, ${this.#columns}, rows, columns, ${left}, ${size}, ${right}, ${adds});`,
+      );
     });
   }
 
@@ -243,7 +245,9 @@ class PlanePrinter {
       lines.add(`for (; i < ${padded}; i++) ${left}[r * ${padded} + i] = 0;`);
     });
     this.#chunks(() => {
-      lines.add(`dsk_leave_columns(${out}, ${padded}, rows, columns, ${local}_rows + first, ${this.#columns}, ${left});`);
+      lines.add(
+        `dsk_leave_columns(${out}, ${padded}, rows, columns, ${local}_rows + first, ${this.#columns}, ${left});`,
+      );
       const s = names.axis(this.#kernel.column.name);
       lines.block(`for (int64_t c = 0; c < columns; c++)`, () => {
         lines.add(`const int64_t ${s} = first + c;`);

@@ -58,9 +58,7 @@ export class StatementPrinter {
     const i = this.#names.axis(first.name);
     if (rest.length === 0 && simd !== undefined) this.#lines.add(simd);
     const [from, to] = this.#limits.get(first.name) ?? ["0", this.#names.extent(first.extent)];
-    this.#lines.block(`for (int64_t ${i} = ${from}; ${i} < ${to}; ${i}++)`, () =>
-      this.#loops(rest, simd, body),
-    );
+    this.#lines.block(`for (int64_t ${i} = ${from}; ${i} < ${to}; ${i}++)`, () => this.#loops(rest, simd, body));
   }
 
   #scalars(...exprs: readonly Expr[]): Scalars {
