@@ -2,8 +2,9 @@
 import type { TrainingModel } from "../../dsl/semantics/check.ts";
 import { callAt, numberOf } from "../../dsl/semantics/sections/look-up.ts";
 import type { CheckedSection } from "../../dsl/semantics/sections/sections.ts";
-import type { CallValue, Value } from "../../dsl/semantics/sections/types.ts";
+import type { CallValue } from "../../dsl/semantics/sections/types.ts";
 import type { TrainPlan } from "../elaborate/train-step.ts";
+import { optimizerConstants } from "../package/training-plan.ts";
 import { InputError } from "./io.ts";
 
 /** The plan of a section for its model's training variant; without a section, next-token prediction with AdamW. */
@@ -49,20 +50,11 @@ function weightOf({ fn, args }: CallValue, factor: number): number | string {
 }
 
 function optimizerOf(call: CallValue | undefined, training: TrainingModel): TrainPlan["optimizer"] {
-  const args = new Map<string, number | boolean>();
-  for (const [key, value] of call?.args ?? []) for (const [name, plain] of argument(key, value)) args.set(name, plain);
+  const args = optimizerConstants(call);
   const block = call?.fn === "sgd" ? "Sgd" : "AdamW";
   return (type, decayed) => {
     const found = training.optimizer(block, decayed ? args : new Map([...args, ["decay", 0]]), type);
     if (found === undefined) throw new Error(`the standard library has no optimizer ${block}`);
     return found;
   };
-}
-
-/** The arguments of the optimizer's block that an argument of the section stands for. */
-function argument(key: string, value: Value): (readonly [string, number | boolean])[] {
-  if (key === "clip") return [];
-  if (value.kind === "list") return value.items.map((item, i) => [`beta${i + 1}`, numberOf(item)!]);
-  if (value.kind === "number" || value.kind === "bool") return [[key, value.value]];
-  return [];
 }

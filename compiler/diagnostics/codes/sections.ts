@@ -89,6 +89,11 @@ export const SECTIONS = {
 
   DSK6901: note("not-executed", (p: { name: string }) => `\`${p.name}\` is checked, but not executed yet`),
 
+  DSK6902: error(
+    "not-executable",
+    (p: { name: string; why: string }) => `\`${p.name}\` cannot be executed yet: ${p.why}`,
+  ),
+
   DSK7001: error(
     "serving-mesh",
     (p: { what: string; product: number; gpus: number }) => `${p.what} takes ${p.product} GPUs of a mesh of ${p.gpus}`,

@@ -4,6 +4,7 @@ import type { Span } from "../../../compiler/diagnostics/source.ts";
 import type * as ast from "../../syntax/ast.ts";
 import type { Context } from "./context.ts";
 import { CLOCKS, type Clock, type Piece, type Shape, type Type, type Value } from "./types.ts";
+import type { UnitKind } from "../../syntax/units.ts";
 import { amountOf, measureText } from "./units.ts";
 
 const SHAPES = ["ramp", "cosine", "exponential"] as const;
@@ -30,15 +31,49 @@ export function checkSchedule(c: Context, expr: ScheduleExpr, type: Type): Value
   const untils = pieces.map((piece) => (piece.until === undefined ? undefined : checkBoundary(c, piece.until, clock)));
   const sound = checkEnd(c, expr) && checkOrder(c, pieces, untils);
   if (!sound || shapes.includes(undefined) || untils.includes("error")) return { kind: "error", span };
-  const checked = pieces.map((_, i): Piece => ({ until: untils[i] as Piece["until"], shape: shapes[i]! }));
-  return { kind: "schedule", schedule: { by: clock, pieces: checked }, span };
+  const measure = checkUnits(c, pieces, shapes as Measured[]);
+  if (measure === "error") return { kind: "error", span };
+  const checked = pieces.map((_, i): Piece => ({ until: untils[i] as Piece["until"], shape: shapes[i]!.shape }));
+  return {
+    kind: "schedule",
+    schedule: { by: clock, pieces: checked },
+    ...(measure === undefined ? {} : { measure }),
+    span,
+  };
 }
 
-/** A value that stays, or a shape between two. Both ends have the type, so both units are the same. */
-function checkShape(c: Context, expr: ast.Expr, type: Type): Shape | undefined {
+interface Measured {
+  readonly shape: Shape;
+  readonly measures: readonly (UnitKind | undefined)[];
+}
+
+/** What all values of a schedule measure: a batch may be in sequences or in tokens, but not now this and now that. */
+function checkUnits(
+  c: Context,
+  pieces: readonly ast.SchedulePiece[],
+  all: readonly Measured[],
+): UnitKind | undefined | "error" {
+  const [first] = all[0]!.measures;
+  const odd = all.findIndex(({ measures }) => measures.some((measure) => measure !== first));
+  if (odd < 0) return first;
+  const text = (measure: UnitKind | undefined): string =>
+    measure === undefined ? "a bare number" : measureText(measure);
+  const found = all[odd]!.measures.find((measure) => measure !== first);
+  c.diagnostics.report(
+    "DSK6011",
+    pieces[odd]!.value.span,
+    { expected: text(first), found: text(found) },
+    odd === 0 ? {} : { secondary: [{ span: pieces[0]!.value.span, text: `${text(first)}` }] },
+  );
+  return "error";
+}
+
+/** A value that stays, or a shape between two. */
+function checkShape(c: Context, expr: ast.Expr, type: Type): Measured | undefined {
   if (!isShape(expr)) {
     const value = c.check(c, expr, type);
-    return value.kind === "number" ? { kind: "constant", from: value.value, to: value.value } : undefined;
+    if (value.kind !== "number") return undefined;
+    return { shape: { kind: "constant", from: value.value, to: value.value }, measures: [value.measure] };
   }
   const kind = SHAPES.find((name) => expr.callee.kind === "name" && name === expr.callee.name)!;
   if (expr.args.length !== 2 || expr.args.some((arg) => arg.name !== undefined)) {
@@ -51,7 +86,7 @@ function checkShape(c: Context, expr: ast.Expr, type: Type): Shape | undefined {
     c.diagnostics.report("DSK6014", expr.span, { callee: kind, why: "runs between positive values" });
     return undefined;
   }
-  return { kind, from: from.value, to: to.value };
+  return { shape: { kind, from: from.value, to: to.value }, measures: [from.measure, to.measure] };
 }
 
 /** Where a piece ends. A bare number counts what the schedule runs by; steps may stand in a schedule by something else. */

@@ -142,7 +142,8 @@ export type Value =
       readonly terms: readonly { readonly weight: number; readonly value: Value }[];
       readonly span: Span;
     }
-  | { readonly kind: "schedule"; readonly schedule: Schedule; readonly span: Span }
+  /** `measure` is what its values measure. */
+  | { readonly kind: "schedule"; readonly schedule: Schedule; readonly measure?: UnitKind; readonly span: Span }
   | MeshValue
   /** Something that was reported. */
   | { readonly kind: "error"; readonly span: Span };

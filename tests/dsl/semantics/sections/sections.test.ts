@@ -20,6 +20,16 @@ describe("sound sections", () => {
     expect(section!.entries.has("rollout.count")).toBe(false);
   });
 
+  test("data of every kind", () => {
+    for (const data of [
+      'text("a/**/*.md", pack: true, fim: 0.1)',
+      'lines("a/*.jsonl", field: "body", fim: 10%)',
+      'chat("a/*.jsonl")',
+      'mixture(text("a/*.md") * 0.5, shards("b/*.npy") * 0.5)',
+    ])
+      expect(check(train({ data })).messages).toEqual([]);
+  });
+
   test("arguments by place, by name and by default", () => {
     const { sections } = check(train({ loss: "next_token() + sequence_balance(1e-4)" }));
     const loss = sections.all[0]!.entries.get("loss")!.value;
@@ -257,6 +267,16 @@ const WRONG: readonly (readonly [string, string, readonly string[]])[] = [
     "an early end",
     train({ lr: "schedule by tokens { ..end => 1  ..5B => 2 }" }),
     ["DSK6102 a schedule ends with `..end`, and only there"],
+  ],
+  [
+    "a batch now in sequences, now in tokens",
+    train({ batch: "schedule by steps { ..9 => ramp(4, 8)  ..end => 1Ki tokens }" }),
+    ["DSK6011 expected a number of sequences, found a number of tokens"],
+  ],
+  [
+    "a ramp from sequences to tokens",
+    train({ batch: "schedule by steps { ..9 => ramp(4, 1Ki tokens)  ..end => 8 }" }),
+    ["DSK6011 expected a number of sequences, found a number of tokens"],
   ],
   [
     "tokens in a schedule by steps",
