@@ -110,6 +110,8 @@ class LibraryBacked extends Vocabulary implements Tokenizer {
   readonly #library: LibraryTokenizer;
   /** Without marks: `<|eos|>` is text. */
   readonly #plain: LibraryTokenizer;
+  /** Tokens are spelled in the alphabet of bytes. */
+  readonly #byteLevel: boolean;
 
   constructor(file: TokenizerJson, config: TokenizerConfig) {
     const complete = { ...file };
@@ -118,6 +120,7 @@ class LibraryBacked extends Vocabulary implements Tokenizer {
     super(library.get_vocab(), file, config);
     this.#library = library;
     this.#plain = new Library({ ...complete, added_tokens: [] }, config);
+    this.#byteLevel = file.decoder?.type === "ByteLevel";
   }
 
   encode(text: string): number[] {
@@ -132,6 +135,8 @@ class LibraryBacked extends Vocabulary implements Tokenizer {
   bytes(id: number): Uint8Array {
     const token = this.isSpecial(id) ? undefined : this.#library.id_to_token(id);
     if (token === undefined) return NO_BYTES;
+    const spelled = this.#byteLevel ? unspell(token) : undefined;
+    if (spelled !== undefined) return spelled;
     const byte = /^<0x([0-9A-F]{2})>$/.exec(token);
     if (byte !== null) return Uint8Array.of(Number.parseInt(byte[1]!, 16));
     return new TextEncoder().encode(token.replaceAll("\u2581", " "));

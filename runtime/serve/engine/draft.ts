@@ -1,6 +1,7 @@
 import type { Session } from "../../device/session.ts";
 import { type Part, inputsOf } from "./call.ts";
 import type { EngineCounts } from "./counts.ts";
+import type { EngineOptions } from "./options.ts";
 import type { Sequence } from "./sequence.ts";
 
 /** What the look-ahead modules know of a sequence. */
@@ -19,13 +20,15 @@ interface Lookahead {
  */
 export class Drafter {
   readonly #session: Session;
+  readonly #options: EngineOptions;
   readonly #modules: number;
   readonly #counts: EngineCounts;
   readonly #known = new WeakMap<Sequence, Lookahead>();
 
-  constructor(session: Session, modules: number, counts: EngineCounts) {
+  constructor(session: Session, options: EngineOptions, counts: EngineCounts) {
     this.#session = session;
-    this.#modules = modules;
+    this.#options = options;
+    this.#modules = options.draftTokens;
     this.#counts = counts;
   }
 
@@ -41,9 +44,9 @@ export class Drafter {
   }
 
   /** Puts guesses into the sequences of a step: as many as have a use. */
-  async guess(parts: readonly Part[], context: number): Promise<void> {
+  async guess(parts: readonly Part[]): Promise<void> {
     for (let module = 1; module <= this.#modules; module++) {
-      const group = parts.flatMap(({ sequence }) => this.#part(sequence, module, context) ?? []);
+      const group = parts.flatMap(({ sequence }) => this.#part(sequence, module) ?? []);
       if (group.length > 0) await this.#run(module, group);
     }
   }
@@ -63,22 +66,23 @@ export class Drafter {
     const vocabulary = results["logits"]!.length / sizes["B"]!;
     let [row, wanted] = [0, 0];
     for (const { sequence, from, tokens, samples } of group) {
-      const known = this.#known.get(sequence)!;
+      const lookahead = this.#known.get(sequence)!;
       for (let p = from; p < from + tokens.length; p++, row++) {
         if (module < this.#modules)
-          known.hidden[module]!.set(p, (results["hidden"] as Float32Array).slice(row * width, (row + 1) * width));
+          lookahead.hidden[module]!.set(p, (results["hidden"] as Float32Array).slice(row * width, (row + 1) * width));
       }
       const logits = results["logits"]!.subarray(wanted * vocabulary, ++wanted * vocabulary) as Float32Array;
       if (samples) {
-        sequence.drafts.push(sequence.sampler.guess(logits, sequence.drafts));
+        const known = logits.subarray(0, this.#options.tokens);
+        sequence.drafts.push(sequence.sampler.guess(known, sequence.drafts));
         this.#counts.draftedTokens++;
       }
-      this.#settle(sequence, known, module);
+      this.#settle(sequence, lookahead, module);
     }
   }
 
   /** What a module has to read of a sequence; undefined for nothing. */
-  #part(sequence: Sequence, module: number, context: number): Part | undefined {
+  #part(sequence: Sequence, module: number): Part | undefined {
     const known = this.#known.get(sequence);
     if (sequence.done || known === undefined) return undefined;
     const { tokens, computed, drafts, request, generated } = sequence;
@@ -88,7 +92,7 @@ export class Drafter {
     if (end <= from || !this.#hasStates(known, module, from, end)) return undefined;
     // A guess is of use when every token before it is known or guessed, and the answer may go on so far.
     const caughtUp = computed === tokens.length - 1 && drafts.length === module - 1 && end === computed;
-    const allowed = Math.min(request.maxTokens - generated, context - tokens.length) > module;
+    const allowed = Math.min(request.maxTokens - generated, this.#options.context - tokens.length) > module;
     const tokensAhead = all.slice(from + module, end + module);
     return { sequence, from, tokens: tokensAhead, wanted: 1, samples: caughtUp && allowed };
   }

@@ -51,7 +51,7 @@ export class Engine {
     this.#session = session;
     this.#pool = new PagePool(session.cacheRows, this.options.pageSize);
     const { draftTokens } = this.options;
-    this.#drafter = draftTokens === 0 ? undefined : new Drafter(session, draftTokens, this.counts);
+    this.#drafter = draftTokens === 0 ? undefined : new Drafter(session, this.options, this.counts);
   }
 
   get waiting(): number {
@@ -68,17 +68,22 @@ export class Engine {
   }
 
   /**
-   * Generates one answer.
-   * @throws ContextError, QueueFullError, DrainingError at once; DeadlineError, LogitsError, the reason of the signal, or what
-   *   the device says, later
+   * Queues requests, all of them or none; each gives a promise of its end.
+   * @throws ContextError, QueueFullError, DrainingError at once. The promises are rejected with DeadlineError, LogitsError, the
+   *   reason of the signal, or what the device says
    */
-  async generate(request: EngineRequest): Promise<Finished> {
-    const { prompt, signal } = request;
+  submit(requests: readonly EngineRequest[]): Promise<Finished>[] {
     const { context, maxWaiting } = this.options;
     if (this.#draining) throw new DrainingError();
-    if (prompt.length >= context) throw new ContextError(prompt.length, context);
+    for (const { prompt } of requests) if (prompt.length >= context) throw new ContextError(prompt.length, context);
+    if (this.#waiting.length + requests.length > maxWaiting)
+      throw new QueueFullError(this.#waiting.length, this.#retryAfter());
+    return requests.map((request) => this.#enqueue(request));
+  }
+
+  async #enqueue(request: EngineRequest): Promise<Finished> {
+    const { signal } = request;
     signal?.throwIfAborted();
-    if (this.#waiting.length >= maxWaiting) throw new QueueFullError(maxWaiting, this.#retryAfter());
     const sequence = new Sequence(request, this.#arrivals++);
     this.#waiting.push(sequence);
     const leave = (): void => this.#leaveQueue(sequence, signal!.reason);
@@ -195,7 +200,7 @@ export class Engine {
     }
     for (const [program, group] of programs) await this.#call(program, group);
     try {
-      await this.#drafter?.guess(parts, this.options.context);
+      await this.#drafter?.guess(parts);
     } catch (error) {
       for (const { sequence } of parts) sequence.fail(error);
     }
@@ -295,7 +300,8 @@ export class Engine {
     if (from < sequence.promptLength) this.counts.promptTokens += sequence.computed - from;
     let finished: Finished["reason"] | undefined;
     for (let i = 0; samples && i < wanted && finished === undefined; i++) {
-      const sampled = sequence.sampler.sample(logits.subarray(i * vocabulary, (i + 1) * vocabulary));
+      const row = logits.subarray(i * vocabulary, (i + 1) * vocabulary);
+      const sampled = sequence.sampler.sample(row.subarray(0, this.options.tokens));
       this.counts.generatedTokens++;
       finished = sequence.accept(sampled, this.options.context);
       if (i === guesses.length || sampled.token !== guesses[i]) break;

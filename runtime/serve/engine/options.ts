@@ -13,6 +13,8 @@ export interface EngineOptions {
   readonly maxWaiting: number;
   /** How many tokens the look-ahead modules guess. */
   readonly draftTokens: number;
+  /** Tokens below this number can be chosen: a model may have room for more than its tokenizer knows. All without this. */
+  readonly tokens?: number;
   /**
    * Reads everything with this one program, prompts and answers in one call. Without it prompts go through `prefill` and
    * generated tokens through `decode`, in two calls: the two may differ in the last bits, and what a token gives must not

@@ -54,7 +54,7 @@ async function answer(on: Engine, { prompt, maxTokens = 8, sampling = {}, signal
       return stop?.(token, sampled.length - 1) ?? false;
     },
   };
-  const finished = await on.generate(request);
+  const finished = await on.submit([request])[0]!;
   return { ...finished, sampled, tokens: sampled.map(({ token }) => token) };
 }
 
@@ -145,14 +145,14 @@ describe("ends", () => {
     const stopped = await answer(engine(), { ...job, stop: (_, index) => index === 4 });
     expect(stopped).toMatchObject({ reason: "stop", tokens: tokens.slice(0, 5) });
     const seen: number[] = [];
-    const { reason } = await engine().generate({
+    const request: EngineRequest = {
       prompt: job.prompt,
       maxTokens: 20,
       sampling: GREEDY,
       stopTokens: new Set([tokens[2]!]),
       onToken: ({ token }) => seen.push(token) > 100,
-    });
-    expect(reason).toBe("stop");
+    };
+    expect(await engine().submit([request])[0]).toMatchObject({ reason: "stop" });
     expect(seen).toEqual(tokens.slice(0, tokens.indexOf(tokens[2]!) + 1));
   });
 
@@ -167,7 +167,7 @@ describe("ends", () => {
   test("at its deadline", async () => {
     const request = { prompt: [1], maxTokens: 500, sampling: GREEDY, stopTokens: new Set<number>() };
     const on = engine();
-    const late = on.generate({ ...request, deadline: performance.now() + 20, onToken: () => false });
+    const [late] = on.submit([{ ...request, deadline: performance.now() + 20, onToken: () => false }]);
     await expect(late).rejects.toThrow(DeadlineError);
     expect(on.pages.held).toBe(0);
   });
