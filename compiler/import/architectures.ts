@@ -124,7 +124,6 @@ export const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
     looksAhead: true,
     attention: gqa({
       kvHeads: 8,
-      headDim: 128,
       theta: 10_000,
       bias: "inputs on request",
       norms: "heads on request",

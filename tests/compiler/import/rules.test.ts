@@ -42,6 +42,7 @@ describe("attention", () => {
     expect(problemsOf(changed("d3_llama_mha", { num_key_value_heads: 3 }))).toEqual([
       "num_key_value_heads: 3 does not divide num_attention_heads, 4",
     ]);
+    expect(size("m5_glm4_moe", { hidden_size: 32, head_dim: undefined })).toBe("8");
     expect(size("c1_moe16b", { head_dim: 16 })).toBe("16");
     expect(problemsOf(changed("c1_moe16b", { head_dim: 24 }))).toEqual([
       "head_dim: 24 is not supported; supported: 16",
