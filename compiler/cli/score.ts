@@ -3,17 +3,22 @@ import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { loadParams, storeParams } from "../../runtime/io/names/load.ts";
 import { type NameTable, readTable } from "../../runtime/io/names/table.ts";
+import { encoded } from "../../runtime/device/elements.ts";
 import { CheckpointError } from "../../runtime/io/safetensors/format.ts";
 import { Checkpoint } from "../../runtime/io/safetensors/read.ts";
 import { f32, type WrittenTensor, writeSafetensors } from "../../runtime/io/safetensors/write.ts";
 import { vocabularySize } from "../elaborate/forward.ts";
+import { scoreProgram, type ScoreOptions } from "../elaborate/score.ts";
 import { weightsOf } from "../model-ir/places.ts";
 import type { Module } from "../model-ir/types.ts";
 import type { Given } from "../reference/border.ts";
 import { type RowScores, scoreRows } from "../reference/score-rows.ts";
+import { modelFile } from "../package/model.ts";
+import { outputTypes, scoreOn } from "../package/score-on.ts";
 import { installation } from "./installation.ts";
 import { examples, InputError, print, readSource, remark, writing } from "./io.ts";
 import { loadModel } from "./load-model.ts";
+import { openOnCpu } from "./open-session.ts";
 
 interface Options {
   readonly model?: string;
@@ -23,6 +28,7 @@ interface Options {
   readonly hidden?: boolean;
   readonly grad?: boolean;
   readonly routing?: boolean;
+  readonly device: "reference" | "cpu";
   readonly precision: "f32" | "f64";
 }
 
@@ -36,7 +42,7 @@ export function register(command: Command): void {
     .option("--hidden", "write the residual stream: `hidden.0` before the layers, `hidden.k` after k of them")
     .option("--grad", "write `grad.<name in the checkpoint>` of the loss")
     .option("--routing", "write what the routers emit: `<path>.chosen`, `<path>.load`")
-    .addOption(new Option("--device <device>", "where it runs").choices(["reference"]).default("reference"))
+    .addOption(new Option("--device <device>", "where it runs").choices(["reference", "cpu"]).default("reference"))
     .addOption(new Option("--precision <precision>", "how results are rounded").choices(["f32", "f64"]).default("f32"))
     .action(run);
   examples(
@@ -46,7 +52,7 @@ export function register(command: Command): void {
   );
 }
 
-function run(file: string, options: Options): void {
+async function run(file: string, options: Options): Promise<void> {
   const loaded = loadModel(file, options.model);
   if (loaded === undefined) return;
   const { module } = loaded;
@@ -57,12 +63,15 @@ function run(file: string, options: Options): void {
     const weights = readWeights(module, new Checkpoint(options.weights), table);
     const late = performance.now() - started > 2000;
     if (late) remark(`read ${weights.size} parameters`);
-    const scores = scoreRows(module, weights, rows, {
+    const wanted = {
       hidden: options.hidden ?? false,
       gradients: options.grad ?? false,
       metrics: options.routing ?? false,
-      precision: options.precision,
-    });
+    };
+    const scores =
+      options.device === "cpu"
+        ? await scoreOnCpu(module, weights, rows, wanted)
+        : scoreRows(module, weights, rows, { ...wanted, precision: options.precision });
     writing(options.out, () => writeSafetensors(options.out, results(module, table, scores)));
     const seconds = (performance.now() - started) / 1000;
     if (seconds > 2) remark(`scored ${rows.length} rows in ${seconds.toFixed(1)} s`);
@@ -70,6 +79,22 @@ function run(file: string, options: Options): void {
   } catch (error) {
     if (error instanceof CheckpointError) throw new InputError(error.message);
     throw error;
+  }
+}
+
+async function scoreOnCpu(
+  module: Module,
+  weights: ReadonlyMap<string, Given>,
+  rows: readonly (readonly number[])[],
+  wanted: ScoreOptions,
+): Promise<RowScores> {
+  const program = scoreProgram(module, wanted);
+  const session = await openOnCpu({ programs: [program], model: modelFile(module) });
+  try {
+    for (const { name, dtype } of session.stores) session.write(name, encoded(weights.get(name)!.data, dtype));
+    return await scoreOn(session, outputTypes(program), rows, (label) => module.dims.get(label)!);
+  } finally {
+    session.close();
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Module } from "../model-ir/types.ts";
 import { differentiate } from "../tensor-ir/autodiff/differentiate.ts";
 import type { Program } from "../tensor-ir/types.ts";
-import { crossEntropy, runForward } from "./forward.ts";
+import { crossEntropy, meanLoss, runForward } from "./forward.ts";
 import { ProgramHost } from "./host.ts";
 import { Inliner } from "./inline.ts";
 import { emitOne } from "./sink.ts";
@@ -17,7 +17,7 @@ export interface ScoreOptions {
 
 /**
  * Teacher-forced scoring of whole sequences, packed along T: inputs `tokens`, `pos`, `seq` and, for the loss, `target.1`
- * (i32[T], -1 for none); outputs `logits` and `loss.term next_token`. S is T: nothing is kept between calls.
+ * (i32[T], -1 for none); outputs `logits` and `loss.next_token`, the mean. S is T: nothing is kept between calls.
  */
 export function scoreProgram(module: Module, options: ScoreOptions = {}): Program {
   const host = new ProgramHost(module, { caches: "whole", metrics: options.metrics ?? false, losses: false });
@@ -26,6 +26,7 @@ export function scoreProgram(module: Module, options: ScoreOptions = {}): Progra
   output("logits", logits);
   if (options.hidden) host.hidden.forEach((value, layer) => output(`hidden.${layer}`, value));
   const loss = crossEntropy(host, logits, 1, "next_token");
+  output("loss.next_token", meanLoss(host, loss));
   if (options.gradients) {
     const params = [...host.params];
     const weight = emitOne(host.sink, "tensor.constant", [], { dtype: "f32", dims: [] }, { value: 1 });

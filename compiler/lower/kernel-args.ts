@@ -58,10 +58,9 @@ export class KernelArgs {
   }
 
   /** An element of a program input that no op of the program reads. */
-  input(name: string, at?: Expr): Expr {
-    const dims = at === undefined ? [] : ["T"];
-    const buffer = this.#storage.named("input", name, { dtype: "i32", dims });
-    return load(this.#arg(buffer, undefined, "read"), at === undefined ? [] : [at], "i32");
+  input(name: string, dtype: "i32" | "f32", at?: Expr): Expr {
+    const buffer = this.#storage.named("input", name, { dtype, dims: at === undefined ? [] : ["T"] });
+    return load(this.#arg(buffer, undefined, "read"), at === undefined ? [] : [at], dtype);
   }
 
   /** Where a value's element goes. */
@@ -74,7 +73,7 @@ export class KernelArgs {
 
   /** Where a row of this call goes in a cache: `rows` is the input with the physical row of each token. */
   cacheTarget(buffer: number, value: Value, token: Expr, rest: readonly Expr[]): Target {
-    return { to: this.#arg(buffer, value, "write"), at: [toIndex(this.input("cache.row", token)), ...rest] };
+    return { to: this.#arg(buffer, value, "write"), at: [toIndex(this.input("cache.row", "i32", token)), ...rest] };
   }
 
   local(value: Value, dims: readonly DimLabel[]): void {

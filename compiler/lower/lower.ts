@@ -95,16 +95,13 @@ function store(program: Program, units: readonly Unit[], classes: Classes, stora
 
 function putEffect(op: Op, classes: Classes, storage: Storage): void {
   const put = (value: Value, name: string): void => storage.put(value, storage.named("output", name, value.type));
-  const [value, other] = op.operands;
+  const [value] = op.operands;
   const name = stringAttr(op.attrs, "name");
   switch (op.name) {
     case "program.output":
       return put(value!, name);
     case "metric.emit":
       return put(value!, `metric.${name}`);
-    case "loss.term":
-      put(value!, `term.${name}.numerator`);
-      return put(other!, `term.${name}.denominator`);
     case "model.update": {
       const { buffer } = storage.of(storeRead(classes, name)!)!;
       return storage.put(value!, buffer);

@@ -21,6 +21,8 @@ export function placeEffects({ program, regions }: Planes): Planes {
   const taken = new Set<number>();
   const late: Op[] = [];
   for (const op of program.ops) {
+    // What a loss is made of is part of the program already: its mean is an output.
+    if (op.name === "loss.term") continue;
     if (classes.of(op) !== "effect") {
       builder.push(op);
       continue;

@@ -15,7 +15,7 @@ import {
   known,
   mod,
   mul,
-  op,
+  op as scalar,
   toIndex,
   upperBound,
 } from "../kernel-ir/expr.ts";
@@ -97,7 +97,11 @@ export class Reader {
       case "cache.latest":
         return this.at(
           x!,
-          moved(point, stringAttr(attrs, "from"), toIndex(this.args.input("key.new", to(stringAttr(attrs, "to"))))),
+          moved(
+            point,
+            stringAttr(attrs, "from"),
+            toIndex(this.args.input("key.new", "i32", to(stringAttr(attrs, "to")))),
+          ),
         );
       case "tensor.random": {
         const element = dims.reduce((sum, label) => add(mul(sum, this.args.size(label)), to(label)), index(0));
@@ -106,8 +110,8 @@ export class Reader {
           draw: stringAttr(attrs, "kind") === "normal" ? "normal" : "uniform",
           stream: hashText(stringAttr(attrs, "stream")),
           element,
-          seed: this.args.input("seed"),
-          step: this.args.input("step.random"),
+          seed: this.args.input("seed", "i32"),
+          step: scalar("cast", [this.args.input("step", "f32")], "i32"),
           dtype,
         };
       }
@@ -123,13 +127,13 @@ export class Reader {
     if (dtypeOf(x) === dtype) return x;
     return x.kind === "const" && dtype !== "bool" && dtype !== "i32"
       ? constant(Number(x.value), dtype)
-      : op("cast", [x], dtype);
+      : scalar("cast", [x], dtype);
   }
 
   /** Zero where the index is negative. */
   #unless(at: Expr, value: Expr, dtype: Value["type"]["dtype"]): Expr {
-    const none = op("lt", [at, constant(0, dtypeOf(at))], "bool");
-    return op("select", [none, zero(dtype), value], dtype);
+    const none = scalar("lt", [at, constant(0, dtypeOf(at))], "bool");
+    return scalar("select", [none, zero(dtype), value], dtype);
   }
 
   #padded({ attrs, operands: [x], results }: Op, point: Point): Expr {
@@ -137,9 +141,9 @@ export class Reader {
     const [dim, start] = [stringAttr(attrs, "dim"), numberAttr(attrs, "start")];
     const [at, size] = [point.get(stringAttr(attrs, "to"))!, this.args.extent(dim)];
     const end = typeof size === "number" ? index(start + size) : add(extent(size), index(start));
-    const inside = op("and", [op("ge", [at, index(start)], "bool"), op("lt", [at, end], "bool")], "bool");
-    const from = start === 0 ? at : op("sub", [at, index(start)], "index");
-    return op("select", [inside, this.at(x!, moved(point, dim, clamped(from, size))), zero(dtype)], dtype);
+    const inside = scalar("and", [scalar("ge", [at, index(start)], "bool"), scalar("lt", [at, end], "bool")], "bool");
+    const from = start === 0 ? at : scalar("sub", [at, index(start)], "index");
+    return scalar("select", [inside, this.at(x!, moved(point, dim, clamped(from, size))), zero(dtype)], dtype);
   }
 
   #concatenated({ attrs, operands, results }: Op, point: Point): Expr {
@@ -151,7 +155,7 @@ export class Reader {
     const parts: { end: Expr; value: Expr }[] = [];
     for (const [i, x] of operands.entries()) {
       const size = this.args.extent(dims[i]!);
-      const from = known(start) === 0 ? at : op("sub", [at, start], "index");
+      const from = known(start) === 0 ? at : scalar("sub", [at, start], "index");
       const inside = most !== undefined && typeof size === "number" && known(start) === 0 && most < size;
       const own = known(from) ?? known(at);
       const place =
@@ -168,7 +172,7 @@ export class Reader {
     return parts.toReversed().reduce((rest, { end, value }) => {
       const [position, limit] = [known(at), known(end)];
       if (position !== undefined && limit !== undefined) return position < limit ? value : rest;
-      return op("select", [op("lt", [at, end], "bool"), value, rest], dtype);
+      return scalar("select", [scalar("lt", [at, end], "bool"), value, rest], dtype);
     }, last);
   }
 }

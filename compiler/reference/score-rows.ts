@@ -16,9 +16,9 @@ export interface RowScores {
   /** `logits` [B, L, V], `loss` [1], `hidden.k` [B, L, D]; rows that are shorter than the longest end in zeros. */
   readonly tensors: ReadonlyMap<string, Scored>;
   /** By the path of the param. */
-  readonly gradients: ReadonlyMap<string, Tensor>;
+  readonly gradients: ReadonlyMap<string, Pick<Scored, "data">>;
   /** By path; one row per token, the rows of the batch one after the other without padding. */
-  readonly metrics: ReadonlyMap<string, Tensor>;
+  readonly metrics: ReadonlyMap<string, Scored>;
 }
 
 /**
@@ -43,7 +43,7 @@ export function scoreRows(
   const gradients = new Map<string, Tensor>();
   for (const [name, tensor] of result.outputs) {
     if (name.startsWith("grad.")) gradients.set(name.slice("grad.".length), tensor);
-    else tensors.set(name, padRows(tensor, rows));
+    else if (!name.startsWith("loss.")) tensors.set(name, padRows(tensor, rows));
   }
   const [loss] = result.losses.get("next_token")!;
   tensors.set("loss", { shape: [1], data: [loss!.numerator / loss!.denominator] });
@@ -65,16 +65,16 @@ export function packRows(rows: readonly (readonly number[])[]): Map<string, Give
 }
 
 /** [T, ..] as [B, L, ..], L the longest row. */
-function padRows({ shape, data }: Tensor, rows: readonly (readonly number[])[]): Scored {
+export function padRows({ shape, data }: Scored, rows: readonly (readonly number[])[]): Scored {
   const longest = Math.max(...rows.map((row) => row.length));
   const inner = shape.slice(1);
   const width = inner.reduce((product, size) => product * size, 1);
   const padded = new Float32Array(rows.length * longest * width);
   let from = 0;
   for (const [index, row] of rows.entries()) {
-    const part = data.subarray(from, from + row.length * width);
-    padded.set(part, index * longest * width);
-    from += part.length;
+    const at = index * longest * width;
+    for (let i = 0; i < row.length * width; i++) padded[at + i] = data[from + i]!;
+    from += row.length * width;
   }
   return { shape: [rows.length, longest, ...inner], data: padded };
 }

@@ -1,4 +1,6 @@
 import { elementsOf, type LaunchProgram, type Sizes, type StorageType } from "../program/launch.ts";
+import { encode } from "../io/safetensors/encode.ts";
+import { decode } from "../io/safetensors/numbers.ts";
 import type { Elements } from "./session.ts";
 
 type ElementsClass = { readonly name: string; new (length: number): Elements };
@@ -100,4 +102,22 @@ export function firstNonFinite(elements: Elements, dtype: StorageType): number {
     case "bool":
       return -1;
   }
+}
+
+/** Numbers as a store of the type holds them: floats rounded to nearest, ties to even. */
+export function encoded(values: ArrayLike<number>, dtype: StorageType): Elements {
+  if (dtype !== "bf16" && dtype !== "f16") {
+    const elements = newElements(dtype, values.length);
+    elements.set(values);
+    return elements;
+  }
+  const bytes = encode(Float32Array.from(values), dtype === "bf16" ? "BF16" : "F16");
+  return new Uint16Array(bytes.buffer, bytes.byteOffset, values.length);
+}
+
+/** The numbers that stored elements stand for. */
+export function decoded(elements: Elements, dtype: StorageType): ArrayLike<number> {
+  if (dtype !== "bf16" && dtype !== "f16") return elements;
+  const bytes = new Uint8Array(elements.buffer, elements.byteOffset, elements.byteLength);
+  return decode(bytes, dtype === "bf16" ? "BF16" : "F16");
 }

@@ -1,12 +1,23 @@
 // What generated kernels share: conversions of small floats, elementary functions that vectorize, orders, random numbers.
 #pragma once
 #include "abi.h"
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <limits>
 
 #define DSK_INLINE static inline __attribute__((always_inline))
+
+// Headers of the C++ library would take most of the time that a kernel takes to compile: the compiler knows these itself.
+constexpr float DSK_INF = __builtin_inff(), DSK_NAN = __builtin_nanf("");
+#define DSK_BOTH(name) \
+  DSK_INLINE float dsk_##name(float x) { return __builtin_##name##f(x); } \
+  DSK_INLINE double dsk_##name(double x) { return __builtin_##name(x); }
+DSK_BOTH(sqrt)
+DSK_BOTH(sin)
+DSK_BOTH(cos)
+DSK_BOTH(floor)
+DSK_BOTH(fabs)
+DSK_INLINE int32_t dsk_fabs(int32_t x) { return x < 0 ? int32_t(0u - uint32_t(x)) : x; }
+DSK_INLINE float dsk_pow(float x, float y) { return __builtin_powf(x, y); }
+DSK_INLINE double dsk_pow(double x, double y) { return __builtin_pow(x, y); }
+DSK_INLINE float dsk_fma(float x, float y, float z) { return __builtin_fmaf(x, y, z); }
 
 // Small floats, by their bits. Rounding is to nearest, ties to even.
 struct bf16 { uint16_t bits; };
@@ -16,7 +27,7 @@ struct f8e4m3 { uint8_t bits; };
 template <class To, class From> DSK_INLINE To dsk_bits(From x) {
   static_assert(sizeof(To) == sizeof(From));
   To to;
-  memcpy(&to, &x, sizeof to);
+  __builtin_memcpy(&to, &x, sizeof to);
   return to;
 }
 
@@ -34,8 +45,8 @@ DSK_INLINE float dsk_get(f16 x) {
 }
 DSK_INLINE float dsk_get(f8e4m3 x) {
   const int exponent = (x.bits >> 3) & 15, fraction = x.bits & 7;
-  if ((x.bits & 0x7f) == 0x7f) return std::numeric_limits<float>::quiet_NaN();
-  const float size = exponent == 0 ? ldexpf(float(fraction), -9) : ldexpf(float(8 + fraction), exponent - 10);
+  if ((x.bits & 0x7f) == 0x7f) return DSK_NAN;
+  const float size = exponent == 0 ? __builtin_ldexpf(float(fraction), -9) : __builtin_ldexpf(float(8 + fraction), exponent - 10);
   return x.bits & 0x80 ? -size : size;
 }
 
@@ -58,36 +69,36 @@ DSK_INLINE void dsk_put(f16& to, float x) {
   to.bits = uint16_t(sign | half);
 }
 DSK_INLINE void dsk_put(f8e4m3& to, float x) {
-  const uint8_t sign = std::signbit(x) ? 0x80 : 0;
-  const float size = fabsf(x);
+  const uint8_t sign = __builtin_signbit(x) ? 0x80 : 0;
+  const float size = dsk_fabs(x);
   if (size != size) { to.bits = sign | 0x7f; return; }
   if (size >= 448) { to.bits = sign | 0x7e; return; }            // saturates
   int exponent;
-  frexpf(size, &exponent);
+  __builtin_frexpf(size, &exponent);
   exponent = exponent - 1 < -6 ? -6 : exponent - 1;
-  const int steps = int(nearbyintf(ldexpf(size, 3 - exponent)));
+  const int steps = int(__builtin_nearbyintf(__builtin_ldexpf(size, 3 - exponent)));
   to.bits = uint8_t(sign | (steps < 8 ? steps : ((exponent + 7) << 3) + steps - 8));
 }
 
 // exp by 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2]: at most 1 ulp off, no branches.
 DSK_INLINE float dsk_exp(float x) {
   const float limited = x > 88.7228394f ? 88.7228394f : x < -103.972084f ? -103.972084f : x;
-  const float n = nearbyintf(limited * 1.44269504f);
-  const float r = fmaf(n, -1.42860677e-6f, fmaf(n, -0.693145752f, limited));
+  const float n = __builtin_nearbyintf(limited * 1.44269504f);
+  const float r = dsk_fma(n, -1.42860677e-6f, dsk_fma(n, -0.693145752f, limited));
   float p = 1.3981999e-3f;
-  p = fmaf(p, r, 8.3334519e-3f);
-  p = fmaf(p, r, 4.1665795e-2f);
-  p = fmaf(p, r, 1.6666665e-1f);
-  p = fmaf(p, r, 0.5f);
-  p = fmaf(p * r, r, r) + 1.0f;
+  p = dsk_fma(p, r, 8.3334519e-3f);
+  p = dsk_fma(p, r, 4.1665795e-2f);
+  p = dsk_fma(p, r, 1.6666665e-1f);
+  p = dsk_fma(p, r, 0.5f);
+  p = dsk_fma(p * r, r, r) + 1.0f;
   // 2^n in two factors: n may be below -126 or above 127.
   const int32_t whole = int32_t(n), half = whole >> 1;
   const float scaled = p * dsk_bits<float>((half + 127) << 23) * dsk_bits<float>((whole - half + 127) << 23);
   const float below = x < -103.972084f ? 0.0f : scaled;
-  const float above = x > 88.7228394f ? std::numeric_limits<float>::infinity() : below;
+  const float above = x > 88.7228394f ? DSK_INF : below;
   return x != x ? x : above;
 }
-DSK_INLINE double dsk_exp(double x) { return exp(x); }
+DSK_INLINE double dsk_exp(double x) { return __builtin_exp(x); }
 
 // log by its exponent and a polynomial of the fraction in [sqrt(1/2), sqrt(2)) (Cephes logf).
 DSK_INLINE float dsk_log(float x) {
@@ -98,25 +109,25 @@ DSK_INLINE float dsk_log(float x) {
   const float e = float(shifted >> 23) + bias;
   const float f = dsk_bits<float>(bits - (shifted & int32_t(0xff800000))) - 1.0f;
   float p = 7.0376836292e-2f;
-  p = fmaf(p, f, -1.1514610310e-1f);
-  p = fmaf(p, f, 1.1676998740e-1f);
-  p = fmaf(p, f, -1.2420140846e-1f);
-  p = fmaf(p, f, 1.4249322787e-1f);
-  p = fmaf(p, f, -1.6668057665e-1f);
-  p = fmaf(p, f, 2.0000714765e-1f);
-  p = fmaf(p, f, -2.4999993993e-1f);
-  p = fmaf(p, f, 3.3333331174e-1f);
+  p = dsk_fma(p, f, -1.1514610310e-1f);
+  p = dsk_fma(p, f, 1.1676998740e-1f);
+  p = dsk_fma(p, f, -1.2420140846e-1f);
+  p = dsk_fma(p, f, 1.4249322787e-1f);
+  p = dsk_fma(p, f, -1.6668057665e-1f);
+  p = dsk_fma(p, f, 2.0000714765e-1f);
+  p = dsk_fma(p, f, -2.4999993993e-1f);
+  p = dsk_fma(p, f, 3.3333331174e-1f);
   const float z = f * f;
   float y = p * f * z;
-  y = fmaf(e, -2.12194440e-4f, y);
-  y = fmaf(z, -0.5f, y);
-  y = fmaf(e, 0.693359375f, f + y);
-  const float infinity = std::numeric_limits<float>::infinity();
+  y = dsk_fma(e, -2.12194440e-4f, y);
+  y = dsk_fma(z, -0.5f, y);
+  y = dsk_fma(e, 0.693359375f, f + y);
+  const float infinity = DSK_INF;
   y = x == infinity ? infinity : y;
   y = x == 0 ? -infinity : y;
-  return x < 0 || x != x ? std::numeric_limits<float>::quiet_NaN() : y;
+  return x < 0 || x != x ? DSK_NAN : y;
 }
-DSK_INLINE double dsk_log(double x) { return log(x); }
+DSK_INLINE double dsk_log(double x) { return __builtin_log(x); }
 
 template <class F> DSK_INLINE F dsk_sigmoid(F x) { return F(1) / (F(1) + dsk_exp(-x)); }
 template <class F> DSK_INLINE F dsk_silu(F x) { return x * dsk_sigmoid(x); }
@@ -124,15 +135,15 @@ DSK_INLINE float dsk_tanh(float x) {
   // Near 0 the quotient would cancel: an odd polynomial (Cephes tanhf).
   const float z = x * x;
   float p = -5.70498872745e-3f;
-  p = fmaf(p, z, 2.06390887954e-2f);
-  p = fmaf(p, z, -5.37397155531e-2f);
-  p = fmaf(p, z, 1.33314422036e-1f);
-  p = fmaf(p, z, -3.33332819422e-1f);
-  const float small = fmaf(p * z, x, x);
-  const float size = fabsf(x), large = 1.0f - 2.0f / (dsk_exp(2.0f * size) + 1.0f);
-  return size < 0.625f ? small : copysignf(large, x);
+  p = dsk_fma(p, z, 2.06390887954e-2f);
+  p = dsk_fma(p, z, -5.37397155531e-2f);
+  p = dsk_fma(p, z, 1.33314422036e-1f);
+  p = dsk_fma(p, z, -3.33332819422e-1f);
+  const float small = dsk_fma(p * z, x, x);
+  const float size = dsk_fabs(x), large = 1.0f - 2.0f / (dsk_exp(2.0f * size) + 1.0f);
+  return size < 0.625f ? small : __builtin_copysignf(large, x);
 }
-DSK_INLINE double dsk_tanh(double x) { return tanh(x); }
+DSK_INLINE double dsk_tanh(double x) { return __builtin_tanh(x); }
 template <class F> DSK_INLINE F dsk_softplus(F x) {
   const F size = x < 0 ? -x : x;
   const F tail = dsk_exp(-size);
@@ -141,8 +152,8 @@ template <class F> DSK_INLINE F dsk_softplus(F x) {
   const F log1p = kept == 0 ? tail : dsk_log(sum) * (tail / kept);
   return (x > 0 ? x : F(0)) + log1p;
 }
-DSK_INLINE float dsk_normal_cdf(float x) { return 0.5f * erfcf(-x * 0.70710678f); }
-DSK_INLINE double dsk_normal_cdf(double x) { return 0.5 * erfc(-x * 0.70710678118654752); }
+DSK_INLINE float dsk_normal_cdf(float x) { return 0.5f * __builtin_erfcf(-x * 0.70710678f); }
+DSK_INLINE double dsk_normal_cdf(double x) { return 0.5 * __builtin_erfc(-x * 0.70710678118654752); }
 template <class F> DSK_INLINE F dsk_gelu(F x) { return x * dsk_normal_cdf(x); }
 template <class F> DSK_INLINE F dsk_sign(F x) { return F(x > 0) - F(x < 0); }
 // NaN where an operand is NaN.
@@ -181,7 +192,7 @@ static inline void dsk_philox(uint32_t c[4], uint32_t k0, uint32_t k1) {
   for (int round = 0; round < 10; round++) {
     const uint64_t a = uint64_t(0xd2511f53u) * c[0], b = uint64_t(0xcd9e8d57u) * c[2];
     const uint32_t next[4] = {uint32_t(b >> 32) ^ c[1] ^ k0, uint32_t(b), uint32_t(a >> 32) ^ c[3] ^ k1, uint32_t(a)};
-    memcpy(c, next, sizeof next);
+    __builtin_memcpy(c, next, sizeof next);
     k0 += 0x9e3779b9u;
     k1 += 0xbb67ae85u;
   }
@@ -195,5 +206,5 @@ static inline float dsk_normal(int64_t element, uint32_t stream, int32_t seed, i
   uint32_t c[4] = {uint32_t(element), uint32_t(uint64_t(element) >> 32), uint32_t(step), 0};
   dsk_philox(c, uint32_t(seed), stream);
   const double x = double(c[0] >> 8) * 0x1p-24, y = double(c[1] >> 8) * 0x1p-24;
-  return float(sqrt(-2 * log(x + 0x1p-24)) * cos(6.283185307179586 * y));
+  return float(__builtin_sqrt(-2 * __builtin_log(x + 0x1p-24)) * __builtin_cos(6.283185307179586 * y));
 }

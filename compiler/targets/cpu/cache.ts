@@ -35,7 +35,7 @@ export class Cache {
     for (const name of readdirSync(this.directory)) {
       const path = join(this.directory, name);
       const { mtimeMs } = statSync(path, { throwIfNoEntry: false }) ?? { mtimeMs: now };
-      if (now - mtimeMs > MONTH) rmSync(path, { force: true });
+      if (now - mtimeMs > MONTH) rmSync(path, { force: true, recursive: true });
     }
   }
 }

@@ -29,8 +29,8 @@ export interface Compilation {
   readonly include?: readonly string[];
   /** How many compilers run at once; as many as there are processors when not given. */
   readonly jobs?: number;
-  /** Called before each file that is compiled, which is not each file. */
-  readonly onCompile?: (file: string) => void;
+  /** Called before each file that is compiled, with how many of them there are: those in the cache are not. */
+  readonly onCompile?: (file: string, all: number) => void;
 }
 
 export interface Compiled {
@@ -61,7 +61,7 @@ export async function compileLibrary(compilation: Compilation): Promise<Compiled
   });
   const missing = objects.filter(({ object }) => !cache.has(object)).toSorted((a, b) => b.size - a.size);
   await compileAll(missing, jobs, async ({ path, object }) => {
-    compilation.onCompile?.(path);
+    compilation.onCompile?.(path, missing.length);
     await make(object, (to) => execute(compiler, [...all, "-c", path, "-o", to], `${path} does not compile`));
   });
 

@@ -208,17 +208,11 @@ export class Scalars {
       case "recip":
         return `(${type}(1) / ${x[0]})`;
       case "rsqrt":
-        return `(${type}(1) / std::sqrt(${x[0]}))`;
+        return `(${type}(1) / dsk_sqrt(${x[0]}))`;
       case "relu":
         return `(${x[0]} > 0 ? ${x[0]} : ${type}(0))`;
       case "abs":
-        return `std::abs(${x[0]})`;
-      case "sqrt":
-      case "sin":
-      case "cos":
-      case "floor":
-      case "pow":
-        return `std::${expr.op}(${x.join(", ")})`;
+        return `dsk_fabs(${x[0]})`;
       case "max":
       case "min":
         return `dsk_${expr.op}<${type}>(${x.join(", ")})`;
@@ -251,8 +245,8 @@ export function literal(value: number | boolean, dtype: ScalarType): string {
   if (!isFloatType(dtype) && !Number.isFinite(value)) return value < 0 ? "INT32_MIN" : "INT32_MAX";
   if (!isFloatType(dtype)) return value < 0 ? `(${value})` : String(value);
   const type = valueType(dtype);
-  if (Number.isNaN(value)) return `std::numeric_limits<${type}>::quiet_NaN()`;
-  if (!Number.isFinite(value)) return `${value < 0 ? "-" : ""}std::numeric_limits<${type}>::infinity()`;
+  if (Number.isNaN(value)) return `${type}(DSK_NAN)`;
+  if (!Number.isFinite(value)) return `${type}(${value < 0 ? "-" : ""}DSK_INF)`;
   const exact = type === "float" ? shortest(Math.fround(value)) : String(value);
   const text = /[.e]/.test(exact) ? exact : `${exact}.0`;
   const typed = type === "float" ? `${text}f` : text;

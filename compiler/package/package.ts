@@ -1,0 +1,90 @@
+/** A package: what the runtime loads. Programs as data, kernels as sources and as libraries, what it must know of the model. */
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import type { PackagePrograms } from "../../runtime/program/launch.ts";
+import type { ModelFile } from "../../runtime/program/model.ts";
+import { type CpuVariant, libraryOf } from "../../runtime/program/variants.ts";
+import { lowerPrograms } from "../lower/lower.ts";
+import { runPasses } from "../passes/pipeline.ts";
+import { Cache } from "../targets/cpu/cache.ts";
+import { compileLibrary, VARIANT_FLAGS } from "../targets/cpu/compile.ts";
+import { printCpu } from "../targets/cpu/print.ts";
+import type { Program } from "../tensor-ir/types.ts";
+
+/**
+ * Loops over lanes are written for `omp simd`. Sums keep the order that they are written in and NaN stays NaN; only that
+ * errno and floating-point exceptions are looked at by nobody is used.
+ */
+const KERNEL_FLAGS = ["-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-fwrapv"];
+
+export interface PackageSource {
+  /** Programs as elaboration makes them. */
+  readonly programs: readonly Program[];
+  readonly model: ModelFile;
+  /** More files, by their path in the package. */
+  readonly files?: ReadonlyMap<string, string>;
+}
+
+/** The text files of a package by their paths: the same for the same source, to the last byte. */
+export function packageFiles({ programs, model, files = new Map() }: PackageSource): Map<string, string> {
+  const lowered = lowerPrograms(programs.map((program) => runPasses(program)));
+  const data: PackagePrograms = { format: 1, programs: lowered.programs };
+  const kernels = [...printCpu(lowered.kernels)].map(([name, text]) => [`kernels/${name}`, text] as const);
+  return new Map([
+    ["program.json", `${JSON.stringify(data)}\n`],
+    ["model.json", `${JSON.stringify(model)}\n`],
+    ...kernels,
+    ...files,
+  ]);
+}
+
+export interface CompileOptions {
+  readonly variants: readonly CpuVariant[];
+  /** How far the compiler is: files of all files. */
+  readonly onProgress?: (done: number, all: number) => void;
+}
+
+/** Compiles the kernels of a package's directory. @throws NoCompilerError, CompileError */
+export async function compilePackage(directory: string, { variants, onProgress }: CompileOptions): Promise<void> {
+  for (const variant of variants) {
+    let done = 0;
+    await compileLibrary({
+      directory: join(directory, "kernels"),
+      library: join(directory, libraryOf(variant)),
+      flags: [...VARIANT_FLAGS[variant], ...KERNEL_FLAGS],
+      onCompile: (_, all) => onProgress?.(++done, all),
+    });
+  }
+}
+
+/**
+ * A package in the cache, compiled for one variant: made once for each source.
+ * @returns its directory
+ */
+export async function cachedPackage(files: ReadonlyMap<string, string>, options: CompileOptions): Promise<string> {
+  const hash = createHash("sha256");
+  for (const [path, text] of [...files].toSorted(([a], [b]) => (a < b ? -1 : 1))) hash.update(`${path}\0${text}\0`);
+  const directory = new Cache().path(hash.digest("hex").slice(0, 40), "package");
+  if (options.variants.every((variant) => existsSync(join(directory, libraryOf(variant))))) return directory;
+  mkdirSync(dirname(directory), { recursive: true });
+  const aside = mkdtempSync(`${directory}.`);
+  writeFiles(aside, files);
+  await compilePackage(aside, options);
+  try {
+    renameSync(aside, directory);
+  } catch {
+    // Another process was faster, or made another variant: one of them is as good as the other.
+    rmSync(directory, { recursive: true, force: true });
+    renameSync(aside, directory);
+  }
+  return directory;
+}
+
+/** Writes files below a directory. */
+export function writeFiles(directory: string, files: ReadonlyMap<string, string>): void {
+  for (const [path, text] of files) {
+    mkdirSync(dirname(join(directory, path)), { recursive: true });
+    writeFileSync(join(directory, path), text);
+  }
+}
