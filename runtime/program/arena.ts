@@ -26,20 +26,57 @@ interface Interval {
 export function planArena(program: LaunchProgram, sizes: Sizes): ArenaPlan {
   const intervals = intervalsOf(program, sizes);
   const offsets = program.buffers.map(() => -1);
-  const placed: (Interval & { readonly offset: number })[] = [];
-  for (const interval of intervals.toSorted((a, b) => b.bytes - a.bytes || a.first - b.first || a.buffer - b.buffer)) {
-    const neighbors = placed.filter(({ first, last }) => first <= interval.last && interval.first <= last);
-    let offset = 0;
-    for (const other of neighbors) {
-      if (offset + interval.bytes <= other.offset) break;
-      offset = Math.max(offset, other.offset + other.bytes);
-    }
-    offsets[interval.buffer] = offset;
-    placed.push({ ...interval, offset });
-    placed.sort((a, b) => a.offset - b.offset);
-  }
-  const bytes = placed.reduce((end, { offset, bytes: size }) => Math.max(end, offset + size), 0);
+  const placed = new Placed(intervals.length);
+  for (const interval of intervals.toSorted((a, b) => b.bytes - a.bytes || a.first - b.first || a.buffer - b.buffer))
+    offsets[interval.buffer] = placed.add(interval);
+  const bytes = intervals.reduce((end, { buffer, bytes: size }) => Math.max(end, offsets[buffer]! + size), 0);
   return { offsets, bytes, peak: peakOf(intervals, program.launches.length) };
+}
+
+/** What has its place, in the order of offsets. Flat arrays: programs have thousands of temps, and each looks at all before it. */
+class Placed {
+  readonly #offsets: Float64Array;
+  readonly #ends: Float64Array;
+  readonly #firsts: Int32Array;
+  readonly #lasts: Int32Array;
+  #count = 0;
+
+  constructor(most: number) {
+    this.#offsets = new Float64Array(most);
+    this.#ends = new Float64Array(most);
+    this.#firsts = new Int32Array(most);
+    this.#lasts = new Int32Array(most);
+  }
+
+  /** Gives an interval the lowest offset that is free as long as it lives. */
+  add({ bytes, first, last }: Interval): number {
+    const [offsets, ends, firsts, lasts] = [this.#offsets, this.#ends, this.#firsts, this.#lasts];
+    let offset = 0;
+    for (let i = 0; i < this.#count; i++) {
+      if (firsts[i]! > last || first > lasts[i]!) continue;
+      if (offset + bytes <= offsets[i]!) break;
+      offset = Math.max(offset, ends[i]!);
+    }
+    const at = this.#behind(offset);
+    for (const array of [offsets, ends, firsts, lasts]) array.copyWithin(at + 1, at, this.#count);
+    offsets[at] = offset;
+    ends[at] = offset + bytes;
+    firsts[at] = first;
+    lasts[at] = last;
+    this.#count += 1;
+    return offset;
+  }
+
+  /** The index of the first one with a larger offset. */
+  #behind(offset: number): number {
+    let [low, high] = [0, this.#count];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.#offsets[middle]! <= offset) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
 }
 
 function intervalsOf(program: LaunchProgram, sizes: Sizes): Interval[] {

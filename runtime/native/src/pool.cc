@@ -18,6 +18,9 @@ constexpr int kMaxThreads = 1024;
 // How long a thread looks before it sleeps: longer than what usually lies between two launches.
 constexpr auto kSpin = std::chrono::microseconds(100);
 
+// How long a session keeps the turn while others wait.
+constexpr auto kTurn = std::chrono::milliseconds(1);
+
 constexpr int kChunkBits = 24;
 constexpr uint64_t kChunkMask = (uint64_t{1} << kChunkBits) - 1;
 
@@ -79,17 +82,12 @@ void Pool::run(const Task& task, int threads) {
     task.run(task.args, task.extents, 0, task.items, task.scratch);
     return;
   }
-  const uint32_t turn = asked_.fetch_add(1);
-  for (uint32_t served; (served = served_.load()) != turn;) served_.wait(served);
-
   const auto chunks = static_cast<uint32_t>(std::min<int64_t>(task.items, int64_t{threads} * kChunksPerThread));
   publish(task, threads, chunks);
   work(ticket_.load(std::memory_order_relaxed), 0);
   if (!spin([&] { return pending_.load(std::memory_order_acquire) == 0; })) {
     for (uint32_t pending; (pending = pending_.load()) != 0;) pending_.wait(pending);
   }
-  served_.fetch_add(1);
-  served_.notify_all();
 }
 
 void Pool::publish(const Task& task, int threads, uint32_t chunks) {
@@ -150,6 +148,29 @@ void Pool::sleep(uint64_t seen) {
   sleepers_.fetch_add(1);
   if (job_of(ticket_.load()) == seen) wakes_.wait(wakes);
   sleepers_.fetch_sub(1);
+}
+
+Turn::Turn(Pool& pool) : pool_(pool) { take(); }
+
+Turn::~Turn() { give(); }
+
+void Turn::take() {
+  const uint32_t mine = pool_.asked_.fetch_add(1);
+  for (uint32_t served; (served = pool_.served_.load()) != mine;) pool_.served_.wait(served);
+  since_ = std::chrono::steady_clock::now();
+}
+
+void Turn::give() {
+  pool_.served_.fetch_add(1);
+  pool_.served_.notify_all();
+}
+
+bool Turn::pass() {
+  const bool others_wait = pool_.asked_.load(std::memory_order_relaxed) - pool_.served_.load(std::memory_order_relaxed) > 1;
+  if (!others_wait || std::chrono::steady_clock::now() - since_ < kTurn) return false;
+  give();
+  take();
+  return true;
 }
 
 void start_thread(const char* name, void (*body)(void*), void* argument) {

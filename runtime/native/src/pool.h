@@ -1,6 +1,7 @@
 // The threads that share the work items of a launch.
 #pragma once
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <mutex>
 
@@ -17,8 +18,7 @@ struct Task {
   int64_t stride;
 };
 
-// The workers of the process. Launches of several sessions take turns: more threads than processors would only wait for
-// each other.
+// The workers of the process, which all sessions share: more threads than processors would only wait for each other.
 //
 // A decode step has hundreds of launches of a few microseconds, so a launch is handed over without system calls: workers
 // look for the next one for a while before they sleep. Items are claimed in chunks, and a launch is over when its chunks are
@@ -29,10 +29,13 @@ class Pool {
 
   // Makes sure that launches can have so many threads, the caller among them.
   void grow(int threads);
-  // Runs the items on the caller and up to `threads` - 1 workers, and returns when all are done.
+  // Runs the items on the caller and up to `threads` - 1 workers, and returns when all are done. With more than one thread,
+  // the caller has the turn.
   void run(const Task& task, int threads);
 
  private:
+  friend class Turn;
+
   void publish(const Task& task, int threads, uint32_t chunks);
   void work(uint64_t word, int index);
   void loop(int index);
@@ -56,12 +59,32 @@ class Pool {
   std::atomic<uint32_t> chunks_{0};
   std::atomic<int> threads_{0};
 
-  // Whose turn it is, in the order of asking.
+  // Whose turn it is to share out launches, in the order of asking.
   alignas(64) std::atomic<uint32_t> asked_{0};
   std::atomic<uint32_t> served_{0};
 
   std::mutex growth_;
   int workers_ = 0;
+};
+
+// The right to share out launches, for as long as the object lives. A session keeps it for a while, since handing it over
+// costs more than a small launch does.
+class Turn {
+ public:
+  // Waits for those that asked before.
+  explicit Turn(Pool& pool);
+  ~Turn();
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+  // Between launches: lets those go first that wait, once this one had its time. Returns whether it did.
+  bool pass();
+
+ private:
+  void take();
+  void give();
+
+  Pool& pool_;
+  std::chrono::steady_clock::time_point since_;
 };
 
 // Runs on a thread of its own that gets no signals: they are for the threads of Node.

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 
@@ -341,8 +342,11 @@ Outcome Session::run_launches(Bound& bound) {
   std::vector<Timing> timings(profile_ ? program.launches.size() : 0);
   void* const* arg = args.data();
   const int64_t* extent = bound.extents.data();
+  std::optional<Turn> turn;
+  if (threads_ > 1) turn.emplace(Pool::shared());
   Clock::time_point before = Clock::now();
   for (size_t i = 0; i < program.launches.size(); ++i) {
+    if (turn && turn->pass()) before = Clock::now();
     if (bound.cancelled.load(std::memory_order_relaxed)) return {Outcome::kCancelled, ""};
     const dsk_kernel& kernel = *program.launches[i].kernel;
     const int64_t items = kernel.items(arg, extent);
@@ -361,6 +365,7 @@ Outcome Session::run_launches(Bound& bound) {
     arg += kernel.args;
     extent += kernel.extents;
   }
+  turn.reset();
   for (const Copy& output : bound.outputs) {
     if (output.bytes > 0) std::memcpy(output.data, outputs_.data() + bound.places[output.buffer], output.bytes);
   }

@@ -135,7 +135,8 @@ describe("a session", () => {
     const session = open([program], { threads: 2 });
     let own = 0;
     let all = 0;
-    for (let round = 0; round < 50; round++) {
+    // On a busy machine, workers may come too late many times.
+    for (let round = 0; round < 5000 && (own === 0 || own === all); round++) {
       const { one, many } = await session.run({ program: "where", sizes: { T: 2000 }, inputs: {} });
       expect([...one!]).toEqual([1]);
       own += (many as Int32Array).reduce((a, b) => a + b, 0);
