@@ -18,7 +18,7 @@ export interface FlopFacts {
  * routed ones with the experts that a token visits. Of contractions over both T and S only the positions count that a token
  * sees: half of them, or those of its window. The input embedding is no matrix work; elementwise work is not counted.
  */
-export function flopsByPlace(module: Module, { ops }: Probe, context: number): Map<string, number> {
+export function flopsByPlace(module: Module, { ops, alike }: Probe, context: number): Map<string, number> {
   const sizes = new Map<string, number>([
     [TOKENS, context],
     [POSITIONS, context],
@@ -33,7 +33,7 @@ export function flopsByPlace(module: Module, { ops }: Probe, context: number): M
     const seen = isAttention(op) ? visibleShare(windows.get(path), context) : 1;
     places.set(path, (places.get(path) ?? 0) + (flops * seen) / context);
   }
-  return places;
+  return new Map([...places].flatMap(([path, flops]) => alike(path).map((each) => [each, flops] as const)));
 }
 
 /** The mean share of the positions that a token sees: those before it, at most `window` of them. */

@@ -57,7 +57,7 @@ export function activatedOf({ path, type }: PlacedStore, { dims }: Module, { rou
  * Params that tokens pick rows of, and params that make the logits, by what is done with them: a gather by `tokens`, a
  * contraction whose result has the dim of the vocabulary.
  */
-function embeddingsOf({ logits, ops }: Probe): { input: Set<string>; output: Set<string> } {
+function embeddingsOf({ logits, ops, alike }: Probe): { input: Set<string>; output: Set<string> } {
   const vocabulary = vocabularyOf(logits);
   const source = new Map<number, Op>();
   for (const { op } of ops) for (const { id } of op.results) source.set(id, op);
@@ -72,11 +72,11 @@ function embeddingsOf({ logits, ops }: Probe): { input: Set<string>; output: Set
     const [first, second] = op.operands;
     if (op.name === "tensor.gather" && source.get(second!.id)?.attrs["name"] === "tokens") {
       const path = paramOf(first!.id);
-      if (path !== undefined) input.add(path);
+      if (path !== undefined) alike(path).forEach((each) => input.add(each));
     } else if (op.name === "tensor.contract" && op.results[0]!.type.dims.includes(vocabulary)) {
       for (const { id } of op.operands) {
         const path = paramOf(id);
-        if (path !== undefined) output.add(path);
+        if (path !== undefined) alike(path).forEach((each) => output.add(each));
       }
     }
   }

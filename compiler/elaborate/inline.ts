@@ -26,6 +26,8 @@ export interface Host {
   update(path: string, value: Value, op: Op, sink: Sink): void;
   /** Called when the ops of a place begin, and when they go on after a call. */
   enter?(path: string): void;
+  /** Asked before every layer of a stack: true leaves it out, its result is its first operand. */
+  skip?(path: string, block: Block): boolean;
   /** Called with the first operand and the result of every layer of a stack. */
   layer?(path: string, input: Value, output: Value): void;
   /** Called before a `model.call` of a use. */
@@ -125,6 +127,7 @@ export class Inliner {
     for (let i = start; i < start + numberAttr(op.attrs, "count"); i++) {
       const path = joinPath(frame.path, i);
       const block = layerAt(runs, i);
+      if (this.#host.skip?.(path, block)) continue;
       const [y] = this.run(fn, { ...frame, path, block }, [x, ...others]);
       this.#host.layer?.(path, x, y!);
       x = y!;

@@ -6,6 +6,7 @@ import { probe } from "../../../compiler/analysis/probe.ts";
 import { Diagnostics } from "../../../compiler/diagnostics/diagnostic.ts";
 import { parseModule } from "../../../compiler/model-ir/parse.ts";
 import type { Module } from "../../../compiler/model-ir/types.ts";
+import { checkedModel } from "../../support/probe.ts";
 import { TINY } from "../../support/tiny-module.ts";
 
 const parse = (text: string): Module => parseModule({ path: "tiny.model", text });
@@ -120,4 +121,42 @@ describe("expectations", () => {
   test("of an unknown fact suggest a known one", () => {
     expect(evaluate("params.totl == 1").messages[0]).toMatch(/`params.totl`.*did you mean `params.total`/);
   });
+});
+
+test("stacks inside stacks, and layers of one kind in two of them, are all counted", () => {
+  const { module: nested } = checkedModel(`edition 2026
+
+import { SoftmaxMoe } from "std/moe"
+import { Embedding, SwiGlu } from "std/nn"
+
+block Pair[D] {
+  use layers = stack { 2 of SwiGlu[D, 5]  3 of SoftmaxMoe[D](E: 4, F: 3, K: 2) }
+  fn forward(x: [T, D]) -> [T, D] { return layers(x) }
+}
+
+model Nested {
+  dim V = 11
+  dim D = 4
+  use embed  = Embedding[V, D]
+  use first  = stack { 2 of Pair[D]  1 of SwiGlu[D, 5] }
+  use second = stack { 1 of SwiGlu[D, 5]  1 of Pair[D] }
+  use head   = Embedding[V, D].transposed
+  fn forward(tokens: i32[T], pos: i32[T]) -> f32[T, V] { return head(second(first(embed(tokens)))) }
+}
+`);
+  const { params, flops } = factsOf(nested);
+  const [glu, gate, expert] = [3 * 4 * 5, 4 * 4, 3 * 4 * 3];
+  // Three pairs, and two layers beside them.
+  const dense = (3 * 2 + 2) * glu + 3 * 3 * gate;
+  expect(params).toMatchObject({
+    total: 2 * 44 + dense + 3 * 3 * 4 * expert,
+    activated: 2 * 44 + dense + 3 * 3 * 2 * expert,
+    activatedNoInputEmbedding: 44 + dense + 3 * 3 * 2 * expert,
+  });
+  expect(flops.forwardPerToken).toBe(2 * (44 + dense + 3 * 3 * 2 * expert));
+  const forward = probe(nested);
+  const parts = breakdown(nested, forward, flopsByPlace(nested, forward, 16), 3);
+  const of = (name: string): unknown[] => parts.filter((part) => part.name === name).map((part) => part.flopsPerToken);
+  expect(of("layers.0-1")).toEqual([2 * 2 * 2 * glu, 2 * 2 * glu]);
+  expect(of("layers.2-4")).toEqual([2 * 3 * 2 * (gate + 2 * expert), 3 * 2 * (gate + 2 * expert)]);
 });
