@@ -72,7 +72,8 @@ describe("the shell", () => {
   test("a fault of dskc is 70, with a stack for those who ask", () => {
     // An installation without its standard library.
     const broken = join(folder, "broken");
-    for (const path of ["bin/dskc.js", "dist/dskc.js", "package.json"]) cpSync(join(root, path), join(broken, path));
+    for (const path of ["bin/dskc.js", "dist/dskc.js", "dist/commands", "package.json"])
+      cpSync(join(root, path), join(broken, path), { recursive: true });
     const run = (env: Record<string, string>): SpawnSyncReturns<string> =>
       spawnSync(process.execPath, [join(broken, "bin/dskc.js"), "check", "-"], {
         encoding: "utf8",
