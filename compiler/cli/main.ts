@@ -11,6 +11,7 @@
  * - throws `UsageError` for arguments that make no sense (exit 2) and `InputError` for input that cannot be used and has
  *   no diagnostic (exit 1). Everything else that is thrown is a fault of dskc (exit 70).
  */
+import { statSync } from "node:fs";
 import { setFlagsFromString } from "node:v8";
 import { Command, CommanderError } from "commander";
 import { INTERNAL as INTERNAL_CODES } from "../diagnostics/codes/internal.ts";
@@ -19,8 +20,8 @@ import { version } from "./installation.ts";
 
 interface Entry {
   /**
-   * True for commands that are done before optimized code pays: without V8's optimizing compiler, which takes its time on
-   * the other cores, `check` takes two thirds of the time.
+   * True for commands that are done before optimized code pays, unless a file is large: without V8's optimizing compiler,
+   * which takes its time on the other cores, `check` takes two thirds of the time.
    */
   readonly brief?: true;
   readonly summary: string;
@@ -31,14 +32,18 @@ interface Entry {
 const COMMANDS: Readonly<Record<string, Entry>> = {
   init: { brief: true, summary: "write a spec to start from", load: () => import("./init.ts") },
   check: { brief: true, summary: "report all errors of specs", load: () => import("./check.ts") },
-  fmt: { summary: "bring specs into the one style", load: () => import("./fmt.ts") },
-  inspect: { summary: "tell what a model costs: params, FLOPs, cache", load: () => import("./inspect.ts") },
+  fmt: { brief: true, summary: "bring specs into the one style", load: () => import("./fmt.ts") },
+  inspect: {
+    brief: true,
+    summary: "tell what a model costs: params, FLOPs, cache",
+    load: () => import("./inspect.ts"),
+  },
   score: { summary: "logits, loss and gradients of rows of tokens", load: () => import("./score.ts") },
-  import: { summary: "turn a config.json of Hugging Face into a spec", load: () => import("./import.ts") },
+  import: { brief: true, summary: "turn a config.json of Hugging Face into a spec", load: () => import("./import.ts") },
   build: { summary: "print the forms that a model takes on its way", load: () => import("./build.ts") },
   export: { summary: "write a model as a Hugging Face checkpoint", load: () => import("./export.ts") },
-  explain: { summary: "tell the long story of a diagnostic", load: () => import("./explain.ts") },
-  doctor: { summary: "tell what this machine has of what dskc uses", load: () => import("./doctor.ts") },
+  explain: { brief: true, summary: "tell the long story of a diagnostic", load: () => import("./explain.ts") },
+  doctor: { brief: true, summary: "tell what this machine has of what dskc uses", load: () => import("./doctor.ts") },
 };
 
 const OK = 0;
@@ -46,7 +51,11 @@ const INPUT = 1;
 const USAGE = 2;
 const INTERNAL = 70;
 
-async function build(chosen: string | undefined): Promise<Command> {
+/** Bytes of a file that optimized code pays for: some thousand lines. */
+const LARGE = 200_000;
+
+async function build(args: readonly string[]): Promise<Command> {
+  const chosen = commandOf(args);
   const program = new Command("dskc")
     .description("Checks and compiles language models that are written as .dsk files.")
     .version(version(), "-V, --version", "print the version")
@@ -58,10 +67,18 @@ async function build(chosen: string | undefined): Promise<Command> {
   for (const [name, { brief, summary, load }] of Object.entries(COMMANDS)) {
     const command = program.command(name).description(summary).copyInheritedSettings(program);
     if (name !== chosen) continue;
-    if (brief) setFlagsFromString("--no-opt");
+    if (brief && !args.some(isLarge)) setFlagsFromString("--no-opt");
     (await load()).register(command);
   }
   return program;
+}
+
+function isLarge(arg: string): boolean {
+  try {
+    return statSync(arg).size > LARGE;
+  } catch {
+    return false; // No file, or none that can be read: the command says so.
+  }
 }
 
 /** The command among the arguments: the first that is no option, or the one that `help` is asked about. */
@@ -73,7 +90,7 @@ function commandOf(args: readonly string[]): string | undefined {
 /** Runs the command line and returns the exit code. */
 async function run(args: readonly string[]): Promise<number> {
   try {
-    const program = await build(commandOf(args));
+    const program = await build(args);
     if (args.length === 0) program.help({ error: true });
     await program.parseAsync([...args], { from: "user" });
     return Number(process.exitCode ?? OK);
