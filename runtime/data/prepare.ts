@@ -2,10 +2,12 @@
 import { createHash } from "node:crypto";
 import { statSync } from "node:fs";
 import { join } from "node:path";
+import { breathing } from "./breathe.ts";
 import { DataError, Problems } from "./data-error.ts";
 import { findFiles, hashFile, nameIn } from "./files.ts";
-import { encodeFile } from "./read/encode-file.ts";
+import { encodeDocument } from "./read/encode-document.ts";
 import { indexShard } from "./read/index-shard.ts";
+import { readDocuments } from "./read/read-file.ts";
 import { BadFile } from "./read/text.ts";
 import type { CorpusSource } from "./source.ts";
 import { type Region, StoredDocuments, StoreWriter } from "./stored.ts";
@@ -19,9 +21,6 @@ const FORMAT = 1;
  * string can be endless. Sixteen for each token of a sequence at least, so that long contexts are not lost.
  */
 const LONGEST = 1 << 16;
-
-/** Milliseconds between two chances for displays and signals. */
-const BREATH = 50;
 
 export interface PrepareOptions {
   /** What globs are relative to. */
@@ -115,9 +114,12 @@ async function writeDocuments(
         regions.push(step.value);
       } else {
         const problem = (text: string): void => problems.add(`${name}: ${text}`);
-        for (const document of encodeFile(corpus, path, { tokenizer, longest, problem })) {
-          writer.add(document);
-          documents++;
+        for (const document of readDocuments(corpus, path, longest, problem)) {
+          const encoded = encodeDocument(document, tokenizer, problem);
+          if (encoded !== undefined) {
+            writer.add(encoded);
+            documents++;
+          }
           await breathe();
         }
       }
@@ -132,15 +134,4 @@ async function writeDocuments(
   problems.report();
   if (documents === 0) throw new DataError([`\`${corpus.files}\` is empty: no file has a document`]);
   writer.finish(remarks, corpus.kind === "shards" ? regions : undefined);
-}
-
-/** Gives way now and then. */
-function breathing(signal: AbortSignal | undefined): () => Promise<void> {
-  let last = performance.now();
-  return async () => {
-    if (performance.now() - last < BREATH) return;
-    await new Promise((resolve) => setImmediate(resolve));
-    signal?.throwIfAborted();
-    last = performance.now();
-  };
 }
