@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, realpathSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, realpathSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Diagnostics } from "../../compiler/diagnostics/diagnostic.ts";
@@ -100,6 +100,14 @@ export class Loader {
     return scope;
   }
 
+  /** The part of the standard library that has a block of this name. */
+  #standardHome(name: string): string | undefined {
+    const files = readdirSync(this.std).filter((file) => file.endsWith(".dsk"));
+    const declares = new RegExp(`^block ${name}\\b`, "m");
+    const file = files.find((each) => declares.test(readFileSync(join(this.std, each), "utf8")));
+    return file === undefined ? undefined : `std/${file.slice(0, -".dsk".length)}`;
+  }
+
   #import(item: ast.Import, importer: string, chain: readonly string[], scope: FileScope): void {
     const from = item.from.value;
     const file = from.endsWith(".dsk") ? from : `${from}.dsk`;
@@ -134,13 +142,15 @@ export class Loader {
       const local = as ?? name;
       if (block === undefined) {
         scope.broken.add(local.text);
+        const home = this.#standardHome(name.text);
         const near = closest(name.text, own);
-        this.#diagnostics.report(
-          "DSK1003",
-          name.span,
-          { name: name.text, from },
-          near.length > 0 ? { help: `did you mean \`${near.join("`, `")}\`?` } : {},
-        );
+        const help =
+          home !== undefined
+            ? `\`${name.text}\` is in \`${home}\``
+            : near.length > 0
+              ? `did you mean \`${near.join("`, `")}\`?`
+              : undefined;
+        this.#diagnostics.report("DSK1003", name.span, { name: name.text, from }, help === undefined ? {} : { help });
       } else if (scope.blocks.has(local.text)) {
         this.#diagnostics.report("DSK1002", local.span, { name: local.text });
       } else {

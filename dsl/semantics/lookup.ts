@@ -31,7 +31,7 @@ export function lookup(c: Checker, name: string, scope: Scope): Meaning | undefi
   if (local !== undefined) return local;
   const own = scope.fnDims.get(name) ?? scope.level.formals.get(name);
   if (own !== undefined) return { kind: "dim", linear: linearOf(own) };
-  const event = eventName(name, scope);
+  const event = eventName(c, name, scope);
   if (event !== undefined) return event;
   const { instance } = scope;
   if (scope.level.args.has(name)) return argument(name, scope);
@@ -112,10 +112,12 @@ export function read(
 }
 
 /** Names that only `on step` has: the metrics of the block; of an optimizer the parameter and its gradient. */
-function eventName(name: string, scope: Scope): Meaning | undefined {
+function eventName(c: Checker, name: string, scope: Scope): Meaning | undefined {
   if (scope.event === undefined) return undefined;
   const metric = scope.instance.metrics.get(name);
   if (metric !== undefined) return read(scope, "model.metric", name, metric.value.type, metric.dims);
+  // Where an error kept the model from running, its metrics are not known.
+  if (c.diagnostics.hasErrors && declaresMetric(name, scope)) return ERROR;
   if (scope.instance.levels[0]!.rest === undefined) return undefined;
   const rest = scope.rest ?? [];
   if (name === "weight" || name === "grad") {
@@ -123,6 +125,18 @@ function eventName(name: string, scope: Scope): Meaning | undefined {
   }
   if (name === "lr" || name === "step") return read(scope, "program.input", name, { dtype: "f32", dims: [] }, []);
   return undefined;
+}
+
+function declaresMetric(name: string, { instance }: Scope): boolean {
+  return instance.levels.some(({ decl }) =>
+    decl.items.some(
+      (item) =>
+        item.kind === "fn" &&
+        item.body.stmts.some(
+          (stmt) => stmt.kind === "metric" && stmt.targets.some((target) => target.name.text === name),
+        ),
+    ),
+  );
 }
 
 /** Reports a name that nothing has, with the nearest ones of the kinds that can stand there. */
