@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import type { Command } from "commander";
+import { weightsFolder } from "../../runtime/io/checkpoints/find.ts";
 import { locateParams, storeParams } from "../../runtime/io/names/load.ts";
 import { type Param, resolveNames } from "../../runtime/io/names/resolve.ts";
 import { readTable } from "../../runtime/io/names/table.ts";
@@ -52,7 +53,7 @@ function run(source: string, options: Options): void {
   const weights = options.weights ?? (statSync(spec).isDirectory() ? spec : dirname(spec));
   if (resolve(weights) === resolve(options.out)) throw new UsageError("the folder to write is the one to read");
   try {
-    const tensors = tensorsOf(loaded, new Checkpoint(weights));
+    const tensors = tensorsOf(loaded, new Checkpoint(weightsFolder(weights)));
     const scaled = tensors.some(({ dtype }) => dtype === "F8_E4M3");
     writing(options.out, () => {
       writeCheckpoint(options.out, tensors, options.shard);

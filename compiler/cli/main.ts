@@ -42,6 +42,7 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
   import: { brief: true, summary: "turn a config.json of Hugging Face into a spec", load: () => import("./import.ts") },
   build: { summary: "print the forms that a model takes on its way", load: () => import("./build.ts") },
   export: { summary: "write a model as a Hugging Face checkpoint", load: () => import("./export.ts") },
+  train: { summary: "train a model as a train section says", load: () => import("./train.ts") },
   explain: { brief: true, summary: "tell the long story of a diagnostic", load: () => import("./explain.ts") },
   doctor: { brief: true, summary: "tell what this machine has of what dskc uses", load: () => import("./doctor.ts") },
 };

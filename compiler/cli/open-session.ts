@@ -2,11 +2,32 @@
 import { type CpuOptions, openCpuSession } from "../../runtime/device/cpu/session.ts";
 import type { Session } from "../../runtime/device/session.ts";
 import { addon } from "../../runtime/native/addon.ts";
+import type { ModelFile } from "../../runtime/program/model.ts";
 import type { CpuVariant } from "../../runtime/program/variants.ts";
 import { cachedPackage, packageFiles, type PackageSource } from "../package/package.ts";
 import { CompileError } from "../targets/cpu/compile.ts";
 import { NoCompilerError } from "../targets/cpu/compiler.ts";
+import { scoreProgram } from "../elaborate/score.ts";
+import { type TrainPlan, trainStepProgram } from "../elaborate/train-step.ts";
+import { referenceSession } from "../reference/session.ts";
 import { InputError, remark } from "./io.ts";
+import type { LoadedModel } from "./load-model.ts";
+
+/** What `--device` may say. `reference` interprets the programs: exact, slow, nothing to compile. */
+export const DEVICES = ["cpu", "reference"] as const;
+export type Device = (typeof DEVICES)[number];
+
+/** A session with `train_step` and `score`, its stores empty. @throws InputError as `openOnCpu` does */
+export async function openForTraining(
+  device: Device,
+  { module, training }: LoadedModel,
+  plan: TrainPlan,
+  model: ModelFile,
+): Promise<Session> {
+  const trained = training().module;
+  if (device === "reference") return referenceSession(module, { module: trained, plan });
+  return openOnCpu({ programs: [trainStepProgram(trained, plan), scoreProgram(module)], model });
+}
 
 /** Loads a package on the CPU, compiled where it is not in the cache yet. @throws InputError without a compiler */
 export async function openOnCpu(source: PackageSource, options: CpuOptions = {}): Promise<Session> {

@@ -1,7 +1,9 @@
 /** `dskc score FILE --weights DIR --tokens FILE.json -o OUT.safetensors`: teacher-forced logits, hidden states, loss, gradients. */
 import { join } from "node:path";
 import { type Command, Option } from "commander";
-import { loadParams, storeParams } from "../../runtime/io/names/load.ts";
+import { weightsFolder } from "../../runtime/io/checkpoints/find.ts";
+import { storeParams } from "../../runtime/io/names/load.ts";
+import { readParams } from "../../runtime/io/names/read-params.ts";
 import { type NameTable, readTable } from "../../runtime/io/names/table.ts";
 import { encoded } from "../../runtime/device/elements.ts";
 import { CheckpointError } from "../../runtime/io/safetensors/format.ts";
@@ -60,7 +62,7 @@ async function run(file: string, options: Options): Promise<void> {
   const started = performance.now();
   try {
     const table = tableOf(module);
-    const weights = readWeights(module, new Checkpoint(options.weights), table);
+    const weights = readWeights(module, new Checkpoint(weightsFolder(options.weights)), table);
     const late = performance.now() - started > 2000;
     if (late) remark(`read ${weights.size} parameters`);
     const wanted = {
@@ -110,7 +112,7 @@ function tableOf({ name, checkpoint }: Module): NameTable {
 function readWeights(module: Module, checkpoint: Checkpoint, table: NameTable): Map<string, Given> {
   const params = weightsOf(module);
   const ahead = new Set(params.filter(({ place }) => place.ahead).map(({ path }) => path));
-  const values = loadParams(checkpoint, table, params, { optional: ({ path }) => ahead.has(path) });
+  const values = readParams(checkpoint, table, params, { optional: ({ path }) => ahead.has(path) });
   return new Map([...values].map(([path, data]) => [path, { data }]));
 }
 

@@ -1,6 +1,5 @@
+import { encoded } from "../device/elements.ts";
 import type { Elements, Session, StoreSpec } from "../device/session.ts";
-import { encode } from "../io/safetensors/encode.ts";
-import type { StorageType } from "../program/launch.ts";
 import type { Init, ModelFile } from "../program/model.ts";
 import { draw } from "../program/philox.ts";
 
@@ -19,7 +18,7 @@ export function initialValues({ name, dtype, shape }: Omit<StoreSpec, "kind">, i
     if (init.kind === "normal") for (let i = 0; i < count; i++) values[i]! *= scale;
     else for (let i = 0; i < count; i++) values[i] = (2 * values[i]! - 1) * scale;
   }
-  return stored(values, dtype);
+  return encoded(values, dtype);
 }
 
 /** Writes the initial values of params and states. @throws Error when the model does not know one of them */
@@ -34,25 +33,5 @@ export function initialize(
     const store = known.get(spec.name);
     if (store === undefined) throw new Error(`model.json does not say how ${spec.name} starts`);
     session.write(spec.name, initialValues(spec, store.init, seed));
-  }
-}
-
-function stored(values: Float64Array, dtype: StorageType): Elements {
-  switch (dtype) {
-    case "f64":
-      return values;
-    case "f32":
-      return new Float32Array(values);
-    case "bf16":
-    case "f16": {
-      const bytes = encode(new Float32Array(values), dtype === "bf16" ? "BF16" : "F16");
-      return new Uint16Array(bytes.buffer, bytes.byteOffset, values.length);
-    }
-    case "i32":
-      return new Int32Array(values);
-    case "bool":
-      return Uint8Array.from(values, (value) => (value === 0 ? 0 : 1));
-    case "f8e4m3":
-      throw new Error("nothing starts in f8e4m3: its values come with scales");
   }
 }

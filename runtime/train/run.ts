@@ -22,7 +22,8 @@ export interface RunOptions {
   readonly session: Session;
   readonly model: ModelFile;
   readonly plan: TrainingPlan;
-  readonly data: Data;
+  /** Or what opens it, in the folder of the run once that is locked. */
+  readonly data: Data | ((folder: string) => Promise<Data>);
   /** Goes on from the newest sound checkpoint, or from the start when there is none. */
   readonly resume?: boolean;
   /** Gives params and states other values to start with than the model's initial ones. */
@@ -52,7 +53,13 @@ export async function runTraining(options: RunOptions): Promise<StopEvent> {
   folder.open(options.plan, options.model, options.resume ?? false);
   const unlock = lock(folder.lock);
   try {
-    return await new Run(options, folder).run();
+    const { data } = options;
+    const opened = typeof data === "function" ? await data(options.folder) : data;
+    try {
+      return await new Run(options, opened, folder).run();
+    } finally {
+      if (opened !== data) opened.close();
+    }
   } finally {
     unlock();
   }
@@ -60,6 +67,7 @@ export async function runTraining(options: RunOptions): Promise<StopEvent> {
 
 class Run {
   readonly #options: RunOptions;
+  readonly #data: Data;
   readonly #folder: RunFolder;
   readonly #checkpoints: RunCheckpoints;
   readonly #clock: TrainingClock;
@@ -75,9 +83,10 @@ class Run {
   /** When a checkpoint was last tried. */
   #triedToSave = performance.now();
 
-  constructor(options: RunOptions, folder: RunFolder) {
-    const { session, model, plan, data, listen } = options;
+  constructor(options: RunOptions, data: Data, folder: RunFolder) {
+    const { session, model, plan, listen } = options;
     this.#options = options;
+    this.#data = data;
     this.#folder = folder;
     this.#checkpoints = new RunCheckpoints(folder.checkpoints, session, plan, model);
     this.#clock = new TrainingClock(plan, data.train.tokens);
@@ -167,7 +176,7 @@ class Run {
 
   /** Gives params, states, data and clocks what they had at the newest sound checkpoint, or what they start with. */
   #begin(): void {
-    const { session, model, plan, data, resume } = this.#options;
+    const { session, model, plan, resume } = this.#options;
     this.#checkpoints.clear();
     const found = resume ? this.#checkpoints.restore((why) => this.#damaged(why)) : undefined;
     if (found === undefined) {
@@ -179,7 +188,7 @@ class Run {
       this.#clock.restore(found.clock);
       this.#saved = this.#step;
     }
-    this.#stream = data.stream({
+    this.#stream = this.#data.stream({
       lookAhead: plan.lookAhead,
       ...(plan.stop.clock === "epochs" ? { epochs: plan.stop.value } : {}),
       ...(found === undefined ? {} : { state: found.stream }),

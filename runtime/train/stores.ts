@@ -1,10 +1,10 @@
-import { newElements } from "../device/elements.ts";
+import { firstNonFinite, newElements } from "../device/elements.ts";
 import type { Elements, Session, StoreSpec } from "../device/session.ts";
 import { CheckpointError, type DType, DTYPES } from "../io/safetensors/format.ts";
 import type { Checkpoint } from "../io/safetensors/read.ts";
 import type { WrittenTensor } from "../io/safetensors/write.ts";
 import type { StorageType } from "../program/launch.ts";
-import { firstNonFinite, NonFiniteError } from "./finite.ts";
+import { NonFiniteError } from "./finite.ts";
 
 const STORED: Readonly<Record<StorageType, DType>> = {
   f64: "F64",
@@ -28,7 +28,7 @@ export function storedTensor(session: Session, spec: StoreSpec): WrittenTensor {
     bytes: () => {
       const elements = session.read(spec.name);
       const bad = firstNonFinite(elements, spec.dtype);
-      if (bad !== undefined) throw new NonFiniteError(spec.name, bad);
+      if (bad >= 0) throw new NonFiniteError(spec.name, bad);
       return new Uint8Array(elements.buffer, elements.byteOffset, elements.byteLength);
     },
   };

@@ -2,6 +2,7 @@
 import { trainPlan } from "../../compiler/cli/train-plan.ts";
 import { Diagnostics } from "../../compiler/diagnostics/diagnostic.ts";
 import { modelFile } from "../../compiler/package/model.ts";
+import { trainingPlan } from "../../compiler/package/training-plan.ts";
 import { referenceSession } from "../../compiler/reference/session.ts";
 import { checkFile } from "../../dsl/semantics/check.ts";
 import type { Piece, Sequence } from "../../runtime/data/batch.ts";
@@ -10,7 +11,6 @@ import type { SequenceStream, StreamState } from "../../runtime/data/stream.ts";
 import type { Session } from "../../runtime/device/session.ts";
 import type { ModelFile } from "../../runtime/program/model.ts";
 import type { TrainingPlan } from "../../runtime/train/plan.ts";
-import { constantSchedule, type Schedule } from "../../runtime/train/schedule.ts";
 
 const TEXT = `edition 2026
 
@@ -48,36 +48,15 @@ train Short for Pico {
   lr           = schedule by steps { ..10 => ramp(1e-3, 1e-2)  ..end => 1e-2 }
   balance_rate = 1e-3
   loss         = next_token() + sequence_balance(1e-3) + mtp(0.3)
+  seed         = 7
 }
 `;
 
-const LR: Schedule = {
-  by: "steps",
-  pieces: [
-    { until: { value: 10, clock: "steps" }, shape: { kind: "ramp", from: 1e-3, to: 1e-2 } },
-    { shape: { kind: "constant", from: 1e-2, to: 1e-2 } },
-  ],
-};
+const { models, sections } = checkFile({ path: "pico.dsk", text: TEXT }, new Diagnostics());
+const MODEL = models.get("Pico")!;
+const SECTION = sections.all.find(({ kind }) => kind === "train")!;
 
-export const PLAN: TrainingPlan = {
-  format: 1,
-  name: "Short",
-  model: "Pico",
-  data: { kind: "lines", files: "*.jsonl", field: "text", pack: true, fim: 0 },
-  length: 16,
-  batch: { unit: "sequences", size: constantSchedule(4) },
-  stop: { clock: "steps", value: 30 },
-  seed: 7,
-  scalars: { lr: LR, "train.balance_rate": constantSchedule(1e-3) },
-  losses: [
-    { name: "next_token", weight: 1 },
-    { name: "sequence_balance", weight: 1e-3 },
-    { name: "mtp", weight: 0.3 },
-  ],
-  lookAhead: 1,
-  optimizer: { name: "adamw", options: { beta1: 0.9, beta2: 0.95, eps: 1e-8, decay: 0.1 } },
-  clip: 1,
-};
+export const PLAN: TrainingPlan = trainingPlan(SECTION, MODEL, new Diagnostics())!;
 
 export interface TinyTraining {
   readonly session: Session;
@@ -87,16 +66,10 @@ export interface TinyTraining {
 }
 
 export function tinyTraining(changes: Partial<TrainingPlan> = {}): TinyTraining {
-  const diagnostics = new Diagnostics();
-  const { models, sections } = checkFile({ path: "pico.dsk", text: TEXT }, diagnostics);
-  const model = models.get("Pico")!;
-  const training = model.training();
-  const plan = trainPlan(
-    sections.all.find(({ kind }) => kind === "train"),
-    training,
-  );
+  const training = MODEL.training();
+  const plan = trainPlan(SECTION, training);
   return {
-    session: referenceSession(model.module, { module: training.module, plan }),
+    session: referenceSession(MODEL.module, { module: training.module, plan }),
     model: modelFile(training.module, undefined, plan),
     plan: { ...PLAN, ...changes },
     data: sequenceData(),

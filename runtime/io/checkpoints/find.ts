@@ -35,3 +35,16 @@ export function latestCheckpoint(checkpoints: string, damaged: (why: string) => 
   }
   return undefined;
 }
+
+/**
+ * The folder with the weights of a run: its newest sound checkpoint. Any other path stands for itself.
+ * @throws CheckpointError when a run has no sound checkpoint
+ */
+export function weightsFolder(path: string): string {
+  const checkpoints = join(path, CHECKPOINTS);
+  if (!existsSync(checkpoints)) return path;
+  const reasons: string[] = [];
+  const found = latestCheckpoint(checkpoints, (why) => reasons.push(why));
+  if (found !== undefined) return found.path;
+  throw new CheckpointError([`${path}: the run has no sound checkpoint`, ...reasons].join("; "));
+}

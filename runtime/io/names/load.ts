@@ -13,7 +13,7 @@ export interface LoadOptions {
 /**
  * Where a checkpoint has the parameters of a model: every one must be there with the exact shape, and every tensor of the
  * checkpoint must belong to one.
- * @throws CheckpointError that names what is missing or left over
+ * @throws CheckpointError that names all that is missing, has another shape or is left over
  */
 export function locateParams(
   checkpoint: Checkpoint,
@@ -24,18 +24,17 @@ export function locateParams(
   const { stored, unnamed } = resolveNames(table, params);
   if (unnamed.length > 0)
     throw new CheckpointError(`the name table does not know ${listed(unnamed.map((p) => p.path))}`);
-  checkNames(checkpoint, table, stored, optional);
-  return stored
-    .filter(({ name }) => checkpoint.has(name))
-    .map(({ name, shape, parts }) => {
-      const tensor = checkpoint.tensor(name);
-      if (tensor.shape.join() !== shape.join()) {
-        throw new CheckpointError(
-          `${checkpoint.path}: tensor \`${name}\` has the shape [${tensor.shape.join(", ")}], the model needs [${shape.join(", ")}]`,
-        );
-      }
-      return { tensor, parts };
-    });
+  const found = stored.filter(({ name }) => checkpoint.has(name));
+  const problems = [
+    ...nameProblems(checkpoint, table, stored, optional),
+    ...found.flatMap(({ name, shape }) => {
+      const own = checkpoint.tensor(name).shape;
+      if (own.join() === shape.join()) return [];
+      return [`tensor \`${name}\` has the shape [${own.join(", ")}], the model needs [${shape.join(", ")}]`];
+    }),
+  ];
+  if (problems.length > 0) throw new CheckpointError(`${checkpoint.path}: ${problems.join("\n")}`);
+  return found.map(({ name, parts }) => ({ tensor: checkpoint.tensor(name), parts }));
 }
 
 /**
@@ -60,22 +59,23 @@ export function loadParams(
   return values;
 }
 
-function checkNames(
+function nameProblems(
   checkpoint: Checkpoint,
   table: NameTable,
   stored: readonly Stored[],
   optional: (param: Param) => boolean,
-): void {
+): string[] {
   const missing = stored.filter(({ name, parts }) => !checkpoint.has(name) && !parts.every((p) => optional(p.param)));
-  if (missing.length > 0)
-    throw new CheckpointError(`${checkpoint.path}: there is no tensor ${listed(missing.map((s) => s.name))}`);
   const known = new Set(stored.map((s) => s.name));
   const ignored = table.ignore.map((pattern) => new RegExp(`^${pattern.split("*").map(escape).join(".*")}$`));
   const tied = !known.has("lm_head.weight") ? ["lm_head.weight"] : [];
   const left = checkpoint.names.filter(
     (name) => !known.has(name) && !tied.includes(name) && !ignored.some((p) => p.test(name)),
   );
-  if (left.length > 0) throw new CheckpointError(`${checkpoint.path}: the model has no place for ${listed(left)}`);
+  return [
+    ...(missing.length > 0 ? [`there is no tensor ${listed(missing.map(({ name }) => name))}`] : []),
+    ...(left.length > 0 ? [`the model has no place for ${listed(left)}`] : []),
+  ];
 }
 
 /** Writes parameters, or their gradients, under the names and in the layout of the checkpoint. The inverse of `loadParams`. */
@@ -99,13 +99,8 @@ export function storeParams(
   });
 }
 
-/** `a`, `b`, `c` and 4 more. */
 function listed(names: readonly string[]): string {
-  const shown = names
-    .slice(0, 3)
-    .map((n) => `\`${n}\``)
-    .join(", ");
-  return names.length > 3 ? `${shown} and ${names.length - 3} more` : shown;
+  return names.map((name) => `\`${name}\``).join(", ");
 }
 
 function escape(text: string): string {

@@ -89,9 +89,9 @@ class Live {
     this.#drawn = lines.length;
   }
 
-  /** Moves to the first line of the last drawing and clears from there. */
+  /** Moves to the first line of the last drawing and clears from there; a key that was pressed may have moved the cursor. */
   #clear(): string {
-    return this.#drawn === 0 ? "" : `${ESCAPE}[${this.#drawn}A${ESCAPE}[J`;
+    return this.#drawn === 0 ? "" : `\r${ESCAPE}[${this.#drawn}A${ESCAPE}[J`;
   }
 
   #lines(start: StartEvent, event: StepEvent, width: number): string[] {

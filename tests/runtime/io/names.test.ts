@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { parseLayout, placement, shapeOf } from "../../../runtime/io/names/layout.ts";
 import { loadParams, storeParams } from "../../../runtime/io/names/load.ts";
+import { readParams } from "../../../runtime/io/names/read-params.ts";
 import type { Param } from "../../../runtime/io/names/resolve.ts";
 import { readTable } from "../../../runtime/io/names/table.ts";
 import { Checkpoint } from "../../../runtime/io/safetensors/read.ts";
@@ -103,6 +104,35 @@ describe("names", () => {
     ],
   ])("a tensor that is %s", (_, tensors, message) => {
     expect(() => inFile(tensors, (c) => loadParams(c, table, params))).toThrow(message);
+  });
+
+  test("everything that is wrong is told at once", () => {
+    const [embed, head, ...others] = storeParams(table, params, values(1));
+    const tensors = [...others, f32(head!.name, [3], [1, 2, 3]), f32("a.b", [1], [1]), f32("c.d", [1], [1])];
+    expect(() => inFile(tensors, (c) => readParams(c, table, params))).toThrow(
+      [
+        `there is no tensor \`${embed!.name}\``,
+        "the model has no place for `a.b`, `c.d`",
+        `tensor \`${head!.name}\` has the shape [3], the model needs [${head!.shape.join(", ")}]`,
+      ].join("\n"),
+    );
+  });
+
+  test("tensors that are called like the params are those of a training", () => {
+    const own = params.map(({ path, shape }) => f32(path, shape, values(1).get(path)!));
+    expect(inFile(own, (c) => readParams(c, undefined, params))).toEqual(values(1));
+    const [first, second, ...others] = own;
+    const tensors = [...others, f32(second!.name, [1], [1]), f32("odd", [1], [1])];
+    expect(() => inFile(tensors, (c) => readParams(c, undefined, params))).toThrow(
+      [
+        `there is no tensor \`${first!.name}\``,
+        `tensor \`${second!.name}\` has the shape [1], the model needs [${second!.shape.join(", ")}]`,
+        "the model has no place for `odd`",
+      ].join("\n"),
+    );
+    expect(() => inFile([f32("odd", [1], [1])], (c) => readParams(c, undefined, params))).toThrow(
+      "its tensors are not called like the params of the model",
+    );
   });
 
   test("what holds nothing of its own is passed over", () => {

@@ -20,8 +20,8 @@ class Screen {
 
   write(text: string): void {
     this.raw += text;
-    for (const part of text.split(new RegExp(`(${ESCAPE}\\[\\d+A${ESCAPE}\\[J|\n)`))) {
-      const up = part.startsWith(`${ESCAPE}[`) ? /^.\[(\d+)A/.exec(part)?.[1] : undefined;
+    for (const part of text.split(new RegExp(`(\r${ESCAPE}\\[\\d+A${ESCAPE}\\[J|\n)`))) {
+      const up = part.startsWith(`\r${ESCAPE}[`) ? /^\r.\[(\d+)A/.exec(part)?.[1] : undefined;
       if (part === "\n") this.lines.push("");
       else if (up !== undefined) this.lines = [...this.lines.slice(0, this.lines.length - 1 - Number(up)), ""];
       else this.lines[this.lines.length - 1] += part;
