@@ -1,4 +1,4 @@
-import { elementsOf, type LaunchProgram, type Sizes, type StorageType } from "../program/launch.ts";
+import { type BufferSpec, elementsOf, type LaunchProgram, type Sizes, type StorageType } from "../program/launch.ts";
 import { encode } from "../io/safetensors/encode.ts";
 import { decode } from "../io/safetensors/numbers.ts";
 import type { Elements } from "./session.ts";
@@ -45,40 +45,62 @@ export function dimsOf({ name, dims }: LaunchProgram, sizes: Sizes): number[] {
   });
 }
 
+/** What goes into a program and comes out of it. */
+export interface Border {
+  readonly program: LaunchProgram;
+  readonly inputs: readonly Place[];
+  readonly outputs: readonly Place[];
+}
+
+interface Place {
+  readonly buffer: number;
+  readonly spec: BufferSpec;
+}
+
 /** An input or output of a program and its array. */
 export interface Given {
   readonly buffer: number;
+  readonly name: string;
   readonly elements: Elements;
 }
 
+/** Found once: a program has thousands of buffers, and few of them are inputs or outputs. */
+export function borderOf(program: LaunchProgram): Border {
+  const places = program.buffers.map((spec, buffer) => ({ spec, buffer }));
+  return {
+    program,
+    inputs: places.filter(({ spec }) => spec.kind === "input"),
+    outputs: places.filter(({ spec }) => spec.kind === "output"),
+  };
+}
+
 /**
- * The inputs of a call, each with its buffer. What the program does not use may be given as well: callers need not know
- * which model needs positions.
+ * The inputs of a call. What the program does not use may be given as well: callers need not know which model needs
+ * positions.
  * @throws Error that names an input that is missing or does not fit
  */
-export function inputsOf(
-  program: LaunchProgram,
-  sizes: Sizes,
-  inputs: Readonly<Record<string, Elements>>,
-): readonly Given[] {
-  return program.buffers.flatMap((spec, buffer) => {
-    if (spec.kind !== "input") return [];
+export function inputsOf(border: Border, sizes: Sizes, inputs: Readonly<Record<string, Elements>>): readonly Given[] {
+  return border.inputs.map(({ buffer, spec }) => {
+    const what = `program ${border.program.name}: the input ${spec.name}`;
     const elements = Object.hasOwn(inputs, spec.name) ? inputs[spec.name] : undefined;
-    if (elements === undefined) throw new Error(`program ${program.name}: the input ${spec.name} is missing`);
-    checkElements(`program ${program.name}: the input ${spec.name}`, spec.dtype, elementsOf(spec, sizes), elements);
-    return [{ buffer, elements }];
+    if (elements === undefined) throw new Error(`${what} is missing`);
+    checkElements(what, spec.dtype, elementsOf(spec, sizes), elements);
+    return { buffer, name: spec.name, elements };
   });
 }
 
 /** Arrays for the outputs of a call that are wanted, all when none are named. @throws Error when there is no such output */
-export function outputsOf(program: LaunchProgram, sizes: Sizes, names?: readonly string[]): readonly Given[] {
-  const all = new Map(program.buffers.flatMap((spec, i) => (spec.kind === "output" ? [[spec.name, i] as const] : [])));
-  return (names ?? [...all.keys()]).map((name) => {
-    const buffer = all.get(name);
-    if (buffer === undefined) throw new Error(`program ${program.name}: there is no output ${name}`);
-    const spec = program.buffers[buffer]!;
-    return { buffer, elements: newElements(spec.dtype, elementsOf(spec, sizes)) };
+export function outputsOf(border: Border, sizes: Sizes, names?: readonly string[]): readonly Given[] {
+  const wanted = names?.map((name) => {
+    const place = border.outputs.find(({ spec }) => spec.name === name);
+    if (place === undefined) throw new Error(`program ${border.program.name}: there is no output ${name}`);
+    return place;
   });
+  return (wanted ?? border.outputs).map(({ buffer, spec }) => ({
+    buffer,
+    name: spec.name,
+    elements: newElements(spec.dtype, elementsOf(spec, sizes)),
+  }));
 }
 
 /** Bits of the exponent in types that are stored as bits: all of them are set in infinities and NaN (E4M3: NaN alone). */

@@ -5,7 +5,16 @@ import { ALIGNMENT, type ArenaPlan } from "../../program/arena.ts";
 import type { LaunchProgram, Sizes } from "../../program/launch.ts";
 import { readPrograms } from "../../program/read.ts";
 import { type CpuVariant, libraryOf, variantsFor } from "../../program/variants.ts";
-import { checkElements, dimsOf, type Given, inputsOf, newElements, outputsOf } from "../elements.ts";
+import {
+  type Border,
+  borderOf,
+  checkElements,
+  dimsOf,
+  type Given,
+  inputsOf,
+  newElements,
+  outputsOf,
+} from "../elements.ts";
 import { Plans } from "../plans.ts";
 import type { Call, Elements, MemoryUse, Session, StoreSpec } from "../session.ts";
 import { bytesOf, keptBy } from "../stores.ts";
@@ -79,6 +88,7 @@ export function openCpuSession(directory: string, options: CpuOptions = {}): Cpu
 interface Loaded {
   readonly index: number;
   readonly program: LaunchProgram;
+  readonly border: Border;
   readonly plans: Plans;
 }
 
@@ -109,7 +119,10 @@ class PackageOnCpu implements CpuSession {
     this.cacheRows = cacheRows;
     this.#memoryLimit = memoryLimit;
     this.#programs = new Map(
-      programs.map((program, index) => [program.name, { index, program, plans: new Plans(program) }]),
+      programs.map((program, index) => [
+        program.name,
+        { index, program, border: borderOf(program), plans: new Plans(program) },
+      ]),
     );
     const own = stores.filter(({ name }) => !Object.hasOwn(mapped, name)).map((spec) => aligned(bytesOf(spec)));
     this.#reserve(`params, states and ${cacheRows} rows of caches`, sum(own) + cacheRows * cacheRowBytes);
@@ -125,12 +138,12 @@ class PackageOnCpu implements CpuSession {
 
   async run(call: Call, signal?: AbortSignal): Promise<Readonly<Record<string, Elements>>> {
     signal?.throwIfAborted();
-    const { index, program, plans } = this.#program(call.program);
+    const { index, program, border, plans } = this.#program(call.program);
     const dims = Float64Array.from(dimsOf(program, call.sizes));
-    const inputs = inputsOf(program, call.sizes, call.inputs);
+    const inputs = inputsOf(border, call.sizes, call.inputs);
     const plan = plans.of(call.sizes);
     const scratch = this.#native.scratchBytes(index, dims);
-    const outputs = outputsOf(program, call.sizes, call.outputs);
+    const outputs = outputsOf(border, call.sizes, call.outputs);
     this.#promise(program, call.sizes, plan, scratch, outputs);
     const id = this.#calls++;
     const done = this.#native.run(
@@ -149,7 +162,7 @@ class PackageOnCpu implements CpuSession {
     } finally {
       signal?.removeEventListener("abort", cancel);
     }
-    return Object.fromEntries(outputs.map(({ buffer, elements }) => [program.buffers[buffer]!.name, elements]));
+    return Object.fromEntries(outputs.map(({ name, elements }) => [name, elements]));
   }
 
   read(store: string): Elements {
