@@ -35,10 +35,9 @@ export async function trainData(plan: TrainingPlan, vocabulary: number, options:
   const root = dirname(resolve(spec));
   replaceFile(join(run, basename(spec)), readSource(spec).text);
   const tokenizer = await tokenizerOf(plan, vocabulary, root, options);
-  if (tokenizer.size > vocabulary)
-    throw new InputError(`the tokenizer has ${tokenizer.size} tokens, the model ${vocabulary}`);
   const { data: source, length, seed } = plan;
-  const data = await openData(source, { root, cache, tokenizer, length, seed, signal, progress: progress() });
+  const read = { root, cache, tokenizer, vocabulary, length, seed, signal, progress: progress() };
+  const data = await openData(source, read);
   for (const text of data.remarks) remark(text);
   const count = (tokens: number): string => tokens.toLocaleString("en-US");
   remark(`data: ${count(data.train.tokens)} tokens, ${count(data.valid.tokens)} more are held out`);

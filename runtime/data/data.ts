@@ -1,6 +1,7 @@
 /** The data of a training: from what a train section says to sequences of tokens. */
 import { createHash } from "node:crypto";
 import type { Sequence } from "./batch.ts";
+import { DataError } from "./data-error.ts";
 import { type Documents, shortenedDocuments } from "./documents.ts";
 import { InfilledDocuments } from "./infill.ts";
 import { PackedStream, type StreamPart } from "./packed-stream.ts";
@@ -12,6 +13,8 @@ import type { SequenceStream, StreamState } from "./stream.ts";
 import type { Tokenizer } from "./tokenizer/tokenizer.ts";
 
 export interface DataOptions extends PrepareOptions {
+  /** Tokens that the model has: the tokenizer may not have more. */
+  readonly vocabulary: number;
   /** Where order and infilling start. */
   readonly seed: number;
   /** The share of documents that are held out, by their hash: 0.01 when not given. */
@@ -61,7 +64,10 @@ const HELD_OUT = 0.01;
  * @throws DataError with all files and places that cannot be used; the signal's reason when it is aborted
  */
 export async function openData(source: DataSource, options: DataOptions): Promise<Data> {
-  const { length, seed, tokenizer, valid: share = HELD_OUT } = options;
+  const { length, seed, tokenizer, vocabulary, valid: share = HELD_OUT } = options;
+  if (tokenizer.size > vocabulary) {
+    throw new DataError([`the tokenizer has ${tokenizer.size} tokens, the model only ${vocabulary}`]);
+  }
   const remarks: string[] = [];
   const corpora: Corpus[] = [];
   const stored: StoredDocuments[] = [];

@@ -29,6 +29,7 @@ function open(folder: string, source: DataSource, options: Partial<DataOptions> 
   return openData(source, {
     root: folder,
     tokenizer,
+    vocabulary: 300,
     length: 64,
     seed: 1,
     cache: join(folder, "cache"),
@@ -105,6 +106,15 @@ describe("lines", () => {
     const folder = folderWith({ "a.jsonl": '{"body": "the cat"}\n\n{"body": "the dog", "x": 1}\r\n{"body": ""}' });
     const data = await open(folder, lines("*.jsonl", "body"));
     expect(documentsIn(data).toSorted()).toEqual(["<0>the cat<1>", "<0>the dog<1>"]);
+  });
+
+  test("lines across the chunks of a file", async () => {
+    const written = [80_000, 1, 140_000, 209_711, 2, 209_712].map((count) => "thé ".repeat(count));
+    const content = written.map((line) => JSON.stringify({ text: line })).join("\n");
+    const data = await open(folderWith({ "a.jsonl": content }), lines(), { length: 1_200_000 });
+    expect(documentsIn(data).map((document) => document.length)).toEqual(
+      expect.arrayContaining(written.map(({ length }) => length + 6)),
+    );
   });
 });
 
@@ -242,6 +252,25 @@ describe("shards", () => {
     }
     const plain = read.filter((tokens) => tokens[1] !== 5);
     for (const tokens of plain) expect(documents).toContainEqual(tokens);
+  });
+});
+
+describe("vocabularies", () => {
+  test("of more than 65,536 tokens take 4 bytes a token", async () => {
+    const far = { id: 70_000, content: "<|far|>", special: true };
+    const added = [...files.tokenizer.added_tokens, far];
+    const large = createTokenizer(
+      { ...files.tokenizer, added_tokens: added },
+      { ...files.config, eos_token: "<|far|>" },
+    );
+    const data = await open(folderWith({ "a.txt": "the cat" }), text(), { tokenizer: large, vocabulary: 100_000 });
+    const [sequence] = data.stream({ lookAhead: 0, epochs: 1 }).next(1);
+    expect([...sequence![0]!.tokens]).toEqual([0, ...tokenizer.encode("the cat"), 70_000]);
+  });
+
+  test("may not be larger than the model's", async () => {
+    const opened = open(folderWith({ "a.txt": "the cat" }), text(), { vocabulary: 256 });
+    await expect(opened).rejects.toThrow("the tokenizer has 288 tokens, the model only 256");
   });
 });
 

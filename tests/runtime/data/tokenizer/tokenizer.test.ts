@@ -135,9 +135,8 @@ describe("text", () => {
   });
 
   test("that is long without a break takes no quadratic time", () => {
-    const start = performance.now();
+    // Some 10^10 steps would be needed if it did: the test would run out of time.
     expect(tokenizer.decode(tokenizer.encode("=".repeat(200_000)))).toHaveLength(200_000);
-    expect(performance.now() - start).toBeLessThan(5_000);
   });
 });
 
