@@ -6,7 +6,7 @@ import { printAst } from "../../dsl/syntax/print-ast.ts";
 import { Diagnostics } from "../diagnostics/diagnostic.ts";
 import { didYouMean } from "../diagnostics/did-you-mean.ts";
 import { scoreProgram } from "../elaborate/score.ts";
-import { serveProgram } from "../elaborate/serve.ts";
+import { draftPrograms, serveProgram } from "../elaborate/serve.ts";
 import { trainStepProgram } from "../elaborate/train-step.ts";
 import { printModule } from "../model-ir/print.ts";
 import { PIPELINE, runPasses } from "../passes/pipeline.ts";
@@ -26,6 +26,11 @@ const PROGRAMS: Readonly<Record<string, (model: LoadedModel, train: CheckedSecti
   score: ({ module }) => scoreProgram(module),
   prefill: ({ module }) => serveProgram(module, "prefill"),
   decode: ({ module }) => serveProgram(module, "decode"),
+  "draft.1": ({ module }) => {
+    const [first] = draftPrograms(module);
+    if (first === undefined) throw new UsageError(`${module.name} has no look-ahead module`);
+    return first;
+  },
   train_step: ({ training }, section) => trainStepProgram(training().module, trainPlan(section, training())),
 };
 

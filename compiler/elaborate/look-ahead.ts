@@ -1,10 +1,10 @@
 import { joinPath } from "../model-ir/places.ts";
-import type { Ahead, Block, Module } from "../model-ir/types.ts";
-import { type DType, isFloat, type Value } from "../tensor-ir/types.ts";
+import type { Ahead, Module } from "../model-ir/types.ts";
+import { isFloat, type Value } from "../tensor-ir/types.ts";
 import { crossEntropy } from "./forward.ts";
 import type { LossTerm, ProgramHost } from "./host.ts";
-import type { Inliner } from "./inline.ts";
-import { emitOne, TOKENS } from "./sink.ts";
+import type { Frame, Inliner } from "./inline.ts";
+import { inDtype, TOKENS } from "./sink.ts";
 
 /** What the loss of a depth is divided by: the tokens that have a target so far ahead, or all of them (Eq. 24). */
 export type AheadDivisor = "valid" | "length";
@@ -21,47 +21,52 @@ export function runAhead(
   divideBy: AheadDivisor = "valid",
 ): LossTerm[] {
   const among = divideBy === "length" ? host.live() : undefined;
-  return [...module.ahead].flatMap(([use, ahead]) => runModules(module.root, use, ahead, host, inliner, among));
+  return [...module.ahead].flatMap(([use, ahead]) => {
+    let hidden = headInput(host, ahead);
+    return Array.from({ length: ahead.depth }, (_, i) => {
+      const tokens = host.read(`ahead.${i + 1}`, { dtype: "i32", dims: [TOKENS] });
+      host.bindings.set("live", host.atLeastZero(tokens));
+      const guessed = runModule(module, use, i + 1, host, inliner, hidden, tokens);
+      hidden = guessed.hidden;
+      const loss = crossEntropy(host, guessed.logits, i + 2, joinPath(joinPath(use, i), "mtp"), among);
+      host.bindings.delete("live");
+      return loss;
+    });
+  });
 }
 
-function runModules(
-  root: Block,
+/** The hidden states [T, D] that the head of the model reads: what the first look-ahead module takes. */
+export function headInput(host: ProgramHost, { head }: Ahead): Value {
+  // A tied head is the embedding's use: its calls take hidden states, those of the embedding tokens.
+  const call = host.calls.findLast(({ use, args }) => use === head.use && isFloat(args[0]!.type.dtype));
+  if (call === undefined) throw new Error(`forward does not call ${head.use}`);
+  return call.args[0]!;
+}
+
+/** Module k of a look-ahead use on hidden states [T, D] and the tokens i32[T] k ahead: its hidden states, logits [T, V]. */
+export function runModule(
+  module: Module,
   use: string,
-  ahead: Ahead,
+  k: number,
   host: ProgramHost,
   inliner: Inliner,
-  among: Value | undefined,
-): LossTerm[] {
-  const target = root.uses.get(use);
+  hidden: Value,
+  tokens: Value,
+): { readonly hidden: Value; readonly logits: Value } {
+  const target = module.root.uses.get(use);
   if (target?.kind !== "ahead") throw new Error(`${use} is no look-ahead use`);
-  const blockOf = (name: string): Block => {
-    const shared = root.uses.get(name);
-    if (shared?.kind !== "block") throw new Error(`${use} shares ${name}, which is no block`);
-    return shared.block;
+  const { embed, head, forward, readout } = module.ahead.get(use)!;
+  const shared = (name: string): Frame => {
+    const found = module.root.uses.get(name);
+    if (found?.kind !== "block") throw new Error(`${use} shares ${name}, which is no block`);
+    return host.frame(name, found.block);
   };
-  const { embed, head } = ahead;
-  // A tied head is the embedding's use: its calls take hidden states, those of the embedding tokens.
-  const headCall = host.calls.findLast(({ use: called, args }) => called === head.use && isFloat(args[0]!.type.dtype));
-  if (headCall === undefined) throw new Error(`forward does not call ${head.use}`);
-  let hidden = inDtype(host, headCall.args[0]!, ahead.forward.params[0]!.type.dtype);
+  const [embedding] = inliner.run(embed.fn, shared(embed.use), [tokens]);
+  const frame = host.frame(joinPath(use, k - 1), target.block);
   const pos = host.read("pos", { dtype: "i32", dims: [TOKENS] });
-  const losses: LossTerm[] = [];
-  for (let k = 1; k <= ahead.depth; k++) {
-    const path = joinPath(use, k - 1);
-    const tokens = host.read(`ahead.${k}`, { dtype: "i32", dims: [TOKENS] });
-    host.bindings.set("live", host.atLeastZero(tokens));
-    const [embedding] = inliner.run(embed.fn, host.frame(embed.use, blockOf(embed.use)), [tokens]);
-    const frame = host.frame(path, target.block);
-    hidden = inliner.run(ahead.forward, frame, [hidden, embedding!, pos])[0]!;
-    const [seen] = inliner.run(ahead.readout, frame, [hidden]);
-    const [logits] = inliner.run(head.fn, host.frame(head.use, blockOf(head.use)), [seen!]);
-    losses.push(crossEntropy(host, logits!, k + 1, joinPath(path, "mtp"), among));
-    host.bindings.delete("live");
-  }
-  return losses;
-}
-
-function inDtype({ sink }: ProgramHost, value: Value, dtype: DType): Value {
-  if (value.type.dtype === dtype) return value;
-  return emitOne(sink, "tensor.cast", [value], { dtype, dims: value.type.dims });
+  const seen = inDtype(host.sink, hidden, forward.params[0]!.type.dtype);
+  const [next] = inliner.run(forward, frame, [seen, embedding!, pos]);
+  const [read] = inliner.run(readout, frame, [next!]);
+  const [logits] = inliner.run(head.fn, shared(head.use), [read!]);
+  return { hidden: next!, logits: logits! };
 }

@@ -1,7 +1,7 @@
 import type { Span } from "../diagnostics/source.ts";
 import type { ProgramBuilder } from "../tensor-ir/builder.ts";
 import { sameDims } from "../tensor-ir/ops/dims.ts";
-import type { Attrs, DimLabel, TensorType, Value } from "../tensor-ir/types.ts";
+import type { Attrs, DimLabel, DType, TensorType, Value } from "../tensor-ir/types.ts";
 
 /** Labels that every module has for what is bound at run time: tokens of this call, positions kept, sequences. */
 export const TOKENS = "T";
@@ -55,4 +55,9 @@ export function emitOne(
 export function broadcastTo(sink: Sink, value: Value, dims: readonly DimLabel[], loc?: Span): Value {
   if (sameDims(dims, value.type.dims)) return value;
   return emitOne(sink, "tensor.broadcast", [value], { dtype: value.type.dtype, dims }, {}, loc);
+}
+
+/** The value in a dtype; itself when it has it. */
+export function inDtype(sink: Sink, value: Value, dtype: DType): Value {
+  return value.type.dtype === dtype ? value : emitOne(sink, "tensor.cast", [value], { dtype, dims: value.type.dims });
 }

@@ -39,7 +39,7 @@ export function runPasses(program: Program, options: RunOptions = {}): Program {
 
 /** Sizes of the run-time dims that the programs of a model are made for: one token after many, or a whole sequence. */
 export function assumedSizes(programName: string): ReadonlyMap<DimLabel, number> {
-  const tokens = programName === "decode" ? 1 : 4096;
+  const tokens = programName === "decode" || programName.startsWith("draft.") ? 1 : 4096;
   return new Map([
     ["T", tokens],
     ["S", 4096],

@@ -1,11 +1,13 @@
 import type { Call, Elements, MemoryUse, Session, StoreSpec } from "../../runtime/device/session.ts";
 import { scoreProgram } from "../elaborate/score.ts";
-import { serveProgram } from "../elaborate/serve.ts";
+import { draftPrograms, serveProgram } from "../elaborate/serve.ts";
 import { type TrainPlan, trainStepProgram } from "../elaborate/train-step.ts";
 import { storesOf } from "../model-ir/places.ts";
 import type { Module } from "../model-ir/types.ts";
 import { stringAttr } from "../tensor-ir/attrs.ts";
-import { isFloat, type Program, type TensorType } from "../tensor-ir/types.ts";
+import { liveOps } from "../tensor-ir/liveness.ts";
+import { opDefinition } from "../tensor-ir/ops/table.ts";
+import { isFloat, type Op, type Program, type TensorType } from "../tensor-ir/types.ts";
 import type { Given, Outputs } from "./border.ts";
 import { readInto } from "./ops/moves.ts";
 import type { Precision } from "./rounding.ts";
@@ -28,9 +30,9 @@ export interface ReferenceOptions {
 }
 
 /**
- * A model on the reference interpreter: programs `score`, `prefill`, `decode`, and `train_step` when it is trained. Floats of
- * every dtype are stored as f32, and all stores start at 0. Beside the outputs of the programs there are `loss.<name>` (mean) of
- * every loss and `metric.<path>`.
+ * A model on the reference interpreter: programs `score`, `prefill`, `decode`, `draft.k` for its look-ahead modules, and
+ * `train_step` when it is trained. Floats of every dtype are stored as f32, and all stores start at 0. Beside the outputs of
+ * the programs there are `loss.<name>` (mean) of every loss and `metric.<path>`.
  */
 export function referenceSession(
   module: Module,
@@ -41,6 +43,7 @@ export function referenceSession(
     scoreProgram(module, { metrics: true }),
     serveProgram(module, "prefill"),
     serveProgram(module, "decode"),
+    ...draftPrograms(module),
     ...(training === undefined ? [] : [trainStepProgram(training.module, training.plan)]),
   ];
   return new ReferenceSession(module, programs, options);
@@ -64,7 +67,7 @@ class ReferenceSession implements Session {
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(module: Module, programs: readonly Program[], { cacheRows = 1024, precision = "f32" }: ReferenceOptions) {
-    this.#programs = new Map(programs.map((program) => [program.name, program]));
+    this.#programs = new Map(programs.map((program) => [program.name, { ...program, ops: liveOf(program) }]));
     this.programs = [...this.#programs.keys()];
     for (const { path, store, type } of storesOf(module.root)) {
       if (store.kind !== "cache") this.#enter(path, store.kind, type, module);
@@ -159,6 +162,12 @@ class ReferenceSession implements Session {
       stored.data.set(ordered.data);
     }
   }
+}
+
+/** What some effect depends on: a program has losses in it that nobody asked for. */
+function liveOf({ ops }: Program): Op[] {
+  const live = liveOps(ops, [], ({ name }) => opDefinition(name).effect);
+  return ops.filter((op) => live.has(op));
 }
 
 /** All that a run gives, by the names of a session. */

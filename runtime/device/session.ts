@@ -40,7 +40,11 @@ export interface MemoryUse {
  * that they may see, the new ones among them, in any order (kept together by sequence and in order of position, sums are the
  * same whatever else is in the call); `cache.slot` (i32[S]), the physical row in the caches of each of these; `cache.row`
  * (i32[T]), the physical row that each new token is written to; `rows` (i32[B]), the tokens whose logits are wanted.
- * Output: `logits` f32[B, V].
+ * Outputs: `logits` f32[B, V], and where the model has look-ahead modules `hidden` f32[T, D].
+ *
+ * `draft.k` is look-ahead module k: inputs as for `decode`, but `tokens` are those k ahead of `pos`, and `hidden` f32[T, D] is
+ * what the model, or the module before, gave at `pos`. Outputs `logits` f32[B, V] of the tokens k + 1 ahead, and `hidden` when
+ * there is another module.
  */
 export interface Session {
   /** `cpu`, `webgpu`, `cuda`, `reference` */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { scoreProgram } from "../../../compiler/elaborate/score.ts";
-import { serveProgram } from "../../../compiler/elaborate/serve.ts";
+import { draftPrograms, serveProgram } from "../../../compiler/elaborate/serve.ts";
 import { type TrainPlan, trainStepProgram } from "../../../compiler/elaborate/train-step.ts";
 import { parseModule } from "../../../compiler/model-ir/parse.ts";
 import type { Block, Module } from "../../../compiler/model-ir/types.ts";
@@ -62,7 +62,24 @@ test("generation appends to caches under their paths and reads the positions of 
   const caches = program.ops.filter((op) => op.name === "cache.append").map((op) => op.attrs["cache"]);
   expect(caches).toEqual(["trunk.0.mixer.keys", "trunk.1.mixer.keys", "trunk.2.mixer.keys"]);
   expect(named(program, "program.input")).toEqual(expect.arrayContaining(["key.pos", "key.seq"]));
-  expect(named(program, "program.output")).toEqual(["logits"]);
+  expect(named(program, "program.output")).toEqual(["logits", "hidden"]);
+});
+
+test("each look-ahead module is a program with caches of its own, and reads what the one before gives", () => {
+  const [first, second, ...others] = draftPrograms(module);
+  expect(others).toEqual([]);
+  for (const program of [first!, second!]) {
+    expect(verifyProgram(program)).toEqual([]);
+    expect(named(program, "program.input")).toEqual(expect.arrayContaining(["hidden", "tokens", "key.seq", "rows"]));
+    expect(named(program, "model.param")).not.toContain("trunk.0.mixer.wq");
+  }
+  expect(first!.name).toBe("draft.1");
+  const caches = (program: Program): unknown[] =>
+    program.ops.filter((op) => op.name === "cache.append").map((op) => op.attrs["cache"]);
+  expect(caches(first!)).toEqual(["mtp.0.layer.mixer.keys"]);
+  expect(caches(second!)).toEqual(["mtp.1.layer.mixer.keys"]);
+  expect(named(first!, "program.output")).toEqual(["logits", "hidden"]);
+  expect(named(second!, "program.output")).toEqual(["logits"]);
 });
 
 describe("train_step", () => {

@@ -104,11 +104,54 @@ describe("generation", () => {
   });
 
   test("the cache holds the latent and the rotary key of each layer only", () => {
-    // 3 layers of 16 + 8 values, in f32.
+    // 3 layers and that of the look-ahead module, in f32.
     const session = tinyV3Session(model);
     const { module } = model;
-    expect(session.cacheRowBytes).toBe(4 * 3 * (module.dims.get("C")! + module.dims.get("R")!));
+    expect(session.cacheRowBytes).toBe(4 * 4 * (module.dims.get("C")! + module.dims.get("R")!));
   });
+});
+
+test("e1: the look-ahead module over its cache, in chunks, gives the logits and guesses of the fixture", async () => {
+  const session = tinyV3Session(model);
+  const io = fixtureTensors("e1_v3_mtp", "io.safetensors");
+  const [count, length] = io("input_ids").shape as [number, number];
+  for (let row = 0; row < count; row++) {
+    const ids = io("input_ids").data.slice(row * length, (row + 1) * length);
+    const positions = ids.map((_, i) => i);
+    const call = (program: string, tokens: readonly number[], from: number): Call => ({
+      program,
+      sizes: { T: tokens.length, S: from + tokens.length, B: tokens.length },
+      inputs: {
+        tokens: ints(tokens),
+        pos: ints(positions.slice(from, from + tokens.length)),
+        seq: ints(tokens.map(() => 0)),
+        "key.pos": ints(positions.slice(0, from + tokens.length)),
+        "key.seq": ints(positions.slice(0, from + tokens.length).map(() => 0)),
+        "cache.slot": ints(positions.slice(0, from + tokens.length)),
+        "cache.row": ints(positions.slice(from, from + tokens.length)),
+        rows: ints(tokens.map((_, i) => i)),
+      },
+    });
+    const { hidden } = await session.run(call("prefill", ids, 0));
+    const width = hidden!.length / length;
+    const logits: number[] = [];
+    for (let from = 0; from < length - 1; from += 5) {
+      const ahead = ids.slice(from + 1, from + 6);
+      const draft = call("draft.1", ahead, from);
+      const states = hidden!.slice(from * width, (from + ahead.length) * width);
+      const result = await session.run({ ...draft, inputs: { ...draft.inputs, hidden: states } });
+      logits.push(...result["logits"]!);
+    }
+    const each = (length - 1) * 160;
+    const want = io("mtp.logits").data.slice(row * each, (row + 1) * each);
+    expect(logits.length).toBe(each);
+    expect(Math.max(...want.map((value, i) => Math.abs(logits[i]! - value)))).toBeLessThan(7e-5);
+    const guesses = Array.from({ length: length - 1 }, (_, i) => {
+      const one = logits.slice(i * 160, (i + 1) * 160);
+      return one.indexOf(Math.max(...one));
+    });
+    expect(guesses).toEqual(io("mtp.draft_argmax").data.slice(row * (length - 1), (row + 1) * (length - 1)));
+  }
 });
 
 interface Step {

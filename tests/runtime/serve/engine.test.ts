@@ -17,6 +17,9 @@ import { fixtureTensors } from "../../support/fixture.ts";
 import { randoms } from "../../support/plain.ts";
 import { tinyV3, tinyV3Session } from "../../support/tiny-v3.ts";
 
+// A busy machine is no failure.
+vi.setConfig({ testTimeout: 300_000 });
+
 const model = tinyV3();
 
 const sessions = new Map<number, Session>();
@@ -122,6 +125,53 @@ describe("an answer depends on its own request alone", async () => {
     expect(plain(again)).toEqual(wanted);
     const cached = again.map(({ cachedTokens }) => cachedTokens);
     expect(cached).toEqual(list.map(({ prompt }) => Math.floor((prompt.length - 1) / 4) * 4));
+  });
+});
+
+describe("guesses of a look-ahead module change nothing but the number of steps", async () => {
+  const list = jobs(12, 2).map((job) => ({ ...job, maxTokens: job.maxTokens! + 6 }));
+  const wanted = plain(await alone(list));
+
+  test.each<Partial<EngineOptions>>([
+    { maxRunning: 1 },
+    { maxRunning: 12, tokensPerStep: 30 },
+    { maxRunning: 4, tokensPerStep: 9, pageSize: 1 },
+    { maxRunning: 12, only: "decode" },
+  ])("%j", async (options) => {
+    const on = engine({ ...options, draftTokens: 1 });
+    for (const round of [0, 1]) {
+      // The second time the beginnings come from the cache, rows of the module among them.
+      const answers = await Promise.all(list.map((job) => answer(on, job)));
+      expect(plain(answers), `round ${round}`).toEqual(wanted);
+    }
+    expect(on.pages.held).toBe(0);
+    expect(on.counts.draftedTokens).toBeGreaterThan(100);
+    expect(on.counts.acceptedTokens).toBeGreaterThan(0);
+    expect(on.counts.acceptedTokens).toBeLessThan(on.counts.draftedTokens);
+  });
+
+  test("when pages do not suffice, and when the context ends", async () => {
+    const on = engine({ draftTokens: 1, maxRunning: 12 }, 48);
+    const answers = await Promise.all(list.map((job) => answer(on, job)));
+    expect(on.counts.preemptions).toBeGreaterThan(0);
+    expect(plain(answers)).toEqual(wanted);
+    const [short, plainly] = [engine({ draftTokens: 1, context: 30 }), engine({ context: 30 })];
+    const job = { ...list[1]!, maxTokens: 100 };
+    expect(plain([await answer(short, job)])).toEqual(plain([await answer(plainly, job)]));
+  });
+
+  test("guesses of a module that is always right save every other step", async () => {
+    // With the same token whatever was said before, module and model agree.
+    const sampling = { temperature: 1, seed: 1, logitBias: new Map([[7, 100]]) };
+    const on = engine({ draftTokens: 1 });
+    const { tokens } = await answer(on, { prompt: [1, 2, 3], maxTokens: 21, sampling });
+    expect(tokens).toEqual(tokens.map(() => 7));
+    // One token of the prompt's step, then two in each.
+    expect(on.counts).toMatchObject({ steps: 11, draftedTokens: 10, acceptedTokens: 10 });
+  });
+
+  test("a session without such a module says so", () => {
+    expect(() => engine({ draftTokens: 2 })).toThrow("the model has no look-ahead module 2: it cannot guess 2 tokens");
   });
 });
 
