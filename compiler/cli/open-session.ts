@@ -4,7 +4,13 @@ import type { Session } from "../../runtime/device/session.ts";
 import { addon } from "../../runtime/native/addon.ts";
 import type { ModelFile } from "../../runtime/program/model.ts";
 import type { CpuVariant } from "../../runtime/program/variants.ts";
-import { cachedPackage, packageFiles, type PackageSource } from "../package/package.ts";
+import {
+  cachedPackage,
+  compilePackage,
+  type CompileOptions,
+  packageFiles,
+  type PackageSource,
+} from "../package/package.ts";
 import { CompileError } from "../targets/cpu/compile.ts";
 import { NoCompilerError } from "../targets/cpu/compiler.ts";
 import { scoreProgram } from "../elaborate/score.ts";
@@ -32,18 +38,27 @@ export async function openForTraining(
 /** Loads a package on the CPU, compiled where it is not in the cache yet. @throws InputError without a compiler */
 export async function openOnCpu(source: PackageSource, options: CpuOptions = {}): Promise<Session> {
   const files = packageFiles(source);
-  const started = performance.now();
-  let told = started;
+  const directory = await compiling((common) =>
+    cachedPackage(files, { ...common, ...(options.variant === undefined ? {} : { variants: [options.variant] }) }),
+  );
+  return openCpuSession(directory, options);
+}
+
+/** Compiles the kernels of a package's directory for this machine. @throws InputError without a compiler */
+export async function compiled(directory: string): Promise<void> {
+  await compiling((common) => compilePackage(directory, common));
+}
+
+/** With progress on what takes longer than two seconds. */
+async function compiling<T>(work: (common: CompileOptions) => Promise<T>): Promise<T> {
+  let told = performance.now();
+  const onProgress = (done: number, all: number): void => {
+    if (performance.now() - told < 2000) return;
+    told = performance.now();
+    remark(`compiling kernels: ${done} of ${all}`);
+  };
   try {
-    const directory = await cachedPackage(files, {
-      variants: [options.variant ?? (addon().isa() as CpuVariant)],
-      onProgress: (done, all) => {
-        if (performance.now() - told < 2000) return;
-        told = performance.now();
-        remark(`compiling kernels: ${done} of ${all}`);
-      },
-    });
-    return openCpuSession(directory, options);
+    return await work({ variants: [addon().isa() as CpuVariant], onProgress });
   } catch (error) {
     if (error instanceof NoCompilerError || error instanceof CompileError) throw new InputError(error.message);
     throw error;

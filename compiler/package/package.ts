@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import type { PackagePrograms } from "../../runtime/program/launch.ts";
 import type { ModelFile } from "../../runtime/program/model.ts";
 import { type CpuVariant, libraryOf } from "../../runtime/program/variants.ts";
+import type { KernelModule } from "../kernel-ir/types.ts";
 import { lowerPrograms } from "../lower/lower.ts";
 import { runPasses } from "../passes/pipeline.ts";
 import { Cache } from "../targets/cpu/cache.ts";
@@ -26,11 +27,16 @@ export interface PackageSource {
   readonly files?: ReadonlyMap<string, string>;
 }
 
+/** Programs of the tensor IR as kernels and launches. */
+export function lowered(programs: readonly Program[]): KernelModule {
+  return lowerPrograms(programs.map((program) => runPasses(program)));
+}
+
 /** The text files of a package by their paths: the same for the same source, to the last byte. */
 export function packageFiles({ programs, model, files = new Map() }: PackageSource): Map<string, string> {
-  const lowered = lowerPrograms(programs.map((program) => runPasses(program)));
-  const data: PackagePrograms = { format: 1, programs: lowered.programs };
-  const kernels = [...printCpu(lowered.kernels)].map(([name, text]) => [`kernels/${name}`, text] as const);
+  const { kernels: all, programs: launches } = lowered(programs);
+  const data: PackagePrograms = { format: 1, programs: launches };
+  const kernels = [...printCpu(all)].map(([name, text]) => [`kernels/${name}`, text] as const);
   return new Map([
     ["program.json", `${JSON.stringify(data)}\n`],
     ["model.json", `${JSON.stringify(model)}\n`],

@@ -30,12 +30,12 @@ export class Frame {
     for (const local of locals) {
       if (local.shape.length > 0) this.reserve(local.name, storageType(local.dtype), product(local.shape.map(String)));
     }
-    this.statements = new StatementPrinter(this.names, this.body, (type, count) => this.array(type, count));
+    this.statements = new StatementPrinter(this.names, this.body, (hint, type, count) => this.array(hint, type, count));
   }
 
   /** An array of the item's scratch memory. */
-  array(type: string, count: string): string {
-    return this.reserve(`tmp${this.#arrays.length}`, type, count);
+  array(hint: string, type: string, count: string): string {
+    return this.reserve(`${hint}_${this.#arrays.length}`, type, count);
   }
 
   reserve(name: string, type: string, count: string): string {
@@ -58,7 +58,8 @@ export class Frame {
     let rest = item;
     for (const [i, { name, extent }] of [...axes.entries()].toReversed()) {
       const at = this.names.axis(name);
-      if (i === 0) this.body.add(`const int64_t ${at} = ${rest};`);
+      if (String(extent) === "1") this.body.add(`const int64_t ${at} = 0;`);
+      else if (i === 0) this.body.add(`const int64_t ${at} = ${rest};`);
       else {
         this.body.add(`const int64_t ${at} = ${rest} % ${extent};`);
         rest = i === 1 ? `${rest} / ${extent}` : `(${rest} / ${extent})`;

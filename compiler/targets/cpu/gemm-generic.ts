@@ -15,7 +15,7 @@ export function printGenericGemm(kernel: GemmKernel): string {
   const { body, names } = frame;
   const { batch, m, n, products, groups } = kernel;
   const columns = product(n.map(({ extent }) => String(extent)));
-  const sums = products.map(({ a }) => frame.array(valueType(dtypeOf(a)), columns));
+  const sums = products.map(({ a }) => frame.array("sums", valueType(dtypeOf(a)), columns));
   let temps = 0;
   const scalars = (): Scalars => new Scalars(names, body, () => `v${temps++}`);
   const loops = (axes: readonly Axis[], inner: () => void, simd = false): void => {

@@ -17,6 +17,8 @@ class PlanePrinter {
   readonly #frame: Frame;
   readonly #inner: string;
   readonly #columns: string;
+  /** Planes whose columns outside of the rows' spans are 0 already. */
+  readonly #cleared = new Set<string>();
   #temps = 0;
 
   constructor(kernel: PlaneKernel) {
@@ -49,7 +51,7 @@ class PlanePrinter {
       const most = this.#inner === "1" ? String(ROWS) : `(${ROWS} / ${this.#inner} > 1 ? ${ROWS} / ${this.#inner} : 1)`;
       lines.block(`for (int64_t token = ${first}; token < limit;)`, () => {
         lines.add(`const dsk_block block = dsk_next_block(token, limit, ${most}, from, to);`);
-        lines.add(`const int64_t all = (block.end - token) * ${this.#inner};`);
+        lines.add(`const int64_t all = ${product(["(block.end - token)", this.#inner])};`);
         lines.block(`for (int64_t row = 0; row < all; row += ${ROWS})`, () => {
           lines.add(`const int64_t rows = all - row < ${ROWS} ? all - row : ${ROWS};`);
           this.#body(t);
@@ -58,6 +60,10 @@ class PlanePrinter {
       });
     });
     return frame.file(product([...batch.map(({ extent }) => String(extent)), chunks]));
+  }
+
+  get #tokenOfRow(): string {
+    return this.#inner === "1" ? "token + row + r" : `token + (row + r) / ${this.#inner}`;
   }
 
   #reserve(local: Local): void {
@@ -94,7 +100,11 @@ class PlanePrinter {
       const run = body.slice(i, end < 0 ? body.length : end);
       this.#rows(t, () => {
         this.#locals();
-        for (const each of run) if (each.kind === "row") this.#frame.statements.print(each.stmt);
+        for (const each of run) {
+          if (each.kind !== "row") continue;
+          this.#frame.statements.print(each.stmt);
+          this.#cleared.delete(each.stmt.to);
+        }
       });
       i += run.length;
     }
@@ -105,7 +115,7 @@ class PlanePrinter {
     const frame = this.#frame;
     const { rows, column } = this.#kernel;
     frame.body.block("for (int64_t r = 0; r < rows; r++)", () => {
-      frame.body.add(`const int64_t ${t} = token + (row + r) / ${this.#inner};`);
+      frame.body.add(`const int64_t ${t} = ${this.#tokenOfRow};`);
       const inner = rows.slice(1);
       if (inner.length > 0) {
         frame.body.add(`const int64_t place = (row + r) % ${this.#inner};`);
@@ -161,10 +171,11 @@ class PlanePrinter {
   }
 
   #enter(local: string, k: readonly Axis[], a: Expr, b: Expr, adds: boolean): void {
+    this.#cleared.delete(local);
     const { names, body: lines } = this.#frame;
     const size = product(k.map(({ extent }) => String(extent)));
-    const left = this.#frame.array("float", `${ROWS} * ${size}`);
-    const right = this.#frame.array("float", `${COLUMNS} * ${size}`);
+    const left = this.#frame.array("left", "float", `${ROWS} * ${size}`);
+    const right = this.#frame.array("right", "float", `${COLUMNS} * ${size}`);
     const t = names.axis(this.#kernel.rows[0]!.name);
     this.#rows(t, () => this.#counted(k, "i", () => lines.add(`${left}[r * ${size} + i] = ${this.#value(a)};`)));
     this.#chunks(() => {
@@ -190,10 +201,11 @@ class PlanePrinter {
   /** The row's columns that the block has and its own span has not. */
   #clear(local: string): void {
     const lines = this.#frame.body;
-    if (this.#kernel.span === undefined) return;
+    if (this.#kernel.span === undefined || this.#cleared.has(local)) return;
+    this.#cleared.add(local);
     const t = this.#frame.names.axis(this.#kernel.rows[0]!.name);
     lines.block("for (int64_t r = 0; r < rows; r++)", () => {
-      lines.add(`const int64_t ${t} = token + (row + r) / ${this.#inner};`);
+      lines.add(`const int64_t ${t} = ${this.#tokenOfRow};`);
       lines.add(`float* plane = ${local}_rows + r * ${this.#columns};`);
       lines.add(`for (int64_t c = block.from; c < from(${t}) && c < block.to; c++) plane[c] = 0;`);
       lines.add(`for (int64_t c = to(${t}) > block.from ? to(${t}) : block.from; c < block.to; c++) plane[c] = 0;`);
@@ -204,8 +216,8 @@ class PlanePrinter {
     const { names, body: lines } = this.#frame;
     const size = product(n.map(({ extent }) => String(extent)));
     const padded = padding(size);
-    const out = this.#frame.array("float", `${ROWS} * ${padded}`);
-    const right = this.#frame.array("float", `${COLUMNS} * ${padded}`);
+    const out = this.#frame.array("out", "float", `${ROWS} * ${padded}`);
+    const right = this.#frame.array("right", "float", `${COLUMNS} * ${padded}`);
     this.#clear(local);
     lines.add(`for (int64_t i = 0; i < rows * ${padded}; i++) ${out}[i] = 0;`);
     this.#chunks(() => {
@@ -236,8 +248,8 @@ class PlanePrinter {
     const { names, body: lines } = this.#frame;
     const size = product(n.map(({ extent }) => String(extent)));
     const padded = padding(size);
-    const left = this.#frame.array("float", `${ROWS} * ${padded}`);
-    const out = this.#frame.array("float", `${COLUMNS} * ${padded}`);
+    const left = this.#frame.array("left", "float", `${ROWS} * ${padded}`);
+    const out = this.#frame.array("out", "float", `${COLUMNS} * ${padded}`);
     const t = names.axis(this.#kernel.rows[0]!.name);
     this.#clear(local);
     this.#rows(t, () => {

@@ -12,13 +12,13 @@ const SHORT_SUM = 16;
 export class StatementPrinter {
   readonly #names: Names;
   readonly #lines: Lines;
-  readonly #scratch: (dtype: string, count: string) => string;
+  readonly #scratch: (hint: string, dtype: string, count: string) => string;
   readonly #extents = new Map<string, number>();
   readonly #limits = new Map<string, readonly [from: string, to: string]>();
   #temps = 0;
 
   /** @param scratch gives the name of a fresh array of the item's scratch memory */
-  constructor(names: Names, lines: Lines, scratch: (dtype: string, count: string) => string) {
+  constructor(names: Names, lines: Lines, scratch: (hint: string, dtype: string, count: string) => string) {
     this.#names = names;
     this.#lines = lines;
     this.#scratch = scratch;
@@ -162,7 +162,7 @@ export class StatementPrinter {
   #accumulate({ axes, over, to, at, value, reduction }: Stmt & { kind: "reduce" }, start: string): void {
     const dtype = dtypeOf(value);
     const last = axes.at(-1)!;
-    const sums = this.#scratch(storageType(wide(dtype)), this.#names.extent(last.extent));
+    const sums = this.#scratch("sums", storageType(wide(dtype)), this.#names.extent(last.extent));
     const i = this.#names.axis(last.name);
     this.#loops(axes.slice(0, -1), undefined, () => {
       this.#loops([last], SIMD, () => this.#lines.add(`${sums}[${i}] = ${start};`));
@@ -186,10 +186,11 @@ export class StatementPrinter {
     this.#bind([...axes, over]);
     const count = this.#names.extent(over.extent);
     const dtype = dtypeOf(value);
-    const values = this.#scratch(storageType(wide(dtype)), count);
+    const values = this.#scratch("values", storageType(wide(dtype)), count);
     const counter = stmt.kind === "top_k" ? stmt.counter : over;
     this.#bind([counter]);
-    const order = stmt.kind === "top_k" ? this.#scratch("int32_t", this.#names.extent(counter.extent)) : undefined;
+    const order =
+      stmt.kind === "top_k" ? this.#scratch("order", "int32_t", this.#names.extent(counter.extent)) : undefined;
     this.#loops(axes, undefined, () => {
       const i = this.#names.axis(over.name);
       this.#loops([over], undefined, () => this.#lines.add(`${values}[${i}] = ${this.#scalars(value).print(value)};`));

@@ -1,0 +1,141 @@
+/** Kernels and launch programs as text: what `dskc build --emit kernel` shows. See docs/kernel-ir.md. */
+import type { BufferSpec, LaunchProgram } from "../../runtime/program/launch.ts";
+import type { Arg, Axis, Expr, Kernel, KernelModule, Local, PlaneStmt, Stmt, Target } from "./types.ts";
+
+export function printKernels({ kernels, programs }: KernelModule): string {
+  return [...kernels.map(printKernel), ...programs.map(printLaunches)].join("\n");
+}
+
+export function printKernel(kernel: Kernel): string {
+  const lines = [`kernel @${kernel.name} ${kernel.family} extents [${kernel.extents.join(", ")}] {`];
+  const add = (...more: string[]): void => void lines.push(...more.map((line) => `  ${line}`));
+  add(...kernel.args.map(({ access, ...store }) => `${access} ${storeText(store)}`));
+  if ("locals" in kernel) add(...kernel.locals.map((local) => `local ${storeText(local)}`));
+  switch (kernel.family) {
+    case "rows":
+      add(`rows ${axesText(kernel.rows)}`, ...kernel.body.map(stmtText));
+      break;
+    case "serial":
+      add(...kernel.body.map(stmtText));
+      break;
+    case "columns":
+      add(`columns ${axesText(kernel.columns)} over ${axesText(kernel.over)}`);
+      add(
+        ...kernel.sums.map(
+          ({ reduction, value, ...target }) => `${targetText(target)} = ${reduction} ${exprText(value)}`,
+        ),
+      );
+      break;
+    case "gemm":
+      add(`batch ${axesText(kernel.batch)} m ${axesText(kernel.m)} n ${axesText(kernel.n)}`);
+      if (kernel.groups !== undefined) {
+        const { over, group, of } = kernel.groups;
+        add(`group ${axesText([group])} over ${over} of ${exprText(of)}`);
+      }
+      add(
+        ...kernel.products.map(
+          ({ name, k, a, b }) => `product ${name} ${axesText(k)} = ${exprText(a)} @ ${exprText(b)}`,
+        ),
+      );
+      add(...kernel.epilogue.map(stmtText));
+      break;
+    case "plane":
+      add(`batch ${axesText(kernel.batch)} rows ${axesText(kernel.rows)} column ${axesText([kernel.column])}`);
+      if (kernel.span !== undefined) add(`span ${exprText(kernel.span.from)} to ${exprText(kernel.span.to)}`);
+      add(...kernel.body.map(planeText));
+  }
+  return `${lines.join("\n")}\n}\n`;
+}
+
+export function printLaunches({ name, dims, buffers, launches }: LaunchProgram): string {
+  const lines = [
+    `program @${name} dims [${dims.join(", ")}] {`,
+    ...buffers.map((buffer, i) => `  #${i} ${bufferText(buffer)}`),
+    ...launches.map(({ kernel, args, extents, note }) => {
+      const given = extents.length === 0 ? "" : ` [${extents.join(", ")}]`;
+      return `  @${kernel}(${args.map((arg) => `#${arg}`).join(", ")})${given}${note === undefined ? "" : `  // ${note}`}`;
+    }),
+  ];
+  return `${lines.join("\n")}\n}\n`;
+}
+
+function bufferText({ kind, name, dtype, shape }: BufferSpec): string {
+  return `${kind} "${name}": ${dtype}[${shape.join(", ")}]`;
+}
+
+function storeText({ name, dtype, shape }: Pick<Arg | Local, "name" | "dtype" | "shape">): string {
+  return `${name}: ${dtype}[${shape.join(", ")}]`;
+}
+
+function axesText(axes: readonly Axis[]): string {
+  return `(${axes.map(({ name, extent }) => (name === extent ? name : `${name} < ${extent}`)).join(", ")})`;
+}
+
+function targetText({ to, at }: Target): string {
+  return `${to}[${at.map(exprText).join(", ")}]`;
+}
+
+function stmtText(stmt: Stmt): string {
+  const loops = stmt.axes.length === 0 ? "" : `for ${axesText(stmt.axes)} `;
+  const target = targetText(stmt);
+  const value = exprText(stmt.value);
+  switch (stmt.kind) {
+    case "assign":
+      return `${loops}${target} = ${value}`;
+    case "reduce":
+      return `${loops}${target} = ${stmt.reduction} over ${axesText(stmt.over)} ${value}`;
+    case "top_k":
+      return `${loops}${target} = top_k ${axesText([stmt.counter])} over ${axesText([stmt.over])} ${value}`;
+    case "rank":
+      return `${loops}${target} = rank over ${axesText([stmt.over])} ${value}`;
+    case "scan": {
+      const how = `${stmt.exclusive ? " exclusive" : ""}${stmt.reverse ? " reverse" : ""}`;
+      return `${loops}${target} = scan${how} over ${axesText([stmt.over])} ${value}`;
+    }
+    case "scatter": {
+      const zeroed = targetText({ to: stmt.to, at: stmt.zeroedAt });
+      return `zero ${axesText(stmt.zeroed)} ${zeroed}; ${loops}${target} += ${value} when ${exprText(stmt.when)}`;
+    }
+  }
+}
+
+function planeText(stmt: PlaneStmt): string {
+  switch (stmt.kind) {
+    case "row":
+      return stmtText(stmt.stmt);
+    case "enter":
+      return `enter ${stmt.local} = ${stmt.products
+        .map(({ k, a, b }) => `sum ${axesText(k)} ${exprText(a)} @ ${exprText(b)}`)
+        .join(" + ")}`;
+    case "leave_rows":
+      return `leave ${axesText(stmt.n)} ${targetText(stmt)} = sum over columns ${stmt.local} @ ${exprText(stmt.b)}`;
+    case "leave_columns":
+      return `leave ${axesText(stmt.n)} ${targetText(stmt)} = sum over rows ${stmt.local} @ ${exprText(stmt.x)}`;
+  }
+}
+
+const INFIX: Readonly<Record<string, string>> = {
+  ...{ add: "+", sub: "-", mul: "*", div: "/", mod: "%" },
+  ...{ lt: "<", le: "<=", gt: ">", ge: ">=", eq: "==", ne: "!=", and: "&", or: "|" },
+};
+
+function exprText(expr: Expr): string {
+  switch (expr.kind) {
+    case "const":
+      return expr.dtype === "index" ? String(expr.value) : `${expr.dtype} ${String(expr.value)}`;
+    case "axis":
+      return expr.axis;
+    case "extent":
+      return `size(${expr.extent})`;
+    case "load":
+      return `${expr.from}[${expr.at.map(exprText).join(", ")}]`;
+    case "random":
+      return `random.${expr.draw}(${expr.stream}, ${[expr.element, expr.seed, expr.step].map(exprText).join(", ")})`;
+    case "op": {
+      const symbol = INFIX[expr.op];
+      const operands = expr.operands.map(exprText);
+      if (symbol !== undefined) return `(${operands[0]} ${symbol} ${operands[1]})`;
+      return `${expr.op === "cast" ? expr.dtype : expr.op}(${operands.join(", ")})`;
+    }
+  }
+}
