@@ -115,8 +115,19 @@ function planeText(stmt: PlaneStmt): string {
 }
 
 const INFIX: Readonly<Record<string, string>> = {
-  ...{ add: "+", sub: "-", mul: "*", div: "/", mod: "%" },
-  ...{ lt: "<", le: "<=", gt: ">", ge: ">=", eq: "==", ne: "!=", and: "&", or: "|" },
+  add: "+",
+  sub: "-",
+  mul: "*",
+  div: "/",
+  mod: "%",
+  lt: "<",
+  le: "<=",
+  gt: ">",
+  ge: ">=",
+  eq: "==",
+  ne: "!=",
+  and: "&",
+  or: "|",
 };
 
 function exprText(expr: Expr): string {
