@@ -1,6 +1,7 @@
 /** `dskc check FILE...`: all errors of specs. */
 import type { Command } from "commander";
 import { checkFile } from "../../dsl/semantics/check.ts";
+import { noteExterns } from "../../dsl/semantics/externs.ts";
 import { noteUnexecuted } from "../../dsl/semantics/sections/sections.ts";
 import { evaluateExpectations, factsOf } from "../analysis/facts.ts";
 import { type Diagnostic, Diagnostics } from "../diagnostics/diagnostic.ts";
@@ -47,11 +48,14 @@ function run(files: readonly string[], { json, format, verbose, color }: Options
   const told = new Set<string>();
   for (const file of new Set(files)) {
     const diagnostics = new Diagnostics();
-    const { models, sections } = checkFile(readSource(file), diagnostics);
+    const { models, sections, scope } = checkFile(readSource(file), diagnostics);
     for (const { module } of models.values()) {
       if (module.expects.length > 0) evaluateExpectations(module, factsOf(module), diagnostics);
     }
-    if (verbose === true) noteUnexecuted(sections, diagnostics);
+    if (verbose === true) {
+      noteUnexecuted(sections, diagnostics);
+      noteExterns(scope.file, diagnostics);
+    }
     for (const diagnostic of diagnostics.all) {
       const { span } = diagnostic.primary;
       const key = `${diagnostic.code} ${span.file.path} ${span.start} ${span.end}`;

@@ -229,16 +229,19 @@ class Formatter {
         );
       case "fn": {
         const result = item.result === undefined ? "" : ` -> ${this.#printer.type(item.result)}`;
-        const head = `fn ${item.name.text}${formals(item.dims)}`;
+        const head = `${item.extern === undefined ? "fn" : "extern kernel"} ${item.name.text}${formals(item.dims)}`;
         const params = item.params.length === 0 ? "()" : this.#params(item, head.length, result.length + 2, indent);
-        return this.#body(
-          `${head}${params}${result}`,
-          item.body.span,
-          item.body.stmts.map((s) => this.#stmt(s)),
-          indent,
-        );
+        const [around, units] =
+          item.extern === undefined
+            ? [item.body.span, item.body.stmts.map((s) => this.#stmt(s))]
+            : [bodySpan(item.span, item.extern), item.extern.map((e) => this.#externEntry(e))];
+        return this.#body(`${head}${params}${result}`, around, units, indent);
       }
     }
+  }
+
+  #externEntry({ name, value, span }: ast.ExternEntry): Unit {
+    return { span, write: () => [this.#row(4, [name.text], "=", value, ["set"])] };
   }
 
   /** `name = value` with the value broken as it needs to be. */

@@ -4,6 +4,7 @@ import type { Block, Module } from "../../compiler/model-ir/types.ts";
 import type { TensorType } from "../../compiler/tensor-ir/types.ts";
 import type * as ast from "../syntax/ast.ts";
 import type { Checker } from "./checker.ts";
+import { checkExterns } from "./externs.ts";
 import { Loader, type FileScope } from "./load.ts";
 import { checkModel, optimizerBlock } from "./model.ts";
 import { type CheckedSections, checkSections } from "./sections/sections.ts";
@@ -68,6 +69,7 @@ export function checkFile(source: SourceFile, diagnostics: Diagnostics): Checked
     });
   }
   for (const file of userFiles(loader)) {
+    checkExterns(file.file, diagnostics);
     for (const { decl, scope: own } of file.blocks.values())
       if (own === file) checkAlone(decl, file, seen, loader, diagnostics);
   }

@@ -154,6 +154,14 @@ export interface FnItem extends Node {
   readonly params: readonly Param[];
   readonly result?: Type;
   readonly body: Code;
+  /** The entries of an `extern kernel`, whose body is a call of its reference with its own parameters. */
+  readonly extern?: readonly ExternEntry[];
+}
+
+/** `cuda = "fast.cu"` or `reference = plain` in `extern kernel fast(x: [T, D]) -> [T, D] { ... }` */
+export interface ExternEntry extends Node {
+  readonly name: Name;
+  readonly value: Expr;
 }
 
 /** `on step { bias = ... }` */

@@ -187,6 +187,8 @@ export class AstBuilder extends Expressions {
       }
       case "fnItem":
         return this.fn(this.node(inner, "fnHead"), this.code(this.node(inner, "code")), span);
+      case "externItem":
+        return this.#extern(inner, span);
       case "onItem":
         return { kind: "on", event: this.#name(inner), body: this.code(this.node(inner, "code")), span };
       case "expectItem":
@@ -208,6 +210,20 @@ export class AstBuilder extends Expressions {
       body,
       span,
     };
+  }
+
+  #extern(node: CstNode, whole: Span): ast.FnItem {
+    const extern = this.nodes(node, "assignment").map((entry) => ({
+      name: this.#name(entry),
+      value: this.expr(this.node(entry, "expr")),
+      span: this.span(entry),
+    }));
+    const params = this.#params(node);
+    const callee = extern.find(({ name }) => name.text === "reference")?.value;
+    const span = callee?.span ?? whole;
+    const args = params.map(({ name }) => ({ value: { kind: "name", name: name.text, span } as const, span }));
+    const value: ast.Expr = callee === undefined ? { kind: "error", span } : { kind: "call", callee, args, span };
+    return { ...this.fn(node, { stmts: [{ kind: "return", value, span }], span }, whole), params, extern };
   }
 
   #expect(node: CstNode): ast.Expect {

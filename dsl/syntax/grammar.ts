@@ -236,6 +236,7 @@ class DskParser extends CstParser {
       { GATE: keyword, ALT: () => this.SUBRULE(this.storeItem) },
       { ALT: () => this.SUBRULE(this.useItem) },
       { ALT: () => this.SUBRULE(this.fnItem) },
+      { ALT: () => this.SUBRULE(this.externItem) },
       { GATE: keyword, ALT: () => this.SUBRULE(this.onItem) },
       { ALT: () => this.SUBRULE(this.expectItem) },
       { ALT: () => this.SUBRULE(this.assignment) },
@@ -285,6 +286,20 @@ class DskParser extends CstParser {
       this.CONSUME(t.Arrow);
       this.SUBRULE(this.type);
     });
+  });
+
+  readonly externItem: Rule = this.RULE("externItem", () => {
+    this.CONSUME(k("extern"));
+    this.CONSUME(k("kernel"));
+    this.CONSUME(t.Name);
+    this.SUBRULE(this.params);
+    this.OPTION(() => {
+      this.CONSUME(t.Arrow);
+      this.SUBRULE(this.type);
+    });
+    this.CONSUME(t.LeftBrace);
+    this.MANY(() => this.SUBRULE(this.assignment));
+    this.CONSUME(t.RightBrace);
   });
 
   readonly onItem: Rule = this.RULE("onItem", () => {

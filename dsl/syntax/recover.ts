@@ -12,7 +12,9 @@ import { reportSyntax, type Parsing } from "./messages.ts";
  */
 
 const DECLS = new Set(["block", "model", "data", "train", "layout", "serve", "target", "schema", "signature"]);
-const ITEMS = new Set(["dim", "param", "state", "cache", "use", "fn", "on", "expect"]);
+const ITEMS = new Set(["dim", "param", "state", "cache", "use", "fn", "extern", "on", "expect"]);
+/** Items whose word may be the name of a setting as well. */
+const SOFT_ITEMS = new Set(["state", "cache", "extern", "on"]);
 const STATEMENTS = new Set(["let", "metric", "loss"]);
 
 export class Recovery {
@@ -166,7 +168,7 @@ export class Recovery {
     const begins = (i: number): boolean => {
       const [token, next] = [tokens[i]!, tokens[i + 1]];
       const first = this.#firstOnLine(i, tokens);
-      const soft = token.image === "state" || token.image === "cache" || token.image === "on";
+      const soft = SOFT_ITEMS.has(token.image);
       const item = first && (soft ? next?.image !== "=" : ITEMS.has(token.image));
       if (item) depth = 0;
       const setting = first && depth === 0 && isName(token) && next?.image === "=";
@@ -200,7 +202,8 @@ export class Recovery {
 
   /** An item that could not be parsed declares its name, as something that nothing is known of. */
   #unknownItem(tokens: readonly IToken[]): ast.Item[] {
-    const [word, name] = tokens;
+    const [word, first, second] = tokens;
+    const name = word?.image === "extern" ? second : first;
     if (word === undefined || !ITEMS.has(word.image) || word.image === "expect" || name === undefined || !isName(name))
       return [];
     const span = this.#span(tokens);

@@ -23,7 +23,7 @@ function keyword(word: string, soft: boolean): TokenType {
 const RESERVED = ["block", "model", "import", "let", "return", "fn", "param", "use", "expect"] as const;
 const SOFT =
   "edition from as extends for data train layout serve target schema signature dim state cache over on " +
-  "within metric loss schedule by stack of end";
+  "within metric loss schedule by stack of end extern kernel";
 
 /** Keyword tokens by word. */
 export const KEYWORDS: Readonly<Record<string, TokenType>> = Object.fromEntries([

@@ -158,6 +158,20 @@ const item: fc.Arbitrary<Words> = fc.oneof(
   fc
     .tuple(name, list(param, 3), fc.option(type), code)
     .map(([n, ps, r, body]) => ["fn", n, "(", ...ps, ")", ...(r === null ? [] : ["->", ...r]), ...body]),
+  fc
+    .tuple(name, list(param, 3), fc.option(type), fc.array(fc.tuple(name, expr), { maxLength: 3 }))
+    .map(([n, ps, r, entries]) => [
+      "extern",
+      "kernel",
+      n,
+      "(",
+      ...ps,
+      ")",
+      ...(r === null ? [] : ["->", ...r]),
+      "{",
+      ...entries.flatMap(([key, e]) => [key, "=", ...e]),
+      "}",
+    ]),
   code.map((body) => ["on", "step", ...body]),
   expectation,
   fc.tuple(name, expr).map(([n, e]) => [n, "=", ...e]),
