@@ -9,6 +9,7 @@ import { LEAST_VOCABULARY } from "../../runtime/data/tokenizer/new-tokenizer.ts"
 import type { Tokenizer } from "../../runtime/data/tokenizer/tokenizer.ts";
 import { replaceFile } from "../../runtime/io/replace-file.ts";
 import type { TrainingPlan } from "../../runtime/train/plan.ts";
+import { RunFolder } from "../../runtime/train/run-folder.ts";
 import { InputError, readSource, remark } from "./io.ts";
 
 export interface TrainDataOptions {
@@ -51,7 +52,7 @@ async function tokenizerOf(
   root: string,
   { run, tokenizer, signal }: TrainDataOptions,
 ): Promise<Tokenizer> {
-  if (existsSync(join(run, "tokenizer.json"))) return load(run);
+  if (new RunFolder(run).isBegun) return load(run);
   if (tokenizer !== undefined) {
     const found = load(tokenizer);
     for (const name of ["tokenizer_config.json", "chat_template.jinja", "tokenizer.json"]) {

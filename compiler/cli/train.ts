@@ -2,6 +2,7 @@
 import { dirname, join } from "node:path";
 import { type Command, Option } from "commander";
 import { DataError } from "../../runtime/data/data-error.ts";
+import { MemoryError } from "../../runtime/device/cpu/session.ts";
 import { loadWeights } from "../../runtime/device/weights.ts";
 import { readTable } from "../../runtime/io/names/table.ts";
 import { CheckpointError } from "../../runtime/io/safetensors/format.ts";
@@ -75,11 +76,10 @@ async function run(file: string, name: string | undefined, options: Options): Pr
   const stop = new StopSignal(() => {
     listen({ event: "warning", message: "the step is finished and saved; a second signal stops at once" });
   });
-  const session = await openForTraining(options.device, loaded, step, model);
   try {
     const { reason } = await runTraining({
       folder: out,
-      session,
+      session: () => openForTraining(options.device, loaded, step, model),
       model,
       plan,
       data: (folder) => trainData(plan, model.vocabulary, { ...options, spec: file, run: folder, signal: stop.signal }),
@@ -100,7 +100,6 @@ async function run(file: string, name: string | undefined, options: Options): Pr
     else throw isInput(error) ? new InputError((error as Error).message) : error;
   } finally {
     stop.close();
-    session.close();
   }
 }
 
@@ -124,5 +123,5 @@ function whyNoSection({ decl, trains }: LoadedModel, name: string | undefined): 
 
 /** Whether the input is at fault, not dskc. */
 function isInput(error: unknown): boolean {
-  return [DataError, RunError, LockedError, CheckpointError].some((kind) => error instanceof kind);
+  return [DataError, RunError, LockedError, CheckpointError, MemoryError].some((kind) => error instanceof kind);
 }

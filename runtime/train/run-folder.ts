@@ -50,24 +50,37 @@ export class RunFolder {
     return join(this.path, "lock");
   }
 
+  create(): void {
+    mkdirSync(this.path, { recursive: true });
+  }
+
+  /** Whether something was trained here: what was prepared only is made again. */
+  get isBegun(): boolean {
+    return existsSync(this.metrics);
+  }
+
   /**
-   * Makes the folder, or opens it again.
+   * Writes down what is trained here.
    * @throws RunError when it holds a run that shall not be continued, or one of another plan (but for its end) or model
    */
   open(plan: TrainingPlan, model: ModelFile, resume: boolean): void {
-    mkdirSync(this.path, { recursive: true });
-    if (existsSync(this.plan)) {
+    if (this.isBegun) {
       if (!resume)
         throw new RunError(`\`${this.path}\` holds a run: continue it with --resume, or choose another folder`);
       this.#compare(this.plan, lasting(plan));
-      if (existsSync(this.model)) this.#compare(this.model, model);
+      this.#compare(this.model, model);
     }
     replaceFile(this.model, jsonText(model));
     replaceFile(this.plan, jsonText(plan));
   }
 
   #compare(path: string, wanted: unknown): void {
-    const before: unknown = JSON.parse(readFileSync(path, "utf8"));
+    let before: unknown;
+    try {
+      before = JSON.parse(readFileSync(path, "utf8"));
+    } catch (error) {
+      throw new RunError(`\`${path}\` says what was trained here, and cannot be read: ${(error as Error).message}`);
+    }
     const places = differences(lasting(before), JSON.parse(JSON.stringify(wanted)), "");
     if (places.length === 0) return;
     const shown = places.slice(0, 5).join(", ") + (places.length > 5 ? ` and ${places.length - 5} more` : "");

@@ -19,7 +19,8 @@ import { DivergedError, Trainer } from "./trainer.ts";
 export interface RunOptions {
   /** The run's folder. */
   readonly folder: string;
-  readonly session: Session;
+  /** Or what opens it, once the data are there. */
+  readonly session: Session | (() => Promise<Session>);
   readonly model: ModelFile;
   readonly plan: TrainingPlan;
   /** Or what opens it, in the folder of the run once that is locked. */
@@ -50,24 +51,37 @@ export interface RunOptions {
  */
 export async function runTraining(options: RunOptions): Promise<StopEvent> {
   const folder = new RunFolder(options.folder);
-  folder.open(options.plan, options.model, options.resume ?? false);
+  folder.create();
   const unlock = lock(folder.lock);
   try {
-    const { data } = options;
-    const opened = typeof data === "function" ? await data(options.folder) : data;
-    try {
-      return await new Run(options, opened, folder).run();
-    } finally {
-      if (opened !== data) opened.close();
-    }
+    folder.open(options.plan, options.model, options.resume ?? false);
+    return await withOpened(options.data, options.folder, (data) =>
+      withOpened(options.session, options.folder, (session) => new Run(options, data, session, folder).run()),
+    );
   } finally {
     unlock();
+  }
+}
+
+/** Hands on what is given, or what is opened for the purpose and closed behind it. */
+async function withOpened<T extends { close(): void }, R>(
+  given: T | ((folder: string) => Promise<T>),
+  folder: string,
+  use: (opened: T) => Promise<R>,
+): Promise<R> {
+  if (typeof given !== "function") return use(given);
+  const opened = await given(folder);
+  try {
+    return await use(opened);
+  } finally {
+    opened.close();
   }
 }
 
 class Run {
   readonly #options: RunOptions;
   readonly #data: Data;
+  readonly #session: Session;
   readonly #folder: RunFolder;
   readonly #checkpoints: RunCheckpoints;
   readonly #clock: TrainingClock;
@@ -83,10 +97,11 @@ class Run {
   /** When a checkpoint was last tried. */
   #triedToSave = performance.now();
 
-  constructor(options: RunOptions, data: Data, folder: RunFolder) {
-    const { session, model, plan, listen } = options;
+  constructor(options: RunOptions, data: Data, session: Session, folder: RunFolder) {
+    const { model, plan, listen } = options;
     this.#options = options;
     this.#data = data;
+    this.#session = session;
     this.#folder = folder;
     this.#checkpoints = new RunCheckpoints(folder.checkpoints, session, plan, model);
     this.#clock = new TrainingClock(plan, data.train.tokens);
@@ -101,9 +116,13 @@ class Run {
     try {
       return await this.#loop();
     } catch (error) {
-      if (!(error instanceof DivergedError)) throw error;
-      const kept = this.#saved < 0 ? "there is no checkpoint yet" : `the checkpoint of step ${this.#saved} is kept`;
-      return this.#stop("failed", `${error.message}; ${kept}`);
+      if (error instanceof DivergedError) {
+        const kept = this.#saved < 0 ? "there is no checkpoint yet" : `the checkpoint of step ${this.#saved} is kept`;
+        return this.#stop("failed", `${error.message}; ${kept}`);
+      }
+      // Whoever looks at the run shall see that it does not go on.
+      this.#stop("failed", error instanceof Error ? error.message : String(error));
+      throw error;
     } finally {
       this.#log.close();
     }
@@ -161,9 +180,9 @@ class Run {
   async #evaluate(): Promise<void> {
     this.#evaluated = this.#step;
     if (this.#validation.length === 0) return;
-    const { session, plan, tokensPerCall } = this.#options;
+    const { plan, tokensPerCall } = this.#options;
     const started = performance.now();
-    const { loss, tokens } = await evaluate(session, this.#validation, tokensPerCall ?? 16 * plan.length);
+    const { loss, tokens } = await evaluate(this.#session, this.#validation, tokensPerCall ?? 16 * plan.length);
     this.#emit({
       event: "validation",
       step: this.#step,
@@ -176,13 +195,13 @@ class Run {
 
   /** Gives params, states, data and clocks what they had at the newest sound checkpoint, or what they start with. */
   #begin(): void {
-    const { session, model, plan, resume } = this.#options;
+    const { model, plan, resume } = this.#options;
     this.#checkpoints.clear();
     const found = resume ? this.#checkpoints.restore((why) => this.#damaged(why)) : undefined;
     if (found === undefined) {
-      initialize(session, model, plan.seed);
-      this.#options.weights?.(session);
-      const bad = nonFiniteStore(session);
+      initialize(this.#session, model, plan.seed);
+      this.#options.weights?.(this.#session);
+      const bad = nonFiniteStore(this.#session);
       if (bad !== undefined) throw new RunError(`the weights to start from: ${bad.message}`);
     } else {
       this.#clock.restore(found.clock);
@@ -199,14 +218,14 @@ class Run {
   }
 
   #startEvent(): StartEvent {
-    const { session, plan, model } = this.#options;
-    const params = session.stores.filter(({ kind }) => kind === "param");
+    const { plan, model } = this.#options;
+    const params = this.#session.stores.filter(({ kind }) => kind === "param");
     return {
       event: "start",
       run: this.#folder.path,
       name: plan.name,
       model: model.name,
-      device: session.device,
+      device: this.#session.device,
       params: params.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0),
       step: this.#step,
       stop: plan.stop,

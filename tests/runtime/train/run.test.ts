@@ -168,6 +168,20 @@ describe("resuming", () => {
     expect(bytesOf(folder)).toEqual(bytesOf(whole.folder));
   });
 
+  test("after a fault goes on as well; the fault is told", async () => {
+    const folder = newFolder();
+    const { session } = tinyTraining();
+    const run = session.run.bind(session);
+    let calls = 0;
+    session.run = (call) => (++calls === 9 ? Promise.reject(new Error("device lost")) : run(call));
+    await expect(train({ folder, session })).rejects.toThrow("device lost");
+    expect(JSON.parse(readFileSync(join(folder, "status.json"), "utf8"))).toMatchObject({
+      stop: { reason: "failed", message: "device lost" },
+    });
+    await train({ folder, resume: true });
+    expect(bytesOf(folder)).toEqual(bytesOf(whole.folder));
+  });
+
   test("of a run that is done changes nothing", async () => {
     const before = bytesOf(whole.folder);
     const { stop, events } = await train({ folder: whole.folder, resume: true });
@@ -189,6 +203,22 @@ describe("resuming", () => {
     const { events } = await train({ folder, resume: true });
     expect(events[0]).toMatchObject({ event: "start", step: 6 });
     expect(bytesOf(folder)).toEqual(bytesOf(whole.folder));
+  });
+
+  test("is not needed where nothing was trained yet", async () => {
+    const folder = newFolder();
+    const data = () => Promise.reject(new Error("no file matches"));
+    await expect(train({ folder, data })).rejects.toThrow("no file matches");
+    const { events } = await train({ folder }, { seed: 9, stop: { clock: "steps", value: 1 } });
+    expect(events[0]).toMatchObject({ event: "start", step: 0 });
+  });
+
+  test("of a run without its plan is refused", async () => {
+    const folder = await interrupted(2);
+    writeFileSync(join(folder, "plan.json"), "{");
+    await expect(train({ folder, resume: true })).rejects.toThrow(
+      "plan.json` says what was trained here, and cannot be",
+    );
   });
 
   test("must be asked for", async () => {
