@@ -17,7 +17,7 @@ import type { Program } from "../tensor-ir/types.ts";
  * Loops over lanes are written for `omp simd`. Sums keep the order that they are written in and NaN stays NaN; only that
  * errno and floating-point exceptions are looked at by nobody is used.
  */
-const KERNEL_FLAGS = ["-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-fwrapv"];
+export const KERNEL_FLAGS = ["-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-fwrapv"];
 
 export interface PackageSource {
   /** Programs as elaboration makes them. */

@@ -1,4 +1,6 @@
 import fc from "fast-check";
+import type { Given } from "../../compiler/reference/border.ts";
+import { gradientsOf } from "../../compiler/tensor-ir/autodiff/gradients.ts";
 import { ProgramBuilder } from "../../compiler/tensor-ir/builder.ts";
 import type { Program, Value } from "../../compiler/tensor-ir/types.ts";
 
@@ -213,3 +215,27 @@ export const randomProgram: fc.Arbitrary<RandomProgram> = fc
     maker.builder.effect("program.output", [loss], { name: "loss" });
     return { program: maker.builder.finish("random"), inputs: maker.inputs, loss };
   });
+
+/** The program with the gradient `d<name>` of every float input. */
+export function withGradients({ program, inputs, loss }: RandomProgram): Program {
+  const next = 1 + Math.max(...program.ops.flatMap((op) => op.results.map((v) => v.id)));
+  const builder = new ProgramBuilder(new Map(program.dims), next);
+  for (const op of program.ops) builder.push(op);
+  const values = program.ops.filter((op) => inputs.has(String(op.attrs["name"]))).map((op) => op.results[0]!);
+  const found = gradientsOf(builder, loss, values);
+  values.forEach((value, i) => builder.effect("program.output", [found[i]!], { name: `d${value.name}` }));
+  return builder.finish("random");
+}
+
+/** Values for the inputs of a random program. */
+export function givenInputs(inputs: ReadonlyMap<string, number>): Map<string, Given> {
+  const values = new Map<string, Given>([
+    ["m", { data: [1, 0, 1, 1, 1, 0] }],
+    ["i", { data: [1, 0, 1] }],
+    ["k", { data: [0, 2, 1, -1] }],
+  ]);
+  let n = 0;
+  for (const [name, size] of inputs)
+    values.set(name, { data: Array.from({ length: size }, () => Math.sin(++n * 1.3)) });
+  return values;
+}

@@ -3,38 +3,13 @@ import { expect, test } from "vitest";
 import { runPasses } from "../../../compiler/passes/pipeline.ts";
 import type { Given } from "../../../compiler/reference/border.ts";
 import { runProgram } from "../../../compiler/reference/run.ts";
-import { gradientsOf } from "../../../compiler/tensor-ir/autodiff/gradients.ts";
-import { ProgramBuilder } from "../../../compiler/tensor-ir/builder.ts";
 import { parseProgram } from "../../../compiler/tensor-ir/parse.ts";
 import { printProgram } from "../../../compiler/tensor-ir/print.ts";
 import type { Program } from "../../../compiler/tensor-ir/types.ts";
 import { verifyProgram } from "../../../compiler/tensor-ir/verify.ts";
-import { randomProgram, type RandomProgram } from "../../support/random-program.ts";
+import { givenInputs, randomProgram, withGradients } from "../../support/random-program.ts";
 
 const STEP = 1e-5;
-
-/** The program with the gradient `d<name>` of every float input. */
-function withGradients({ program, inputs, loss }: RandomProgram): Program {
-  const next = 1 + Math.max(...program.ops.flatMap((op) => op.results.map((v) => v.id)));
-  const builder = new ProgramBuilder(new Map(program.dims), next);
-  for (const op of program.ops) builder.push(op);
-  const values = program.ops.filter((op) => inputs.has(String(op.attrs["name"]))).map((op) => op.results[0]!);
-  const found = gradientsOf(builder, loss, values);
-  values.forEach((value, i) => builder.effect("program.output", [found[i]!], { name: `d${value.name}` }));
-  return builder.finish("random");
-}
-
-function given(inputs: ReadonlyMap<string, number>): Map<string, Given> {
-  const values = new Map<string, Given>([
-    ["m", { data: [1, 0, 1, 1, 1, 0] }],
-    ["i", { data: [1, 0, 1] }],
-    ["k", { data: [0, 2, 1, -1] }],
-  ]);
-  let n = 0;
-  for (const [name, size] of inputs)
-    values.set(name, { data: Array.from({ length: size }, () => Math.sin(++n * 1.3)) });
-  return values;
-}
 
 const run = (
   program: Program,
@@ -48,7 +23,7 @@ test("gradients of random programs are those of finite differences", () => {
       expect(verifyProgram(random.program)).toEqual([]);
       const program = withGradients(random);
       expect(verifyProgram(program)).toEqual([]);
-      const values = given(random.inputs);
+      const values = givenInputs(random.inputs);
       const outputs = run(program, values);
       for (const name of random.inputs.keys()) {
         const data = Array.from(values.get(name)!.data);
@@ -74,7 +49,7 @@ test("random programs keep their meaning through all passes, and their text", ()
     fc.property(randomProgram, (random) => {
       const program = withGradients(random);
       expect(printProgram(parseProgram(printProgram(program)))).toBe(printProgram(program));
-      const values = given(random.inputs);
+      const values = givenInputs(random.inputs);
       const [before, after] = [run(program, values), run(runPasses(program, { verify: true }), values)];
       expect([...after.keys()]).toEqual([...before.keys()]);
       for (const [name, { data }] of before) {
