@@ -1,0 +1,191 @@
+/** Rules of the kernel IR that targets rely on. */
+import type { LaunchProgram } from "../../runtime/program/launch.ts";
+import { walk } from "./expr.ts";
+import type { Axis, Expr, Kernel, KernelModule, PlaneStmt, Stmt, Target } from "./types.ts";
+
+/** What is wrong with a module, a line each; empty when it is sound. */
+export function verifyKernels({ kernels, programs }: KernelModule): string[] {
+  const byName = new Map(kernels.map((kernel) => [kernel.name, kernel] as const));
+  const twice = kernels.length === byName.size ? [] : ["two kernels have one name"];
+  return [
+    ...twice,
+    ...kernels.flatMap((kernel) => new KernelVerifier(kernel).verify().map((fault) => `@${kernel.name}: ${fault}`)),
+    ...programs.flatMap((program) => verifyLaunches(program, byName).map((fault) => `@${program.name}: ${fault}`)),
+  ];
+}
+
+function verifyLaunches({ dims, buffers, launches }: LaunchProgram, kernels: ReadonlyMap<string, Kernel>): string[] {
+  const faults: string[] = [];
+  const written = new Set<number>();
+  for (const [i, { kernel: name, args, extents }] of launches.entries()) {
+    const kernel = kernels.get(name);
+    if (kernel === undefined) {
+      faults.push(`launch ${i} calls @${name}, which does not exist`);
+      continue;
+    }
+    if (args.length !== kernel.args.length) faults.push(`launch ${i} gives @${name} ${args.length} buffers`);
+    if (extents.length !== kernel.extents.length) faults.push(`launch ${i} gives @${name} ${extents.length} extents`);
+    for (const extent of extents) {
+      if (typeof extent === "string" && !dims.includes(extent)) faults.push(`launch ${i} has the extent ${extent}`);
+    }
+    for (const [at, buffer] of args.entries()) {
+      const spec = buffers[buffer];
+      const arg = kernel.args[at];
+      if (spec === undefined || arg === undefined) {
+        faults.push(`launch ${i} has no buffer for argument ${at}`);
+        continue;
+      }
+      if (spec.dtype !== arg.dtype) faults.push(`launch ${i} gives ${arg.name} a buffer of ${spec.dtype}`);
+      if (arg.access !== "read" && spec.kind === "input") faults.push(`launch ${i} writes the input ${spec.name}`);
+      const isMade = spec.kind === "temp" || spec.kind === "output";
+      if (arg.access === "read" && isMade && !written.has(buffer))
+        faults.push(`launch ${i} reads ${spec.name} before it is made`);
+    }
+    for (const [at, buffer] of args.entries()) if (kernel.args[at]?.access !== "read") written.add(buffer);
+  }
+  for (const [i, { kind, name }] of buffers.entries()) {
+    if (kind === "output" && !written.has(i)) faults.push(`the output ${name} is never made`);
+  }
+  return faults;
+}
+
+class KernelVerifier {
+  readonly #kernel: Kernel;
+  readonly #shapes: ReadonlyMap<string, { readonly rank: number; readonly writable: boolean }>;
+  readonly #faults: string[] = [];
+
+  constructor(kernel: Kernel) {
+    this.#kernel = kernel;
+    const locals = "locals" in kernel ? kernel.locals : [];
+    const products = kernel.family === "gemm" ? kernel.products : [];
+    this.#shapes = new Map([
+      ...kernel.args.map(
+        ({ name, shape, access }) => [name, { rank: shape.length, writable: access !== "read" }] as const,
+      ),
+      ...locals.map(({ name, shape }) => [name, { rank: shape.length, writable: true }] as const),
+      ...products.map(({ name }) => [name, { rank: 0, writable: false }] as const),
+    ]);
+    if (this.#shapes.size !== kernel.args.length + locals.length + products.length)
+      this.#faults.push("a name is taken twice");
+  }
+
+  verify(): string[] {
+    const kernel = this.#kernel;
+    switch (kernel.family) {
+      case "rows":
+        for (const stmt of kernel.body) this.#stmt(stmt, kernel.rows);
+        break;
+      case "serial":
+        for (const stmt of kernel.body) this.#stmt(stmt, []);
+        break;
+      case "columns":
+        this.#axes([...kernel.columns, ...kernel.over]);
+        for (const { value, ...target } of kernel.sums) {
+          this.#expr(value, [...kernel.columns, ...kernel.over]);
+          this.#target(target, kernel.columns);
+        }
+        break;
+      case "gemm": {
+        const { batch, m, n, products, groups, epilogue } = kernel;
+        this.#axes([...batch, ...m, ...n]);
+        const grouped = groups?.over === "m" ? [groups.group] : [];
+        for (const { k, a, b } of products) {
+          this.#axes(k);
+          this.#expr(a, [...batch, ...m, ...k]);
+          this.#expr(b, [...batch, ...n, ...k, ...grouped]);
+          if (groups !== undefined) this.#expr(groups.of, groups.over === "m" ? m : k);
+        }
+        for (const stmt of epilogue) this.#stmt(stmt, [...batch, ...m, ...n]);
+        break;
+      }
+      case "plane": {
+        this.#axes([...kernel.batch, ...kernel.rows, kernel.column]);
+        if (kernel.span !== undefined) {
+          this.#expr(kernel.span.from, kernel.rows.slice(0, 1));
+          this.#expr(kernel.span.to, kernel.rows.slice(0, 1));
+        }
+        for (const stmt of kernel.body) this.#planeStmt(stmt);
+      }
+    }
+    return this.#faults;
+  }
+
+  #planeStmt(stmt: PlaneStmt): void {
+    const kernel = this.#kernel;
+    if (kernel.family !== "plane") return;
+    const { batch, rows, column } = kernel;
+    switch (stmt.kind) {
+      case "row":
+        return this.#stmt(stmt.stmt, [...batch, ...rows]);
+      case "enter":
+        this.#plane(stmt.local);
+        for (const { k, a, b } of stmt.products) {
+          this.#expr(a, [...batch, ...rows, ...k]);
+          this.#expr(b, [...batch, column, ...k]);
+        }
+        return;
+      case "leave_rows":
+        this.#plane(stmt.local);
+        this.#expr(stmt.b, [...batch, column, ...stmt.n]);
+        return this.#target(stmt, [...batch, ...rows, ...stmt.n]);
+      case "leave_columns":
+        this.#plane(stmt.local);
+        this.#expr(stmt.x, [...batch, ...rows, ...stmt.n]);
+        return this.#target(stmt, [...batch, column, ...stmt.n]);
+    }
+  }
+
+  #plane(local: string): void {
+    if (this.#shapes.get(local)?.rank !== 1) this.#faults.push(`${local} is no plane`);
+  }
+
+  #stmt(stmt: Stmt, bound: readonly Axis[]): void {
+    const inner = [...bound, ...stmt.axes];
+    const over =
+      "over" in stmt ? (Array.isArray(stmt.over) ? (stmt.over as readonly Axis[]) : [stmt.over as Axis]) : [];
+    this.#axes([...stmt.axes, ...over]);
+    this.#expr(stmt.value, [...inner, ...over]);
+    switch (stmt.kind) {
+      case "assign":
+      case "reduce":
+        return this.#target(stmt, inner);
+      case "top_k":
+        return this.#target(stmt, [...inner, stmt.counter]);
+      case "rank":
+      case "scan":
+        return this.#target(stmt, [...inner, stmt.over]);
+      case "scatter":
+        this.#expr(stmt.when, inner);
+        this.#target({ to: stmt.to, at: stmt.zeroedAt }, [...bound, ...stmt.zeroed]);
+        return this.#target(stmt, inner);
+    }
+  }
+
+  #target({ to, at }: Target, bound: readonly Axis[]): void {
+    const store = this.#shapes.get(to);
+    if (store === undefined) this.#faults.push(`there is no ${to}`);
+    else if (!store.writable) this.#faults.push(`${to} is written`);
+    else if (store.rank !== at.length) this.#faults.push(`${to} is written with ${at.length} indices`);
+    for (const index of at) this.#expr(index, bound);
+  }
+
+  #axes(axes: readonly Axis[]): void {
+    for (const { name, extent } of axes) {
+      if (typeof extent === "string" && !this.#kernel.extents.includes(extent))
+        this.#faults.push(`the axis ${name} runs to ${extent}, which no launch gives`);
+    }
+  }
+
+  #expr(expr: Expr, bound: readonly Axis[]): void {
+    const names = new Set(bound.map(({ name }) => name));
+    walk(expr, (part) => {
+      if (part.kind === "axis" && !names.has(part.axis)) this.#faults.push(`the axis ${part.axis} is not bound here`);
+      if (part.kind === "extent" && !this.#kernel.extents.includes(part.extent))
+        this.#faults.push(`the extent ${part.extent} is not known`);
+      if (part.kind !== "load") return;
+      const store = this.#shapes.get(part.from);
+      if (store === undefined) this.#faults.push(`there is no ${part.from}`);
+      else if (store.rank !== part.at.length) this.#faults.push(`${part.from} is read with ${part.at.length} indices`);
+    });
+  }
+}

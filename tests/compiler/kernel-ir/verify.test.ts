@@ -1,0 +1,100 @@
+import { describe, expect, test } from "vitest";
+import { axis, index, load, op } from "../../../compiler/kernel-ir/expr.ts";
+import type { Kernel, KernelModule, RowsKernel } from "../../../compiler/kernel-ir/types.ts";
+import { verifyKernels } from "../../../compiler/kernel-ir/verify.ts";
+
+/** y[t, d] = x[t, d] * 2, called once. */
+const kernel: RowsKernel = {
+  name: "double",
+  from: [],
+  family: "rows",
+  args: [
+    { name: "x", dtype: "f32", shape: ["T", 4], access: "read" },
+    { name: "y", dtype: "f32", shape: ["T", 4], access: "write" },
+  ],
+  extents: ["T"],
+  rows: [{ name: "T", extent: "T" }],
+  locals: [],
+  body: [
+    {
+      kind: "assign",
+      axes: [{ name: "D", extent: 4 }],
+      to: "y",
+      at: [axis("T"), axis("D")],
+      value: op("mul", [load("x", [axis("T"), axis("D")], "f32"), { kind: "const", dtype: "f32", value: 2 }], "f32"),
+    },
+  ],
+};
+const module: KernelModule = {
+  kernels: [kernel],
+  programs: [
+    {
+      name: "p",
+      dims: ["T"],
+      buffers: [
+        { kind: "input", name: "x", dtype: "f32", shape: ["T", 4] },
+        { kind: "output", name: "y", dtype: "f32", shape: ["T", 4] },
+      ],
+      launches: [{ kernel: "double", args: [0, 1], extents: ["T"] }],
+    },
+  ],
+};
+
+function withKernel(changes: Partial<RowsKernel>): KernelModule {
+  return { ...module, kernels: [{ ...kernel, ...changes } as Kernel] };
+}
+
+function withStmt(changes: object): KernelModule {
+  return withKernel({ body: [{ ...kernel.body[0]!, ...changes } as RowsKernel["body"][number]] });
+}
+
+function withLaunch(changes: object): KernelModule {
+  const [program] = module.programs;
+  return { ...module, programs: [{ ...program!, launches: [{ ...program!.launches[0]!, ...changes }] }] };
+}
+
+test("a sound module", () => expect(verifyKernels(module)).toEqual([]));
+
+describe("faults of kernels", () => {
+  test.each([
+    [
+      "an unbound axis",
+      withStmt({ value: load("x", [axis("T"), axis("E")], "f32") }),
+      "@double: the axis E is not bound here",
+    ],
+    ["a store that is not there", withStmt({ to: "z" }), "@double: there is no z"],
+    ["a store that is read only", withStmt({ to: "x" }), "@double: x is written"],
+    ["too few indices", withStmt({ at: [axis("T")] }), "@double: y is written with 1 indices"],
+    [
+      "too many indices of a load",
+      withStmt({ value: load("x", [index(0), index(0), index(0)], "f32") }),
+      "@double: x is read with 3 indices",
+    ],
+    [
+      "an extent that no launch gives",
+      withStmt({ axes: [{ name: "D", extent: "N" }] }),
+      "@double: the axis D runs to N, which no launch gives",
+    ],
+    [
+      "a name twice",
+      withKernel({ locals: [{ name: "x", dtype: "f32", shape: [] }] }),
+      "@double: a name is taken twice",
+    ],
+  ])("%s", (_, broken, fault) => expect(verifyKernels(broken)).toContain(fault));
+});
+
+describe("faults of launches", () => {
+  test.each([
+    ["no such kernel", withLaunch({ kernel: "triple" }), "@p: launch 0 calls @triple, which does not exist"],
+    ["a buffer too few", withLaunch({ args: [0] }), "@p: launch 0 gives @double 1 buffers"],
+    ["an extent too many", withLaunch({ extents: ["T", 3] }), "@p: launch 0 gives @double 2 extents"],
+    ["an unknown extent", withLaunch({ extents: ["S"] }), "@p: launch 0 has the extent S"],
+    ["an input that is written", withLaunch({ args: [0, 0] }), "@p: launch 0 writes the input x"],
+    [
+      "an output that is read before it is made",
+      withLaunch({ args: [1, 1] }),
+      "@p: launch 0 reads y before it is made",
+    ],
+    ["an output that is never made", withLaunch({ args: [0, 0] }), "@p: the output y is never made"],
+  ])("%s", (_, broken, fault) => expect(verifyKernels(broken)).toContain(fault));
+});
