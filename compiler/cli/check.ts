@@ -1,10 +1,11 @@
 /** `dskc check FILE...`: all errors of specs. */
 import type { Command } from "commander";
-import { checkFile } from "../../dsl/semantics/check.ts";
+import { type CheckedFile, checkFile } from "../../dsl/semantics/check.ts";
 import { noteExterns } from "../../dsl/semantics/externs.ts";
-import { noteUnexecuted } from "../../dsl/semantics/sections/sections.ts";
+import { type CheckedSections, noteUnexecuted } from "../../dsl/semantics/sections/sections.ts";
 import { evaluateExpectations, factsOf } from "../analysis/facts.ts";
 import { type Diagnostic, Diagnostics } from "../diagnostics/diagnostic.ts";
+import { unexecuted } from "../package/training-plan.ts";
 import { didYouMean } from "../diagnostics/did-you-mean.ts";
 import { examples, readSource, remark, UsageError } from "./io.ts";
 import { type Format, FORMATS, report, summary } from "./report.ts";
@@ -53,7 +54,7 @@ function run(files: readonly string[], { json, format, verbose, color }: Options
       if (module.expects.length > 0) evaluateExpectations(module, factsOf(module), diagnostics);
     }
     if (verbose === true) {
-      noteUnexecuted(sections, diagnostics);
+      noteAll(models, sections, diagnostics);
       noteExterns(scope.file, diagnostics);
     }
     for (const diagnostic of diagnostics.all) {
@@ -67,4 +68,15 @@ function run(files: readonly string[], { json, format, verbose, color }: Options
   const chosen = json === true ? "json" : (format ?? "text");
   report(all, { format: chosen, ...(color === undefined ? {} : { color }) });
   if (chosen === "text") remark(`${files.length === 1 ? files[0]! : `${files.length} files`}: ${summary(all)}`);
+}
+
+/** Tells what nothing executes: of a train section what has no place in a training plan, of other sections each entry. */
+function noteAll(models: CheckedFile["models"], sections: CheckedSections, diagnostics: Diagnostics): void {
+  noteUnexecuted({ all: sections.all.filter(({ kind }) => kind !== "train") }, diagnostics);
+  if (diagnostics.hasErrors) return;
+  for (const section of sections.all) {
+    const model = section.kind === "train" ? models.get(section.model ?? "") : undefined;
+    if (model === undefined) continue;
+    for (const { name, span } of unexecuted(section, model)) diagnostics.report("DSK6901", span, { name });
+  }
 }

@@ -7,6 +7,7 @@ import type { CallValue, Value } from "../../dsl/semantics/sections/types.ts";
 import type { TrainingPlan } from "../../runtime/train/plan.ts";
 import type { Piece, Schedule } from "../../runtime/train/schedule.ts";
 import type { Diagnostics } from "../diagnostics/diagnostic.ts";
+import type { Span } from "../diagnostics/source.ts";
 import { dataSource } from "./data-source.ts";
 
 /** Entries that change what is trained, and that nothing acts on yet. */
@@ -17,19 +18,44 @@ const UNEXECUTED: Readonly<Record<string, string>> = {
   freeze: "all params are trained",
 };
 
+type PlannedModel = Pick<CheckedModel, "module" | "trainNames">;
+
 /**
  * The plan of a sound train section. What the runtime cannot do yet is reported with its place (DSK6902), all of it; then
  * there is no plan.
  */
 export function trainingPlan(
   section: CheckedSection,
-  model: Pick<CheckedModel, "module" | "trainNames">,
+  model: PlannedModel,
   diagnostics: Diagnostics,
 ): TrainingPlan | undefined {
+  const { plan, refusals } = planOrRefusals(section, model);
+  for (const { name, span, why } of refusals) diagnostics.report("DSK6902", span, { name, why });
+  return plan;
+}
+
+/** What of a sound train section the runtime cannot do yet. */
+export function unexecuted(section: CheckedSection, model: PlannedModel): readonly Refusal[] {
+  return planOrRefusals(section, model).refusals;
+}
+
+interface Refusal {
+  /** The path of the entry. */
+  readonly name: string;
+  readonly span: Span;
+  readonly why: string;
+}
+
+interface Planned {
+  readonly plan: TrainingPlan | undefined;
+  readonly refusals: readonly Refusal[];
+}
+
+function planOrRefusals(section: CheckedSection, { module, trainNames }: PlannedModel): Planned {
   const { name, entries, decl } = section;
-  const refused = new Refusals(entries, diagnostics);
+  const refused = new Refusals(entries);
   for (const [path, why] of Object.entries(UNEXECUTED)) if (refused.own(path)) refused.add(path, why);
-  if (refused.any) return undefined;
+  if (refused.all.length > 0) return { plan: undefined, refusals: refused.all };
   refusePrecision(entries, refused);
   const data = dataSource(entries.get("data")!.value, (span, why) => refused.at("data", span, why));
   const length = numberAt(entries, "length");
@@ -37,8 +63,10 @@ export function trainingPlan(
   const losses = lossesOf(entries, refused);
   const optimizer = callAt(entries, "optimizer")!;
   const clip = numberOf(optimizer.args.get("clip"));
-  if (refused.any || data === undefined || length === undefined) return undefined;
-  return {
+  if (refused.all.length > 0 || data === undefined || length === undefined) {
+    return { plan: undefined, refusals: refused.all };
+  }
+  const plan: TrainingPlan = {
     format: 1,
     name,
     model: section.model!,
@@ -48,22 +76,21 @@ export function trainingPlan(
     batch: batchOf(entries.get("batch")!.value),
     stop: stopOf(entries.get("stop")!.value),
     seed: numberAt(entries, "seed")!,
-    scalars: scalarsOf(entries, [...model.trainNames.keys()], losses),
+    scalars: scalarsOf(entries, [...trainNames.keys()], losses),
     losses,
-    lookAhead: losses.some((loss) => loss.name === "mtp") ? depthOf(model.module) : 0,
+    lookAhead: losses.some((loss) => loss.name === "mtp") ? depthOf(module) : 0,
     optimizer: { name: optimizer.fn, options: Object.fromEntries(optimizerConstants(optimizer)) },
     ...(clip === undefined ? {} : { clip }),
   };
+  return { plan, refusals: [] };
 }
 
 class Refusals {
+  readonly all: Refusal[] = [];
   readonly #entries: Entries;
-  readonly #diagnostics: Diagnostics;
-  any = false;
 
-  constructor(entries: Entries, diagnostics: Diagnostics) {
+  constructor(entries: Entries) {
     this.#entries = entries;
-    this.#diagnostics = diagnostics;
   }
 
   /** Whether the section or its base sets the entry, or something in the group. */
@@ -78,9 +105,8 @@ class Refusals {
     this.at(path, placeOf(this.#entries, within)!, why);
   }
 
-  at(name: string, span: Value["span"], why: string): void {
-    this.any = true;
-    this.#diagnostics.report("DSK6902", span, { name, why });
+  at(name: string, span: Span, why: string): void {
+    this.all.push({ name, span, why });
   }
 }
 

@@ -5,13 +5,16 @@ import {
   fsyncSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
   writeSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { DataError } from "./data-error.ts";
 import type { Documents } from "./documents.ts";
 import { readRange } from "./files.ts";
 import type { TokenDocument } from "./read/document.ts";
@@ -53,7 +56,7 @@ export class StoreWriter {
     this.#folder = folder;
     this.#aside = join(dirname(folder), `.${basename(folder)}.${process.pid}`);
     this.#width = vocabulary <= 1 << 16 ? 2 : 4;
-    rmSync(this.#aside, { recursive: true, force: true });
+    clearAside(folder);
     mkdirSync(this.#aside, { recursive: true });
     const file = (name: string): Appender => new Appender(join(this.#aside, name));
     this.#tokens = file("tokens.bin");
@@ -96,6 +99,27 @@ export class StoreWriter {
   discard(): void {
     for (const file of [this.#tokens, this.#counted, this.#lengths, this.#hashes]) file.abandon();
     rmSync(this.#aside, { recursive: true, force: true });
+  }
+}
+
+/** Removes what processes left that were killed while they wrote this folder. */
+function clearAside(folder: string): void {
+  const prefix = `.${basename(folder)}.`;
+  const parent = dirname(folder);
+  for (const name of existsSync(parent) ? readdirSync(parent) : []) {
+    const pid = name.startsWith(prefix) ? Number(name.slice(prefix.length)) : undefined;
+    if (pid !== undefined && !isOther(pid)) rmSync(join(parent, name), { recursive: true, force: true });
+  }
+}
+
+/** Whether another process runs under this number. */
+function isOther(pid: number): boolean {
+  if (pid === process.pid) return false;
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
   }
 }
 
@@ -172,6 +196,12 @@ export class StoredDocuments implements Documents {
     this.#lengths.forEach((length, i) => (this.#starts[i + 1] = this.#starts[i]! + length));
     this.tokens = this.#starts[this.count]!;
     this.remarks = remarks;
+    for (const { path, width } of regions) {
+      // Token files of the user are part of the name of the folder.
+      if (path === undefined && statSync(join(folder, "tokens.bin")).size !== this.tokens * width) {
+        throw new DataError([`${folder} is damaged: remove it, and the data are tokenized anew`]);
+      }
+    }
     this.#regions = regions;
     this.#counted = counted;
     const firsts = [0];

@@ -31,7 +31,7 @@ export interface CheckedSections {
   readonly all: readonly CheckedSection[];
 }
 
-/** Tells of every entry that it is checked and that nothing executes it yet: no training, planning or serving does. */
+/** Tells of every entry that it is checked and that nothing executes it yet. */
 export function noteUnexecuted({ all }: CheckedSections, diagnostics: Diagnostics): void {
   for (const { entries } of all) {
     for (const [name, { span, from }] of entries) if (from === "own") diagnostics.report("DSK6901", span, { name });

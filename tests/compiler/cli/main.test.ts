@@ -147,6 +147,9 @@ describe("check", () => {
     const path = file("target.dsk", "edition 2026\n\ntarget cpu { threads = 4 }\n");
     expect(dskc(["check", path]).stderr).toBe(`${path}: no problems\n`);
     expect(dskc(["check", "--verbose", path]).stderr).toContain("note[DSK6901 not-executed]: `threads` is checked");
+    const noted = dskc(["check", "--verbose", join(root, "specs/deepseek-v3.dsk")]).stderr;
+    expect(noted).toContain("note[DSK6901 not-executed]: `precision.gemm` is checked");
+    expect(noted).not.toContain("`lr` is checked");
   });
 });
 

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
@@ -323,6 +323,20 @@ describe("the cache", () => {
     writeFileSync(join(folder, "b.txt"), "the mouse");
     expect(documentsIn(await open(folder, text(), counting)).toSorted()).toEqual(["<0>the cat<1>", "<0>the mouse<1>"]);
     expect(readdirSync(join(folder, "cache"))).toHaveLength(2);
+  });
+
+  test("what a killed process left is removed, what is damaged is told", async () => {
+    const folder = folderWith({ "a.txt": "the cat", "b.txt": "the dog" });
+    (await open(folder, text())).close();
+    const cache = join(folder, "cache");
+    const [key] = readdirSync(cache);
+    writeFileSync(join(cache, key!, "tokens.bin"), "x");
+    await expect(open(folder, text())).rejects.toThrow(`${join(cache, key!)} is damaged: remove it`);
+    // No process has the highest number that there is.
+    const left = join(cache, `.${key}.4194304`);
+    renameSync(join(cache, key!), left);
+    await open(folder, text());
+    expect(readdirSync(cache)).toEqual([key]);
   });
 
   test("an aborted preparation leaves nothing", async () => {
