@@ -19,6 +19,14 @@ DSK_INLINE float dsk_pow(float x, float y) { return __builtin_powf(x, y); }
 DSK_INLINE double dsk_pow(double x, double y) { return __builtin_pow(x, y); }
 DSK_INLINE float dsk_fma(float x, float y, float z) { return __builtin_fmaf(x, y, z); }
 
+// Arrays of scratch memory, one after the other: each starts on a cache line.
+template <class T> static constexpr int64_t dsk_bytes(int64_t count) { return (count * int64_t(sizeof(T)) + 63) / 64 * 64; }
+template <class T> DSK_INLINE T* dsk_take(char*& scratch, int64_t count) {
+  T* const array = (T*)scratch;
+  scratch += dsk_bytes<T>(count);
+  return array;
+}
+
 // Small floats, by their bits. Rounding is to nearest, ties to even.
 struct bf16 { uint16_t bits; };
 struct f16 { uint16_t bits; };

@@ -21,8 +21,10 @@ export async function onCpu(programs: readonly Program[], options: CpuOptions = 
     const sources = join(directory, "kernels");
     mkdirSync(sources);
     const files = [...printCpu(kernels)];
-    for (const [name, text] of files) if (name.endsWith(".h")) writeFileSync(join(sources, name), text);
-    const code = files.flatMap(([name, text]) => (name.endsWith(".cc") ? [text] : []));
+    // What is not of these kernels is the same for all: it is compiled once.
+    const own = new Set([...kernels.map(({ name }) => `${name}.cc`), "table.cc"]);
+    for (const [name, text] of files) if (!own.has(name)) writeFileSync(join(sources, name), text);
+    const code = files.flatMap(([name, text]) => (own.has(name) ? [text] : []));
     for (let i = 0; i < code.length; i += TOGETHER) {
       writeFileSync(join(sources, `part${i}.cc`), code.slice(i, i + TOGETHER).join("\n"));
     }

@@ -13,6 +13,16 @@ interface Scratch {
   readonly count: string;
 }
 
+/** Parts of a file that few kernels have. */
+interface FileParts {
+  /** Statements that the number of items needs; they may read the arguments. */
+  readonly counting?: readonly string[];
+  /** Lines of the comment at the top. */
+  readonly notes?: readonly string[];
+  /** Declarations above the functions. */
+  readonly before?: readonly string[];
+}
+
 export class Frame {
   readonly names: Names;
   readonly body = new Lines();
@@ -33,11 +43,12 @@ export class Frame {
     this.statements = new StatementPrinter(this.names, this.body, (hint, type, count) => this.array(hint, type, count));
   }
 
-  /** An array of the item's scratch memory. */
+  /** An array of the item's scratch memory, with a name that begins so. */
   array(hint: string, type: string, count: string): string {
     return this.reserve(`${hint}_${this.#arrays.length}`, type, count);
   }
 
+  /** An array of the item's scratch memory with a name of `Names.local`. */
   reserve(name: string, type: string, count: string): string {
     this.#arrays.push({ name, type, count });
     return name;
@@ -67,39 +78,41 @@ export class Frame {
     }
   }
 
-  /** The generated file. */
-  file(items: string): string {
+  /**
+   * The generated file.
+   * @param items how many there are, as a C++ expression
+   */
+  file(items: string, { counting = [], notes = [], before = [] }: FileParts = {}): string {
     const { args, extents, family, name, from } = this.#kernel;
     const bound = extents.map((extent, i) => `const int64_t ${extent} = extents[${i}];`);
-    const run = new Lines();
-    for (const [i, { name: arg, dtype, access }] of args.entries()) {
+    const pointers = args.map(({ name: arg, dtype, access }, i) => {
       const type = `${access === "read" ? "const " : ""}${storageType(dtype)}*`;
-      run.add(`${type} __restrict ${arg} = (${type})args[${i}];`);
-    }
-    run.add(...bound, ...this.#prelude);
-    let offset = "scratch";
-    for (const { name: array, type, count } of this.#arrays) {
-      run.add(`${type}* __restrict ${array} = (${type}*)(${offset});`);
-      offset = `(char*)${array} + ${bytes(type, count)}`;
-    }
-    const total = this.#arrays.map(({ type, count }) => bytes(type, count)).join(" + ");
+      return `${type} __restrict ${arg} = (${type})args[${i}];`;
+    });
+    const run = new Lines();
+    run.add(...pointers, ...bound, ...this.#prelude);
+    for (const { name: array, type, count } of this.#arrays)
+      run.add(`${type}* __restrict ${array} = dsk_take<${type}>(scratch, ${count});`);
+    const total = this.#arrays.map(({ type, count }) => `dsk_bytes<${type}>(${count})`).join(" +\n       ");
     const shapes = args.map(({ name: arg, dtype, shape, access }) => `${access} ${arg}: ${dtype}[${shape.join(", ")}]`);
     return render("cpu/kernel.cc", {
-      header: [`${name}: ${family}`, ...from, ...shapes.map((text) => `  ${text}`)],
+      header: [`${name}: ${family}`, ...from, ...shapes.map((text) => `  ${text}`), ...notes],
       include: this.#header,
+      before: before.length === 0 ? "" : `${before.join("\n")}\n\n`,
       name,
       args: args.length,
       extents: extents.length,
-      items: [...bound, ...this.#prelude, `return ${items};`].join("\n"),
+      items: [
+        ...(counting.length > 0 ? pointers : []),
+        ...bound,
+        ...this.#prelude,
+        ...counting,
+        `return ${items};`,
+      ].join("\n"),
       scratch: [...bound, `return ${total === "" ? "0" : total};`].join("\n"),
       run: run.text() + this.body.text(),
     });
   }
-}
-
-/** Whole cache lines. */
-function bytes(type: string, count: string): string {
-  return `(int64_t(${count}) * int64_t(sizeof(${type})) + 63) / 64 * 64`;
 }
 
 /** A C++ product. */

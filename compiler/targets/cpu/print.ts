@@ -2,7 +2,8 @@
 import { fixed, render } from "../../emit/templates.ts";
 import type { Kernel } from "../../kernel-ir/types.ts";
 import { printColumns } from "./columns.ts";
-import { printGenericGemm } from "./gemm-generic.ts";
+import { printGemm } from "./gemm.ts";
+import { FEW_ROWS, TILES } from "./gemm-tiles.ts";
 import { printPlane } from "./plane.ts";
 import { printRows, printSerial } from "./rows.ts";
 
@@ -11,6 +12,10 @@ export function printCpu(kernels: readonly Kernel[]): Map<string, string> {
   const files = new Map(kernels.map((kernel) => [`${kernel.name}.cc`, printKernel(kernel)]));
   files.set("table.cc", render("cpu/table.cc", { names: kernels.map(({ name }) => name) }));
   for (const header of ["abi.h", "dsk.h", "plane.h"]) files.set(header, fixed(`cpu/${header}`));
+  if (kernels.some(({ family }) => family === "gemm")) {
+    files.set("gemm.h", render("cpu/gemm.h", { tiles: TILES, fewRows: FEW_ROWS }));
+    files.set("gemm.cc", fixed("cpu/gemm.cc"));
+  }
   return files;
 }
 
@@ -25,6 +30,6 @@ function printKernel(kernel: Kernel): string {
     case "plane":
       return printPlane(kernel);
     case "gemm":
-      return printGenericGemm(kernel);
+      return printGemm(kernel);
   }
 }

@@ -58,6 +58,13 @@ export class Names {
     return fresh;
   }
 
+  /** A name for a variable of the printer that no argument or local has. */
+  local(hint: string): string {
+    let name = hint;
+    while (this.#stores.has(name)) name += "_";
+    return name;
+  }
+
   extent(size: Extent): string {
     return String(size);
   }

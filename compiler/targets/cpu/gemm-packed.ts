@@ -1,0 +1,398 @@
+/** Matrix products in f32: blocks of results, one per item, with packed operands (templates/cpu/gemm.h.hbs). */
+import type { Lines } from "../../emit/lines.ts";
+import { known } from "../../kernel-ir/expr.ts";
+import type { Axis, Expr, GemmKernel, Product } from "../../kernel-ir/types.ts";
+import { Frame, product } from "./frame.ts";
+import { insideGroup, linear, type Operand, operandOf } from "./gemm-operands.ts";
+import { type Blocks, blocksFor } from "./gemm-tiles.ts";
+import { Scalars } from "./scalars.ts";
+
+/** A kernel of which `products` compute in f32 and groups have a known number. */
+export function printPackedGemm(kernel: GemmKernel): string {
+  return new PackedGemm(kernel).file();
+}
+
+/** Products with the same A: it is packed once for all of them. */
+interface Shared {
+  readonly k: readonly Axis[];
+  readonly a: Side;
+  readonly products: readonly { readonly b: Side; readonly sums: string }[];
+}
+
+/** An operand, and the arrays that a block of it needs: offsets, values when it is computed. */
+interface Side {
+  readonly operand: Operand;
+  readonly outer: readonly Axis[];
+  readonly at: string;
+  readonly k: string;
+  readonly values: string;
+}
+
+class PackedGemm {
+  readonly #kernel: GemmKernel;
+  readonly #frame: Frame;
+  readonly #blocks: Blocks;
+  readonly #shared: readonly Shared[];
+  readonly #sums = new Map<string, string>();
+  #temps = 0;
+
+  constructor(kernel: GemmKernel) {
+    this.#kernel = kernel;
+    const results = kernel.products.map(({ name }) => ({ name, dtype: "f32" as const, shape: [] }));
+    this.#frame = new Frame(kernel, results, "gemm.h");
+    this.#blocks = blocksFor();
+    const { depth } = this.#blocks;
+    this.#array("float", "dsk_panels_floats(blocks)", "panels");
+    this.#array("float", `dsk_panel_floats(${depth})`, "panel");
+    const all = kernel.products.map((given) => insideGroup(given, kernel, () => undefined));
+    const keys = [...new Set(all.map(shareKey))];
+    this.#shared = keys.map((key, i) =>
+      this.#share(
+        all.filter((one) => shareKey(one) === key),
+        i,
+      ),
+    );
+  }
+
+  get #body(): Lines {
+    return this.#frame.body;
+  }
+
+  /** A name of this printer. */
+  #name(hint: string): string {
+    return this.#frame.names.local(hint);
+  }
+
+  #array(type: string, count: string, hint: string): string {
+    return this.#frame.reserve(this.#name(hint), type, count);
+  }
+
+  #share(products: readonly Product[], number: number): Shared {
+    const { m, n } = this.#kernel;
+    const { rows, columns } = this.#blocks;
+    const suffix = (i: number): string => (i === 0 ? "" : `_${i + 1}`);
+    const { k, a } = products[0]!;
+    return {
+      k,
+      a: this.#side(a, m, k, rows, `a${suffix(number)}`),
+      products: products.map(({ name, b }) => {
+        const own = suffix(this.#sums.size);
+        const sums = this.#array("float", `${rows} * dsk_row_floats(${columns})`, `sums${own}`);
+        this.#sums.set(name, sums);
+        return { b: this.#side(b, n, k, columns, `b${own}`), sums };
+      }),
+    };
+  }
+
+  #side(value: Expr, outer: readonly Axis[], k: readonly Axis[], size: number, hint: string): Side {
+    const operand = operandOf(value, outer, k, this.#kernel.args);
+    const { rows, depth, fewColumns, fewDepth } = this.#blocks;
+    const most = Math.max(size * depth, (size === rows ? 4 : fewColumns) * fewDepth);
+    return {
+      operand,
+      outer,
+      at: this.#array("int64_t", String(size), `${hint}_at`),
+      k: this.#array("int64_t", String(Math.max(depth, fewDepth)), `${hint}_k`),
+      values: operand.kind === "computed" ? this.#array("float", String(most), `${hint}_values`) : "",
+    };
+  }
+
+  file(): string {
+    const { batch, m, n, groups } = this.#kernel;
+    const body = this.#body;
+    const [item, cut, block] = [this.#name("item"), this.#name("cut"), this.#name("block")];
+    const whole = `${cut}(blocks, ${sizeOf(m)}, ${sizeOf(n)})`;
+    const counting: string[] = [];
+    let perBatch = `${cut}.items()`;
+    if (groups?.over === "m") {
+      perBatch = this.#groupItems(counting);
+      this.#sortGroups(m);
+    } else {
+      counting.push(`const dsk_gemm_cut ${whole};`);
+      body.add(`const dsk_gemm_cut ${whole};`);
+      if (groups !== undefined) this.#sortGroups(this.#kernel.products[0]!.k);
+    }
+    body.block(`for (int64_t ${item} = begin; ${item} < end; ${item}++)`, () => {
+      let own = item;
+      if (batch.length > 0) {
+        const items = groups?.over === "m" ? `first_item[${Number(groups.group.extent) + 1}]` : `${cut}.items()`;
+        this.#frame.unpack(batch, `(${item} / ${items})`);
+        own = `${item} % ${items}`;
+      }
+      if (groups?.over === "m") this.#enterGroup(own);
+      else body.add(`const dsk_gemm_block ${block} = ${cut}.block(${own});`);
+      for (const shared of this.#shared) this.#multiply(shared);
+      this.#epilogue();
+    });
+    return this.#frame.file(product([...batch.map(({ extent }) => String(extent)), perBatch]), {
+      counting,
+      before: [blocksText(this.#blocks)],
+      notes: this.#notes(),
+    });
+  }
+
+  #notes(): string[] {
+    const { m, n, products, groups } = this.#kernel;
+    const flops = products.map(({ k }) => product([...n, ...k].map(({ extent }) => String(extent))));
+    return [
+      `m ${sizeOf(m)}, n ${sizeOf(n)}, k ${products.map(({ k }) => sizeOf(k)).join(" and ")}: ` +
+        `2 * ${flops.join(" + ")} floating point operations per row` +
+        (groups?.over === "m" ? `; the rows of each of ${groups.group.extent} groups together` : "") +
+        (groups?.over === "k" ? `; the terms of each of ${groups.group.extent} groups together` : ""),
+    ];
+  }
+
+  #scalars(lines: Lines, ...exprs: readonly Expr[]): Scalars {
+    const scalars = new Scalars(this.#frame.names, lines, () => this.#name(`v${this.#temps++}`));
+    scalars.prepare(...exprs);
+    return scalars;
+  }
+
+  // Groups
+
+  /** Counts the members of each group, for the number of items. */
+  #groupItems(lines: string[]): string {
+    const { m, n, groups } = this.#kernel;
+    const { group, of } = groups!;
+    const [count, items, i, g] = ["count", "items", "i", "g"].map((hint) => this.#name(hint)) as [
+      string,
+      string,
+      string,
+      string,
+    ];
+    const counting = new Frame(this.#kernel, []);
+    counting.body.add(`int64_t ${count}[${group.extent} + 1] = {};`);
+    counting.body.block(`for (int64_t ${i} = 0; ${i} < ${sizeOf(m)}; ${i}++)`, () => {
+      counting.unpack(m, i);
+      const scalars = new Scalars(counting.names, counting.body, () => this.#name(`v${this.#temps++}`));
+      scalars.prepare(of);
+      counting.body.add(`const uint32_t ${g} = ${scalars.print(of)};`);
+      counting.body.add(`${count}[${g} < ${group.extent} ? ${g} : ${group.extent}]++;`);
+    });
+    counting.body.add(
+      `int64_t ${items} = 0;`,
+      `for (int64_t ${g} = 0; ${g} <= ${group.extent}; ${g}++) ${items} += dsk_gemm_cut(blocks, ${count}[${g}], ${sizeOf(n)}).items();`,
+    );
+    lines.push(...counting.body.text().trimEnd().split("\n"));
+    return items;
+  }
+
+  /** Brings the members of each group together. */
+  #sortGroups(axes: readonly Axis[]): void {
+    const { groups, n } = this.#kernel;
+    const { group, of, over } = groups!;
+    const body = this.#body;
+    const size = sizeOf(axes);
+    const groupOf = this.#array("int32_t", size, "group_of");
+    const start = this.#array("int64_t", `${group.extent} + 2`, "start");
+    const order = this.#array("int64_t", size, "order");
+    const [i, g] = [this.#name("i"), this.#name("g")];
+    body.block(`for (int64_t ${i} = 0; ${i} < ${size}; ${i}++)`, () => {
+      this.#frame.unpack(axes, i);
+      body.add(`${groupOf}[${i}] = ${this.#scalars(body, of).print(of)};`);
+    });
+    body.add(`dsk_sort_groups(${groupOf}, ${size}, ${group.extent}, ${start}, ${order});`);
+    if (over === "k") return;
+    const first = this.#array("int64_t", `${group.extent} + 2`, "first_item");
+    body.add(
+      `${first}[0] = 0;`,
+      `for (int64_t ${g} = 0; ${g} <= ${group.extent}; ${g}++)`,
+      `  ${first}[${g} + 1] = ${first}[${g}] + dsk_gemm_cut(blocks, ${start}[${g} + 1] - ${start}[${g}], ${sizeOf(n)}).items();`,
+    );
+  }
+
+  /** The block of an item among those of all groups; the last group is that of rows without one. */
+  #enterGroup(item: string): void {
+    const { groups, n } = this.#kernel;
+    const { group } = groups!;
+    const g = this.#frame.names.axis(group.name);
+    const [first, start] = [this.#name("first_item"), this.#name("start")];
+    this.#body.add(
+      `const int64_t ${g} = dsk_group_of_item(${first}, ${group.extent} + 1, ${item});`,
+      `const dsk_gemm_cut ${this.#name("cut")}(blocks, ${start}[${g} + 1] - ${start}[${g}], ${sizeOf(n)});`,
+      `const dsk_gemm_block ${this.#name("block")} = ${this.#name("cut")}.block(${item} - ${first}[${g}]);`,
+    );
+  }
+
+  // Products
+
+  /** The index of row i of the block, among all of m. */
+  #row(i: string): string {
+    const { groups } = this.#kernel;
+    const at = `${this.#name("block")}.m + ${i}`;
+    if (groups?.over !== "m") return at;
+    return `${this.#name("order")}[${this.#name("start")}[${this.#frame.names.axis(groups.group.name)}] + ${at}]`;
+  }
+
+  /** The index of term j of those that are packed, among all of k. */
+  #term(j: string): string {
+    const { groups } = this.#kernel;
+    const at = `${this.#name("k0")} + ${j}`;
+    if (groups?.over !== "k") return at;
+    return `${this.#name("order")}[${this.#name("start")}[${this.#frame.names.axis(groups.group.name)}] + ${at}]`;
+  }
+
+  /** How many terms the results of an item have. */
+  #terms(k: readonly Axis[]): string {
+    const { groups } = this.#kernel;
+    if (groups === undefined) return sizeOf(k);
+    const g = this.#frame.names.axis(groups.group.name);
+    const start = this.#name("start");
+    return groups.over === "k"
+      ? `${start}[${g} + 1] - ${start}[${g}]`
+      : `${g} < ${groups.group.extent} ? ${sizeOf(k)} : 0`;
+  }
+
+  #multiply({ k, a, products }: Shared): void {
+    const body = this.#body;
+    const names = ["block", "cut", "k0", "terms", "step", "depth", "panels", "panel"].map((hint) => this.#name(hint));
+    const [block, cut, k0, terms, step, depth, panels, panel] = names as [string, ...string[]] as string[];
+    body.block("", () => {
+      body.add(`const int64_t ${terms} = ${this.#terms(k)}, ${step} = ${cut}.depth(${terms});`);
+      this.#outerOffsets(a, `${block}.rows`, (i) => this.#row(i));
+      for (const { b } of products) this.#outerOffsets(b, `${block}.columns`, (i) => `${block}.n + ${i}`);
+      // Once without terms, too: sums are 0 then.
+      body.block(`for (int64_t ${k0} = 0; ${k0} == 0 || ${k0} < ${terms}; ${k0} += ${step})`, () => {
+        body.add(`const int64_t ${depth} = dsk_min(${step}, ${terms} - ${k0});`);
+        const left = this.#operand(a, k, `${block}.rows`, (i) => this.#row(i));
+        body.add(`dsk_pack(${panels}, ${left}, ${a.at}, ${block}.rows, ${a.k}, ${depth});`);
+        for (const { b, sums } of products) {
+          const right = this.#operand(b, k, `${block}.columns`, (i) => `${block}.n + ${i}`);
+          body.add(
+            `dsk_multiply(${sums}, dsk_row_floats(${cut}.n_block), ${k0} == 0, ${panels}, ${block}.rows,`,
+            `             ${right}, ${b.at}, ${block}.columns, ${b.k}, ${depth}, ${panel});`,
+          );
+        }
+      });
+    });
+  }
+
+  /** Offsets of the rows of A or the columns of B, when they are the same for all terms. */
+  #outerOffsets({ operand, outer, at }: Side, count: string, place: (i: string) => string): void {
+    if (operand.kind === "strided") this.#offsets(at, operand.arg, operand.at.outer, outer, count, place);
+  }
+
+  /** What the offsets are relative to. Fills those of the terms, and computes what is no plain load. */
+  #operand(
+    { operand, outer, at, k: kAt, values }: Side,
+    k: readonly Axis[],
+    size: string,
+    place: (i: string) => string,
+  ): string {
+    const body = this.#body;
+    const depth = this.#name("depth");
+    const [i, j] = [this.#name("i"), this.#name("j")];
+    if (operand.kind === "strided") {
+      this.#offsets(kAt, operand.arg, operand.at.k, k, depth, (x) => this.#term(x));
+      const fixed = this.#offset(operand.arg, operand.at.fixed);
+      return fixed === "0" ? operand.arg : `${operand.arg} + ${fixed}`;
+    }
+    const { value, alongK } = operand;
+    const outerLoop = alongK
+      ? { i, size, axes: outer, place }
+      : { i: j, size: depth, axes: k, place: (x: string) => this.#term(x) };
+    const innerLoop = alongK
+      ? { i: j, size: depth, axes: k, place: (x: string) => this.#term(x) }
+      : { i, size, axes: outer, place };
+    body.block(`for (int64_t ${outerLoop.i} = 0; ${outerLoop.i} < ${outerLoop.size}; ${outerLoop.i}++)`, () => {
+      this.#frame.unpack(outerLoop.axes, `(${outerLoop.place(outerLoop.i)})`);
+      body.add("#pragma omp simd");
+      body.block(`for (int64_t ${innerLoop.i} = 0; ${innerLoop.i} < ${innerLoop.size}; ${innerLoop.i}++)`, () => {
+        this.#frame.unpack(innerLoop.axes, `(${innerLoop.place(innerLoop.i)})`);
+        const scalars = this.#scalars(body, value);
+        body.add(`${values}[${outerLoop.i} * ${innerLoop.size} + ${innerLoop.i}] = ${scalars.print(value)};`);
+      });
+    });
+    body.add(
+      `for (int64_t ${i} = 0; ${i} < ${size}; ${i}++) ${at}[${i}] = ${alongK ? `${i} * ${depth}` : i};`,
+      `for (int64_t ${j} = 0; ${j} < ${depth}; ${j}++) ${kAt}[${j}] = ${alongK ? j : `${j} * ${size}`};`,
+    );
+    return values;
+  }
+
+  #offset(arg: string, at: readonly Expr[]): string {
+    if (at.every((x) => known(x) === 0)) return "0";
+    const scalars = this.#scalars(this.#body, ...at);
+    return this.#frame.names.offset(arg, at, (x) => scalars.print(x));
+  }
+
+  #offsets(
+    array: string,
+    arg: string,
+    at: readonly Expr[],
+    axes: readonly Axis[],
+    count: string,
+    place: (i: string) => string,
+  ): void {
+    const body = this.#body;
+    const i = this.#name("i");
+    const loop = `for (int64_t ${i} = 0; ${i} < ${count}; ${i}++)`;
+    const stride = linear(axes, at, this.#frame.names.store(arg).shape);
+    if (stride !== undefined) {
+      const text = stride === 1 ? place(i) : stride === 0 ? "0" : `(${place(i)}) * ${stride}`;
+      body.add(`${loop} ${array}[${i}] = ${text};`);
+      return;
+    }
+    body.block(loop, () => {
+      this.#frame.unpack(axes, `(${place(i)})`);
+      body.add(`${array}[${i}] = ${this.#offset(arg, at)};`);
+    });
+  }
+
+  // Results
+
+  /** The statements of the epilogue for all results of the block, along the last axis of n. */
+  #epilogue(): void {
+    const { m, n } = this.#kernel;
+    const body = this.#body;
+    const [block, i, j, s] = ["block", "i", "j", "s"].map((hint) => this.#name(hint)) as [
+      string,
+      string,
+      string,
+      string,
+    ];
+    const results = (column: string): void => {
+      for (const [name, sums] of this.#sums)
+        body.add(`const float ${name} = ${sums}[${i} * dsk_row_floats(${this.#name("cut")}.n_block) + ${column}];`);
+      for (const stmt of this.#kernel.epilogue) this.#frame.statements.print(stmt);
+    };
+    body.block(`for (int64_t ${i} = 0; ${i} < ${block}.rows; ${i}++)`, () => {
+      this.#frame.unpack(m, `(${this.#row(i)})`);
+      if (n.length <= 1) {
+        body.add("#pragma omp simd");
+        body.block(`for (int64_t ${j} = 0; ${j} < ${block}.columns; ${j}++)`, () => {
+          this.#frame.unpack(n, `${block}.n + ${j}`);
+          results(j);
+        });
+        return;
+      }
+      // Stretches in which only the last axis moves.
+      const [from, length] = [this.#name("from"), this.#name("length")];
+      const last = n.at(-1)!;
+      body.block(`for (int64_t ${j} = 0; ${j} < ${block}.columns;)`, () => {
+        body.add(`const int64_t ${from} = (${block}.n + ${j}) % ${last.extent};`);
+        body.add(`const int64_t ${length} = dsk_min(${last.extent} - ${from}, ${block}.columns - ${j});`);
+        this.#frame.unpack(n.slice(0, -1), `((${block}.n + ${j}) / ${last.extent})`);
+        body.add("#pragma omp simd");
+        body.block(`for (int64_t ${s} = 0; ${s} < ${length}; ${s}++)`, () => {
+          this.#frame.unpack([last], `${from} + ${s}`);
+          results(`${j} + ${s}`);
+        });
+        body.add(`${j} += ${length};`);
+      });
+    });
+  }
+}
+
+function shareKey({ k, a }: Product): string {
+  return JSON.stringify([k, a]);
+}
+
+/** The number of points of axes, as a C++ expression. */
+function sizeOf(axes: readonly Axis[]): string {
+  return product(axes.map(({ extent }) => String(extent)));
+}
+
+function blocksText({ rows, columns, depth, fewColumns, fewDepth }: Blocks): string {
+  return `static constexpr dsk_gemm_blocks blocks = {.rows = ${rows}, .columns = ${columns}, .depth = ${depth}, .few_columns = ${fewColumns}, .few_depth = ${fewDepth}};`;
+}

@@ -1,0 +1,40 @@
+/**
+ * How matrix products are cut: tiles in registers, blocks in caches. Pure functions of shapes: the same kernel always gets the
+ * same text. What is chosen here changes no result (templates/cpu/gemm.h.hbs says why).
+ */
+
+/** A tile of results that stays in registers while k runs. */
+export interface Tile {
+  /** The preprocessor line under which it holds. */
+  readonly directive: string;
+  /** Floats of a vector. */
+  readonly lanes: number;
+  readonly rows: number;
+  readonly columns: number;
+  readonly why: string;
+}
+
+/** The best instruction set first. A step in k loads columns / lanes vectors of B and one number per row of A. */
+export const TILES: readonly Tile[] = [
+  { directive: "#if defined(__AVX512F__)", lanes: 16, rows: 14, columns: 32, why: "28 sums, 2 of B, 32 registers" },
+  { directive: "#elif defined(__AVX__)", lanes: 8, rows: 6, columns: 16, why: "12 sums, 2 of B, 1 of A, 16 registers" },
+  { directive: "#elif defined(__aarch64__)", lanes: 4, rows: 6, columns: 16, why: "24 sums, 4 of B, 32 registers" },
+  { directive: "#else", lanes: 4, rows: 6, columns: 8, why: "12 sums, 2 of B, 1 of A, 16 registers" },
+];
+
+/** Up to so many rows, B is streamed instead of packed. */
+export const FEW_ROWS = 4;
+
+/** The largest blocks; run-time extents are cut into equal blocks up to these. */
+export interface Blocks {
+  readonly rows: number;
+  readonly columns: number;
+  readonly depth: number;
+  /** Where there are few rows: an item is a range of columns. */
+  readonly fewColumns: number;
+  readonly fewDepth: number;
+}
+
+export function blocksFor(): Blocks {
+  return { rows: 128, columns: 256, depth: 256, fewColumns: 128, fewDepth: 1024 };
+}
