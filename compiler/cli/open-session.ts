@@ -2,6 +2,7 @@
 import { type CpuOptions, openCpuSession } from "../../runtime/device/cpu/session.ts";
 import type { Session } from "../../runtime/device/session.ts";
 import { addon } from "../../runtime/native/addon.ts";
+import type { NameTable } from "../../runtime/io/names/table.ts";
 import type { ModelFile } from "../../runtime/program/model.ts";
 import type { CpuVariant } from "../../runtime/program/variants.ts";
 import {
@@ -11,10 +12,11 @@ import {
   packageFiles,
   type PackageSource,
 } from "../package/package.ts";
+import { modelFile, transientStates } from "../package/model.ts";
 import { CompileError } from "../targets/cpu/compile.ts";
 import { NoCompilerError } from "../targets/cpu/compiler.ts";
 import { scoreProgram } from "../elaborate/score.ts";
-import { type TrainPlan, trainStepProgram } from "../elaborate/train-step.ts";
+import { accumulationPrograms, type TrainPlan, trainStepProgram } from "../elaborate/train-step.ts";
 import { referenceSession } from "../reference/session.ts";
 import { InputError, remark } from "./io.ts";
 import type { LoadedModel } from "./load-model.ts";
@@ -23,16 +25,29 @@ import type { LoadedModel } from "./load-model.ts";
 export const DEVICES = ["cpu", "reference"] as const;
 export type Device = (typeof DEVICES)[number];
 
-/** A session with `train_step` and `score`, its stores empty. @throws InputError as `openOnCpu` does */
-export async function openForTraining(
-  device: Device,
+/** What a training runs on. */
+export interface ForTraining {
+  readonly model: ModelFile;
+  /** A session with `train_step` and `score`, its stores empty. @throws InputError as `openOnCpu` does */
+  readonly open: (device: Device) => Promise<Session>;
+}
+
+/** @param splits whether a step may be made in several calls, which takes programs and states of its own */
+export function forTraining(
   { module, training }: LoadedModel,
   plan: TrainPlan,
-  model: ModelFile,
-): Promise<Session> {
+  names: NameTable | undefined,
+  splits: boolean,
+): ForTraining {
   const trained = training().module;
-  if (device === "reference") return referenceSession(module, { module: trained, plan });
-  return openOnCpu({ programs: [trainStepProgram(trained, plan), scoreProgram(module)], model });
+  const parts = splits ? accumulationPrograms(trained, plan) : undefined;
+  const model = modelFile(trained, names, plan, parts === undefined ? [] : transientStates(parts));
+  const programs = [trainStepProgram(trained, plan), scoreProgram(module), ...(parts ?? [])];
+  const open = async (device: Device): Promise<Session> =>
+    device === "reference"
+      ? referenceSession(module, { module: trained, plan, split: splits })
+      : openOnCpu({ programs, model });
+  return { model, open };
 }
 
 /** Loads a package on the CPU, compiled where it is not in the cache yet. @throws InputError without a compiler */

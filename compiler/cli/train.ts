@@ -10,12 +10,11 @@ import { LockedError } from "../../runtime/train/lock.ts";
 import { RunError } from "../../runtime/train/run-folder.ts";
 import { runTraining } from "../../runtime/train/run.ts";
 import { didYouMean } from "../diagnostics/did-you-mean.ts";
-import { modelFile } from "../package/model.ts";
 import { trainingPlan } from "../package/training-plan.ts";
 import { installation } from "./installation.ts";
 import { examples, InputError, positive, UsageError } from "./io.ts";
 import { loadModel, type LoadedModel } from "./load-model.ts";
-import { type Device, DEVICES, openForTraining } from "./open-session.ts";
+import { type Device, DEVICES, forTraining } from "./open-session.ts";
 import { report } from "./report.ts";
 import { StopSignal } from "./stop-signal.ts";
 import { trainData } from "./train-data.ts";
@@ -69,7 +68,7 @@ async function run(file: string, name: string | undefined, options: Options): Pr
   const { loaded, plan, step } = found;
   const names = loaded.module.checkpoint;
   const table = names === undefined ? undefined : readTable(join(installation(), "dsl", "std", "hf"), names);
-  const model = modelFile(loaded.training().module, table, step);
+  const { model, open } = forTraining(loaded, step, table, options.tokensPerCall !== undefined);
   const out = options.out ?? join("runs", plan.name);
   const weights = options.weights ?? (plan.from === undefined ? undefined : join(dirname(out), plan.from));
   const listen = trainDisplay(options.json ?? false);
@@ -79,7 +78,7 @@ async function run(file: string, name: string | undefined, options: Options): Pr
   try {
     const { reason } = await runTraining({
       folder: out,
-      session: () => openForTraining(options.device, loaded, step, model),
+      session: () => open(options.device),
       model,
       plan,
       data: (folder) => trainData(plan, model.vocabulary, { ...options, spec: file, run: folder, signal: stop.signal }),

@@ -2,14 +2,14 @@ import { joinPath, placesOf } from "../model-ir/places.ts";
 import type { Block, Module } from "../model-ir/types.ts";
 import { stringAttr } from "../tensor-ir/attrs.ts";
 import { differentiate, type WeightedLoss } from "../tensor-ir/autodiff/differentiate.ts";
-import type { DType, Program, TensorType, Value } from "../tensor-ir/types.ts";
+import type { DType, Op, Program, TensorType, Value } from "../tensor-ir/types.ts";
 import { denseCopies } from "./copies.ts";
 import { crossEntropy, meanLoss, runForward } from "./forward.ts";
-import { ProgramHost } from "./host.ts";
+import { type HostSettings, ProgramHost } from "./host.ts";
 import { Inliner } from "./inline.ts";
 import { type AheadDivisor, runAhead } from "./look-ahead.ts";
 import { emitOne } from "./sink.ts";
-import { updateParams } from "./update.ts";
+import { type TrainedParam, updateParams } from "./update.ts";
 
 /** What a `train` section makes of a model's training step. */
 export interface TrainPlan {
@@ -33,28 +33,128 @@ const SCALAR: TensorType = { dtype: "f32", dims: [] };
  * depth, `lr`, `step` and `train.x`. Outputs `loss`, `loss.<name>` (without its weight) and `grad_norm`.
  */
 export function trainStepProgram(module: Module, plan: TrainPlan): Program {
-  const host = new ProgramHost(module, { caches: "whole", metrics: true, losses: true, master: plan.master ?? "f32" });
+  const step = lossesOf(module, plan);
+  const { host, inliner } = step;
+  updateParams(module, plan, host, inliner, gradientsOf(step));
+  runEvents(module, host, inliner);
+  return host.builder.finish("train_step");
+}
+
+/** A step under construction: forward pass and losses are there. */
+interface Step {
+  readonly host: ProgramHost;
+  readonly inliner: Inliner;
+  readonly objective: readonly WeightedLoss[];
+}
+
+function lossesOf(module: Module, plan: TrainPlan): Step {
+  const host = new ProgramHost(module, settings(plan));
   const inliner = new Inliner(module, host);
   const logits = runForward(module, host, inliner);
   host.losses.push(crossEntropy(host, logits, 1, "next_token"));
   const looksAhead = plan.objective.some(({ loss }) => loss === "mtp");
   if (looksAhead) host.losses.push(...runAhead(module, host, inliner, plan.divideAheadBy));
+  return { host, inliner, objective: objective(plan, host) };
+}
 
+function settings({ master }: TrainPlan): HostSettings {
+  return { caches: "whole", metrics: true, losses: true, master: master ?? "f32" };
+}
+
+function gradientsOf({ host, objective: losses }: Step): TrainedParam[] {
   const params = [...host.params];
   const gradients = differentiate(
     host.builder,
-    objective(plan, host),
+    losses,
     params.map(([, value]) => value),
   );
-  updateParams(
-    module,
-    plan,
-    host,
-    inliner,
-    params.map(([path, value], i) => ({ path, value, gradient: gradients[i]! })),
-  );
+  return params.map(([path, value], i) => ({ path, value, gradient: gradients[i]! }));
+}
+
+/**
+ * A training step in several calls, for batches that do not fit into one (runtime/train/trainer.ts):
+ *
+ * - `denominators` outputs `denominator.<loss term>` of its sequences;
+ * - `gradients` reads the sums of these over all calls as inputs of the same names, and adds to the states
+ *   `gradient.<param>` and, for what `on step` reads, `step.<metric>`; its outputs are shares of those of `train_step`;
+ * - `apply` clips, runs the optimizer and `on step` on the sums, and sets these states to 0.
+ */
+export function accumulationPrograms(module: Module, plan: TrainPlan): readonly [Program, Program, Program] {
+  const step = lossesOf(module, plan);
+  const { host } = step;
+  const trained = gradientsOf(step);
+  const metrics = [...host.metrics].filter(([path]) => isReadOnStep(module, path));
+  const add = (name: string, value: Value): void => {
+    const { type } = value;
+    const sum = emitOne(host.sink, "model.state", [], type, { name });
+    host.builder.effect("model.update", [emitOne(host.sink, "math.add", [sum, value], type)], { name });
+  };
+  for (const { path, gradient } of trained) add(joinPath("gradient", path), gradient);
+  for (const [path, value] of metrics) add(joinPath("step", path), value);
+  const gradients = withGlobals(host.builder.finish("gradients"), host);
+  return [denominatorsProgram(module, plan), gradients, applyProgram(module, plan, trained, metrics)];
+}
+
+function denominatorsProgram(module: Module, plan: TrainPlan): Program {
+  const { host } = lossesOf(module, plan);
+  for (const [name, value] of denominators(host)) host.builder.effect("program.output", [value], { name });
+  const program = host.builder.finish("denominators");
+  const isOther = ({ name, attrs }: Op): boolean =>
+    name === "metric.emit" ||
+    name === "loss.term" ||
+    (name === "program.output" && !String(attrs["name"]).startsWith("denominator."));
+  return { ...program, ops: program.ops.filter((op) => !isOther(op)) };
+}
+
+function denominators(host: ProgramHost): Map<string, Value> {
+  return new Map(host.losses.map(({ name, denominator }) => [joinPath("denominator", name), denominator]));
+}
+
+/** The program with inputs in the place of `loss.global`. */
+function withGlobals(program: Program, host: ProgramHost): Program {
+  const names = new Map([...denominators(host)].map(([name, { id }]) => [id, name]));
+  const ops = program.ops.map((op): Op => {
+    if (op.name !== "loss.global") return op;
+    const name = names.get(op.operands[0]!.id);
+    if (name === undefined) throw new Error(`%${op.operands[0]!.id} is the denominator of no loss`);
+    return { ...op, name: "program.input", operands: [], attrs: { name } };
+  });
+  return { ...program, ops };
+}
+
+function applyProgram(
+  module: Module,
+  plan: TrainPlan,
+  trained: readonly TrainedParam[],
+  metrics: readonly (readonly [string, Value])[],
+): Program {
+  const host = new ProgramHost(module, settings(plan));
+  const inliner = new Inliner(module, host);
+  const state = (name: string, { type }: Value): Value => emitOne(host.sink, "model.state", [], type, { name });
+  const params = trained.map(({ path, value, gradient }): TrainedParam => {
+    const stored = emitOne(host.sink, "model.param", [], value.type, { name: path });
+    host.params.set(path, stored);
+    return { path, value: stored, gradient: state(joinPath("gradient", path), gradient) };
+  });
+  for (const [path, value] of metrics) host.metrics.set(path, state(joinPath("step", path), value));
+  updateParams(module, plan, host, inliner, params);
   runEvents(module, host, inliner);
-  return host.builder.finish("train_step");
+  const clear = (name: string, { type }: Value): void => {
+    const zero = emitOne(host.sink, "tensor.constant", [], type, { value: 0 });
+    host.builder.effect("model.update", [zero], { name });
+  };
+  for (const { path, gradient } of trained) clear(joinPath("gradient", path), gradient);
+  for (const [path, value] of metrics) clear(joinPath("step", path), value);
+  return host.builder.finish("apply");
+}
+
+/** Whether the block that emits a metric reads it in `on step`. */
+function isReadOnStep(module: Module, metric: string): boolean {
+  return placesOf(module.root).some(({ path, block }) =>
+    (block.onStep?.ops ?? []).some(
+      (op) => op.name === "model.metric" && joinPath(path, stringAttr(op.attrs, "name")) === metric,
+    ),
+  );
 }
 
 /** The losses with their weights. Outputs each of them without its weight, and their weighted sum. */

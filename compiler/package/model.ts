@@ -4,13 +4,18 @@ import { vocabularySize } from "../elaborate/forward.ts";
 import type { TrainPlan } from "../elaborate/train-step.ts";
 import { joinPath, type PlacedStore, storesOf } from "../model-ir/places.ts";
 import type { Module, Store } from "../model-ir/types.ts";
-import type { DType, TensorType } from "../tensor-ir/types.ts";
+import type { DType, Program, TensorType } from "../tensor-ir/types.ts";
 
 /**
  * What the runtime must know of a model: its params and states with their initial values and, with a table, their names in
  * checkpoints. With a plan also the states of its optimizer, and params as training stores them.
  */
-export function modelFile(module: Module, names?: NameTable, plan?: TrainPlan): ModelFile {
+export function modelFile(
+  module: Module,
+  names?: NameTable,
+  plan?: TrainPlan,
+  transient: readonly TransientState[] = [],
+): ModelFile {
   const placed = storesOf(module.root).filter(({ store }) => store.kind !== "cache");
   const params = placed.filter(({ store }) => store.kind === "param");
   const stores = placed.map((one) => modelStore(module, one, plan?.master ?? (plan && "f32")));
@@ -18,9 +23,32 @@ export function modelFile(module: Module, names?: NameTable, plan?: TrainPlan): 
     format: 1,
     name: module.name,
     vocabulary: vocabularySize(module),
-    stores: [...stores, ...(plan === undefined ? [] : params.flatMap((one) => optimizerStores(module, one, plan)))],
+    stores: [
+      ...stores,
+      ...(plan === undefined ? [] : params.flatMap((one) => optimizerStores(module, one, plan))),
+      ...transient.map((state) => transientStore(module, state)),
+    ],
     ...(names === undefined ? {} : { names }),
   };
+}
+
+/** A state that is empty between steps, and the type that programs read it with. */
+export interface TransientState {
+  readonly name: string;
+  readonly type: TensorType;
+}
+
+/** The states that a step in several calls sums up in. */
+export function transientStates([, gradients]: readonly [Program, Program, Program]): TransientState[] {
+  return gradients.ops.flatMap(({ name, attrs, results }) => {
+    const store = String(attrs["name"]);
+    return name === "model.state" && /^(gradient|step)\./.test(store) ? [{ name: store, type: results[0]!.type }] : [];
+  });
+}
+
+function transientStore({ dims }: Module, { name, type }: TransientState): ModelStore {
+  const shape = type.dims.map((label) => dims.get(label)!);
+  return { name, kind: "state", dtype: type.dtype, shape, init: { kind: "constant", value: 0 }, transient: true };
 }
 
 function modelStore(module: Module, { path, store, type, place }: PlacedStore, master: DType | undefined): ModelStore {

@@ -1,7 +1,7 @@
 import type { Call, Elements, MemoryUse, Session, StoreSpec } from "../../runtime/device/session.ts";
 import { scoreProgram } from "../elaborate/score.ts";
 import { draftPrograms, serveProgram } from "../elaborate/serve.ts";
-import { type TrainPlan, trainStepProgram } from "../elaborate/train-step.ts";
+import { accumulationPrograms, type TrainPlan, trainStepProgram } from "../elaborate/train-step.ts";
 import { storesOf } from "../model-ir/places.ts";
 import type { Module } from "../model-ir/types.ts";
 import { stringAttr } from "../tensor-ir/attrs.ts";
@@ -20,6 +20,8 @@ import { product, type Tensor } from "./tensor.ts";
 export interface ReferenceTraining {
   readonly module: Module;
   readonly plan: TrainPlan;
+  /** Also the programs of a step in several calls. */
+  readonly split?: boolean;
 }
 
 export interface ReferenceOptions {
@@ -44,7 +46,12 @@ export function referenceSession(
     serveProgram(module, "prefill"),
     serveProgram(module, "decode"),
     ...draftPrograms(module),
-    ...(training === undefined ? [] : [trainStepProgram(training.module, training.plan)]),
+    ...(training === undefined
+      ? []
+      : [
+          trainStepProgram(training.module, training.plan),
+          ...(training.split === true ? accumulationPrograms(training.module, training.plan) : []),
+        ]),
   ];
   return new ReferenceSession(module, programs, options);
 }
