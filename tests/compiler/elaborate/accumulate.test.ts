@@ -48,7 +48,7 @@ async function trained(tokensPerCall: number): Promise<ReadonlyMap<string, Array
     const { loss, losses, gradNorm, load, ...amount } = await trainer.step(sequences, clock);
     clock.advance({ ...amount, epochs: 0 });
     results.push([`loss ${i}`, [loss]], [`losses ${i}`, Object.values(losses)]);
-    results.push([`norm ${i}`, [gradNorm]], [`load ${i}`, [load!.layers]]);
+    results.push([`norm ${i}`, [gradNorm]], [`load ${i}`, [load!.mean]]);
   }
   return new Map([...results, ...session.stores.map(({ name }) => [name, session.read(name)] as const)]);
 }
