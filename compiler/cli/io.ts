@@ -17,6 +17,29 @@ export function positive(text: string): number {
   return value;
 }
 
+/** What an option takes as a number within bounds: `--temperature 0.7`. */
+export function number(least: number, most = Infinity): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() !== "" && value >= least && value <= most) return value;
+    const bounds = most === Infinity ? `from ${least} on` : `from ${least} to ${most}`;
+    throw new UsageError(`\`${text}\` is no number ${bounds}`);
+  };
+}
+
+/** A whole number from 0 on. */
+export function natural(text: string): number {
+  const value = Number(text.replaceAll("_", ""));
+  if (text.trim() === "" || !Number.isSafeInteger(value) || value < 0)
+    throw new UsageError(`\`${text}\` is no whole number from 0 on`);
+  return value;
+}
+
+/** For an option that can be repeated. */
+export function collect(value: string, before: readonly string[]): readonly string[] {
+  return [...before, value];
+}
+
 /** Data: to stdout, with a line break at the end. */
 export function print(text: string): void {
   process.stdout.write(text.endsWith("\n") ? text : `${text}\n`);

@@ -13,6 +13,8 @@ export interface LoadedModel extends CheckedModel {
   readonly diagnostics: Diagnostics;
   /** The train sections for the model, in the order of the file. */
   readonly trains: readonly CheckedSection[];
+  /** The serve sections. */
+  readonly serves: readonly CheckedSection[];
 }
 
 /**
@@ -36,8 +38,9 @@ export function loadModel(path: string, name: string | undefined): LoadedModel |
     remark(`${names[0]}; choose another one with --model: ${names.slice(1).join(", ")}`);
   const chosen = models.get(name ?? names[0]!);
   if (chosen !== undefined) {
-    const trains = sections.all.filter(({ kind, model }) => kind === "train" && model === chosen.decl.name.text);
-    return { ...chosen, diagnostics, trains };
+    const own = sections.all.filter(({ model }) => model === chosen.decl.name.text);
+    const ofKind = (kind: string): CheckedSection[] => own.filter((section) => section.kind === kind);
+    return { ...chosen, diagnostics, trains: ofKind("train"), serves: ofKind("serve") };
   }
   const help = didYouMean(name!, names) ?? `models are ${names.join(", ")}`;
   throw new UsageError(`\`${path}\` has no model \`${name}\`; ${help}`);

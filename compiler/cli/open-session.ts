@@ -16,6 +16,7 @@ import { modelFile, transientStates } from "../package/model.ts";
 import { CompileError } from "../targets/cpu/compile.ts";
 import { NoCompilerError } from "../targets/cpu/compiler.ts";
 import { scoreProgram } from "../elaborate/score.ts";
+import { draftPrograms, serveProgram } from "../elaborate/serve.ts";
 import { accumulationPrograms, type TrainPlan, trainStepProgram } from "../elaborate/train-step.ts";
 import { referenceSession } from "../reference/session.ts";
 import { InputError, remark } from "./io.ts";
@@ -48,6 +49,18 @@ export function forTraining(
       ? referenceSession(module, { module: trained, plan, split: splits })
       : openOnCpu({ programs, model });
   return { model, open };
+}
+
+/** A session that generates, with caches of so many rows, its stores empty. @throws InputError as `openOnCpu` does */
+export async function openForServing(
+  device: Device,
+  { module }: LoadedModel,
+  model: ModelFile,
+  cacheRows: number,
+): Promise<Session> {
+  if (device === "reference") return referenceSession(module, undefined, { cacheRows });
+  const programs = [serveProgram(module, "prefill"), serveProgram(module, "decode"), ...draftPrograms(module)];
+  return openOnCpu({ programs, model }, { cacheRows });
 }
 
 /** Loads a package on the CPU, compiled where it is not in the cache yet. @throws InputError without a compiler */

@@ -18,9 +18,10 @@ import { type RowScores, scoreRows } from "../reference/score-rows.ts";
 import { modelFile } from "../package/model.ts";
 import { outputTypes, scoreOn } from "../package/score-on.ts";
 import { installation } from "./installation.ts";
-import { examples, InputError, print, readSource, remark, writing } from "./io.ts";
+import { examples, InputError, print, remark, writing } from "./io.ts";
 import { loadModel } from "./load-model.ts";
 import { openOnCpu } from "./open-session.ts";
+import { readRows } from "./rows-file.ts";
 
 interface Options {
   readonly model?: string;
@@ -121,25 +122,4 @@ function results(module: Module, table: NameTable, scores: RowScores): WrittenTe
   const trained = weightsOf(module).filter(({ path }) => scores.gradients.has(path));
   const gradients = new Map([...scores.gradients].map(([path, { data }]) => [path, data]));
   return [...tensors, ...storeParams(table, trained, gradients, "grad.")];
-}
-
-/** @throws InputError when the file has another form, or a token is not in the vocabulary */
-function readRows(path: string, vocabulary: number): number[][] {
-  const wrong = (why: string): InputError => new InputError(`\`${path}\` ${why}`);
-  let value: unknown;
-  try {
-    value = JSON.parse(readSource(path).text);
-  } catch (error) {
-    if (error instanceof SyntaxError) throw wrong("is no JSON");
-    throw error;
-  }
-  const rows = (value as { tokens?: unknown } | null)?.tokens;
-  const sound = Array.isArray(rows) && rows.length > 0 && rows.every((row) => Array.isArray(row) && row.length > 0);
-  if (!sound) throw wrong('must hold `{"tokens": [[...], ...]}` with at least one row and no empty ones');
-  for (const token of (rows as unknown[][]).flat()) {
-    if (!Number.isSafeInteger(token) || (token as number) < 0 || (token as number) >= vocabulary) {
-      throw wrong(`has the token ${JSON.stringify(token)}; the model has tokens 0 to ${vocabulary - 1}`);
-    }
-  }
-  return rows as number[][];
 }

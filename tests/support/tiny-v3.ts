@@ -1,9 +1,13 @@
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { openOnCpu } from "../../compiler/cli/open-session.ts";
 import { Diagnostics } from "../../compiler/diagnostics/diagnostic.ts";
+import { draftPrograms, serveProgram } from "../../compiler/elaborate/serve.ts";
 import { storesOf } from "../../compiler/model-ir/places.ts";
+import { modelFile } from "../../compiler/package/model.ts";
 import { type ReferenceOptions, referenceSession, type ReferenceTraining } from "../../compiler/reference/session.ts";
 import { checkFile, type CheckedModel } from "../../dsl/semantics/check.ts";
+import { encoded } from "../../runtime/device/elements.ts";
 import type { Session } from "../../runtime/device/session.ts";
 import { loadParams } from "../../runtime/io/names/load.ts";
 import { readTable } from "../../runtime/io/names/table.ts";
@@ -17,13 +21,8 @@ export function tinyV3(): CheckedModel {
   return checkFile({ path, text: readFileSync(path, "utf8") }, new Diagnostics()).models.get("TinyV3")!;
 }
 
-/** The model on the interpreter, with the weights of the fixtures a1 and e1. */
-export function tinyV3Session(
-  { module }: CheckedModel,
-  training?: ReferenceTraining,
-  options?: ReferenceOptions,
-): Session {
-  const session = referenceSession(module, training, options);
+/** The weights of the fixtures a1 and e1, by path. */
+export function tinyV3Weights({ module }: CheckedModel): Map<string, Float32Array> {
   const table = readTable(resolve(import.meta.dirname, "../../dsl/std/hf"), "deepseek");
   const params = storesOf(module.root)
     .filter(({ store }) => store.kind !== "cache")
@@ -32,10 +31,28 @@ export function tinyV3Session(
       shape: type.dims.map((label) => module.dims.get(label)!),
       blocks: place.block.names,
     }));
-  for (const file of ["a1_v3_plain/model.safetensors", "e1_v3_mtp/mtp.safetensors"]) {
-    const checkpoint = new Checkpoint(join(fixtures, "models", file));
-    const values = loadParams(checkpoint, table, params, { optional: () => true });
-    for (const [path, data] of values) session.write(path, data);
+  const files = ["a1_v3_plain/model.safetensors", "e1_v3_mtp/mtp.safetensors"];
+  const read = (file: string): Map<string, Float32Array> =>
+    loadParams(new Checkpoint(join(fixtures, "models", file)), table, params, { optional: () => true });
+  return new Map(files.flatMap((file) => [...read(file)]));
+}
+
+/** The model on the interpreter, with its weights. */
+export function tinyV3Session(model: CheckedModel, training?: ReferenceTraining, options?: ReferenceOptions): Session {
+  const session = referenceSession(model.module, training, options);
+  for (const [path, data] of tinyV3Weights(model)) session.write(path, data);
+  return session;
+}
+
+/** The same on the CPU: kernels are compiled where they are not in the cache. */
+export async function tinyV3OnCpu(model: CheckedModel, cacheRows = 1024): Promise<Session> {
+  const { module } = model;
+  const programs = [serveProgram(module, "prefill"), serveProgram(module, "decode"), ...draftPrograms(module)];
+  const session = await openOnCpu({ programs, model: modelFile(module) }, { cacheRows });
+  const dtypes = new Map(session.stores.map(({ name, dtype }) => [name, dtype]));
+  for (const [path, data] of tinyV3Weights(model)) {
+    const dtype = dtypes.get(path);
+    if (dtype !== undefined) session.write(path, encoded(data, dtype));
   }
   return session;
 }

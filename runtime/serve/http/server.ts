@@ -1,6 +1,6 @@
 import type { AddressInfo } from "node:net";
 import { createAdaptorServer } from "@hono/node-server";
-import type { Server } from "node:http";
+import type { Server, ServerResponse } from "node:http";
 import type { Tokenizer } from "../../data/tokenizer/tokenizer.ts";
 import type { Engine } from "../engine/engine.ts";
 import { createApp } from "./app.ts";
@@ -60,10 +60,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     ...(options.apiKey === undefined ? {} : { apiKey: options.apiKey }),
   });
   const server = createAdaptorServer({ fetch: app.fetch }) as Server;
+  const responses = responsesOf(server);
   await listen(server, host, port);
   const { port: bound } = server.address() as AddressInfo;
   const name = host.includes(":") ? `[${host}]` : host;
-  return { url: `http://${name}:${bound}`, drain: (milliseconds) => drain(server, service, milliseconds) };
+  return { url: `http://${name}:${bound}`, drain: (milliseconds) => drain(server, responses, service, milliseconds) };
 }
 
 function listen(server: Server, host: string, port: number): Promise<void> {
@@ -76,17 +77,35 @@ function listen(server: Server, host: string, port: number): Promise<void> {
   });
 }
 
-async function drain(server: Server, { engine, active }: Service, milliseconds: number): Promise<void> {
+/** For how long clients may read what was generated, in milliseconds. */
+const READING = 5000;
+
+async function drain(
+  server: Server,
+  responses: ReadonlySet<ServerResponse>,
+  { engine, active }: Service,
+  milliseconds: number,
+): Promise<void> {
   const drained = engine.drain();
   const late = setTimeout(() => {
     for (const canceling of active) canceling.abort(new Error("the server is shutting down"));
   }, milliseconds);
   await drained;
   clearTimeout(late);
-  // What was generated is on its way: connections close as soon as they have nothing more to send.
-  const closing = setInterval(() => server.closeIdleConnections(), 20);
-  const force = setTimeout(() => server.closeAllConnections(), 2000);
-  await new Promise((resolve) => server.close(resolve));
-  clearInterval(closing);
-  clearTimeout(force);
+  // Closing a server cuts connections whose response has ended, even when the end is not sent yet.
+  const end = performance.now() + READING;
+  while (responses.size > 0 && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 5));
+  const closed = new Promise((resolve) => server.close(resolve));
+  server.closeAllConnections();
+  await closed;
+}
+
+/** The responses that are on their way: until they were sent, or their connection was closed. */
+function responsesOf(server: Server): ReadonlySet<ServerResponse> {
+  const responses = new Set<ServerResponse>();
+  server.on("request", (_, response: ServerResponse) => {
+    responses.add(response);
+    response.on("close", () => responses.delete(response));
+  });
+  return responses;
 }

@@ -8,13 +8,12 @@ import {
   DeadlineError,
   DrainingError,
   type EngineRequest,
-  type Finished,
   QueueFullError,
 } from "../../../runtime/serve/engine/request.ts";
 import type { Sampled } from "../../../runtime/serve/sampling/sampler.ts";
-import { GREEDY, type Sampling } from "../../../runtime/serve/sampling/sampling.ts";
+import { GREEDY } from "../../../runtime/serve/sampling/sampling.ts";
+import { type Answer, answer, type Job, jobs, plain } from "../../support/answers.ts";
 import { fixtureTensors } from "../../support/fixture.ts";
-import { randoms } from "../../support/plain.ts";
 import { tinyV3, tinyV3Session } from "../../support/tiny-v3.ts";
 
 // A busy machine is no failure.
@@ -31,60 +30,11 @@ function engine(options: Partial<EngineOptions> = {}, cacheRows = 1024): Engine 
   return new Engine(session, { pageSize: 4, ...options });
 }
 
-interface Job {
-  readonly prompt: readonly number[];
-  readonly maxTokens?: number;
-  readonly sampling?: Partial<Sampling>;
-  readonly signal?: AbortSignal;
-  readonly stop?: (token: Sampled, index: number) => boolean;
-}
-
-interface Answer extends Finished {
-  readonly tokens: readonly number[];
-  readonly sampled: readonly Sampled[];
-}
-
-async function answer(on: Engine, { prompt, maxTokens = 8, sampling = {}, signal, stop }: Job): Promise<Answer> {
-  const sampled: Sampled[] = [];
-  const request: EngineRequest = {
-    prompt,
-    maxTokens,
-    sampling: { ...GREEDY, ...sampling },
-    stopTokens: new Set(),
-    ...(signal === undefined ? {} : { signal }),
-    onToken: (token) => {
-      sampled.push(token);
-      return stop?.(token, sampled.length - 1) ?? false;
-    },
-  };
-  const finished = await on.submit([request])[0]!;
-  return { ...finished, sampled, tokens: sampled.map(({ token }) => token) };
-}
-
-/** Prompts of all lengths, some with a common beginning, and every kind of sampling. */
-function jobs(count: number, seed = 1): Job[] {
-  return Array.from({ length: count }, (_, i) => {
-    const length = 1 + ((i * 7) % 23);
-    const draws = randoms(seed * 1000 + i, length + 1).map((x) => Math.floor(Math.abs(x) * 1e6) % 160);
-    const prompt = i % 3 === 0 ? [5, 9, 2, 44, 8, 17, ...draws] : draws;
-    const kinds: Partial<Sampling>[] = [
-      {},
-      { temperature: 1, seed: i },
-      { temperature: 0.7, topP: 0.9, seed: 2 ** 40 + i, repetitionPenalty: 1.3 },
-      { temperature: 1.5, topK: 12, seed: i, alternatives: 3, frequencyPenalty: 0.4 },
-      { temperature: 1, minP: 0.02, presencePenalty: -0.5, seed: i, logitBias: new Map([[3, 2]]) },
-    ];
-    return { prompt, sampling: kinds[i % kinds.length]!, maxTokens: 1 + ((i * 5) % 12) };
-  });
-}
-
 async function alone(list: readonly Job[]): Promise<Answer[]> {
   const answers: Answer[] = [];
   for (const job of list) answers.push(await answer(engine(), job));
   return answers;
 }
-
-const plain = (answers: readonly Answer[]) => answers.map(({ sampled, reason }) => ({ sampled, reason }));
 
 test("greedy tokens are those of the fixture", async () => {
   const io = fixtureTensors("a1_v3_plain", "io.safetensors");
@@ -100,8 +50,6 @@ describe("an answer depends on its own request alone", async () => {
   test.each<Partial<EngineOptions>>([
     { tokensPerStep: 3, maxRunning: 3 },
     { tokensPerStep: 64, maxRunning: 32 },
-    { tokensPerStep: 4096, maxRunning: 32, pageSize: 1 },
-    { tokensPerStep: 40, maxRunning: 5, pageSize: 16 },
     { tokensPerStep: 48, maxRunning: 32, only: "decode" },
   ])("in a batch of 32 with %j", async (options) => {
     const on = engine(options);
@@ -135,8 +83,7 @@ describe("guesses of a look-ahead module change nothing but the number of steps"
   test.each<Partial<EngineOptions>>([
     { maxRunning: 1 },
     { maxRunning: 12, tokensPerStep: 30 },
-    { maxRunning: 4, tokensPerStep: 9, pageSize: 1 },
-    { maxRunning: 12, only: "decode" },
+    { maxRunning: 12, only: "decode", pageSize: 1 },
   ])("%j", async (options) => {
     const on = engine({ ...options, draftTokens: 1 });
     for (const round of [0, 1]) {
