@@ -19,7 +19,14 @@ try {
       // Headers of Node-API as a package: nothing is downloaded, and any installation of Node will do.
       `${dirname(modules.resolve("node-api-headers"))}/include`,
     ],
-    flags: ["-pthread", "-Wall", "-Wextra", "-DNAPI_VERSION=8", "-DNODE_ADDON_API_CPP_EXCEPTIONS_ALL"],
+    flags: [
+      "-pthread",
+      "-Wall",
+      "-Wextra",
+      "-DNAPI_VERSION=8",
+      "-DNODE_ADDON_API_CPP_EXCEPTIONS_ALL",
+      "-DNODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS",
+    ],
     linkFlags: [
       "-pthread",
       // Threads of the addon outlive the worker of Node that loaded it: its code must stay.

@@ -189,7 +189,7 @@ class NativeSession : public Napi::ObjectWrap<NativeSession> {
   };
 
   struct Pending {
-    Napi::Promise::Deferred deferred;
+    napi_deferred deferred;
     // The arrays that the session writes to, and this object.
     Napi::ObjectReference outputs;
     Napi::ObjectReference self;
@@ -209,16 +209,23 @@ class NativeSession : public Napi::ObjectWrap<NativeSession> {
     static_cast<NativeSession*>(context)->settle(*end);
   }
 
+  // Without node-addon-api: a worker that is being ended lets nothing be called, and that is no error.
   void settle(const End& end) {
     const auto found = pending_.find(end.id);
     if (found == pending_.end()) return;
     const Pending pending = std::move(found->second);
     pending_.erase(found);
     if (pending_.empty()) napi_unref_threadsafe_function(env_, border_);
-    if (end.outcome.status == Outcome::kFailed) {
-      pending.deferred.Reject(Napi::Error::New(env_, end.outcome.message).Value());
-    } else {
-      pending.deferred.Resolve(Napi::Boolean::New(env_, end.outcome.status == Outcome::kDone));
+    const std::string& message = end.outcome.message;
+    napi_value value = nullptr;
+    napi_value error = nullptr;
+    if (end.outcome.status != Outcome::kFailed) {
+      if (napi_get_boolean(env_, end.outcome.status == Outcome::kDone, &value) == napi_ok) {
+        napi_resolve_deferred(env_, pending.deferred, value);
+      }
+    } else if (napi_create_string_utf8(env_, message.data(), message.size(), &value) == napi_ok &&
+               napi_create_error(env_, nullptr, value, &error) == napi_ok) {
+      napi_reject_deferred(env_, pending.deferred, error);
     }
   }
 
@@ -254,13 +261,14 @@ class NativeSession : public Napi::ObjectWrap<NativeSession> {
     call.outputs = copies(7, "outputs");
     if (pending_.contains(call.id)) fail("there is a call " + std::to_string(call.id) + " already");
 
-    Pending pending{Napi::Promise::Deferred::New(env_), Napi::Persistent(info[8].As<Napi::Object>()),
+    Pending pending{nullptr, Napi::Persistent(info[8].As<Napi::Object>()),
                     Napi::Persistent(info.This().As<Napi::Object>())};
-    const Napi::Value promise = pending.deferred.Promise();
+    napi_value promise = nullptr;
+    if (napi_create_promise(env_, &pending.deferred, &promise) != napi_ok) fail("cannot make a promise");
     session.submit(call);
     if (pending_.empty()) napi_ref_threadsafe_function(env_, border_);
     pending_.emplace(call.id, std::move(pending));
-    return promise;
+    return {env_, promise};
   }
 
   void cancel(const Napi::CallbackInfo& info) {

@@ -1,4 +1,4 @@
-import { rmSync, writeFileSync } from "node:fs";
+import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import * as fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -232,6 +232,21 @@ describe("calls that are wrong", () => {
     expect(() => Session.prototype.memory.call({} as never)).toThrow("Illegal invocation");
   });
 });
+
+test.runIf(addon().isa() === "x86-64-v3" || addon().isa() === "x86-64-v4")(
+  "kernels for less than the machine has will do",
+  () => {
+    writePrograms(directory, PROGRAM);
+    const older = join(directory, libraryOf("x86-64-v2"));
+    renameSync(library, older);
+    openCpuSession(directory).close();
+    openCpuSession(directory, { variant: "x86-64-v2" }).close();
+    expect(() => openCpuSession(directory, { variant: "x86-64-v3" })).toThrow(
+      /has no kernels for this processor \(kernels\/x86-64-v3\.so\)/,
+    );
+    renameSync(older, library);
+  },
+);
 
 describe("packages that are wrong", () => {
   test("program.json", () => {

@@ -233,6 +233,26 @@ describe("threads and processes of Node", () => {
     expect(await session.run(sleep(0))).toEqual({ out: Float32Array.of(1) });
   });
 
+  test("workers may be ended while results and errors are on their way", async () => {
+    const code = `
+      const { parentPort, workerData: { addonPath, library, programs } } = require("node:worker_threads");
+      ${PLAIN}
+      const again = () => {
+        try { session.read("nothing", new Float32Array(1)); } catch {}
+        return run(0).then(again);
+      };
+      for (let i = 0; i < 20; i++) again();
+      parentPort.postMessage("begun");
+    `;
+    for (let round = 0; round < 10; round++) {
+      const worker = new Worker(code, { eval: true, workerData: plain(3) });
+      await new Promise((resolve) => worker.once("message", resolve));
+      await after(round);
+      await worker.terminate();
+    }
+    expect(await open(1).run(sleep(0))).toEqual({ out: Float32Array.of(1) });
+  });
+
   const script = async (body: string): Promise<string> => {
     const given = Object.entries(plain(20)).map(([name, value]) => `const ${name} = ${JSON.stringify(value)};`);
     const { stdout } = await promisify(execFile)(process.execPath, ["-e", `${given.join("")}${PLAIN}${body}`]);
