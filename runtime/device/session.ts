@@ -55,9 +55,13 @@ export interface Session {
   readonly cacheRowBytes: number;
   /** Physical rows that each cache has. */
   readonly cacheRows: number;
-  /** @throws Error when an input is missing or has a wrong size; the signal's reason when it is aborted between launches */
+  /**
+   * Inputs that the program does not use are ignored, and inputs may be changed once this has returned.
+   * @throws Error when an input is missing or has a wrong size, or there is too little memory; the signal's reason when it is
+   * aborted between launches: what the call updates may then be half updated
+   */
   run(call: Call, signal?: AbortSignal): Promise<Readonly<Record<string, Elements>>>;
-  /** A copy of a param or a state. */
+  /** A copy of a param or a state. Devices may refuse to read and write while a call is under way. */
   read(store: string): Elements;
   write(store: string, elements: Elements): void;
   memory(): MemoryUse;
