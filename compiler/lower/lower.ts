@@ -1,12 +1,13 @@
 /** Tensor IR to kernel IR: units of ops become kernels, values that cross their borders become buffers. */
 import type { Launch, LaunchProgram } from "../../runtime/program/launch.ts";
-import type { Kernel, KernelModule } from "../kernel-ir/types.ts";
+import type { Kernel, KernelModule, RowsKernel } from "../kernel-ir/types.ts";
 import { stringAttr } from "../tensor-ir/attrs.ts";
 import type { Op, Program, Value } from "../tensor-ir/types.ts";
 import { buildColumns, buildGemm } from "./build-products.ts";
 import { type Built, buildRows, buildSerial } from "./build-rows.ts";
 import { buildPlane } from "./build-plane.ts";
 import { Classes } from "./classes.ts";
+import { flattened } from "./flatten.ts";
 import { KernelTable } from "./kernel-table.ts";
 import { placeEffects } from "./place-effects.ts";
 import { planesOf } from "./planes.ts";
@@ -28,8 +29,10 @@ function lowerProgram(source: Program, table: KernelTable): LaunchProgram {
   const caches = store(program, units, classes, storage);
   const launches = units.map((unit): Launch => {
     const built = build(unit, classes, storage, caches);
-    const { name, extents } = table.add(built.kernel as Kernel, unit);
-    return { kernel: name, args: built.buffers, extents, note: noteOf(unit) };
+    const flat = built.kernel.family === "rows" ? flattened(built.kernel as RowsKernel) : undefined;
+    const { name, extents } = table.add((flat?.kernel ?? built.kernel) as Kernel, unit);
+    const given = flat === undefined ? extents : [flat.elements];
+    return { kernel: name, args: built.buffers, extents: given, note: noteOf(unit) };
   });
   const dims = [...program.dims].flatMap(([label, size]) => (size === null ? [label] : []));
   return { name: program.name, dims, buffers: storage.buffers, launches };

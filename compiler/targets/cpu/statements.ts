@@ -146,16 +146,32 @@ export class StatementPrinter {
     this.#loops(axes, undefined, () => {
       const sum = `sum${this.#temps++}`;
       this.#lines.add(`${type} ${sum} = ${start};`);
-      const simd = reduction === "sum" && type !== "int64_t" ? `#pragma omp simd reduction(+ : ${sum})` : undefined;
-      this.#loops(over, simd, () => {
-        const text = this.#scalars(value).print(value);
-        this.#lines.add(
-          reduction === "sum" ? `${sum} += ${text};` : `${sum} = dsk_${reduction}<${type}>(${sum}, ${text});`,
-        );
-      });
+      const isFloat = type === "float" || type === "double";
+      if (reduction === "sum" || !isFloat) {
+        const simd = reduction === "sum" && type !== "int64_t" ? `#pragma omp simd reduction(+ : ${sum})` : undefined;
+        this.#loops(over, simd, () => {
+          const text = this.#scalars(value).print(value);
+          this.#lines.add(
+            reduction === "sum" ? `${sum} += ${text};` : `${sum} = dsk_${reduction}<${type}>(${sum}, ${text});`,
+          );
+        });
+      } else this.#extreme(sum, type, reduction, over, value);
       const scalars = this.#scalars(...at);
       this.#lines.add(this.#write(this.#place(to, at, scalars), to, sum));
     });
+  }
+
+  /** The largest or smallest in vectors: comparisons pass NaN by, so it is looked for apart. */
+  #extreme(found: string, type: string, reduction: "max" | "min", over: readonly Axis[], value: Expr): void {
+    const nans = `nans${this.#temps++}`;
+    this.#lines.add(`int32_t ${nans} = 0;`);
+    this.#loops(over, `#pragma omp simd reduction(${reduction} : ${found}) reduction(| : ${nans})`, () => {
+      const term = `v${this.#temps++}`;
+      this.#lines.add(`const ${type} ${term} = ${this.#scalars(value).print(value)};`);
+      this.#lines.add(`${found} = ${term} ${reduction === "max" ? ">" : "<"} ${found} ? ${term} : ${found};`);
+      this.#lines.add(`${nans} |= ${term} != ${term};`);
+    });
+    this.#lines.add(`if (${nans}) ${found} = ${type}(DSK_NAN);`);
   }
 
   /** The sums of neighboring results together: rows of terms are added one after the other. */
