@@ -55,6 +55,17 @@ export function remark(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
+/** What is going on, for people who wait: to stderr when that is a terminal. Nothing that a program could miss. */
+export function progress(text: string): void {
+  if (process.stderr.isTTY) remark(text);
+}
+
+/** Says in what time something was done, when that was long. */
+export function timed(what: string, started: number): void {
+  const seconds = (performance.now() - started) / 1000;
+  if (seconds > 2) progress(`${what} in ${seconds.toFixed(1)} s`);
+}
+
 const REASONS: Readonly<Record<string, string>> = {
   ENOENT: "there is no such file",
   EISDIR: "it is a directory",

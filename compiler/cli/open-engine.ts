@@ -11,7 +11,7 @@ import { CheckpointError } from "../../runtime/io/safetensors/format.ts";
 import { Engine } from "../../runtime/serve/engine/engine.ts";
 import { modelFile } from "../package/model.ts";
 import { installation } from "./installation.ts";
-import { InputError, positive, remark, UsageError } from "./io.ts";
+import { InputError, positive, UsageError } from "./io.ts";
 import { loadModel } from "./load-model.ts";
 import { type Device, DEVICES, openForServing } from "./open-session.ts";
 import { type ServePlan, servePlan, serveSection } from "./serve-plan.ts";
@@ -119,10 +119,4 @@ function load(folder: string, vocabulary: number): Tokenizer {
   }
   if (tokenizer.size <= vocabulary) return tokenizer;
   throw new InputError(`the tokenizer of \`${folder}\` has ${tokenizer.size} tokens, the model ${vocabulary}`);
-}
-
-/** Says in what time something was done, when that was long. */
-export function timed(what: string, started: number): void {
-  const seconds = (performance.now() - started) / 1000;
-  if (seconds > 2) remark(`${what} in ${seconds.toFixed(1)} s`);
 }

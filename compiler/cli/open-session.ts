@@ -19,7 +19,7 @@ import { scoreProgram } from "../elaborate/score.ts";
 import { draftPrograms, serveProgram } from "../elaborate/serve.ts";
 import { accumulationPrograms, type TrainPlan, trainStepProgram } from "../elaborate/train-step.ts";
 import { referenceSession } from "../reference/session.ts";
-import { InputError, remark } from "./io.ts";
+import { InputError, progress } from "./io.ts";
 import type { LoadedModel } from "./load-model.ts";
 
 /** What `--device` may say. `reference` interprets the programs: exact, slow, nothing to compile. */
@@ -83,7 +83,7 @@ async function compiling<T>(work: (common: CompileOptions) => Promise<T>): Promi
   const onProgress = (done: number, all: number): void => {
     if (performance.now() - told < 2000) return;
     told = performance.now();
-    remark(`compiling kernels: ${done} of ${all}`);
+    progress(`compiling kernels: ${done} of ${all}`);
   };
   try {
     return await work({ variants: [addon().isa() as CpuVariant], onProgress });

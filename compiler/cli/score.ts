@@ -18,7 +18,7 @@ import { type RowScores, scoreRows } from "../reference/score-rows.ts";
 import { modelFile } from "../package/model.ts";
 import { outputTypes, scoreOn } from "../package/score-on.ts";
 import { installation } from "./installation.ts";
-import { examples, InputError, print, remark, writing } from "./io.ts";
+import { examples, InputError, print, timed, writing } from "./io.ts";
 import { loadModel } from "./load-model.ts";
 import { openOnCpu } from "./open-session.ts";
 import { readRows } from "./rows-file.ts";
@@ -64,8 +64,7 @@ async function run(file: string, options: Options): Promise<void> {
   try {
     const table = tableOf(module);
     const weights = readWeights(module, new Checkpoint(weightsFolder(options.weights)), table);
-    const late = performance.now() - started > 2000;
-    if (late) remark(`read ${weights.size} parameters`);
+    timed(`read ${weights.size} parameters`, started);
     const wanted = {
       hidden: options.hidden ?? false,
       gradients: options.grad ?? false,
@@ -76,8 +75,7 @@ async function run(file: string, options: Options): Promise<void> {
         ? await scoreOnCpu(module, weights, rows, wanted)
         : scoreRows(module, weights, rows, { ...wanted, precision: options.precision });
     writing(options.out, () => writeSafetensors(options.out, results(module, table, scores)));
-    const seconds = (performance.now() - started) / 1000;
-    if (seconds > 2) remark(`scored ${rows.length} rows in ${seconds.toFixed(1)} s`);
+    timed(`scored ${rows.length} rows`, started);
     print(`loss ${scores.tensors.get("loss")!.data[0]}`);
   } catch (error) {
     if (error instanceof CheckpointError) throw new InputError(error.message);
