@@ -12,12 +12,11 @@ import {
   packageFiles,
   type PackageSource,
 } from "../package/package.ts";
-import { modelFile, transientStates } from "../package/model.ts";
+import { modelFile } from "../package/model.ts";
+import { servingPrograms, trainingPrograms } from "../package/programs.ts";
 import { CompileError } from "../targets/cpu/compile.ts";
 import { NoCompilerError } from "../targets/cpu/compiler.ts";
-import { scoreProgram } from "../elaborate/score.ts";
-import { draftPrograms, serveProgram } from "../elaborate/serve.ts";
-import { accumulationPrograms, type TrainPlan, trainStepProgram } from "../elaborate/train-step.ts";
+import type { TrainPlan } from "../elaborate/train-step.ts";
 import { referenceSession } from "../reference/session.ts";
 import { InputError, progress } from "./io.ts";
 import type { LoadedModel } from "./load-model.ts";
@@ -41,9 +40,8 @@ export function forTraining(
   splits: boolean,
 ): ForTraining {
   const trained = training().module;
-  const parts = splits ? accumulationPrograms(trained, plan) : undefined;
-  const model = modelFile(trained, names, plan, parts === undefined ? [] : transientStates(parts));
-  const programs = [trainStepProgram(trained, plan), scoreProgram(module), ...(parts ?? [])];
+  const { programs, transient } = trainingPrograms(module, trained, plan, splits);
+  const model = modelFile(trained, names, plan, transient);
   const open = async (device: Device): Promise<Session> =>
     device === "reference"
       ? referenceSession(module, { module: trained, plan, split: splits })
@@ -59,8 +57,7 @@ export async function openForServing(
   cacheRows: number,
 ): Promise<Session> {
   if (device === "reference") return referenceSession(module, undefined, { cacheRows });
-  const programs = [serveProgram(module, "prefill"), serveProgram(module, "decode"), ...draftPrograms(module)];
-  return openOnCpu({ programs, model }, { cacheRows });
+  return openOnCpu({ programs: servingPrograms(module), model }, { cacheRows });
 }
 
 /** Loads a package on the CPU, compiled where it is not in the cache yet. @throws InputError without a compiler */

@@ -1,6 +1,6 @@
 import type { Module } from "../model-ir/types.ts";
 import { differentiate } from "../tensor-ir/autodiff/differentiate.ts";
-import type { Program } from "../tensor-ir/types.ts";
+import type { DType, Program } from "../tensor-ir/types.ts";
 import { crossEntropy, meanLoss, runForward } from "./forward.ts";
 import { ProgramHost } from "./host.ts";
 import { Inliner } from "./inline.ts";
@@ -13,6 +13,8 @@ export interface ScoreOptions {
   readonly gradients?: boolean;
   /** Emits the metrics of the blocks: loads and choices of the routers. */
   readonly metrics?: boolean;
+  /** The dtype of stored params where it is not that of the blocks: what a training evaluates with. */
+  readonly master?: DType;
 }
 
 /**
@@ -20,7 +22,12 @@ export interface ScoreOptions {
  * (i32[T], -1 for none); outputs `logits` and `loss.next_token`, the mean. S is T: nothing is kept between calls.
  */
 export function scoreProgram(module: Module, options: ScoreOptions = {}): Program {
-  const host = new ProgramHost(module, { caches: "whole", metrics: options.metrics ?? false, losses: false });
+  const host = new ProgramHost(module, {
+    caches: "whole",
+    metrics: options.metrics ?? false,
+    losses: false,
+    ...(options.master === undefined ? {} : { master: options.master }),
+  });
   const logits = runForward(module, host, new Inliner(module, host));
   const output = (name: string, value: typeof logits): void => host.builder.effect("program.output", [value], { name });
   output("logits", logits);

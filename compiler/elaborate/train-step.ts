@@ -25,6 +25,11 @@ export interface TrainPlan {
   readonly master?: DType;
 }
 
+/** The dtype in which a training stores params. */
+export function masterOf({ master = "f32" }: Pick<TrainPlan, "master">): DType {
+  return master;
+}
+
 const SCALAR: TensorType = { dtype: "f32", dims: [] };
 
 /**
@@ -57,8 +62,8 @@ function lossesOf(module: Module, plan: TrainPlan): Step {
   return { host, inliner, objective: objective(plan, host) };
 }
 
-function settings({ master }: TrainPlan): HostSettings {
-  return { caches: "whole", metrics: true, losses: true, master: master ?? "f32" };
+function settings(plan: TrainPlan): HostSettings {
+  return { caches: "whole", metrics: true, losses: true, master: masterOf(plan) };
 }
 
 function gradientsOf({ host, objective: losses }: Step): TrainedParam[] {

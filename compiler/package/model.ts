@@ -1,7 +1,7 @@
 import type { NameTable } from "../../runtime/io/names/table.ts";
 import type { ModelFile, ModelStore } from "../../runtime/program/model.ts";
 import { vocabularySize } from "../elaborate/forward.ts";
-import type { TrainPlan } from "../elaborate/train-step.ts";
+import { masterOf, type TrainPlan } from "../elaborate/train-step.ts";
 import { joinPath, type PlacedStore, storesOf } from "../model-ir/places.ts";
 import type { Module, Store } from "../model-ir/types.ts";
 import type { DType, Program, TensorType } from "../tensor-ir/types.ts";
@@ -18,7 +18,7 @@ export function modelFile(
 ): ModelFile {
   const placed = storesOf(module.root).filter(({ store }) => store.kind !== "cache");
   const params = placed.filter(({ store }) => store.kind === "param");
-  const stores = placed.map((one) => modelStore(module, one, plan?.master ?? (plan && "f32")));
+  const stores = placed.map((one) => modelStore(module, one, plan && masterOf(plan)));
   return {
     format: 1,
     name: module.name,

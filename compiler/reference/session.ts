@@ -1,7 +1,7 @@
 import type { Call, Elements, MemoryUse, Session, StoreSpec } from "../../runtime/device/session.ts";
 import { scoreProgram } from "../elaborate/score.ts";
 import { draftPrograms, serveProgram } from "../elaborate/serve.ts";
-import { accumulationPrograms, type TrainPlan, trainStepProgram } from "../elaborate/train-step.ts";
+import { accumulationPrograms, masterOf, type TrainPlan, trainStepProgram } from "../elaborate/train-step.ts";
 import { storesOf } from "../model-ir/places.ts";
 import type { Module } from "../model-ir/types.ts";
 import { stringAttr } from "../tensor-ir/attrs.ts";
@@ -42,7 +42,7 @@ export function referenceSession(
   options: ReferenceOptions = {},
 ): Session {
   const programs = [
-    scoreProgram(module, { metrics: true }),
+    scoreProgram(module, { metrics: true, ...(training === undefined ? {} : { master: masterOf(training.plan) }) }),
     serveProgram(module, "prefill"),
     serveProgram(module, "decode"),
     ...draftPrograms(module),
