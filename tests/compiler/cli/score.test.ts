@@ -1,9 +1,11 @@
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { Checkpoint } from "../../../runtime/io/safetensors/read.ts";
+import { writeCheckpoint } from "../../../runtime/io/safetensors/shards.ts";
+import { f32, type WrittenTensor } from "../../../runtime/io/safetensors/write.ts";
 import { fixtureTensors } from "../../support/fixture.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "dskc-score-"));
@@ -69,4 +71,37 @@ describe("what cannot be scored is told", () => {
     expect(status).toBe(1);
     expect(stderr).toContain("nowhere");
   });
+});
+
+test("FP8 weights with block scales, in shards, score as the numbers that they stand for", () => {
+  const name = "tests/fixtures/models/d7_qwen3";
+  const source = new Checkpoint(name);
+  const tensors = source.names.map((each) => source.tensor(each));
+  const blocks = (shape: readonly number[]): number[] => shape.map((size) => Math.ceil(size / 128));
+  const stored = tensors.flatMap((tensor): WrittenTensor[] => {
+    if (tensor.shape.length !== 2 || !tensor.name.includes("_proj")) return [tensor];
+    const size = tensor.shape.reduce((a, b) => a * b, 1);
+    // All finite codes of both signs.
+    const codes = Uint8Array.from({ length: size }, (_, i) => ((i * 37) % 127) | (i % 2 ? 0x80 : 0));
+    const factors = Array.from({ length: blocks(tensor.shape).reduce((a, b) => a * b, 1) }, (_, i) => 0.0003 * (i + 1));
+    return [
+      { name: tensor.name, dtype: "F8_E4M3", shape: tensor.shape, bytes: () => codes },
+      f32(`${tensor.name}_scale_inv`, blocks(tensor.shape), factors),
+    ];
+  });
+  const [quantized, plain] = [join(dir, "fp8"), join(dir, "plain")];
+  writeCheckpoint(quantized, stored, 20_000);
+  const read = new Checkpoint(quantized);
+  writeCheckpoint(
+    plain,
+    read.names.map((each) => f32(each, read.tensor(each).shape, read.tensor(each).read())),
+  );
+  const results = [quantized, plain].map((weights) => {
+    const args = ["score", `${name}/config.json`, "--weights", weights, "--tokens", tokens({ tokens: [[1, 7, 3, 9]] })];
+    const { status, stderr } = spawnSync(process.execPath, ["dist/dskc.js", ...args, "-o", out], { encoding: "utf8" });
+    expect([status, stderr]).toEqual([0, ""]);
+    return readFileSync(out);
+  });
+  expect(results[0]!.equals(results[1]!)).toBe(true);
+  expect(new Checkpoint(out).tensor("logits").read().every(Number.isFinite)).toBe(true);
 });
