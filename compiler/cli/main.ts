@@ -40,11 +40,12 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
   },
   score: { summary: "logits, loss and gradients of rows of tokens", load: () => import("./score.ts") },
   import: { brief: true, summary: "turn a config.json of Hugging Face into a spec", load: () => import("./import.ts") },
-  build: { summary: "print the forms that a model takes on its way", load: () => import("./build.ts") },
+  build: { summary: "generate kernels and a package, or print the forms on the way", load: () => import("./build.ts") },
   export: { summary: "write a model as a Hugging Face checkpoint", load: () => import("./export.ts") },
   train: { summary: "train a model as a train section says", load: () => import("./train.ts") },
   generate: { summary: "continue a text, or rows of tokens", load: () => import("./generate.ts") },
   serve: { summary: "serve a model with the HTTP API of OpenAI", load: () => import("./serve.ts") },
+  corpus: { summary: "gather English text that is on the machine already", load: () => import("./corpus.ts") },
   explain: { brief: true, summary: "tell the long story of a diagnostic", load: () => import("./explain.ts") },
   doctor: { brief: true, summary: "tell what this machine has of what dskc uses", load: () => import("./doctor.ts") },
 };
