@@ -135,12 +135,12 @@ describe("check", () => {
 
   test("an expectation that fails", () => {
     const model = readFileSync(join(root, "specs/quickstart.dsk"), "utf8").replace(
-      "cache.values == 400",
-      "cache.values == 401",
+      "cache.values == 256",
+      "cache.values == 257",
     );
     const { status, stderr } = dskc(["check", file("expect.dsk", model)]);
     expect(status).toBe(1);
-    expect(stderr).toContain("error[DSK2201 expectation-failed]: expected cache.values == 401, it is 400");
+    expect(stderr).toContain("error[DSK2201 expectation-failed]: expected cache.values == 257, it is 256");
   });
 
   test("notes only when asked for", () => {
