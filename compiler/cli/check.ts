@@ -1,4 +1,5 @@
 /** `dskc check FILE...`: all errors of specs. */
+import { setFlagsFromString } from "node:v8";
 import type { Command } from "commander";
 import { type CheckedFile, checkFile } from "../../dsl/semantics/check.ts";
 import { noteExterns } from "../../dsl/semantics/externs.ts";
@@ -34,6 +35,9 @@ export function register(command: Command): void {
   );
 }
 
+/** Characters from which on a text pays for V8's optimizing compiler, without which this command starts. */
+const LONG = 200_000;
+
 function formatOf(text: string): Format {
   const format = FORMATS.find((name) => name === text);
   if (format !== undefined) return format;
@@ -49,7 +53,9 @@ function run(files: readonly string[], { json, format, verbose, color }: Options
   const told = new Set<string>();
   for (const file of new Set(files)) {
     const diagnostics = new Diagnostics();
-    const { models, sections, scope } = checkFile(readSource(file), diagnostics);
+    const source = readSource(file);
+    if (source.text.length > LONG) setFlagsFromString("--opt");
+    const { models, sections, scope } = checkFile(source, diagnostics);
     for (const { module } of models.values()) {
       if (module.expects.length > 0) evaluateExpectations(module, factsOf(module), diagnostics);
     }

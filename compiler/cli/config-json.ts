@@ -1,9 +1,8 @@
 /** Files of Hugging Face beside specs: a config.json, or a folder that holds one, reads as the spec that it imports as. */
-import { statSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import type { SourceFile } from "../diagnostics/source.ts";
 import { importConfig } from "../import/import.ts";
-import { InputError, readSource } from "./io.ts";
+import { InputError, isFolder, readSource } from "./io.ts";
 
 /**
  * The text of a spec, which is imported first when the path leads to a config.json.
@@ -37,8 +36,4 @@ function parsed({ path, text }: SourceFile): unknown {
 function nameOf(file: string): string {
   const stem = basename(file).replace(/\.json$/, "");
   return stem === "config" || stem === "-" ? basename(dirname(resolve(file))) : stem;
-}
-
-function isFolder(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
 }

@@ -1,5 +1,5 @@
 /** `dskc export FILE|DIR -o DIR`: a model as a checkpoint of Hugging Face: config.json and safetensors. */
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import type { Command } from "commander";
 import { weightsFolder } from "../../runtime/io/checkpoints/find.ts";
@@ -17,7 +17,7 @@ import { exportConfig } from "../export/export.ts";
 import { weightsOf } from "../model-ir/places.ts";
 import type { DType } from "../tensor-ir/types.ts";
 import { installation } from "./installation.ts";
-import { examples, InputError, positive, remark, UsageError, writing } from "./io.ts";
+import { examples, InputError, isFolder, positive, remark, UsageError, writing } from "./io.ts";
 import { loadModel } from "./load-model.ts";
 
 interface Options {
@@ -50,7 +50,7 @@ function run(source: string, options: Options): void {
   const config = exportConfig(loaded);
   if (config === undefined)
     throw new InputError(`model ${module.name} is none that a config.json describes: Hugging Face has no code for it`);
-  const weights = options.weights ?? (statSync(spec).isDirectory() ? spec : dirname(spec));
+  const weights = options.weights ?? (isFolder(spec) ? spec : dirname(spec));
   if (resolve(weights) === resolve(options.out)) throw new UsageError("the folder to write is the one to read");
   try {
     const tensors = tensorsOf(loaded, new Checkpoint(weightsFolder(weights)));
@@ -82,8 +82,7 @@ function configText(config: Readonly<Record<string, unknown>>): string {
 
 /** A folder stands for its config.json, or for the one spec in it. */
 function specOf(source: string): string {
-  const isFolder = statSync(source, { throwIfNoEntry: false })?.isDirectory() ?? false;
-  if (!isFolder || existsSync(join(source, "config.json"))) return source;
+  if (!isFolder(source) || existsSync(join(source, "config.json"))) return source;
   const specs = readdirSync(source).filter((name) => name.endsWith(".dsk"));
   if (specs.length === 1) return join(source, specs[0]!);
   throw new UsageError(`\`${source}\` has no config.json and ${specs.length === 0 ? "no" : "more than one"} spec`);

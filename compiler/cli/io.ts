@@ -1,5 +1,5 @@
 /** Reading, printing and failing: what every command shares. */
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import type { Command } from "commander";
 import { replaceFile } from "../../runtime/io/replace-file.ts";
 import type { SourceFile } from "../diagnostics/source.ts";
@@ -112,6 +112,10 @@ export function writing<T>(path: string, write: () => T): T {
  */
 export function writeText(path: string, text: string): void {
   writing(path, () => replaceFile(path, text));
+}
+
+export function isFolder(path: string): boolean {
+  return existsSync(path) && statSync(path).isDirectory();
 }
 
 /** Adds examples to the help of a command: `[command line, what it does]`. */

@@ -28,7 +28,7 @@ function withPrefix(value: number, base: number, prefixes: readonly string[], un
 
 /** Cells in columns, two spaces between them. */
 export function table(rows: readonly (readonly string[])[], align: readonly ("left" | "right")[]): string {
-  const widths = align.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  const widths = align.map((_, column) => rows.reduce((most, row) => Math.max(most, row[column]!.length), 0));
   return rows
     .map((row) =>
       row

@@ -40,6 +40,9 @@ export interface Details {
 /** The parameters that the message of a code takes. */
 export type ParamsOf<C extends Code> = Parameters<(typeof CODES)[C]["message"]>[0];
 
+/** A name that is looked for among all others, for each of 100,000 errors, would take hours. */
+const CROWD = 100;
+
 /**
  * Collects the diagnostics of one run. A problem that is reported twice at one place (a block that is checked for
  * two instances) is kept once.
@@ -47,12 +50,14 @@ export type ParamsOf<C extends Code> = Parameters<(typeof CODES)[C]["message"]>[
 export class Diagnostics {
   readonly #items: Diagnostic[] = [];
   readonly #seen = new Set<string>();
+  #errors = 0;
 
   report<C extends Code>(code: C, at: Span, params: ParamsOf<C>, details: Details = {}): void {
     const entry = CODES[code];
     const key = `${code} ${at.file.path} ${at.start} ${at.end}`;
     if (this.#seen.has(key)) return;
     this.#seen.add(key);
+    if (entry.severity === "error") this.#errors++;
     this.#items.push({
       code,
       name: entry.name,
@@ -81,6 +86,11 @@ export class Diagnostics {
   }
 
   get errorCount(): number {
-    return this.#items.filter((d) => d.severity === "error").length;
+    return this.#errors;
+  }
+
+  /** So many errors that nobody reads them one by one: what takes long to find out about each is left out. */
+  get isCrowded(): boolean {
+    return this.#items.length > CROWD;
   }
 }

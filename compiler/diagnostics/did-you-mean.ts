@@ -26,7 +26,8 @@ function distance(a: string, b: string): number {
  */
 export function closest(name: string, candidates: Iterable<string>): string[] {
   const others = [...new Set(candidates)].filter((candidate) => candidate !== name);
-  const folded = others.filter((candidate) => candidate.toLowerCase() === name.toLowerCase());
+  const lower = name.toLowerCase();
+  const folded = others.filter((other) => other.length === name.length && other.toLowerCase() === lower);
   if (folded.length === 1) return folded;
   const limit = name.length < 2 ? 0 : Math.max(1, Math.floor(name.length / 3));
   let best = limit;

@@ -55,7 +55,12 @@ export function renderDiagnostic(diagnostic: Diagnostic, { color }: RenderOption
   return out.join("\n");
 }
 
-/** All diagnostics with an empty line between two of them. */
+/** Nobody reads more than this, and a file of another kind can have an error in each line. */
+const MOST = 1_000;
+
+/** Diagnostics with an empty line between two of them, and a line that counts those beyond the first 1,000. */
 export function renderDiagnostics(all: readonly Diagnostic[], options: RenderOptions): string {
-  return all.map((diagnostic) => renderDiagnostic(diagnostic, options)).join("\n\n");
+  const shown = all.slice(0, MOST).map((diagnostic) => renderDiagnostic(diagnostic, options));
+  const more = all.length > MOST ? [`${all.length - MOST} more; --json lists all of them`] : [];
+  return [...shown, ...more].join("\n\n");
 }

@@ -47,9 +47,12 @@ export function positionAt(file: SourceFile, offset: number): Position {
 /** The text of a line (1-based) without its line break. */
 export function lineText(file: SourceFile, line: number): string {
   const starts = startsOf(file);
-  const start = starts[line - 1] ?? file.text.length;
-  const end = starts[line] ?? file.text.length;
-  return file.text.slice(start, end).replace(/\r?\n$/, "");
+  const { text } = file;
+  const start = starts[line - 1] ?? text.length;
+  let end = starts[line] ?? text.length;
+  if (end > start && text[end - 1] === "\n") end--;
+  if (end > start && text[end - 1] === "\r") end--;
+  return text.slice(start, end);
 }
 
 export function span(file: SourceFile, start: number, end: number): Span {

@@ -5,6 +5,8 @@ const TAB = 4;
 const LONGEST = 200;
 const WINDOW = 120;
 const BEFORE = 40;
+/** Of a line with more characters than this only those around the mark are looked at: graphemes take their time. */
+const NEAR = 1_000;
 
 const WIDE =
   /[\p{Emoji_Presentation}ᄀ-ᅟ⺀-〾ぁ-㉇㉐-䶿一-꓆ꥠ-ꥼ가-힣豈-﫿︰-﹫！-｠￠-￦\u{1b000}-\u{1b2fb}\u{20000}-\u{3fffd}]/u;
@@ -39,14 +41,22 @@ function visible(grapheme: string): string {
   return code === 0x7f ? "␡" : code >= 0x80 && code < 0xa0 ? "�" : grapheme;
 }
 
-function cellsOf(line: string): { cells: Cell[]; width: number } {
+/** The cells of a part of a line; columns count from its start. */
+const PLAIN = /^[\x20-\x7e]*$/;
+
+function cellsOf(line: string, start: number, end: number): { cells: Cell[]; width: number } {
   const cells: Cell[] = [];
   let column = 0;
+  if (PLAIN.test(line)) {
+    for (let offset = start; offset < end; offset++)
+      cells.push({ text: line[offset]!, offset, column: offset - start, width: 1 });
+    return { cells, width: end - start };
+  }
   segmenter ??= new Intl.Segmenter("en", { granularity: "grapheme" });
-  for (const { segment, index } of segmenter.segment(line)) {
+  for (const { segment, index } of segmenter.segment(line.slice(start, end))) {
     const tab = segment === "\t";
     const width = tab ? TAB - (column % TAB) : widthOf(segment);
-    cells.push({ text: tab ? " ".repeat(width) : visible(segment), offset: index, column, width });
+    cells.push({ text: tab ? " ".repeat(width) : visible(segment), offset: start + index, column, width });
     column += width;
   }
   return { cells, width: column };
@@ -57,16 +67,20 @@ function cellsOf(line: string): { cells: Cell[]; width: number } {
  * it, with `…` at the cut ends.
  */
 export function showLine(line: string, focus: number): ShownLine {
-  const { cells, width } = cellsOf(line);
+  const start = line.length > NEAR ? Math.max(0, Math.min(focus, line.length) - NEAR / 2) : 0;
+  const stop = Math.min(line.length, start + NEAR);
+  const { cells, width } = cellsOf(line, start, stop);
   const columnOf = (offset: number): number =>
-    offset >= line.length ? width : cells.findLast((cell) => cell.offset <= offset)!.column;
-  if (width <= LONGEST) return { text: cells.map((cell) => cell.text).join(""), columnOf };
+    offset >= stop ? width : (cells.findLast((cell) => cell.offset <= offset)?.column ?? 0);
+  const whole = start === 0 && stop === line.length;
+  if (whole && width <= LONGEST) return { text: cells.map((cell) => cell.text).join(""), columnOf };
   const low = Math.max(0, Math.min(columnOf(focus) - BEFORE, width - WINDOW));
   const kept = cells.filter((cell) => cell.column >= low && cell.column + cell.width <= low + WINDOW);
   const first = kept[0]!.column;
   const end = kept.at(-1)!.column + kept.at(-1)!.width;
-  const lead = first > 0 ? "…" : "";
-  const text = lead + kept.map((cell) => cell.text).join("") + (end < width ? "…" : "");
+  const lead = first > 0 || start > 0 ? "…" : "";
+  const tail = end < width || stop < line.length ? "…" : "";
+  const text = lead + kept.map((cell) => cell.text).join("") + tail;
   return {
     text,
     columnOf: (offset) => Math.min(Math.max(columnOf(offset), first), end) - first + lead.length,

@@ -66,7 +66,7 @@ export function packRows(rows: readonly (readonly number[])[]): Map<string, Give
 
 /** [T, ..] as [B, L, ..], L the longest row. */
 export function padRows({ shape, data }: Scored, rows: readonly (readonly number[])[]): Scored {
-  const longest = Math.max(...rows.map((row) => row.length));
+  const longest = rows.reduce((most, row) => Math.max(most, row.length), 0);
   const inner = shape.slice(1);
   const width = inner.reduce((product, size) => product * size, 1);
   const padded = new Float32Array(rows.length * longest * width);

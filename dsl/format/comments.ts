@@ -54,21 +54,19 @@ export class Comments {
 
   /** Where comments that are not given out yet begin between two places. */
   placesIn(start: number, end: number): number[] {
-    return this.#comments.slice(this.#next).flatMap((c) => (c.start >= start && c.start < end ? [c.start] : []));
+    const places: number[] = [];
+    for (let i = this.#next; i < this.#comments.length && this.#comments[i]!.start < end; i++)
+      if (this.#comments[i]!.start >= start) places.push(this.#comments[i]!.start);
+    return places;
   }
 
   anyIn(start: number, end: number): boolean {
     return this.placesIn(start, end).length > 0;
   }
 
-  /** Whether nothing but comments and space stands between two places: a doc comment there documents what follows. */
+  /** Whether nothing but space stands between two places: a doc comment there documents what follows. */
   reaches(end: number, start: number): boolean {
-    return (
-      this.#text
-        .slice(end, start)
-        .replace(/\/\/[^\n]*/g, "")
-        .trim() === ""
-    );
+    return this.#text.slice(end, start).trim() === "";
   }
 
   /** Whether an empty line stands before a place. */

@@ -1,6 +1,7 @@
 import type { Span } from "../../compiler/diagnostics/source.ts";
 import type * as ast from "../syntax/ast.ts";
 import { moved, type Comments } from "./comments.ts";
+import { largest } from "./rows.ts";
 
 export const WIDTH = 120;
 
@@ -216,7 +217,7 @@ function until(piece: ast.SchedulePiece): string {
 }
 
 function widest(texts: readonly string[]): number {
-  return Math.max(...texts.map((t) => t.length));
+  return largest(texts, (text) => text.length);
 }
 
 export function sourceText({ file, start, end }: Span): string {

@@ -3,7 +3,7 @@ import type { SourceFile, Span } from "../../compiler/diagnostics/source.ts";
 import type * as ast from "../syntax/ast.ts";
 import { parseFile } from "../syntax/parse.ts";
 import { Comments, moved, type Comment } from "./comments.ts";
-import { braces, ExpressionPrinter, opensLine, WIDTH } from "./expressions.ts";
+import { braces, ExpressionPrinter, opensLine, sourceText, WIDTH } from "./expressions.ts";
 import { layOut, line, type Row } from "./rows.ts";
 
 /**
@@ -38,7 +38,7 @@ class Formatter {
       for (const unit of units) {
         const made = this.#unit(unit, 0);
         if (rows.length > 0 && (apart || unit === units[0])) made[0] = { ...made[0]!, blankBefore: true };
-        rows.push(...made);
+        for (const row of made) rows.push(row);
       }
     };
     const { edition } = file;
@@ -48,20 +48,17 @@ class Formatter {
       file.imports.map((i) => ({ span: i.span, write: () => [line(0, this.#import(i))] })),
       false,
     );
-    let before: ast.Decl | undefined;
+    // Declarations of one line each may stand without a blank line between them.
+    let close = false;
     for (const decl of file.decls) {
-      const close =
-        before !== undefined &&
-        oneLine(before.span) &&
-        oneLine(decl.span) &&
-        !this.#comments.spacedBefore(decl.span.start);
       const made = this.#unit({ span: decl.span, write: () => this.#decl(decl) }, 0);
-      if (rows.length > 0 && !close) made[0] = { ...made[0]!, blankBefore: true };
-      rows.push(...made);
-      before = decl;
+      const short = isOneLine(made);
+      const apart = !(close && short) || this.#comments.spacedBefore(decl.span.start);
+      if (rows.length > 0 && apart) made[0] = { ...made[0]!, blankBefore: true };
+      for (const row of made) rows.push(row);
+      close = short;
     }
-    rows.push(...this.#leading(this.#comments.before(Infinity), 0, Infinity));
-    return rows;
+    return [...rows, ...this.#leading(this.#comments.before(Infinity), 0, Infinity)];
   }
 
   /** A unit with the comments before, inside and behind it. */
@@ -80,10 +77,14 @@ class Formatter {
 
   /** Comments on lines of their own before a place. */
   #leading(comments: readonly Comment[], indent: number, place: number): Row[] {
-    return comments.map((c) => {
-      const stays = c.alone && this.#comments.reaches(c.end, place);
-      return line(indent, stays ? c.text : moved(c), c.spaced);
+    // From the last one on: it reaches the place if only space lies between, the others if they reach the next one too.
+    let [reaches, next] = [true, place];
+    const rows = comments.toReversed().map((c) => {
+      reaches &&= this.#comments.reaches(c.end, next);
+      next = c.start;
+      return line(indent, reaches && c.alone ? c.text : moved(c), c.spaced);
     });
+    return rows.toReversed();
   }
 
   /** A head, a body between braces and the units in it; on one line if it was and fits. */
@@ -98,15 +99,15 @@ class Formatter {
       const flat = parts.every((rows) => rows.length === 1) && !text.includes("\n");
       if (flat && indent + text.length <= WIDTH) return [line(indent, text)];
     }
-    const rows = units.flatMap((u) => this.#unit(u, indent + 2));
-    rows.push(...this.#leading(this.#comments.before(around.end), indent + 2, around.end - 1));
+    const inner = units.flatMap((u) => this.#unit(u, indent + 2));
+    const rows = [...inner, ...this.#leading(this.#comments.before(around.end), indent + 2, around.end - 1)];
     if (rows.length > 0) rows[0] = { ...rows[0]!, blankBefore: false };
     return [line(indent, `${head} {`), ...rows, line(indent, "}")];
   }
 
   #import({ names, from }: ast.Import): string {
     const list = names.map(({ name, as }) => (as === undefined ? name.text : `${name.text} as ${as.text}`));
-    const path = `"${from.value}"`;
+    const path = sourceText(from.span);
     const flat = `import ${list.length === 0 ? "{}" : `{ ${list.join(", ")} }`} from ${path}`;
     return flat.length <= WIDTH ? flat : `import {\n${list.map((n) => `  ${n}`).join(",\n")}\n} from ${path}`;
   }
@@ -321,6 +322,6 @@ function bodySpan(span: Span, parts: readonly { readonly span: Span }[]): Span {
   return { ...span, start: Math.max(span.start, open) };
 }
 
-function oneLine({ file, start, end }: Span): boolean {
-  return !file.text.slice(start, end).includes("\n");
+function isOneLine([row, ...more]: readonly Row[]): boolean {
+  return more.length === 0 && !row!.cells.some((cell) => cell.includes("\n"));
 }

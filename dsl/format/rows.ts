@@ -15,7 +15,7 @@ export function line(indent: number, text: string, blankBefore = false, comment?
 
 /** The text of rows, with columns and trailing comments aligned. */
 export function layOut(rows: readonly Row[]): string {
-  const columns = Math.max(0, ...rows.map((r) => r.cells.length - 1));
+  const columns = largest(rows, (row) => row.cells.length - 1);
   const cells = rows.map((r) => [...r.cells]);
   for (let column = 0; column < columns; column++) {
     for (const run of runs(
@@ -23,7 +23,7 @@ export function layOut(rows: readonly Row[]): string {
       (row) => alignable(row) && row.keys[column] !== undefined && column < row.cells.length - 1,
       (a, b) => a.keys[column] === b.keys[column],
     )) {
-      const width = Math.max(...run.map((i) => cells[i]![column]!.length));
+      const width = largest(run, (i) => cells[i]![column]!.length);
       for (const i of run) cells[i]![column] = cells[i]![column]!.padEnd(width);
     }
   }
@@ -34,10 +34,15 @@ export function layOut(rows: readonly Row[]): string {
     (row) => row.comment !== undefined,
     () => true,
   )) {
-    const width = Math.max(...run.map(lastLine));
+    const width = largest(run, lastLine);
     for (const i of run) texts[i] += `${" ".repeat(width - lastLine(i) + 2)}${rows[i]!.comment!}`;
   }
   return texts.map((text, i) => (rows[i]!.blankBefore && i > 0 ? `\n${text}` : text)).join("\n");
+}
+
+/** `Math.max` takes no more arguments than the stack holds. */
+export function largest<T>(items: readonly T[], sizeOf: (item: T) => number): number {
+  return items.reduce((most, item) => Math.max(most, sizeOf(item)), 0);
 }
 
 function alignable(row: Row): boolean {

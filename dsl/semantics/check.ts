@@ -9,6 +9,7 @@ import { Loader, type FileScope } from "./load.ts";
 import { checkModel, optimizerBlock } from "./model.ts";
 import { type CheckedSections, checkSections } from "./sections/sections.ts";
 import { checkAlone } from "./standalone.ts";
+import { withinStack } from "./too-deep.ts";
 
 export interface CheckedModel {
   readonly decl: ast.ModelDecl;
@@ -49,7 +50,8 @@ export function checkFile(source: SourceFile, diagnostics: Diagnostics): Checked
   const models = new Map<string, CheckedModel>();
   const seen = new Set<ast.FnItem>();
   for (const decl of scope.models.values()) {
-    const result = checkModel(decl, scope, loader, diagnostics, false);
+    const result = withinStack(decl.name, diagnostics, () => checkModel(decl, scope, loader, diagnostics, false));
+    if (result === undefined) continue;
     // The training variant may reach other code: `when(training(), ...)`.
     let training: TrainingModel | undefined;
     const train = (): TrainingModel | undefined => (training ??= trainingModel(decl, scope, loader, diagnostics, seen));
@@ -71,7 +73,7 @@ export function checkFile(source: SourceFile, diagnostics: Diagnostics): Checked
   for (const file of userFiles(loader)) {
     checkExterns(file.file, diagnostics);
     for (const { decl, scope: own } of file.blocks.values())
-      if (own === file) checkAlone(decl, file, seen, loader, diagnostics);
+      if (own === file) withinStack(decl.name, diagnostics, () => checkAlone(decl, file, seen, loader, diagnostics));
   }
   const sections = checkSections(scope.file, models, loader.std, diagnostics);
   if (!diagnostics.hasErrors) {

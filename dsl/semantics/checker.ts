@@ -85,6 +85,8 @@ export class Checker {
   /** Functions that are being checked, for the chain of a recursion. */
   readonly calling: string[] = [];
   readonly nesting: Instance[] = [];
+  /** Defaults of parameters that are being evaluated. */
+  readonly defaults = new Set<ast.Expr>();
   /** Blocks whose functions are being checked, the outermost first. */
   readonly checked: Instance[] = [];
   dtype: DType = "f32";
@@ -93,6 +95,8 @@ export class Checker {
   readonly training: boolean;
   /** An error was found: there will be no module. */
   failed = false;
+  /** A block was found that contains itself. */
+  circular = false;
   /** Functions whose bodies were looked at with some arguments. */
   readonly seen = new Set<ast.FnItem>();
   /** Keys of the train section that bodies read as `train.name`, with the first place. */

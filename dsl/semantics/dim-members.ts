@@ -12,7 +12,7 @@ export function memberDim(c: Checker, instance: Instance, name: string): Dim | u
   const { item, level } = instance.members.get(name)!;
   if (item.kind !== "dim") return undefined;
   if (known === "busy") {
-    c.fail("DSK1104", item.name.span, { name });
+    c.fail("DSK1104", item.name.span, { what: "dim", name });
     return undefined;
   }
   if (known !== undefined) return known;

@@ -34,6 +34,7 @@ export function callFn(c: Checker, target: Target, args: readonly Argument[], sc
 
 function noFunction(c: Checker, { instance, use, fn }: Target, at: Span): Meaning {
   if (fn === "forward") return c.fail("DSK2003", at, { name: instanceName(instance) });
+  if (c.diagnostics.isCrowded) return c.fail("DSK1006", at, { object: `\`${use}\``, name: fn });
   const names = [...instance.members].flatMap(([name, { item }]) => (item.kind === "fn" ? [name] : []));
   const near = closest(fn, names);
   const help =
@@ -58,13 +59,24 @@ function bindArguments(
   for (const param of item.params) {
     const arg = given.get(param.name.text);
     const value =
-      arg === undefined ? c.check(param.value!, body) : bindArgument(c, param, arg, item, bindings, body, scope);
+      arg === undefined ? defaultOf(c, param, item, body) : bindArgument(c, param, arg, item, bindings, body, scope);
     values.push(value);
   }
   if (values.some((v) => v.kind === "error")) return undefined;
   const locals = new Map(item.params.map((p, i) => [p.name.text, values[i]!]));
   const callee: Scope = { ...body, locals, fnDims: bindings.fnDims, rest: bindings.rest, code: true };
   return { item, scope: callee, args: values };
+}
+
+/** The default of a parameter; one that calls its own function never ends. */
+function defaultOf(c: Checker, param: ast.Param, item: ast.FnItem, body: Scope): Meaning {
+  const value = param.value!;
+  const { text: name } = item.name;
+  if (c.defaults.has(value)) return c.fail("DSK1103", value.span, { chain: `${name} -> ${name}` });
+  c.defaults.add(value);
+  const meaning = c.check(value, body);
+  c.defaults.delete(value);
+  return meaning;
 }
 
 function bindArgument(
@@ -138,6 +150,7 @@ function applyFn(c: Checker, target: Target, signature: Signature, scope: Scope,
   const fixed = item.result === undefined ? undefined : staticType(item.result);
   const info = resolveFn(c, target.instance, signature, at);
   if (info === undefined) return ERROR;
+  if (fixed === undefined && scope.builder === undefined) return c.fail("DSK1306", at, { what: "a tensor" });
   if (fixed !== undefined) return checkStatic(c, info.result, fixed, item.result!.span);
   return emitCall(c, target, signature.args, info, scope);
 }
@@ -147,7 +160,8 @@ function resolveFn(c: Checker, instance: Target["instance"], signature: Signatur
   const name = `${instance.block.id}.${item.name.text}`;
   const key = `${name}@${item.span.file.path}:${item.span.start}(${args.map(keyOf).join("; ")})`;
   const known = c.fns.get(key);
-  if (known === "busy") {
+  // Other arguments each time do not end a circle.
+  if (known === "busy" || c.calling.includes(name)) {
     const chain = [...c.calling.slice(c.calling.lastIndexOf(name)), name].join(" -> ");
     c.fail("DSK1103", at, { chain });
     return undefined;

@@ -20,9 +20,19 @@ export interface Lazy {
   get(): Meaning;
 }
 
-export function lazy(make: () => Meaning): Lazy {
-  let value: Meaning | undefined;
-  return { get: () => (value ??= make()) };
+/** `cyclic` tells of a value that is needed for itself, and stands for it. */
+export function lazy(make: () => Meaning, cyclic: () => Meaning): Lazy {
+  let value: Meaning | "busy" | undefined;
+  return {
+    get: () => {
+      if (value === "busy") return cyclic();
+      if (value === undefined) {
+        value = "busy";
+        value = make();
+      }
+      return value;
+    },
+  };
 }
 
 export type MemberItem = ast.DimItem | ast.StoreItem | ast.UseItem | ast.FnItem;
@@ -70,7 +80,9 @@ export type UseInfo =
       readonly span: Span;
     }
   /** A block argument of a block that is checked on its own, or something that was wrong. */
-  | { readonly kind: "unknown" };
+  | { readonly kind: "unknown" }
+  /** Being placed just now: whoever asks for it needs it for itself. */
+  | { readonly kind: "busy" };
 
 export function instanceName(instance: Instance): string {
   return instance.levels[0]!.decl.name.text;

@@ -8,6 +8,7 @@ import type { Dim } from "./dims.ts";
 import { lazy, type Instance, type Lazy, type Level } from "./instance.ts";
 import { BUILT_IN_DIMS, type FileScope } from "./load.ts";
 import { placeMembers } from "./members.ts";
+import { TOO_DEEP_HELP } from "./too-deep.ts";
 import { checkStatic, staticType } from "./types.ts";
 import { ERROR, num, type BlockTemplate, type Meaning } from "./values.ts";
 
@@ -26,18 +27,32 @@ export function instantiate(c: Checker, template: BlockTemplate, at: Span): Inst
   if (decl === undefined || scope === undefined) return undefined;
   const key = template.key.slice(0, template.key.lastIndexOf("."));
   const known = c.instances.get(key);
+  // One way around a circle is told; the others, with other arguments each time, may be without number.
+  const inCircle = c.nesting.some((i) => i.levels[0]!.decl === decl);
+  if (c.circular && inCircle) return undefined;
   const chain = c.nesting.map((i) => i.levels[0]!.decl.name.text);
+  if (!inCircle && c.nesting.length >= DEEPEST) {
+    tooDeep(c, c.nesting[0]!.levels[0]!.decl.name, at);
+    return undefined;
+  }
   if ((known !== undefined && c.nesting.includes(known)) || c.nesting.length >= DEEPEST) {
     const from = Math.max(0, known === undefined ? chain.indexOf(decl.name.text) : c.nesting.indexOf(known));
     const cycle = chain.slice(from, from + 6);
     const names = cycle.toSorted().join(" ");
     c.failed = true;
+    c.circular = true;
     if (!c.loader.cycles.has(names)) c.fail("DSK1101", at, { chain: [...cycle, decl.name.text].join(" -> ") });
     c.loader.cycles.add(names);
     return undefined;
   }
   if (known !== undefined) return known;
   return build(c, { decl, scope }, template, key, at);
+}
+
+function tooDeep(c: Checker, { text: name }: ast.Name, at: Span): void {
+  c.failed = true;
+  if (!c.loader.tooDeep) c.fail("DSK2107", at, { name }, { help: TOO_DEEP_HELP });
+  c.loader.tooDeep = true;
 }
 
 /** A block on its own: formal dims of unknown size, block arguments unknown. */
@@ -103,7 +118,8 @@ function extendsChain(c: Checker, first: Link): Link[] | undefined {
     const base = next === undefined ? link.scope.blocks.get(name) : { decl: next, scope: link.scope };
     if (link.scope.broken.has(name)) return undefined;
     if (base === undefined || (link.decl.kind === "model") !== (base.decl.kind === "model")) {
-      const near = closest(name, link.decl.kind === "model" ? link.scope.models.keys() : link.scope.blocks.keys());
+      const names = link.decl.kind === "model" ? link.scope.models.keys() : link.scope.blocks.keys();
+      const near = c.diagnostics.isCrowded ? [] : closest(name, names);
       c.fail("DSK1001", root?.span ?? from, { name }, near.length > 0 ? { help: `did you mean \`${near[0]}\`?` } : {});
       return undefined;
     }
@@ -115,6 +131,10 @@ function extendsChain(c: Checker, first: Link): Link[] | undefined {
     }
     link = base;
     chain.push(link);
+    if (chain.length > DEEPEST) {
+      tooDeep(c, first.decl.name, first.decl.extends!.span);
+      return undefined;
+    }
   }
   return chain;
 }
@@ -186,11 +206,14 @@ function extendsArguments(
   const args = new Map<string, Lazy>();
   for (const [i, arg] of (call?.args ?? []).entries()) {
     const name = arg.name?.text ?? params[i];
-    if (name !== undefined)
-      args.set(
-        name,
-        lazy(() => c.check(arg.value, scope)),
-      );
+    if (name === undefined) continue;
+    args.set(
+      name,
+      lazy(
+        () => c.check(arg.value, scope),
+        () => c.fail("DSK1104", arg.span, { what: "argument", name }),
+      ),
+    );
   }
   return { dims, args };
 }
@@ -299,7 +322,10 @@ function bindArgs(
           : (): Meaning => unknownArgument(type);
     level.args.set(
       name,
-      lazy(() => checkStatic(c, make(), type, place)),
+      lazy(
+        () => checkStatic(c, make(), type, place),
+        () => c.fail("DSK1104", param.name.span, { what: "argument", name }),
+      ),
     );
   }
 }
@@ -378,12 +404,18 @@ function checkOverride(c: Checker, derived: Named, base: Named, of: string): boo
 }
 
 function whyNot(derived: Named, base: Named): string | undefined {
+  if (isBroken(derived) || isBroken(base)) return undefined;
   if (derived.kind !== base.kind) return `one is a ${kindText(derived)}, the other a ${kindText(base)}`;
   if (derived.kind === "param" || derived.kind === "state" || derived.kind === "cache") {
     return `a ${derived.kind} is not replaced, only functions, dims and uses are`;
   }
   if (derived.kind !== "fn" || base.kind !== "fn" || derived.params.length === base.params.length) return undefined;
   return `it takes ${counted(derived.params.length)} instead of ${base.params.length}`;
+}
+
+/** An item that could not be parsed stands as a use of nothing. */
+function isBroken(item: Named): boolean {
+  return item.kind === "use" && item.value.kind === "error";
 }
 
 function counted(params: number): string {

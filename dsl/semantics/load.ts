@@ -1,8 +1,8 @@
-import { existsSync, readdirSync, readFileSync, realpathSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Diagnostics } from "../../compiler/diagnostics/diagnostic.ts";
-import { closest } from "../../compiler/diagnostics/did-you-mean.ts";
+import { closest, didYouMean } from "../../compiler/diagnostics/did-you-mean.ts";
 import type { SourceFile } from "../../compiler/diagnostics/source.ts";
 import type * as ast from "../syntax/ast.ts";
 import { parseFile } from "../syntax/parse.ts";
@@ -29,6 +29,22 @@ export function packageRoot(): string {
   return dir;
 }
 
+const DIRECTORY = "it is a directory";
+
+function isFolder(path: string): boolean {
+  return existsSync(path) && statSync(path).isDirectory();
+}
+
+/** What stands in a file that is there, or why it cannot be read. */
+function textOf(path: string): { readonly text: string } | { readonly why: string } {
+  try {
+    if (!statSync(path).isFile()) return { why: isFolder(path) ? DIRECTORY : "it is no file" };
+    return { text: new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(readFileSync(path)) };
+  } catch (error) {
+    return { why: error instanceof TypeError ? "it is not UTF-8 text" : "permission denied" };
+  }
+}
+
 export const BUILT_IN_DIMS = "T is the tokens of a call, S the positions kept, B the sequences";
 
 /** Reads and parses files, each once, and resolves their imports. */
@@ -36,12 +52,18 @@ export class Loader {
   readonly #diagnostics: Diagnostics;
   readonly #scopes = new Map<string, FileScope | "loading">();
   readonly std: string;
+  /** Files of the standard library that can be imported: `nn`, `moe`. */
+  readonly #libraries: readonly string[];
   /** Blocks that contain each other, by their names: told once, whichever of them is looked at. */
   readonly cycles = new Set<string>();
+  /** A chain of blocks was found that is too long: it is told of its first block, not of each that is too far from the end. */
+  tooDeep = false;
 
   constructor(diagnostics: Diagnostics) {
     this.#diagnostics = diagnostics;
     this.std = join(packageRoot(), "dsl", "std");
+    const files = readdirSync(this.std).filter((name) => name.endsWith(".dsk"));
+    this.#libraries = files.map((name) => name.slice(0, -".dsk".length)).toSorted();
   }
 
   /** The scope of a file and everything it imports. Errors are reported; the scope holds what is sound. */
@@ -102,10 +124,14 @@ export class Loader {
 
   /** The part of the standard library that has a block of this name. */
   #standardHome(name: string): string | undefined {
-    const files = readdirSync(this.std).filter((file) => file.endsWith(".dsk"));
     const declares = new RegExp(`^block ${name}\\b`, "m");
-    const file = files.find((each) => declares.test(readFileSync(join(this.std, each), "utf8")));
-    return file === undefined ? undefined : `std/${file.slice(0, -".dsk".length)}`;
+    const found = this.#libraries.find((each) => declares.test(readFileSync(join(this.std, `${each}.dsk`), "utf8")));
+    return found === undefined ? undefined : `std/${found}`;
+  }
+
+  #libraryHelp(from: string): string {
+    const names = this.#libraries.map((name) => `std/${name}`);
+    return didYouMean(from, names) ?? `the standard library has ${names.join(", ")}`;
   }
 
   #import(item: ast.Import, importer: string, chain: readonly string[], scope: FileScope): void {
@@ -114,20 +140,16 @@ export class Loader {
     const standard = from.startsWith("std/");
     const path = standard ? join(this.std, file.slice(4)) : resolve(dirname(importer), file);
     const shown = standard ? file : join(dirname(scope.file.source.path), file);
-    if (!existsSync(path)) {
-      this.#diagnostics.report(
-        "DSK1004",
-        item.from.span,
-        { from },
-        {
-          help: standard
-            ? "the standard library has std/nn, std/rope, std/attention, std/moe, std/mtp, std/optim"
-            : "paths are relative to the importing file",
-        },
-      );
+    const fail = (why: string | undefined, help: string): void => {
+      this.#diagnostics.report("DSK1004", item.from.span, { from, ...(why === undefined ? {} : { why }) }, { help });
       for (const { name, as } of item.names) scope.broken.add((as ?? name).text);
-      return;
-    }
+    };
+    if (standard && !this.#libraries.includes(from.slice(4).replace(/\.dsk$/, "")))
+      return fail(undefined, this.#libraryHelp(from));
+    const folder = !standard && from !== "" && isFolder(path.slice(0, -".dsk".length));
+    if (!existsSync(path) && !folder) return fail(undefined, "paths are relative to the importing file");
+    const text = existsSync(path) ? textOf(path) : { why: DIRECTORY };
+    if ("why" in text) return fail(text.why, "an import names one file of dsk text");
     const key = realpathSync(path);
     let target = this.#scopes.get(key);
     if (target === "loading") {
@@ -135,14 +157,15 @@ export class Loader {
       for (const { name, as } of item.names) scope.broken.add((as ?? name).text);
       return;
     }
-    target ??= this.#load({ path: shown, text: readFileSync(path, "utf8") }, key, [...chain, from]);
+    target ??= this.#load({ path: shown, text: text.text }, key, [...chain, from]);
     for (const { name, as } of item.names) {
       const own = [...target.blocks].filter(([, b]) => b.scope === target).map(([n]) => n);
       const block = own.includes(name.text) ? target.blocks.get(name.text) : undefined;
       const local = as ?? name;
       if (block === undefined) {
         scope.broken.add(local.text);
-        const home = this.#standardHome(name.text);
+        if (target.broken.has(name.text)) continue;
+        const home = this.#diagnostics.isCrowded ? undefined : this.#standardHome(name.text);
         const near = closest(name.text, own);
         const help =
           home !== undefined

@@ -1,6 +1,7 @@
 import { closest } from "../../compiler/diagnostics/did-you-mean.ts";
 import type { Span } from "../../compiler/diagnostics/source.ts";
 import { DTYPES, type DType, type TensorType } from "../../compiler/tensor-ir/types.ts";
+import type * as ast from "../syntax/ast.ts";
 import type { Checker, Scope } from "./checker.ts";
 import { linearOf, type Dim } from "./dims.ts";
 import { memberDim } from "./dim-members.ts";
@@ -43,7 +44,7 @@ export function lookup(c: Checker, name: string, scope: Scope): Meaning | undefi
     if (level.args.has(name)) return argument(name, { ...scope, level });
   }
   if (scope.level.scope.broken.has(name)) return ERROR;
-  const builtIn = { T: c.space.tokens, S: c.space.positions, B: c.space.sequences }[name];
+  const builtIn = builtInDim(c, name);
   if (builtIn !== undefined) return { kind: "dim", linear: linearOf(builtIn) };
   const file = scope.level.scope;
   const block = file.blocks.get(name);
@@ -63,6 +64,12 @@ export function lookup(c: Checker, name: string, scope: Scope): Meaning | undefi
   return Object.hasOwn(CONSTANTS, name) ? CONSTANTS[name] : undefined;
 }
 
+function builtInDim({ space }: Checker, name: string): Dim | undefined {
+  if (name === "T") return space.tokens;
+  if (name === "S") return space.positions;
+  return name === "B" ? space.sequences : undefined;
+}
+
 /** Inside functions a block given as argument is a use under the argument's name; other arguments are their values. */
 function argument(name: string, scope: Scope): Meaning {
   const value = scope.level.args.get(name)!.get();
@@ -79,10 +86,17 @@ function memberMeaning(c: Checker, name: string, { item }: Member, scope: Scope)
     case "fn":
       return { kind: "fn", name };
     case "use":
-      return scope.instance.uses.get(name)?.kind === "unknown" ? ERROR : { kind: "use", name };
+      return useMeaning(c, name, item, scope);
     default:
       return storeMeaning(name, scope);
   }
+}
+
+function useMeaning(c: Checker, name: string, item: ast.UseItem, scope: Scope): Meaning {
+  if (item.value.kind === "error") return ERROR;
+  const info = scope.instance.uses.get(name);
+  if (info?.kind === "busy") return c.fail("DSK1104", item.name.span, { what: "use", name });
+  return info?.kind === "unknown" ? ERROR : { kind: "use", name };
 }
 
 function storeMeaning(name: string, scope: Scope): Meaning {
@@ -141,10 +155,11 @@ function declaresMetric(name: string, { instance }: Scope): boolean {
 
 /** Reports a name that nothing has, with the nearest ones of the kinds that can stand there. */
 export function unknownName(c: Checker, name: string, at: Span, scope: Scope, more: readonly string[] = []): Meaning {
+  if (c.diagnostics.isCrowded) return c.fail("DSK1001", at, { name });
   const names = [
     ...scope.locals.keys(),
     ...scope.fnDims.keys(),
-    ...scope.instance.members.keys(),
+    ...[...scope.instance.members.keys()].filter((member) => scope.instance.uses.get(member)?.kind !== "busy"),
     ...scope.instance.levels.flatMap((l) => [...l.formals.keys(), ...l.args.keys()]),
     ...scope.level.scope.blocks.keys(),
     ...Object.keys(CONSTANTS),

@@ -10,6 +10,7 @@ import type { Dim } from "./dims.ts";
 import { checkOnStep } from "./events.ts";
 import { expectations } from "./expects.ts";
 import { checkExpr } from "./expressions.ts";
+import { extentOf, LARGEST } from "./extent.ts";
 import { callFn } from "./functions.ts";
 import type { Instance } from "./instance.ts";
 import { instantiate, modelInstance } from "./instantiate.ts";
@@ -58,6 +59,16 @@ export function checkModel(
     losses: c.losses,
     expects,
   };
+  const { parts, ops } = extentOf(module);
+  for (const [count, things] of [
+    [parts, "parts"],
+    [ops, "operations"],
+  ] as const) {
+    if (count <= LARGEST) continue;
+    const what = `model \`${module.name}\` has ${Number(count.toPrecision(6))} ${things}`;
+    c.fail("DSK2106", decl.name.span, { what, most: LARGEST });
+    return { checker: c, module: undefined };
+  }
   return { checker: c, module };
 }
 

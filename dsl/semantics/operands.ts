@@ -3,7 +3,7 @@ import type { Span } from "../../compiler/diagnostics/source.ts";
 import type * as ast from "../syntax/ast.ts";
 import type { Checker, Scope } from "./checker.ts";
 import { constant, dtypeOf } from "./emit.ts";
-import { isRunTime, numberOf } from "./numbers.ts";
+import { isRunTime, isStatic, numberOf } from "./numbers.ts";
 import { describe, type Meaning, type Tensor } from "./values.ts";
 
 /** True when the expression's value is, elementwise, that of a contraction. */
@@ -30,6 +30,12 @@ export function toTensors(
   at: readonly ast.Expr[],
   scope: Scope,
 ): Tensor[] | undefined {
+  if (scope.builder === undefined) {
+    const wrong = items.findIndex((item) => !isStatic(item));
+    const found = describe(items[wrong] ?? items[0]!);
+    c.fail("DSK1303", at[Math.max(0, wrong)]!.span, { expected: "a number", found });
+    return undefined;
+  }
   const dtype = numberDType(items);
   const tensors: Tensor[] = [];
   for (const [i, item] of items.entries()) {
@@ -49,6 +55,10 @@ export function toTensor(c: Checker, item: Meaning, at: Span, scope: Scope, dtyp
   if (item.kind === "error") return undefined;
   if (item.kind === "state") {
     c.fail("DSK1306", at, { what: `the state \`${item.name}\`` });
+    return undefined;
+  }
+  if (scope.builder === undefined) {
+    c.fail("DSK1306", at, { what: "a tensor" });
     return undefined;
   }
   if (item.kind === "bool") return constant(scope, item.value ?? false, "bool");

@@ -4,6 +4,7 @@ import type * as ast from "../syntax/ast.ts";
 import { bodyScope, type Checker, type Scope } from "./checker.ts";
 import { checkDim } from "./dim-members.ts";
 import type { Dim } from "./dims.ts";
+import { LARGEST } from "./extent.ts";
 import type { Instance, Level, UseInfo } from "./instance.ts";
 import { numberOf } from "./numbers.ts";
 import { keyed } from "./templates.ts";
@@ -55,8 +56,22 @@ function placeBlock(
 
 /** Places what stands behind `use`; after an error nothing is known of it. */
 export function placeUse(c: Checker, instance: Instance, name: string, item: ast.UseItem, level: Level): void {
-  const scope = bodyScope(instance, level);
-  instance.uses.set(name, { kind: "unknown" });
+  instance.uses.set(name, { kind: "busy" });
+  place(c, instance, name, item, bodyScope(instance, level));
+  if (instance.uses.get(name)!.kind === "busy") instance.uses.set(name, { kind: "unknown" });
+}
+
+/** True when the use that an alias stands for leads back to a name. */
+function leadsTo(instance: Instance, from: string, name: string): boolean {
+  for (let at = from; ;) {
+    if (at === name) return true;
+    const use = instance.uses.get(at);
+    if (use?.kind !== "alias") return false;
+    at = use.of;
+  }
+}
+
+function place(c: Checker, instance: Instance, name: string, item: ast.UseItem, scope: Scope): void {
   const over =
     item.over === undefined
       ? undefined
@@ -70,7 +85,8 @@ export function placeUse(c: Checker, instance: Instance, name: string, item: ast
   if (value.kind === "error") return;
   if (value.kind === "use" && over === undefined) {
     const fn = value.fn ?? "forward";
-    addUse(instance, name, { kind: "alias", of: value.name, fn }, { kind: "alias", of: value.name, fn });
+    if (leadsTo(instance, value.name, name)) c.fail("DSK1104", item.name.span, { what: "use", name });
+    else addUse(instance, name, { kind: "alias", of: value.name, fn }, { kind: "alias", of: value.name, fn });
     return;
   }
   if (value.kind !== "block") {
@@ -110,6 +126,8 @@ function layerCount(c: Checker, expr: ast.Expr, scope: Scope): number {
   if (count === undefined) c.fail("DSK1303", expr.span, { expected: "a number of layers", found: describe(value) });
   else if (count.value !== undefined && (!Number.isSafeInteger(count.value) || count.value < 1)) {
     c.fail("DSK2104", expr.span, { what: "the number of layers", value: `${count.value}` });
+  } else if (count.value !== undefined && count.value > LARGEST) {
+    c.fail("DSK2106", expr.span, { what: `a stack of ${count.value} layers`, most: LARGEST });
   } else return count.value ?? 1;
   return 1;
 }
@@ -141,6 +159,10 @@ function placeAhead(
   const depth = depthExpr === undefined ? 1 : numberOf(c.check(depthExpr, scope))?.value;
   if (depth === undefined || !Number.isSafeInteger(depth) || depth < 1) {
     c.fail("DSK2104", depthExpr?.span ?? expr.span, { what: "the depth", value: `${depth ?? "unknown"}` });
+    return;
+  }
+  if (depth > LARGEST) {
+    c.fail("DSK2106", depthExpr?.span ?? expr.span, { what: `${depth} look-ahead modules`, most: LARGEST });
     return;
   }
   const layer = c.check(layerExpr, scope);

@@ -32,6 +32,8 @@ export class Docs {
 
   #firstOnLine(offset: number): boolean {
     const { text } = this.#source;
-    return text.slice(text.lastIndexOf("\n", offset - 1) + 1, offset).trim() === "";
+    let at = offset;
+    while (at > 0 && text[at - 1] !== "\n" && text[at - 1]!.trim() === "") at--;
+    return at === 0 || text[at - 1] === "\n";
   }
 }

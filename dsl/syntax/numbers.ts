@@ -40,8 +40,7 @@ export function quantityOf(token: IToken, span: Span, diagnostics: Diagnostics):
 /** A multiplier, a unit written without a space (`80GiB`, `30%`), or nothing. */
 function suffix(glued: string): { readonly factor: number; readonly unit?: string } | undefined {
   if (glued === "") return { factor: 1 };
-  const factor = MULTIPLIERS[glued];
-  if (factor !== undefined) return { factor };
+  if (Object.hasOwn(MULTIPLIERS, glued)) return { factor: MULTIPLIERS[glued]! };
   return Object.hasOwn(UNITS, glued) ? { factor: 1, unit: glued } : undefined;
 }
 

@@ -5,11 +5,15 @@ import type * as ast from "./ast.ts";
 import { AstBuilder } from "./build-ast.ts";
 import { Docs } from "./docs.ts";
 import { parser } from "./grammar.ts";
+import { reportSyntax } from "./messages.ts";
 import { Recovery } from "./recover.ts";
 import { lexer } from "./tokens.ts";
 
 /** How deep brackets may lie in each other. */
 export const DEEPEST = 200;
+
+/** How many operators may lie in each other. One after the other there may be fewer, see `build-expr.ts`. */
+const MOST_OPERATORS = 1_000;
 
 export interface Parsed {
   readonly file: ast.File;
@@ -30,10 +34,11 @@ export function parseFile(source: SourceFile, diagnostics: Diagnostics): Parsed 
   parser.input = lexed.tokens;
   const tree = parser.file();
   if (parser.errors.length > 0) {
-    const parts = new Recovery(
-      { source, tokens: lexed.tokens, skipped: lexed.errors.map((e) => e.offset), diagnostics },
-      builder,
-    ).file();
+    const [error] = parser.errors;
+    const parsing = { source, tokens: lexed.tokens, skipped: lexed.errors.map((e) => e.offset), diagnostics };
+    const parts = new Recovery(parsing, builder).file();
+    // Parts that are sound one by one may still not stand in this order.
+    if (ok && diagnostics.errorCount === before) reportSyntax(error!, lexed.tokens, parsing);
     return { file: { source, ...parts, span }, ok: false };
   }
   const edition = builder.optional(tree, "edition");
@@ -77,23 +82,32 @@ function codePoint(text: string): string {
 
 /** The parser and all that follows recurse: text that lies too deep is refused before. */
 function nestingIsSane(tokens: readonly IToken[], source: SourceFile, diagnostics: Diagnostics): boolean {
-  let depth = 0;
+  const help = "name inner parts with `let` or in blocks of their own";
+  /** Of each open bracket, the operators that lie in each other so far: `((a + b) + c) + d` has three. */
+  const open = [0];
   let powers = 0;
   for (const token of tokens) {
     const { image } = token;
-    if (image === "(" || image === "[" || image === "{") depth++;
-    else if (image === ")" || image === "]" || image === "}") depth--;
-    else if (image === "^") powers++;
-    else if (image === "=" || image === ",") powers = 0;
-    if (depth > DEEPEST || powers > DEEPEST) {
-      diagnostics.report(
-        "DSK0013",
-        { file: source, start: token.startOffset, end: token.endOffset! + 1 },
-        { limit: DEEPEST },
-        { help: "name inner parts with `let` or in blocks of their own" },
-      );
+    const span = { file: source, start: token.startOffset, end: token.endOffset! + 1 };
+    if (image === "(" || image === "[" || image === "{") open.push(0);
+    else if (image === ")" || image === "]" || image === "}") {
+      const inner = open.length > 1 ? open.pop()! : 0;
+      open[open.length - 1] = Math.max(open.at(-1)!, inner + 1);
+    } else if (SEPARATORS.has(image)) open[open.length - 1] = powers = 0;
+    else if (OPERATORS.has(image)) open[open.length - 1]!++;
+    if (image === "^") powers++;
+    if (open.length > DEEPEST + 1) {
+      diagnostics.report("DSK0013", span, { limit: DEEPEST }, { help });
+      return false;
+    }
+    if (open.at(-1)! > MOST_OPERATORS || powers > DEEPEST) {
+      diagnostics.report("DSK0017", span, { limit: powers > DEEPEST ? DEEPEST : MOST_OPERATORS }, { help });
       return false;
     }
   }
   return true;
 }
+
+/** What ends an expression. */
+const SEPARATORS = new Set(["=", ",", ":", "=>", "let", "return", "of", "..", "over"]);
+const OPERATORS = new Set("| & < <= > >= == != + - * / @ ^ .".split(" "));

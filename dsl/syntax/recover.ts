@@ -32,8 +32,12 @@ export class Recovery {
     const decls: ast.Decl[] = [];
     const broken: ast.Name[] = [];
     let edition: ast.File["edition"];
+    /** The kinds of parts that came so far. */
+    const order = new Set<string>();
     for (const part of this.#parts(tokens)) {
       const word = part[0]!.image;
+      if (word === "edition" ? order.size > 0 : word === "import" && order.has("decl")) this.#misplaced(part[0]!);
+      order.add(DECLS.has(word) ? "decl" : word);
       if (word === "import") {
         const tree = this.#parse("importDecl", part);
         if (tree === undefined)
@@ -54,6 +58,12 @@ export class Recovery {
       }
     }
     return { imports, decls, broken, ...(edition === undefined ? {} : { edition }) };
+  }
+
+  #misplaced(word: IToken): void {
+    const found = `\`${word.image}\``;
+    const help = "a file starts with its edition, then come imports, then declarations";
+    this.#parsing.diagnostics.report("DSK0011", this.#span([word]), { found, where: "here" }, { help });
   }
 
   /** Editions, imports and declarations; what follows an edition or an import is a part of its own. */

@@ -22,6 +22,8 @@ export const MODEL = {
     "bad-count",
     (p: { what: string; value: string }) => `${p.what} is ${p.value}; it must be a positive whole number`,
   ),
+  DSK2106: error("too-large", (p: { what: string; most: number }) => `${p.what}; at most ${p.most} are possible`),
+  DSK2107: error("too-deep", (p: { name: string }) => `\`${p.name}\` needs too many definitions one behind the other`),
   DSK2105: warning("sees-the-future", (p: { what: string }) => `${p.what} over S looks at positions after the token`),
   DSK2201: error(
     "expectation-failed",

@@ -5,7 +5,9 @@ export const NAMES = {
   DSK1001: error("unknown-name", (p: { name: string }) => `nothing is called \`${p.name}\` here`),
   DSK1002: error("duplicate-name", (p: { name: string }) => `\`${p.name}\` is declared twice`),
   DSK1003: error("unknown-import", (p: { name: string; from: string }) => `\`${p.from}\` has no block \`${p.name}\``),
-  DSK1004: error("missing-file", (p: { from: string }) => `cannot find \`${p.from}\``),
+  DSK1004: error("missing-file", (p: { from: string; why?: string }) =>
+    p.why === undefined ? `cannot find \`${p.from}\`` : `cannot read \`${p.from}\`: ${p.why}`,
+  ),
   DSK1005: error("cyclic-import", (p: { chain: string }) => `files import each other: ${p.chain}`),
   DSK1006: error("unknown-member", (p: { object: string; name: string }) => `${p.object} has no \`${p.name}\``),
   DSK1007: warning("unused-import", (p: { name: string }) => `\`${p.name}\` is imported and never used`),
@@ -16,7 +18,10 @@ export const NAMES = {
   DSK1101: error("recursive-block", (p: { chain: string }) => `a block contains itself: ${p.chain}`),
   DSK1102: error("extends-cycle", (p: { chain: string }) => `blocks extend each other: ${p.chain}`),
   DSK1103: error("recursive-function", (p: { chain: string }) => `functions call each other: ${p.chain}`),
-  DSK1104: error("cyclic-dim", (p: { name: string }) => `dim \`${p.name}\` is defined by itself`),
+  DSK1104: error(
+    "cyclic-definition",
+    (p: { what: string; name: string }) => `${p.what} \`${p.name}\` is defined by itself`,
+  ),
   DSK1105: error(
     "bad-override",
     (p: { name: string; base: string; why: string }) => `\`${p.name}\` cannot override that of \`${p.base}\`: ${p.why}`,

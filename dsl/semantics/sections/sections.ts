@@ -2,6 +2,7 @@
 import type { Diagnostics } from "../../../compiler/diagnostics/diagnostic.ts";
 import { didYouMean } from "../../../compiler/diagnostics/did-you-mean.ts";
 import type * as ast from "../../syntax/ast.ts";
+import { withinStack } from "../too-deep.ts";
 import { checkValue } from "./check-value.ts";
 import type { Context, ModelFacts } from "./context.ts";
 import { checkEntries, type Entries } from "./entries.ts";
@@ -54,9 +55,12 @@ export function checkSections(
   const sections = unique(decls, diagnostics);
   const modelNames = file.decls.flatMap((decl) => (decl.kind === "model" ? [decl.name.text] : []));
   const torn = hasSyntaxErrors(file, diagnostics);
-  const linked = linkSections(sections, modelNames, torn, diagnostics);
-  const checker = new SectionChecker(loadSchemas(std), linked, models, torn, diagnostics);
-  return { all: linked.flatMap((each) => checker.check(each) ?? []) };
+  const all = withinStack(decls[0]!.name, diagnostics, () => {
+    const linked = linkSections(sections, modelNames, torn, diagnostics);
+    const checker = new SectionChecker(loadSchemas(std), linked, models, torn, diagnostics);
+    return linked.flatMap((each) => checker.check(each) ?? []);
+  });
+  return { all: all ?? [] };
 }
 
 function hasSyntaxErrors({ source }: ast.File, { all }: Diagnostics): boolean {
@@ -125,7 +129,7 @@ class SectionChecker {
       diagnostics: this.#diagnostics,
       model: model === undefined ? undefined : this.#models.get(model),
       sections: (kind) => this.#linked.filter((l) => l.decl.section === kind).map((l) => l.decl.name.text),
-      axes: axesOf(decl, linked.base),
+      axes: axesOf(decl, base?.entries ?? new Map()),
     };
     const complete = !this.#torn && (decl.from === undefined || base?.complete === true);
     const needs = decl.section === "train" ? trainNeeds : (): string[] => [];
@@ -159,12 +163,12 @@ class SectionChecker {
 }
 
 /** The axes that a layout declares or inherits. */
-function axesOf(decl: ast.SectionDecl, base: ast.SectionDecl | undefined): string[] {
-  const names = (section: ast.SectionDecl | undefined): string[] =>
-    (section?.body.entries ?? []).flatMap((entry) =>
-      entry.kind === "group" && entry.name.text === "axes"
-        ? entry.body.entries.flatMap((axis) => (axis.kind === "expect" ? [] : [axis.name.text]))
-        : [],
-    );
-  return [...new Set([...names(decl), ...names(base)])];
+function axesOf({ body }: ast.SectionDecl, base: Entries): string[] {
+  const own = body.entries.flatMap((entry) =>
+    entry.kind === "group" && entry.name.text === "axes"
+      ? entry.body.entries.flatMap((axis) => (axis.kind === "expect" ? [] : [axis.name.text]))
+      : [],
+  );
+  const inherited = [...base.keys()].flatMap((path) => /^axes\.(.*)$/.exec(path)?.[1] ?? []);
+  return [...new Set([...own, ...inherited])];
 }
