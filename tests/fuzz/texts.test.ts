@@ -52,8 +52,10 @@ test(
 test("a file that is cut off inside a body is an error wherever it is cut", () => {
   const { text } = corpus.find(({ path }) => path.endsWith("specs/quickstart.dsk"))!;
   let depth = 0;
+  const quiet: string[] = [];
   for (const { 0: token, index } of text.matchAll(/\/\/[^\n]*|"[^"]*"|\w+|\S/g)) {
-    if (depth > 0) expect(fails(text.slice(0, index)), `...${text.slice(0, index).slice(-40)}`).toBe(true);
+    if (depth > 0 && !fails(text.slice(0, index))) quiet.push(text.slice(0, index));
     depth += token === "{" ? 1 : token === "}" ? -1 : 0;
   }
+  expect(quiet).toEqual([]);
 });
