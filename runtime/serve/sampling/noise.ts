@@ -1,31 +1,47 @@
 import { philox } from "../../program/philox.ts";
 
-/** No value of `gumbel` is larger: -ln(-ln(1 - 2^-33)). */
-export const GUMBEL_MAX = 22.88;
+const WORDS = 2 ** 32;
+
+/** Gumbel noise from a random word: -ln(-ln u) with u in the middle of one of 2^32 equal parts of (0, 1). */
+export function gumbel(word: number): number {
+  return -Math.log(-Math.log((word + 0.5) / WORDS));
+}
+
+/** No noise is larger. */
+export const GUMBEL_MAX = gumbel(WORDS - 1);
+
+/** By k: smaller words give noise below k. One less than the bound itself, for what rounding may do. */
+const LEAST_WORDS = Float64Array.from({ length: Math.ceil(GUMBEL_MAX) + 1 }, (_, k) =>
+  Math.floor(WORDS * Math.exp(-Math.exp(-k)) - 1),
+);
+
+/** Words below it give noise below the gap, which is not negative and at most `GUMBEL_MAX`: seen without a logarithm. */
+export function leastWord(gap: number): number {
+  return LEAST_WORDS[Math.floor(gap)]!;
+}
 
 /**
- * Gumbel noise for every token at one place of one answer: a pure function of seed, choice, index of the generated token and
- * token. Adding it to logits and taking the largest sum draws from their softmax (Gumbel 1954; Maddison et al. 2014).
+ * Random words for every token at one place of one answer: a pure function of seed, choice, index of the generated token and
+ * token. Adding their Gumbel noise to logits and taking the largest sum draws from the softmax (Gumbel 1954; Maddison et al.
+ * 2014). Philox makes a key of the place; a bijective hash of 32 bits, keyed twice, makes the word of each token.
  */
-export class GumbelNoise {
-  readonly #key: readonly [number, number];
-  readonly #choice: number;
-  readonly #index: number;
-  #block = -1;
-  #words: readonly number[] = [];
+export class TokenNoise {
+  readonly #first: number;
+  readonly #second: number;
 
   constructor(seed: number, choice: number, index: number) {
-    this.#key = [seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0];
-    this.#choice = choice;
-    this.#index = index;
+    const key = [seed >>> 0, Math.floor(seed / WORDS) >>> 0];
+    [this.#first, this.#second] = philox([index, choice, 0, 0], key);
   }
 
-  of(token: number): number {
-    const block = token >>> 2;
-    if (block !== this.#block) {
-      this.#words = philox([block, this.#choice, this.#index, 0], this.#key);
-      this.#block = block;
-    }
-    return -Math.log(-Math.log((this.#words[token & 3]! + 0.5) * 2 ** -32));
+  word(token: number): number {
+    return mix(mix(token ^ this.#first) ^ this.#second) >>> 0;
   }
+}
+
+/** `lowbias32` (Wellons, "Prospecting for hash functions", 2018). */
+function mix(x: number): number {
+  x = Math.imul(x ^ (x >>> 16), 0x7feb352d);
+  x = Math.imul(x ^ (x >>> 15), 0x846ca68b);
+  return x ^ (x >>> 16);
 }

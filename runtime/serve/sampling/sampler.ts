@@ -1,5 +1,5 @@
-import { candidates, likeliest } from "./candidates.ts";
-import { GUMBEL_MAX, GumbelNoise } from "./noise.ts";
+import { type Cutoff, cutoff, isKept, likeliest } from "./cutoff.ts";
+import { gumbel, GUMBEL_MAX, leastWord, TokenNoise } from "./noise.ts";
 import type { Sampling } from "./sampling.ts";
 
 export interface TokenLogprob {
@@ -76,7 +76,7 @@ export class Sampler {
 
   #adjusted(raw: Float32Array): Float64Array {
     const { frequencyPenalty, presencePenalty, repetitionPenalty, logitBias, temperature } = this.#sampling;
-    const logits = new Float64Array(raw);
+    const logits = scratchFor(raw);
     if (repetitionPenalty !== 1) {
       for (const token of new Set([...this.#prompt, ...this.#counts.keys()])) {
         const logit = logits[token]!;
@@ -95,10 +95,18 @@ export class Sampler {
     const { temperature, seed, choice } = this.#sampling;
     const best = argmax(logits);
     if (temperature === 0) return best;
-    const noise = new GumbelNoise(seed, choice, this.#generated);
-    const allowed = candidates(logits, this.#sampling);
-    return allowed === undefined ? drawFromAll(logits, best, noise) : drawFrom(logits, allowed, noise);
+    const noise = new TokenNoise(seed, choice, this.#generated);
+    return draw(logits, best, cutoff(logits, logits[best]!, this.#sampling), noise);
   }
+}
+
+/** Reused by all samplers, since none keeps it: a fresh array for each token would keep the garbage collector busy. */
+let scratch = new Float64Array(0);
+
+function scratchFor(raw: Float32Array): Float64Array {
+  if (scratch.length !== raw.length) scratch = new Float64Array(raw.length);
+  scratch.set(raw);
+  return scratch;
 }
 
 /** The lowest token with the largest logit. */
@@ -114,21 +122,19 @@ function argmax(logits: Float64Array): number {
   return best;
 }
 
-function drawFrom(logits: Float64Array, tokens: readonly number[], noise: GumbelNoise): number {
-  let [chosen, highest] = [-1, -Infinity];
-  for (const token of tokens) {
-    const score = logits[token]! + noise.of(token);
-    if (score > highest) [chosen, highest] = [token, score];
-  }
-  return chosen;
-}
-
-/** As `drawFrom` all tokens, but most of them are so unlikely that their noise need not be known. */
-function drawFromAll(logits: Float64Array, best: number, noise: GumbelNoise): number {
-  let [chosen, highest] = [best, logits[best]! + noise.of(best)];
+/**
+ * The token up to the cut that has the largest sum of logit and noise. Nearly all tokens are seen to lose without their noise
+ * being worked out.
+ */
+function draw(logits: Float64Array, best: number, cut: Cutoff, noise: TokenNoise): number {
+  let chosen = best;
+  let highest = logits[best]! + gumbel(noise.word(best));
   for (let token = 0; token < logits.length; token++) {
-    if (logits[token]! + GUMBEL_MAX < highest) continue;
-    const score = logits[token]! + noise.of(token);
+    const gap = highest - logits[token]!;
+    if (gap > GUMBEL_MAX) continue;
+    const word = noise.word(token);
+    if ((gap >= 0 && word < leastWord(gap)) || !isKept(logits, token, cut)) continue;
+    const score = logits[token]! + gumbel(word);
     if (score > highest) [chosen, highest] = [token, score];
   }
   return chosen;

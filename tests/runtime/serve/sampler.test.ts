@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { candidates } from "../../../runtime/serve/sampling/candidates.ts";
-import { GUMBEL_MAX, GumbelNoise } from "../../../runtime/serve/sampling/noise.ts";
+import { cutoff, isKept } from "../../../runtime/serve/sampling/cutoff.ts";
+import { gumbel, GUMBEL_MAX, leastWord, TokenNoise } from "../../../runtime/serve/sampling/noise.ts";
 import { LogitsError, Sampler } from "../../../runtime/serve/sampling/sampler.ts";
 import { GREEDY, type Sampling } from "../../../runtime/serve/sampling/sampling.ts";
 import { randoms } from "../../support/plain.ts";
@@ -81,13 +81,13 @@ describe("a draw", () => {
     expect(new Set([first, ...others]).size).toBe(5);
   });
 
-  test("is the same whether unlikely tokens are skipped or not", () => {
-    // All but a few are far below: skipping them must not move the choice. With a filter that keeps all, none is skipped.
+  test("takes the largest sum of logit and noise, whether it looks at all noise or not", () => {
     for (let seed = 0; seed < 300; seed++) {
-      const steep = logits(...randoms(seed, 64, 30));
-      expect(draw(steep, { seed })).toBe(draw(steep, { seed, minP: 1e-300 }));
+      const raw = logits(...randoms(seed, 200, [0.1, 3, 30][seed % 3]!));
+      const noise = new TokenNoise(seed, 0, 0);
+      const sums = Array.from(raw, (logit, token) => logit + gumbel(noise.word(token)));
+      expect(draw(raw, { seed })).toBe(sums.indexOf(Math.max(...sums)));
     }
-    expect(-Math.log(-Math.log1p(-(2 ** -33)))).toBeLessThan(GUMBEL_MAX);
   });
 
   test("a guess takes the noise of the place that it is for", () => {
@@ -101,13 +101,42 @@ describe("a draw", () => {
   });
 });
 
-test("noise has the mean and the variance of Gumbel's distribution", () => {
-  const values = Array.from({ length: 40_000 }, (_, token) => new GumbelNoise(11, 0, 0).of(token));
-  const mean = values.reduce((a, b) => a + b, 0) / values.length;
-  const variance = values.reduce((sum, v) => sum + (v - mean) ** 2, 0) / values.length;
-  // Three standard errors each.
-  expect(Math.abs(mean - 0.577_215_66)).toBeLessThan(0.02);
-  expect(Math.abs(variance - Math.PI ** 2 / 6)).toBeLessThan(0.06);
+describe("noise", () => {
+  test.each([
+    ["over tokens", (i: number) => new TokenNoise(11, 0, 0).word(i)],
+    ["over places", (i: number) => new TokenNoise(11, 0, i).word(5)],
+    ["over seeds", (i: number) => new TokenNoise(i, 2, 7).word(5)],
+  ])("has the mean and the variance of Gumbel's distribution, and no memory, %s", (_, word) => {
+    const values = Array.from({ length: 40_000 }, (_unused, i) => gumbel(word(i)));
+    const mean = values.reduce((a, b) => a + b, 0) / values.length;
+    const variance = values.reduce((sum, v) => sum + (v - mean) ** 2, 0) / values.length;
+    // Three standard errors each.
+    expect(Math.abs(mean - 0.577_215_66)).toBeLessThan(0.02);
+    expect(Math.abs(variance - Math.PI ** 2 / 6)).toBeLessThan(0.06);
+    for (const lag of [1, 2, 4, 256]) {
+      const pairs = values.slice(lag).reduce((sum, v, i) => sum + (v - mean) * (values[i]! - mean), 0);
+      expect(Math.abs(pairs / values.length / variance)).toBeLessThan(0.02);
+    }
+  });
+
+  test("words are spread evenly", () => {
+    const noise = new TokenNoise(3, 0, 1);
+    const counts = new Float64Array(256);
+    for (let token = 0; token < 65_536; token++) counts[noise.word(token) >>> 24]!++;
+    const statistic = counts.reduce((sum, count) => sum + (count - 256) ** 2 / 256, 0);
+    // 255 degrees of freedom: one sample in a thousand is above 330, one below 190.
+    expect(statistic).toBeLessThan(330);
+    expect(statistic).toBeGreaterThan(190);
+  });
+
+  test("a word below the least one of a gap gives less than the gap", () => {
+    for (let gap = 0; gap < GUMBEL_MAX; gap += 0.25) {
+      const least = leastWord(gap);
+      expect(gumbel(Math.max(0, least - 1))).toBeLessThanOrEqual(gap + 1e-9);
+      // Nor is much more looked at than must be.
+      expect(gumbel(least)).toBeGreaterThan(Math.floor(gap) - 1);
+    }
+  });
 });
 
 test("filters keep what sorting all tokens would keep", () => {
@@ -125,16 +154,19 @@ test("filters keep what sorting all tokens would keep", () => {
   };
   fc.assert(
     fc.property(
-      // Few values, so that there are ties.
-      fc.array(fc.integer({ min: -8, max: 4 }), { minLength: 1, maxLength: 60 }),
+      // Few whole values, so that there are ties.
+      fc.array(fc.oneof(fc.integer({ min: -8, max: 4 }), fc.double({ min: -60, max: 4, noNaN: true })), {
+        minLength: 1,
+        maxLength: 60,
+      }),
       fc.nat(20),
       fc.constantFrom(1, 0.97, 0.5, 0.1),
       fc.constantFrom(0, 0.01, 0.3),
       (values, topK, topP, minP) => {
-        const all = values.map((_, i) => i);
-        const got = candidates(Float64Array.from(values), { topK, topP, minP });
-        const wanted = plain(values, topK, topP, minP);
-        expect(got ?? all).toEqual(got === undefined ? wanted.toSorted((a, b) => a - b) : wanted);
+        const logits64 = Float64Array.from(values);
+        const cut = cutoff(logits64, Math.max(...values), { topK, topP, minP });
+        const kept = values.map((_, i) => i).filter((token) => isKept(logits64, token, cut));
+        expect(kept).toEqual(plain(values, topK, topP, minP).toSorted((a, b) => a - b));
       },
     ),
     { numRuns: 500, seed: 2 },
