@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { openOnCpu } from "../compiler/cli/open-session.ts";
 import { Diagnostics } from "../compiler/diagnostics/diagnostic.ts";
-import { draftPrograms, serveProgram } from "../compiler/elaborate/serve.ts";
+import { servingPrograms } from "../compiler/package/programs.ts";
 import { modelFile } from "../compiler/package/model.ts";
 import { checkFile } from "../dsl/semantics/check.ts";
 import type { Session } from "../runtime/device/session.ts";
@@ -32,7 +32,7 @@ const path = "specs/quickstart.dsk";
 const source = { path, text: readFileSync(path, "utf8") };
 const { module } = checkFile(source, new Diagnostics()).models.get("Tiny")!;
 const model = modelFile(module);
-const programs = [serveProgram(module, "prefill"), serveProgram(module, "decode"), ...draftPrograms(module)];
+const programs = servingPrograms(module);
 const session = await openOnCpu({ programs, model }, { cacheRows: 16_384 });
 initialize(session, model, 1);
 

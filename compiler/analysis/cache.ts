@@ -7,11 +7,11 @@ export interface CacheFacts {
   readonly bytesPerToken: number;
 }
 
-/** What a token leaves in the caches of all layers, look-ahead modules not included. */
-export function cacheFacts({ root, dims }: Module): CacheFacts {
+/** What a token leaves in the caches of all layers; of look-ahead modules as well when they are counted. */
+export function cacheFacts({ root, dims }: Module, ahead = false): CacheFacts {
   let [valuesPerToken, bytesPerToken] = [0, 0];
   for (const { store, type, place } of storesOf(root)) {
-    if (store.kind !== "cache" || place.ahead) continue;
+    if (store.kind !== "cache" || (place.ahead && !ahead)) continue;
     const values = elementsOf(type, dims);
     valuesPerToken += values;
     bytesPerToken += values * bytesOf(type.dtype);

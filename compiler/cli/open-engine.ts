@@ -76,7 +76,8 @@ export async function openEngine(
   const depth = [...module.ahead.values()][0]?.depth ?? 0;
   if (draftTokens > depth)
     throw new InputError(`\`draft\` guesses ${draftTokens} tokens, the model looks ${depth} ahead`);
-  const session = await openForServing(given.device, loaded, model, Math.ceil(rows / plan.pageSize) * plan.pageSize);
+  const cacheRows = Math.ceil(rows / plan.pageSize) * plan.pageSize;
+  const session = await openForServing(given.device, loaded, model, { cacheRows, drafts: draftTokens > 0 });
   try {
     loadWeights(session, model, weights);
   } catch (error) {

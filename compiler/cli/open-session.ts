@@ -17,6 +17,7 @@ import { servingPrograms, trainingPrograms } from "../package/programs.ts";
 import { CompileError } from "../targets/cpu/compile.ts";
 import { NoCompilerError } from "../targets/cpu/compiler.ts";
 import type { TrainPlan } from "../elaborate/train-step.ts";
+import { cacheFacts } from "../analysis/cache.ts";
 import { referenceSession } from "../reference/session.ts";
 import { InputError, progress } from "./io.ts";
 import type { LoadedModel } from "./load-model.ts";
@@ -49,15 +50,23 @@ export function forTraining(
   return { model, open };
 }
 
-/** A session that generates, with caches of so many rows, its stores empty. @throws InputError as `openOnCpu` does */
+/**
+ * A session that generates, with caches of so many rows, its stores empty; look-ahead modules run when it `drafts`.
+ * @throws InputError as `openOnCpu` does
+ */
 export async function openForServing(
   device: Device,
   { module }: LoadedModel,
   model: ModelFile,
-  cacheRows: number,
+  { cacheRows, drafts }: { readonly cacheRows: number; readonly drafts: boolean },
 ): Promise<Session> {
   if (device === "reference") return referenceSession(module, undefined, { cacheRows });
-  return openOnCpu({ programs: servingPrograms(module), model }, { cacheRows });
+  const session = await openOnCpu({ programs: servingPrograms(module, drafts), model }, { cacheRows });
+  // What `dskc inspect` says: the latent alone for latent attention.
+  const { bytesPerToken } = cacheFacts(module, drafts);
+  if (session.cacheRowBytes !== bytesPerToken)
+    throw new Error(`a position takes ${session.cacheRowBytes} bytes in the caches, not ${bytesPerToken}`);
+  return session;
 }
 
 /** Loads a package on the CPU, compiled where it is not in the cache yet. @throws InputError without a compiler */

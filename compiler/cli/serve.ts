@@ -59,6 +59,9 @@ async function run(file: string, section: string | undefined, options: Options):
       : error;
   });
   remark(`${model} at ${server.url}: a page for people, the API of OpenAI at /v1, /health, /metrics`);
+  const mebibytes = (session.cacheRows * session.cacheRowBytes) / 2 ** 20;
+  const cache = `${session.cacheRows.toLocaleString("en-US")} tokens of cache (${mebibytes.toFixed(1)} MiB)`;
+  remark(`context ${engine.options.context.toLocaleString("en-US")}, ${cache}`);
   const stop = new StopSignal(() => {
     const busy = engine.running + engine.waiting;
     if (busy > 0) remark(`${busy} answers are finished, for ${options.drain} s at most; a second signal ends them`);

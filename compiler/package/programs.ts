@@ -6,9 +6,10 @@ import type { Module } from "../model-ir/types.ts";
 import type { Program } from "../tensor-ir/types.ts";
 import { type TransientState, transientStates } from "./model.ts";
 
-/** What generates: `prefill`, `decode` and `draft.k` for each look-ahead module. */
-export function servingPrograms(module: Module): Program[] {
-  return [serveProgram(module, "prefill"), serveProgram(module, "decode"), ...draftPrograms(module)];
+/** What generates: `prefill`, `decode` and, unless nothing is guessed, `draft.k` for each look-ahead module. */
+export function servingPrograms(module: Module, drafts = true): Program[] {
+  const guessing = drafts ? draftPrograms(module) : [];
+  return [serveProgram(module, "prefill"), serveProgram(module, "decode"), ...guessing];
 }
 
 export interface TrainingPrograms {

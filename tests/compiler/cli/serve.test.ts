@@ -70,7 +70,7 @@ describe("generate", () => {
   });
 
   test("continues a text, the same with a seed, and ends at a stop text or with the context", () => {
-    const draw = ["--temperature", "1", "--seed", "4"];
+    const draw = ["--temperature", "1", "--seed", "4", "--ignore-eos"];
     const { status, stdout, stderr } = dskc(
       "generate",
       "model.dsk",
