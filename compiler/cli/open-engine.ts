@@ -9,6 +9,7 @@ import { loadWeights } from "../../runtime/device/weights.ts";
 import { readTable } from "../../runtime/io/names/table.ts";
 import { CheckpointError } from "../../runtime/io/safetensors/format.ts";
 import { Engine } from "../../runtime/serve/engine/engine.ts";
+import { nonFiniteStore } from "../../runtime/train/finite.ts";
 import { modelFile } from "../package/model.ts";
 import { installation } from "./installation.ts";
 import { InputError, positive, UsageError } from "./io.ts";
@@ -80,6 +81,8 @@ export async function openEngine(
   const session = await openForServing(given.device, loaded, model, { cacheRows, drafts: draftTokens > 0 });
   try {
     loadWeights(session, model, weights);
+    const bad = nonFiniteStore(session);
+    if (bad !== undefined) throw new InputError(`\`${weights}\`: ${bad.message}`);
   } catch (error) {
     session.close();
     throw error instanceof CheckpointError ? new InputError(error.message) : error;

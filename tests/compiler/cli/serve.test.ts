@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -30,7 +30,7 @@ serve Local for TinyV3 {
   sample  = greedy()
 }
 `;
-  const text = spawnSync("cat", [SPEC], { encoding: "utf8" }).stdout;
+  const text = readFileSync(SPEC, "utf8");
   writeFileSync(join(folder, "model.dsk"), text + section);
 });
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -91,6 +91,22 @@ describe("generate", () => {
     expect(dskc("generate", "model.dsk", "--prompt", "Hello", "--chat", "--ignore-eos").stderr).toContain(
       "8 + 192 tokens",
     );
+  });
+
+  test("weights with a NaN are named", () => {
+    const bytes = readFileSync(join(weights, "model.safetensors"));
+    const header = Number(bytes.readBigUInt64LE(0));
+    const tensors = JSON.parse(bytes.toString("utf8", 8, 8 + header)) as Record<
+      string,
+      { data_offsets: [number, number] }
+    >;
+    bytes.writeFloatLE(NaN, 8 + header + tensors["model.norm.weight"]!.data_offsets[0] + 12);
+    mkdirSync(join(folder, "bad"));
+    writeFileSync(join(folder, "bad", "model.safetensors"), bytes);
+    expect(dskc("generate", "model.dsk", "--weights", "bad", "--prompt", "x", "--tokenizer", "weights")).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining("`bad`: `norm.weight` has a value that is not finite, at element 3") as string,
+    });
   });
 
   test("says what is wrong", () => {
