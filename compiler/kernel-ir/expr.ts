@@ -139,6 +139,23 @@ export function isOp(expr: Expr, name: ScalarOp): expr is Expr & { kind: "op" } 
   return expr.kind === "op" && expr.op === name;
 }
 
+/**
+ * Indices of an array with dims that were merged and taken apart again put together: i / n and i % n are 0 and i, which is the
+ * same place.
+ */
+export function mergedIndices(at: readonly Expr[], shape: readonly Extent[]): Expr[] {
+  const merged = [...at];
+  for (let i = 0; i + 1 < merged.length; i++) {
+    const [outer, inner] = [merged[i]!, merged[i + 1]!];
+    if (!isOp(outer, "div") || !isOp(inner, "mod")) continue;
+    const same = JSON.stringify(outer.operands) === JSON.stringify(inner.operands);
+    if (!same || known(outer.operands[1]!) !== shape[i + 1]) continue;
+    merged[i] = index(0);
+    merged[i + 1] = outer.operands[0]!;
+  }
+  return merged;
+}
+
 /** An index moved into [0, size - 1]. */
 export function clamped(at: Expr, size: Extent): Expr {
   const last = typeof size === "number" ? index(size - 1) : op("sub", [extent(size), index(1)], "index");

@@ -90,8 +90,13 @@ DSK_INLINE void dsk_put(f8e4m3& to, float x) {
 
 // exp by 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2]: at most 1 ulp off, no branches.
 DSK_INLINE float dsk_exp(float x) {
-  const float limited = x > 88.7228394f ? 88.7228394f : x < -103.972084f ? -103.972084f : x;
-  const float n = __builtin_nearbyintf(limited * 1.44269504f);
+  // Into [-104, 89], where results are 0 and infinity at the ends. Bits of negative numbers are in reverse order, as unsigned
+  // ones behind those of positive numbers; and compilers have minima of integers, but none of floats that keeps NaN.
+  const uint32_t own = dsk_bits<uint32_t>(x), above = own < 0xc2d00000u ? own : 0xc2d00000u;
+  const int32_t between = int32_t(above) < 0x42b20000 ? int32_t(above) : 0x42b20000;
+  const float limited = dsk_bits<float>(between);
+  // Adding 1.5 * 2^23 rounds to a whole number, which is in the lowest bits then.
+  const float shifted = dsk_fma(limited, 1.44269504f, 12582912.0f), n = shifted - 12582912.0f;
   const float r = dsk_fma(n, -1.42860677e-6f, dsk_fma(n, -0.693145752f, limited));
   float p = 1.3981999e-3f;
   p = dsk_fma(p, r, 8.3334519e-3f);
@@ -100,11 +105,9 @@ DSK_INLINE float dsk_exp(float x) {
   p = dsk_fma(p, r, 0.5f);
   p = dsk_fma(p * r, r, r) + 1.0f;
   // 2^n in two factors: n may be below -126 or above 127.
-  const int32_t whole = int32_t(n), half = whole >> 1;
-  const float scaled = p * dsk_bits<float>((half + 127) << 23) * dsk_bits<float>((whole - half + 127) << 23);
-  const float below = x < -103.972084f ? 0.0f : scaled;
-  const float above = x > 88.7228394f ? DSK_INF : below;
-  return x != x ? x : above;
+  const uint32_t whole = dsk_bits<uint32_t>(shifted) << 23, half = dsk_bits<uint32_t>(shifted) << 22 & 0xff800000u;
+  const float y = p * dsk_bits<float>(half + 0x3f800000u) * dsk_bits<float>(whole - half + 0x3f800000u);
+  return x == x ? y : x;
 }
 DSK_INLINE double dsk_exp(double x) { return __builtin_exp(x); }
 

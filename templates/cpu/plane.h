@@ -1,95 +1,100 @@
-// Products that lead into a block of rows of a plane, and out of it. Every element is one sum in one order, whatever else
-// is in the block: results do not depend on how rows are grouped.
+// Blocks of rows against the columns that they see: what generated kernels between tokens and positions call. plane.cc has the
+// products, compiled once for all kernels.
+//
+// A plane has a value for each row of the block and each column. Rows are grouped in strips of sixteen, which lie next to each
+// other in memory: strip, column, row. So vectors run along rows, whatever happens in a row needs no sum across a vector, and
+// the columns' side of products (keys, values) is read where it is.
+//
+// Results of a row have the same bits whatever else is in the block. Every element of a product is one sum in the order of its
+// terms. Sums over columns are cut into pieces that start at the row's own first column: each is one sum in order, and pieces
+// are added in order.
 #pragma once
 #include "dsk.h"
 
-// Sixteen lanes: one register of AVX-512, two of AVX2, four of NEON or SSE.
-typedef float dsk_lanes __attribute__((vector_size(64), aligned(4)));
-constexpr int64_t DSK_LANES = 16;
+constexpr int64_t DSK_STRIP = 16;               // rows
+constexpr int64_t DSK_ROWS = 2 * DSK_STRIP;     // the most of a block
+constexpr int64_t DSK_PIECE = 512;              // columns that are summed at once
+constexpr int64_t DSK_COLUMNS = 240;            // columns whose addresses are prepared at once, a multiple of all tiles
 
-DSK_INLINE int64_t dsk_padded(int64_t n) { return (n + DSK_LANES - 1) / DSK_LANES * DSK_LANES; }
+struct dsk_plane_block {
+  int64_t row, rows, strips;  // the first of them among all rows
+  int64_t from, to;           // columns that one of the rows sees
+  bool pieces;                // whether sums of a row have more than one
+  // The columns of each row. What is behind the last row repeats it: vectors are always full.
+  int32_t from_of[DSK_ROWS], to_of[DSK_ROWS];
 
-template <int R>
-static inline void dsk_enter_rows(float* plane, int64_t stride, int64_t columns, const float* a, int64_t k, const float* b, bool add) {
-  for (int64_t c = 0; c < columns; c += DSK_LANES, b += k * DSK_LANES) {
-    dsk_lanes sum[R] = {};
-    for (int64_t i = 0; i < k; i++) {
-      const dsk_lanes right = *(const dsk_lanes*)(b + i * DSK_LANES);
-      for (int r = 0; r < R; r++) sum[r] += a[r * k + i] * right;
-    }
-    for (int r = 0; r < R; r++) {
-      float* to = plane + r * stride + c;
-      if (c + DSK_LANES <= columns) {
-        *(dsk_lanes*)to = add ? *(dsk_lanes*)to + sum[r] : sum[r];
-      } else {
-        for (int64_t j = 0; j < columns - c; j++) to[j] = add ? to[j] + sum[r][j] : sum[r][j];
-      }
-    }
-  }
-}
+  // Which row of all is row r of the block.
+  int64_t index(int64_t r) const { return row + (r < rows ? r : rows - 1); }
+};
 
-// plane[r][c] (+)= sum over i of a[r][i] * b[i][c]; b in blocks of 16 columns, each [k][16].
-static inline void dsk_enter(float* plane, int64_t stride, int64_t rows, int64_t columns, const float* a, int64_t k, const float* b, bool add) {
-  int64_t r = 0;
-  for (; r + 6 <= rows; r += 6) dsk_enter_rows<6>(plane + r * stride, stride, columns, a + r * k, k, b, add);
-  for (; r + 2 <= rows; r += 2) dsk_enter_rows<2>(plane + r * stride, stride, columns, a + r * k, k, b, add);
-  for (; r < rows; r++) dsk_enter_rows<1>(plane + r * stride, stride, columns, a + r * k, k, b, add);
-}
-
-template <int R>
-static inline void dsk_leave_rows_of(float* out, int64_t n, int64_t columns, const float* plane, int64_t stride, const float* b) {
-  for (int64_t j = 0; j < n; j += DSK_LANES) {
-    dsk_lanes sum[R];
-    for (int r = 0; r < R; r++) sum[r] = *(const dsk_lanes*)(out + r * n + j);
-    for (int64_t c = 0; c < columns; c++) {
-      const dsk_lanes right = *(const dsk_lanes*)(b + c * n + j);
-      for (int r = 0; r < R; r++) sum[r] += plane[r * stride + c] * right;
-    }
-    for (int r = 0; r < R; r++) *(dsk_lanes*)(out + r * n + j) = sum[r];
-  }
-}
-
-// out[r][j] += sum over c of plane[r][c] * b[c][j]; n is a multiple of 16.
-static inline void dsk_leave_rows(float* out, int64_t n, int64_t rows, int64_t columns, const float* plane, int64_t stride, const float* b) {
-  int64_t r = 0;
-  for (; r + 6 <= rows; r += 6) dsk_leave_rows_of<6>(out + r * n, n, columns, plane + r * stride, stride, b);
-  for (; r + 2 <= rows; r += 2) dsk_leave_rows_of<2>(out + r * n, n, columns, plane + r * stride, stride, b);
-  for (; r < rows; r++) dsk_leave_rows_of<1>(out + r * n, n, columns, plane + r * stride, stride, b);
-}
-
-template <int C>
-static inline void dsk_leave_columns_of(float* out, int64_t n, int64_t rows, const float* plane, int64_t stride, const float* x) {
-  for (int64_t j = 0; j < n; j += DSK_LANES) {
-    dsk_lanes sum[C] = {};
-    for (int64_t r = 0; r < rows; r++) {
-      const dsk_lanes right = *(const dsk_lanes*)(x + r * n + j);
-      for (int c = 0; c < C; c++) sum[c] += plane[r * stride + c] * right;
-    }
-    for (int c = 0; c < C; c++) *(dsk_lanes*)(out + c * n + j) = sum[c];
-  }
-}
-
-// out[c][j] = sum over r of plane[r][c] * x[r][j]; n is a multiple of 16.
-static inline void dsk_leave_columns(float* out, int64_t n, int64_t rows, int64_t columns, const float* plane, int64_t stride, const float* x) {
-  int64_t c = 0;
-  for (; c + 6 <= columns; c += 6) dsk_leave_columns_of<6>(out + c * n, n, rows, plane + c, stride, x);
-  for (; c < columns; c++) dsk_leave_columns_of<1>(out + c * n, n, rows, plane + c, stride, x);
-}
-
-// Neighboring tokens whose spans together are hardly longer than the longest of them: what one block computes.
-struct dsk_block { int64_t end, from, to; };
+// Neighboring rows whose columns together are hardly more than those of one of them. A token has `inner` rows, whose columns
+// are from(token) to to(token) - 1.
 template <class From, class To>
-DSK_INLINE dsk_block dsk_next_block(int64_t token, int64_t limit, int64_t most, From from, To to) {
-  dsk_block block = {token + 1, from(token), to(token)};
+static inline dsk_plane_block dsk_next_block(int64_t row, int64_t limit, int64_t inner, From from, To to) {
+  dsk_plane_block block;
+  block.row = row;
+  block.from = from(row / inner);
+  block.to = to(row / inner);
   if (block.to <= block.from) block.from = block.to = 0;
-  int64_t longest = block.to - block.from;
-  while (block.end < limit && block.end - token < most) {
-    const int64_t f = from(block.end), t = to(block.end);
+  int64_t longest = block.to - block.from, end = (row / inner + 1) * inner;
+  while (end < limit && end - row < DSK_ROWS) {
+    const int64_t f = from(end / inner), t = to(end / inner);
     const int64_t low = f < block.from ? f : block.from, high = t > block.to ? t : block.to;
     const int64_t own = t - f > longest ? t - f : longest;
     if (t <= f || high - low > own + 64) break;
-    block = {block.end + 1, low, high};
+    block.from = low;
+    block.to = high;
     longest = own;
+    end += inner;
+  }
+  if (end > limit) end = limit;
+  block.rows = end - row < DSK_ROWS ? end - row : DSK_ROWS;
+  block.strips = (block.rows + DSK_STRIP - 1) / DSK_STRIP;
+  block.pieces = longest > DSK_PIECE;
+  for (int64_t r = 0; r < block.strips * DSK_STRIP; r++) {
+    const int64_t token = block.index(r) / inner;
+    block.from_of[r] = int32_t(from(token));
+    block.to_of[r] = int32_t(to(token));
   }
   return block;
 }
+
+// How many tokens a work item has: a few blocks, fewer where there are few.
+static inline int64_t dsk_tokens_of_item(int64_t tokens, int64_t inner) {
+  const int64_t rows = tokens * inner < 512 ? DSK_STRIP : 2 * DSK_ROWS;
+  return rows > inner ? rows / inner : 1;
+}
+
+// The next column behind `column` at which the sum of some row begins a new piece; the end of the block when there is none.
+int64_t dsk_piece_end(const dsk_plane_block& block, int64_t column);
+// Adds the sums of those rows whose piece ends at `column` to what they have so far, and starts them anew.
+template <class T>
+static inline void dsk_end_piece(const dsk_plane_block& block, int64_t strip, int64_t column, T* so_far, T* sum) {
+  for (int64_t r = 0; r < DSK_STRIP; r++) {
+    const int64_t own = column - block.from_of[strip * DSK_STRIP + r];
+    const bool ends = own > 0 && own % DSK_PIECE == 0;
+    so_far[r] += ends ? sum[r] : T(0);
+    sum[r] = ends ? T(0) : sum[r];
+  }
+}
+
+// Zero in the columns that the block has and a row has not.
+void dsk_clear(const dsk_plane_block& block, float* plane, int64_t stride);
+
+// Products. `stride` lies between strips of a plane, `plane` is its first of `columns` columns. Row r of the block, or column c
+// of the loop, has its elements on the other side at base[at[r]] or base[at[c]] and behind.
+//
+// Brings elements of rows next to each other, in strips: i, row. Rows that only fill a strip have addresses, too.
+void dsk_pack(const dsk_plane_block& block, float* left, int64_t k, const float* base, const int64_t* at);
+// plane[r][c] = sum over i of left[r][i] * (base + at[c])[i], on top of what is there when it `adds`.
+void dsk_enter(const dsk_plane_block& block, float* plane, int64_t stride, int64_t columns, bool adds, const float* left,
+               int64_t k, const float* base, const int64_t* at);
+// out[r][j] = sum over c of plane[r][c] * (base + at[c])[j], in three steps. `out` has twice the rows: pieces behind sums.
+// `first` is the number of the first column.
+void dsk_leave_rows_begin(const dsk_plane_block& block, float* out, int64_t n);
+void dsk_leave_rows(const dsk_plane_block& block, float* out, int64_t n, const float* plane, int64_t stride, int64_t first,
+                    int64_t columns, const float* base, const int64_t* at);
+void dsk_leave_rows_end(const dsk_plane_block& block, float* out, int64_t n);
+// (base + at[c])[j] += sum over r of plane[r][c] * (x + x_at[r])[j].
+void dsk_leave_columns(const dsk_plane_block& block, const float* plane, int64_t stride, int64_t columns, const float* x,
+                       const int64_t* x_at, int64_t n, float* base, const int64_t* at);

@@ -6,6 +6,7 @@ import {
   index,
   isOp,
   known,
+  mergedIndices,
   mul,
   type Ranges,
   substitute,
@@ -38,10 +39,11 @@ export type Operand = Strided | Computed;
 export function operandOf(expr: Expr, outer: readonly Axis[], k: readonly Axis[], args: readonly Arg[]): Operand {
   const value = withoutCasts(expr);
   const [outerNames, kNames] = [names(outer), names(k)];
-  if (value.kind === "load" && /^(f32|bf16|f16)$/.test(args.find(({ name }) => name === value.from)!.dtype)) {
+  const arg = value.kind === "load" ? args.find(({ name }) => name === value.from)! : undefined;
+  if (value.kind === "load" && arg !== undefined && /^(f32|bf16|f16)$/.test(arg.dtype)) {
     const at = { fixed: [] as Expr[], outer: [] as Expr[], k: [] as Expr[] };
     let separable = true;
-    for (const x of value.at) {
+    for (const x of mergedIndices(value.at, arg.shape)) {
       const parts: Record<Space, Expr> = { fixed: index(0), outer: index(0), k: index(0) };
       for (const term of terms(x)) {
         const [usesOuter, usesK] = [uses(term, outerNames), uses(term, kNames)];

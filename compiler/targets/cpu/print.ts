@@ -11,7 +11,10 @@ import { printRows, printSerial } from "./rows.ts";
 export function printCpu(kernels: readonly Kernel[]): Map<string, string> {
   const files = new Map(kernels.map((kernel) => [`${kernel.name}.cc`, printKernel(kernel)]));
   files.set("table.cc", render("cpu/table.cc", { names: kernels.map(({ name }) => name) }));
-  for (const header of ["abi.h", "dsk.h", "plane.h"]) files.set(header, fixed(`cpu/${header}`));
+  for (const header of ["abi.h", "dsk.h"]) files.set(header, fixed(`cpu/${header}`));
+  if (kernels.some(({ family }) => family === "plane")) {
+    for (const file of ["plane.h", "plane.cc"]) files.set(file, fixed(`cpu/${file}`));
+  }
   if (kernels.some(({ family }) => family === "gemm")) {
     files.set("gemm.h", render("cpu/gemm.h", { tiles: TILES, fewRows: FEW_ROWS }));
     files.set("gemm.cc", fixed("cpu/gemm.cc"));

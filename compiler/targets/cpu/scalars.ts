@@ -1,5 +1,5 @@
 /** Scalar expressions as C++: what is used twice gets a name. */
-import { dtypeOf, isOp, known } from "../../kernel-ir/expr.ts";
+import { dtypeOf, known, mergedIndices } from "../../kernel-ir/expr.ts";
 import type { Arg, Expr, Local, ScalarType } from "../../kernel-ir/types.ts";
 import type { Lines } from "../../emit/lines.ts";
 import type { Extent } from "../../../runtime/program/launch.ts";
@@ -78,21 +78,10 @@ export class Names {
   /** The place of an element in memory, row-major. */
   offset(name: string, at: readonly Expr[], print: (expr: Expr) => string): string {
     const { shape } = this.store(name);
-    // i / n * n + i % n, from dims that were merged, is i again.
-    const terms: { at: Expr; strides: readonly Extent[] }[] = at.map((x, i) => ({
-      at: x,
-      strides: shape.slice(i + 1),
-    }));
-    for (let i = 0; i + 1 < terms.length; i++) {
-      const [outer, inner] = [terms[i]!.at, terms[i + 1]!.at];
-      if (!isOp(outer, "div") || !isOp(inner, "mod")) continue;
-      const same = JSON.stringify(outer.operands) === JSON.stringify(inner.operands);
-      if (!same || known(outer.operands[1]!) !== shape[i + 1]) continue;
-      terms.splice(i, 2, { at: outer.operands[0]!, strides: terms[i + 1]!.strides });
-    }
-    const parts = terms.flatMap(({ at: x, strides }) => {
+    const parts = mergedIndices(at, shape).flatMap((x, i) => {
       if (known(x) === 0) return [];
       const text = print(x);
+      const strides = shape.slice(i + 1);
       const fixed = strides.reduce<number>((n, s) => (typeof s === "number" ? n * s : n), 1);
       const symbolic = strides.filter((s) => typeof s === "string");
       const factors = [...(fixed === 1 ? [] : [String(fixed)]), ...symbolic];
