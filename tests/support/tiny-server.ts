@@ -4,7 +4,6 @@ import { Engine } from "../../runtime/serve/engine/engine.ts";
 import type { EngineOptions } from "../../runtime/serve/engine/options.ts";
 import { type RunningServer, type ServerOptions, startServer } from "../../runtime/serve/http/server.ts";
 import { tinyTokenizer } from "./tiny-tokenizer.ts";
-import { tinyV3, tinyV3Session } from "./tiny-v3.ts";
 
 export const TINY_MODEL = "tiny-v3";
 
@@ -13,11 +12,11 @@ export interface TinyServer extends RunningServer {
   readonly session: Session;
 }
 
-/** The tiny model on the interpreter behind real HTTP, on a port that is free. */
+/** The tiny model behind real HTTP, on a port that is free. */
 export async function startTiny(
-  options: Partial<EngineOptions> = {},
-  server: Partial<ServerOptions> = {},
-  session = tinyV3Session(tinyV3()),
+  options: Partial<EngineOptions>,
+  server: Partial<ServerOptions>,
+  session: Session,
 ): Promise<TinyServer> {
   const engine = new Engine(session, { pageSize: 8, ...options });
   const running = await startServer({

@@ -73,10 +73,11 @@ export class Engine {
    *   reason of the signal, or what the device says
    */
   submit(requests: readonly EngineRequest[]): Promise<Finished>[] {
-    const { context, maxWaiting } = this.options;
+    const { context, maxRunning, maxWaiting } = this.options;
     if (this.#draining) throw new DrainingError();
     for (const { prompt } of requests) if (prompt.length >= context) throw new ContextError(prompt.length, context);
-    if (this.#waiting.length + requests.length > maxWaiting)
+    const there = this.#waiting.length + this.#running.length;
+    if (there + requests.length > maxRunning + maxWaiting)
       throw new QueueFullError(this.#waiting.length, this.#retryAfter());
     return requests.map((request) => this.#enqueue(request));
   }

@@ -9,7 +9,7 @@ export interface EngineOptions {
   readonly tokensPerStep: number;
   /** The most sequences that generate at the same time. */
   readonly maxRunning: number;
-  /** The most sequences that wait. */
+  /** The most sequences that wait beside them. */
   readonly maxWaiting: number;
   /** How many tokens the look-ahead modules guess. */
   readonly draftTokens: number;

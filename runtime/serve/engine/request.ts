@@ -30,7 +30,7 @@ export class QueueFullError extends Error {
   readonly retryAfter: number;
 
   constructor(waiting: number, retryAfter: number) {
-    super(`${waiting} requests are waiting already`);
+    super(`the queue is full, ${waiting} answers are waiting`);
     this.retryAfter = retryAfter;
   }
 }

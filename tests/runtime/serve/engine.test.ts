@@ -187,7 +187,7 @@ describe("ends", () => {
   });
 
   test("when the queue is full or the engine drains: at once, and what there is goes on", async () => {
-    const on = engine({ maxRunning: 1, maxWaiting: 2 });
+    const on = engine({ maxRunning: 1, maxWaiting: 1 });
     const taken = [answer(on, job), answer(on, job)];
     const refused = await answer(on, job).catch((error: unknown) => error);
     expect(refused).toBeInstanceOf(QueueFullError);

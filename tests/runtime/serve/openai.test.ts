@@ -2,16 +2,21 @@
 import OpenAI from "openai";
 import { afterAll, describe, expect, test } from "vitest";
 import { tinyTokenizer } from "../../support/tiny-tokenizer.ts";
+import { tinyV3, tinyV3OnCpu } from "../../support/tiny-v3.ts";
 import { startTiny, TINY_MODEL } from "../../support/tiny-server.ts";
 
-const server = await startTiny();
+const session = await tinyV3OnCpu(tinyV3());
+const server = await startTiny({}, {}, session);
 const client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "none", maxRetries: 0 });
 const tokenizer = tinyTokenizer();
 const model = TINY_MODEL;
 const messages = [{ role: "user" as const, content: "Hello there" }];
 const prompt = "Once upon a time";
 
-afterAll(() => server.drain(0));
+afterAll(async () => {
+  await server.drain(0);
+  session.close();
+});
 
 describe("chat completions", () => {
   test("answer with one message and usage", async () => {
