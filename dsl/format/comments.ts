@@ -64,9 +64,16 @@ export class Comments {
     return this.placesIn(start, end).length > 0;
   }
 
-  /** Whether nothing but space stands between two places: a doc comment there documents what follows. */
-  reaches(end: number, start: number): boolean {
-    return this.#text.slice(end, start).trim() === "";
+  /** What comments before a place turn to, in order. Doc comments that document what stands there stay as they are. */
+  settled(comments: readonly Comment[], place: number): string[] {
+    // From the last one on: it reaches the place if only space lies between, the others if they reach the next one too.
+    let [reaches, next] = [true, place];
+    const texts = comments.toReversed().map((comment) => {
+      reaches &&= this.#text.slice(comment.end, next).trim() === "";
+      next = comment.start;
+      return reaches && comment.alone ? comment.text : moved(comment);
+    });
+    return texts.toReversed();
   }
 
   /** Whether an empty line stands before a place. */

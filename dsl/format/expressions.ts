@@ -5,6 +5,14 @@ import { largest } from "./rows.ts";
 
 export const WIDTH = 120;
 
+/** One of the items between brackets. */
+export interface Listed {
+  readonly span: Span;
+  readonly write: (indent: number) => string;
+  /** Doc comments belong to it. */
+  readonly documented?: boolean;
+}
+
 /** Writes expressions and types: on one line where they fit, else broken from the outside in. */
 export class ExpressionPrinter {
   readonly comments: Comments;
@@ -95,7 +103,7 @@ export class ExpressionPrinter {
     open: string,
     separator: string,
     close: string,
-    items: readonly { span: Span; write: (indent: number) => string }[],
+    items: readonly Listed[],
     indent: number,
     around: Span,
   ): string {
@@ -103,14 +111,14 @@ export class ExpressionPrinter {
     const pad = " ".repeat(inner);
     const lines: string[] = [];
     for (const [i, item] of items.entries()) {
-      for (const comment of this.comments.before(item.span.start)) lines.push(`${pad}${moved(comment)}`);
+      const before = this.comments.before(item.span.start);
+      const leading = item.documented ? this.comments.settled(before, item.span.start) : before.map(moved);
       const text = item.write(inner);
-      const within = this.comments.before(item.span.end);
-      for (const comment of within) lines.push(`${pad}${moved(comment)}`);
+      const within = this.comments.before(item.span.end).map(moved);
+      for (const comment of [...within, ...leading]) lines.push(`${pad}${comment}`);
       const behind = this.comments.behind(item.span.end);
-      lines.push(
-        `${pad}${text}${i < items.length - 1 ? separator : ""}${behind === undefined ? "" : ` ${moved(behind)}`}`,
-      );
+      const note = behind === undefined ? "" : ` ${item.documented ? behind.text : moved(behind)}`;
+      lines.push(`${pad}${text}${i < items.length - 1 ? separator : ""}${note}`);
     }
     for (const comment of this.comments.before(around.end)) lines.push(`${pad}${moved(comment)}`);
     return `${open}\n${lines.join("\n")}\n${" ".repeat(indent)}${close}`;

@@ -2,8 +2,9 @@ import type { Diagnostics } from "../../compiler/diagnostics/diagnostic.ts";
 import type { SourceFile, Span } from "../../compiler/diagnostics/source.ts";
 import type * as ast from "../syntax/ast.ts";
 import { parseFile } from "../syntax/parse.ts";
+import { UNITS } from "../syntax/units.ts";
 import { Comments, moved, type Comment } from "./comments.ts";
-import { braces, ExpressionPrinter, opensLine, sourceText, WIDTH } from "./expressions.ts";
+import { braces, ExpressionPrinter, type Listed, opensLine, sourceText, WIDTH } from "./expressions.ts";
 import { layOut, line, type Row } from "./rows.ts";
 
 /**
@@ -77,14 +78,7 @@ class Formatter {
 
   /** Comments on lines of their own before a place. */
   #leading(comments: readonly Comment[], indent: number, place: number): Row[] {
-    // From the last one on: it reaches the place if only space lies between, the others if they reach the next one too.
-    let [reaches, next] = [true, place];
-    const rows = comments.toReversed().map((c) => {
-      reaches &&= this.#comments.reaches(c.end, next);
-      next = c.start;
-      return line(indent, reaches && c.alone ? c.text : moved(c), c.spaced);
-    });
-    return rows.toReversed();
+    return this.#comments.settled(comments, place).map((text, i) => line(indent, text, comments[i]!.spaced));
   }
 
   /** A head, a body between braces and the units in it; on one line if it was and fits. */
@@ -95,8 +89,9 @@ class Formatter {
     const inline = units.length > 0 && !opensLine(around, units[0]!.span) && !commented;
     if (inline) {
       const parts = units.map((u) => u.write());
-      const text = `${head} ${braces(parts.flat().map((r) => r.cells.join(" ")))}`;
-      const flat = parts.every((rows) => rows.length === 1) && !text.includes("\n");
+      const texts = parts.flat().map((row) => row.cells.join(" "));
+      const text = `${head} ${braces(texts)}`;
+      const flat = parts.every((rows) => rows.length === 1) && !text.includes("\n") && !texts.some(isUnitOfLast);
       if (flat && indent + text.length <= WIDTH) return [line(indent, text)];
     }
     const inner = units.flatMap((u) => this.#unit(u, indent + 2));
@@ -155,6 +150,7 @@ class Formatter {
         const result = ` -> ${this.#printer.flat(decl.result)}`;
         const params = decl.params.map((p) => ({
           span: p.span,
+          documented: true,
           write: (): string => `${p.name.text}: ${this.#printer.flat(p.type)}${this.#default(p.value)}`,
         }));
         return [
@@ -181,7 +177,7 @@ class Formatter {
   }
 
   #list(
-    items: readonly { span: Span; write: () => string }[],
+    items: readonly (Listed & { write: () => string })[],
     before: number,
     after: number,
     indent: number,
@@ -320,6 +316,11 @@ function bodySpan(span: Span, parts: readonly { readonly span: Span }[]): Span {
   const end = parts[0]?.span.start ?? span.end;
   const open = span.file.text.lastIndexOf("{", end - 1);
   return { ...span, start: Math.max(span.start, open) };
+}
+
+/** True when the text before one ends with a number whose unit the first word would become on the same line. */
+function isUnitOfLast(text: string, at: number, texts: readonly string[]): boolean {
+  return /\d\w*$/.test(texts[at - 1] ?? "") && Object.hasOwn(UNITS, /^\w*/.exec(text)![0]);
 }
 
 function isOneLine([row, ...more]: readonly Row[]): boolean {

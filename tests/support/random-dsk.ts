@@ -24,6 +24,11 @@ const name = fc.constantFrom(
   "by",
   "stack",
   "schedule",
+  "kernel",
+  // Units: behind a number on its line they would be its unit.
+  "s",
+  "B",
+  "steps",
 );
 const plainName = fc.constantFrom("x", "wq_a", "D", "N", "T", "gate", "norm", "longer_name_of_a_tensor", "score");
 const number = fc.constantFrom(
@@ -39,7 +44,7 @@ const number = fc.constantFrom(
   "400 steps",
   "0.5",
 );
-const text = fc.constantFrom('"a"', '"std/nn"', '"with \\"quotes\\""', '""');
+const text = fc.constantFrom('"a"', '"std/nn"', '"with \\"quotes\\""', '""', '"\\\\ // no comment\\t"', '"漢字 é"');
 
 /** A list of words; what stands between them is chosen at the end. */
 type Words = string[];
@@ -52,12 +57,16 @@ const between = (open: string, inner: fc.Arbitrary<Words>, close: string): fc.Ar
 
 const { expr, dims } = fc.letrec<{ expr: Words; atom: Words; unary: Words; dims: Words }>((tie) => ({
   atom: fc.oneof(
-    { maxDepth: 3, depthIdentifier: "expr" },
+    { maxDepth: 2, depthIdentifier: "expr" },
     plainName.map((n) => [n]),
     number.map((n) => [n]),
     text.map((t) => [t]),
     between("(", tie("expr"), ")"),
     between("[", list(tie("expr"), 3), "]"),
+    fc.tuple(tie("expr"), tie("expr")).map(([a, b]) => ["(", ...a, ",", ...b, ")"]),
+    fc
+      .tuple(plainName, tie("dims"), tie("expr"))
+      .map(([n, d, e]) => [n, ...d, "(", ...e, ")", ".", "top", "(", "3", ")"]),
     fc.tuple(plainName, tie("dims")).map(([n, d]) => [n, ...d]),
     fc
       .tuple(
@@ -101,8 +110,13 @@ const { expr, dims } = fc.letrec<{ expr: Words; atom: Words; unary: Words; dims:
         maxLength: 3,
         depthIdentifier: "expr",
       }),
+      fc.option(fc.tuple(fc.constantFrom("<", "<=", "==", "!="), tie("atom")), { freq: 8 }),
     )
-    .map(([first, rest]) => [...first, ...rest.flatMap(([op, e]) => [op, ...e])]),
+    .map(([first, rest, last]) => [
+      ...first,
+      ...rest.flatMap(([op, e]) => [op, ...e]),
+      ...(last === null ? [] : [last[0], ...last[1]]),
+    ]),
   dims: between(
     "[",
     list(
@@ -156,8 +170,31 @@ const item: fc.Arbitrary<Words> = fc.oneof(
     .tuple(name, expr, fc.option(plainName))
     .map(([n, e, over]) => ["use", n, "=", ...e, ...(over === null ? [] : ["over", over])]),
   fc
-    .tuple(name, list(param, 3), fc.option(type), code)
-    .map(([n, ps, r, body]) => ["fn", n, "(", ...ps, ")", ...(r === null ? [] : ["->", ...r]), ...body]),
+    .tuple(
+      name,
+      fc.option(
+        list(
+          name.map((n) => [n]),
+          2,
+        ),
+      ),
+      list(param, 3),
+      fc.option(type),
+      code,
+    )
+    .map(([n, formals, ps, r, body]) => [
+      "fn",
+      n,
+      ...(formals === null ? [] : ["[", ...formals, "]"]),
+      "(",
+      ...ps,
+      ")",
+      ...(r === null ? [] : ["->", ...r]),
+      ...body,
+    ]),
+  fc
+    .tuple(name, list(param, 3), text)
+    .map(([n, ps, t]) => ["extern", "kernel", n, "(", ...ps, ")", "{", "reference", "=", "x", "cuda", "=", t, "}"]),
   fc
     .tuple(name, list(param, 3), fc.option(type), fc.array(fc.tuple(name, expr), { maxLength: 3 }))
     .map(([n, ps, r, entries]) => [
@@ -178,7 +215,7 @@ const item: fc.Arbitrary<Words> = fc.oneof(
 );
 const body = between(
   "{",
-  fc.array(item, { maxLength: 4 }).map((items) => items.flat()),
+  fc.array(item, { maxLength: 3 }).map((items) => items.flat()),
   "}",
 );
 
@@ -200,27 +237,56 @@ const entries: fc.Arbitrary<Words> = fc.letrec<{ entries: Words }>((tie) => ({
   ),
 })).entries;
 
+/** `name: type = value` of schemas and signatures. */
+function field([n, type, value]: readonly [string, Words, Words | null]): Words {
+  return [n, ":", ...type, ...(value === null ? [] : ["=", ...value])];
+}
+
 const decl: fc.Arbitrary<Words> = fc.oneof(
   fc
-    .tuple(plainName, list(param, 3), fc.option(expr), body)
-    .map(([n, ps, base, b]) => [
+    .tuple(plainName, fc.boolean(), list(param, 3), fc.option(expr), body)
+    .map(([n, hasDims, ps, base, b]) => [
       "block",
       n,
-      "[",
-      "D",
-      ",",
-      "..",
-      "]",
-      "(",
-      ...ps,
-      ")",
+      ...(hasDims ? ["[", "D", ",", "..", "]"] : []),
+      ...(ps.length === 0 ? [] : ["(", ...ps, ")"]),
       ...(base === null ? [] : ["extends", ...base]),
       ...b,
     ]),
-  fc.tuple(plainName, body).map(([n, b]) => ["model", n, ...b]),
   fc
-    .tuple(fc.constantFrom("data", "train", "layout", "serve", "target"), plainName, entries)
-    .map(([k, n, e]) => [k, n, "for", "M", ...e]),
+    .tuple(plainName, fc.option(plainName), body)
+    .map(([n, base, b]) => ["model", n, ...(base === null ? [] : ["extends", base]), ...b]),
+  fc
+    .tuple(
+      fc.constantFrom("data", "train", "layout", "serve", "target"),
+      plainName,
+      fc.option(name),
+      fc.option(name),
+      entries,
+    )
+    .map(([k, n, of, from, e]) => [
+      k,
+      n,
+      ...(of === null ? [] : ["for", of]),
+      ...(from === null ? [] : ["from", from]),
+      ...e,
+    ]),
+  fc
+    .tuple(plainName, fc.array(fc.tuple(name, expr, fc.option(expr)), { maxLength: 3 }))
+    .map(([n, fields]) => [
+      "schema",
+      n,
+      "{",
+      ...fields.flatMap(field),
+      "g",
+      "{",
+      ...fields.slice(1).flatMap(field),
+      "}",
+      "}",
+    ]),
+  fc
+    .tuple(plainName, list(fc.tuple(name, expr, fc.option(expr)).map(field), 3), expr)
+    .map(([n, ps, result]) => ["signature", n, "(", ...ps, ")", "->", ...result]),
 );
 const words = fc
   .tuple(fc.array(fc.tuple(name, name), { maxLength: 2 }), fc.array(decl, { maxLength: 2 }))
@@ -245,15 +311,29 @@ const gap = fc.constantFrom(
   "\n// alone\n\n",
 );
 const tight = fc.constantFrom("", "", "", "", " ", "\n");
+/** A comment between any two words. */
+const crowded = fc.constantFrom(
+  " ",
+  "\n",
+  " // note\n",
+  "\n/// about it\n",
+  " /// behind\n",
+  "\n\n// alone\n\n",
+  " //\n",
+);
 
 /** A name behind a number on its line could be its unit, and a bare sign could become another one. */
 function apart(left: string, right: string): boolean {
   return /[A-Za-z0-9_%]$/.test(left) ? /^[A-Za-z0-9_.]/.test(right) : /[-=<>.!/]$/.test(left) || /^[=/]/.test(right);
 }
 
-export const program: fc.Arbitrary<string> = fc
-  .tuple(words, fc.infiniteStream(gap), fc.infiniteStream(tight))
-  .map(([all, gaps, tights]) => {
+export const program: fc.Arbitrary<string> = spelled(gap, tight);
+
+/** With comments in every place where one can stand. */
+export const commented: fc.Arbitrary<string> = spelled(crowded, fc.oneof(tight, tight, crowded));
+
+function spelled(wide: fc.Arbitrary<string>, narrow: fc.Arbitrary<string>): fc.Arbitrary<string> {
+  return fc.tuple(words, fc.infiniteStream(wide), fc.infiniteStream(narrow)).map(([all, gaps, tights]) => {
     let result = "";
     for (const [i, word] of all.entries()) {
       const before = all[i - 1];
@@ -266,3 +346,4 @@ export const program: fc.Arbitrary<string> = fc
     }
     return `${result}\n`;
   });
+}
