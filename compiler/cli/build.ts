@@ -1,6 +1,4 @@
 /** `dskc build FILE`: a package of generated kernels, or with `--emit` the forms that a model takes on its way there. */
-import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
 import { type Command, Option } from "commander";
 import type { CheckedSection } from "../../dsl/semantics/sections/sections.ts";
 import { parseFile } from "../../dsl/syntax/parse.ts";
@@ -14,20 +12,17 @@ import { printModule } from "../model-ir/print.ts";
 import { PIPELINE, runPasses } from "../passes/pipeline.ts";
 import { printProgram } from "../tensor-ir/print.ts";
 import type { Program } from "../tensor-ir/types.ts";
-import { modelFile } from "../package/model.ts";
-import { lowered, packageFiles, writeFiles } from "../package/package.ts";
+import { lowered } from "../package/package.ts";
+import { servingPrograms } from "../package/programs.ts";
 import { printKernels } from "../kernel-ir/print.ts";
 import { printCpu } from "../targets/cpu/print.ts";
-import { readTable } from "../../runtime/io/names/table.ts";
-import type { ModelFile } from "../../runtime/program/model.ts";
-import { installation } from "./installation.ts";
-import { compiled } from "./open-session.ts";
 import { readSpec } from "./config-json.ts";
-import { examples, InputError, print, remark, UsageError, writing } from "./io.ts";
+import { examples, print, UsageError } from "./io.ts";
 import { loadModel, type LoadedModel } from "./load-model.ts";
 import { report } from "./report.ts";
 import { trainPlan } from "./train-plan.ts";
 import { unifiedDiff } from "./unified-diff.ts";
+import type { WriteOptions } from "./write-package.ts";
 
 const FORMS = ["ast", "model", "tensor", "kernel", "code"] as const;
 
@@ -44,14 +39,11 @@ const PROGRAMS: Readonly<Record<string, (model: LoadedModel, train: CheckedSecti
   train_step: ({ training }, section) => trainStepProgram(training().module, trainPlan(section, training())),
 };
 
-interface Options {
+interface Options extends WriteOptions {
   readonly emit?: (typeof FORMS)[number];
-  readonly out?: string;
-  readonly check?: boolean;
   readonly target: string;
   readonly model?: string;
   readonly program?: string;
-  readonly train?: string;
   readonly after?: string;
   readonly diff?: boolean;
 }
@@ -61,6 +53,12 @@ export function register(command: Command): void {
     .argument("<file>", "a spec, or a config.json of Hugging Face")
     .option("-o, --out <dir>", "where the package goes; `MODEL-package` without this")
     .option("--check", "write nothing: exit 1 when the package on disk is another one")
+    .option(
+      "--tokenizer <dir>",
+      "a folder with tokenizer.json that becomes part of the package; that of --weights without this",
+    )
+    .option("--weights <dir>", "a run or a checkpoint whose weights become part of it, laid out as kernels read them")
+    .option("--split-steps", "steps of a training may be made in several calls")
     .addOption(new Option("--target <targets>", "what kernels are generated for").choices(["cpu"]).default("cpu"))
     .addOption(new Option("--emit <form>", "print a form instead").choices(FORMS))
     .option("--model <name>", "the model of the file; the first one without this")
@@ -70,13 +68,17 @@ export function register(command: Command): void {
         "the program to print: `score` for tensors, all of them for kernels and code",
       ).choices(Object.keys(PROGRAMS)),
     )
-    .option("--train <name>", "the train section of `train_step`; the first one of the model without this")
+    .option(
+      "--train <name>",
+      "the train section of `train_step`, and the only one in the package; the first one, and all of them, without this",
+    )
     .option("--after <pass>", "the program after this pass; without this, before all of them")
     .option("--diff", "what the pass of --after changes")
     .action(run);
   examples(
     command,
     ["dskc build model.dsk -o package", "kernels, programs and a typed index.ts"],
+    ["dskc build model.dsk -o package --weights runs/Pretrain", "with weights and the tokenizer of a run"],
     ["dskc build model.dsk -o package --check", "whether the package is what the spec says"],
     ["dskc build model.dsk --emit code --program decode", "the kernels of one step of generation"],
     ["dskc build model.dsk --emit model", "the blocks and functions of a model"],
@@ -99,7 +101,7 @@ async function run(file: string, options: Options): Promise<void> {
   if (loaded === undefined) return;
   const section = trainSection(loaded, train);
   const programs = (): Program[] =>
-    program === undefined ? packagePrograms(loaded, section) : [PROGRAMS[program]!(loaded, section)];
+    program === undefined ? allPrograms(loaded, section) : [PROGRAMS[program]!(loaded, section)];
   switch (emit) {
     case "model":
       return print(printModule(loaded.module));
@@ -111,55 +113,18 @@ async function run(file: string, options: Options): Promise<void> {
       return print(
         [...printCpu(lowered(programs()).kernels)].map(([name, text]) => `// ---- ${name}\n${text}`).join("\n"),
       );
-    case undefined:
-      return writePackage(loaded, section, options);
+    case undefined: {
+      const { writePackage } = await import("./write-package.ts");
+      return writePackage(loaded, options);
+    }
   }
 }
 
 /** What a package can do: score, generate and, with a train section that starts from text, train. */
-function packagePrograms(loaded: LoadedModel, section: CheckedSection | undefined): Program[] {
-  const names = ["score", "prefill", "decode", ...(section === undefined ? [] : ["train_step"])];
-  return names.map((name) => PROGRAMS[name]!(loaded, section));
-}
-
-async function writePackage(loaded: LoadedModel, section: CheckedSection | undefined, options: Options): Promise<void> {
+function allPrograms(loaded: LoadedModel, section: CheckedSection | undefined): Program[] {
   const { module } = loaded;
-  const directory = options.out ?? `${module.name.toLowerCase()}-package`;
-  const files = packageFiles({ programs: packagePrograms(loaded, section), model: modelOf(loaded, section) });
-  if (options.check === true) {
-    const changed = differences(directory, files);
-    if (changed.length === 0) return;
-    const shown = changed.slice(0, 20).map((line) => `  ${line}`);
-    const more = changed.length > 20 ? [`  and ${changed.length - 20} more`] : [];
-    throw new InputError(
-      [
-        `\`${directory}\` is not what ${options.out === undefined ? "dskc" : "the spec"} gives:`,
-        ...shown,
-        ...more,
-      ].join("\n"),
-    );
-  }
-  writing(directory, () => writeFiles(directory, files));
-  await compiled(directory);
-  remark(`wrote ${files.size} files to \`${directory}\``);
-}
-
-/** Files of a package that are missing or others on disk, a line each. */
-function differences(directory: string, files: ReadonlyMap<string, string>): string[] {
-  return [...files].flatMap(([path, text]) => {
-    const file = join(directory, path);
-    if (!existsSync(file)) return [`${path} is missing`];
-    return readFileSync(file, "utf8") === text ? [] : [`${path} differs`];
-  });
-}
-
-function modelOf({ module, training }: LoadedModel, section: CheckedSection | undefined): ModelFile {
-  const names =
-    module.checkpoint === undefined
-      ? undefined
-      : readTable(join(installation(), "dsl", "std", "hf"), module.checkpoint);
-  if (section === undefined) return modelFile(module, names);
-  return modelFile(training().module, names, trainPlan(section, training()));
+  const step = section === undefined ? [] : [PROGRAMS["train_step"]!(loaded, section)];
+  return [scoreProgram(module), ...servingPrograms(module), ...step];
 }
 
 function tensorText(program: Program, after: string | undefined, diff: boolean | undefined): string {

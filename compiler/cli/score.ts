@@ -1,10 +1,9 @@
 /** `dskc score FILE --weights DIR --tokens FILE.json -o OUT.safetensors`: teacher-forced logits, hidden states, loss, gradients. */
-import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { weightsFolder } from "../../runtime/io/checkpoints/find.ts";
 import { storeParams } from "../../runtime/io/names/load.ts";
 import { readParams } from "../../runtime/io/names/read-params.ts";
-import { type NameTable, readTable } from "../../runtime/io/names/table.ts";
+import type { NameTable } from "../../runtime/io/names/table.ts";
 import { encoded } from "../../runtime/device/elements.ts";
 import { CheckpointError } from "../../runtime/io/safetensors/format.ts";
 import { Checkpoint } from "../../runtime/io/safetensors/read.ts";
@@ -17,9 +16,9 @@ import type { Given } from "../reference/border.ts";
 import { type RowScores, scoreRows } from "../reference/score-rows.ts";
 import { modelFile } from "../package/model.ts";
 import { outputTypes, scoreOn } from "../package/score-on.ts";
-import { installation } from "./installation.ts";
 import { examples, InputError, print, timed, writing } from "./io.ts";
 import { loadModel } from "./load-model.ts";
+import { tableOf } from "./name-table.ts";
 import { openOnCpu } from "./open-session.ts";
 import { readRows } from "./rows-file.ts";
 
@@ -99,25 +98,18 @@ async function scoreOnCpu(
   }
 }
 
-/** The table that says what the parameters are called in checkpoints. */
-function tableOf({ name, checkpoint }: Module): NameTable {
-  if (checkpoint === undefined)
-    throw new InputError(
-      `model ${name} does not say how checkpoints call its parameters: \`checkpoint = std.hf.deepseek\``,
-    );
-  return readTable(join(installation(), "dsl", "std", "hf"), checkpoint);
-}
-
-function readWeights(module: Module, checkpoint: Checkpoint, table: NameTable): Map<string, Given> {
+function readWeights(module: Module, checkpoint: Checkpoint, table: NameTable | undefined): Map<string, Given> {
   const params = weightsOf(module);
   const ahead = new Set(params.filter(({ place }) => place.ahead).map(({ path }) => path));
   const values = readParams(checkpoint, table, params, { optional: ({ path }) => ahead.has(path) });
   return new Map([...values].map(([path, data]) => [path, { data }]));
 }
 
-function results(module: Module, table: NameTable, scores: RowScores): WrittenTensor[] {
+/** Gradients have the names and shapes of the checkpoint, those of the model where it does not say how checkpoints call them. */
+function results(module: Module, table: NameTable | undefined, scores: RowScores): WrittenTensor[] {
   const tensors = [...scores.tensors, ...scores.metrics].map(([name, { shape, data }]) => f32(name, shape, data));
   const trained = weightsOf(module).filter(({ path }) => scores.gradients.has(path));
   const gradients = new Map([...scores.gradients].map(([path, { data }]) => [path, data]));
-  return [...tensors, ...storeParams(table, trained, gradients, "grad.")];
+  if (table !== undefined) return [...tensors, ...storeParams(table, trained, gradients, "grad.")];
+  return [...tensors, ...trained.map(({ path, shape }) => f32(`grad.${path}`, shape, gradients.get(path)!))];
 }

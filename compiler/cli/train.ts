@@ -1,23 +1,23 @@
 /** `dskc train FILE [NAME]`: trains a model as a train section says. */
-import { dirname, join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { DataError } from "../../runtime/data/data-error.ts";
 import { MemoryError } from "../../runtime/device/cpu/session.ts";
 import { loadWeights } from "../../runtime/device/weights.ts";
-import { readTable } from "../../runtime/io/names/table.ts";
+import { replaceFile } from "../../runtime/io/replace-file.ts";
 import { CheckpointError } from "../../runtime/io/safetensors/format.ts";
 import { LockedError } from "../../runtime/train/lock.ts";
+import { openTrainingData } from "../../runtime/train/open-data.ts";
 import { RunError } from "../../runtime/train/run-folder.ts";
 import { runTraining } from "../../runtime/train/run.ts";
 import { didYouMean } from "../diagnostics/did-you-mean.ts";
 import { trainingPlan } from "../package/training-plan.ts";
-import { installation } from "./installation.ts";
-import { examples, InputError, positive, UsageError } from "./io.ts";
+import { examples, InputError, positive, readSource, remark, UsageError } from "./io.ts";
 import { loadModel, type LoadedModel } from "./load-model.ts";
+import { tableOf } from "./name-table.ts";
 import { type Device, DEVICES, forTraining } from "./open-session.ts";
 import { report } from "./report.ts";
 import { StopSignal } from "./stop-signal.ts";
-import { trainData } from "./train-data.ts";
 import { trainDisplay } from "./train-display.ts";
 import { trainPlan } from "./train-plan.ts";
 
@@ -66,9 +66,7 @@ async function run(file: string, name: string | undefined, options: Options): Pr
   const found = plansOf(file, name, options);
   if (found === undefined) return;
   const { loaded, plan, step } = found;
-  const names = loaded.module.checkpoint;
-  const table = names === undefined ? undefined : readTable(join(installation(), "dsl", "std", "hf"), names);
-  const { model, open } = forTraining(loaded, step, table, options.tokensPerCall !== undefined);
+  const { model, open } = forTraining(loaded, step, tableOf(loaded.module), options.tokensPerCall !== undefined);
   const out = options.out ?? join("runs", plan.name);
   const weights = options.weights ?? (plan.from === undefined ? undefined : join(dirname(out), plan.from));
   const listen = trainDisplay(options.json ?? false);
@@ -81,7 +79,12 @@ async function run(file: string, name: string | undefined, options: Options): Pr
       session: () => open(options.device),
       model,
       plan,
-      data: (folder) => trainData(plan, model.vocabulary, { ...options, spec: file, run: folder, signal: stop.signal }),
+      data: (run) => {
+        replaceFile(join(run, basename(file)), readSource(file).text);
+        const { tokenizer, cache } = options;
+        const where = { root: dirname(resolve(file)), run, tokenizer, cache };
+        return openTrainingData(plan, model.vocabulary, { ...where, signal: stop.signal, remark });
+      },
       resume: options.resume ?? false,
       ...(weights === undefined ? {} : { weights: (to) => loadWeights(to, model, weights) }),
       ...(options.tokensPerCall === undefined ? {} : { tokensPerCall: options.tokensPerCall }),

@@ -4,7 +4,7 @@ import type { DType, Program } from "../tensor-ir/types.ts";
 import { crossEntropy, meanLoss, runForward } from "./forward.ts";
 import { ProgramHost } from "./host.ts";
 import { Inliner } from "./inline.ts";
-import { emitOne } from "./sink.ts";
+import { emitOne, inDtype } from "./sink.ts";
 
 export interface ScoreOptions {
   /** Outputs `hidden.0` (what enters the root's stack) to `hidden.L` (after each layer). */
@@ -19,7 +19,7 @@ export interface ScoreOptions {
 
 /**
  * Teacher-forced scoring of whole sequences, packed along T: inputs `tokens`, `pos`, `seq` and, for the loss, `target.1`
- * (i32[T], -1 for none); outputs `logits` and `loss.next_token`, the mean. S is T: nothing is kept between calls.
+ * (i32[T], -1 for none); outputs `logits` [T, V] in f32 and `loss.next_token`, the mean. S is T: nothing is kept between calls.
  */
 export function scoreProgram(module: Module, options: ScoreOptions = {}): Program {
   const host = new ProgramHost(module, {
@@ -30,7 +30,7 @@ export function scoreProgram(module: Module, options: ScoreOptions = {}): Progra
   });
   const logits = runForward(module, host, new Inliner(module, host));
   const output = (name: string, value: typeof logits): void => host.builder.effect("program.output", [value], { name });
-  output("logits", logits);
+  output("logits", inDtype(host.sink, logits, "f32"));
   if (options.hidden) host.hidden.forEach((value, layer) => output(`hidden.${layer}`, value));
   const loss = crossEntropy(host, logits, 1, "next_token");
   output("loss.next_token", meanLoss(host, loss));

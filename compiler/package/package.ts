@@ -1,7 +1,8 @@
 /** A package: what the runtime loads. Programs as data, kernels as sources and as libraries, what it must know of the model. */
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { replaceFile } from "../../runtime/io/replace-file.ts";
 import type { PackagePrograms } from "../../runtime/program/launch.ts";
 import type { ModelFile } from "../../runtime/program/model.ts";
 import { type CpuVariant, libraryOf } from "../../runtime/program/variants.ts";
@@ -87,10 +88,10 @@ export async function cachedPackage(files: ReadonlyMap<string, string>, options:
   return directory;
 }
 
-/** Writes files below a directory. */
+/** Writes files below a directory, each aside and renamed. */
 export function writeFiles(directory: string, files: ReadonlyMap<string, string>): void {
   for (const [path, text] of files) {
     mkdirSync(dirname(join(directory, path)), { recursive: true });
-    writeFileSync(join(directory, path), text);
+    replaceFile(join(directory, path), text);
   }
 }

@@ -1,5 +1,6 @@
 import { type BufferSpec, elementsOf, type LaunchProgram, type Sizes, type StorageType } from "../program/launch.ts";
 import { encode } from "../io/safetensors/encode.ts";
+import type { DType } from "../io/safetensors/format.ts";
 import { decode } from "../io/safetensors/numbers.ts";
 import type { Elements } from "./session.ts";
 
@@ -14,6 +15,17 @@ const CLASSES: Readonly<Record<StorageType, ElementsClass>> = {
   f8e4m3: Uint8Array,
   i32: Int32Array,
   bool: Uint8Array,
+};
+
+/** What safetensors call the storage types. */
+export const STORED: Readonly<Record<StorageType, DType>> = {
+  f64: "F64",
+  f32: "F32",
+  bf16: "BF16",
+  f16: "F16",
+  f8e4m3: "F8_E4M3",
+  i32: "I32",
+  bool: "BOOL",
 };
 
 /** Zeros. @throws Error for more elements than an array can have */

@@ -34,7 +34,8 @@ export interface MemoryUse {
  * know a device by this only. Calls run one after the other, in the order in which they were made.
  *
  * Inputs of a training or scoring program: `tokens`, `pos`, `seq` (i32[T]; whole sequences one after the other), `target.k`
- * and `ahead.k` (i32[T], -1 for none), scalars (`lr`, `step`, `seed`, `train.x`; arrays of one element).
+ * and `ahead.k` (i32[T], -1 for none), scalars (`lr`, `step`, `seed`, `train.x`; arrays of one element). `score` gives
+ * `logits` f32[T, V] and `loss.next_token`, the mean.
  *
  * Inputs of `prefill` and `decode`: `tokens`, `pos`, `seq` of the T new tokens; `key.pos`, `key.seq` (i32[S]) of all positions
  * that they may see, the new ones among them, in any order (kept together by sequence and in order of position, sums are the

@@ -1,27 +1,60 @@
 import { weightsFolder } from "../io/checkpoints/find.ts";
-import { readParams } from "../io/names/read-params.ts";
+import { findParams } from "../io/names/read-params.ts";
 import { Checkpoint } from "../io/safetensors/read.ts";
+import { STORAGE_BYTES } from "../program/launch.ts";
 import type { ModelFile } from "../program/model.ts";
-import { encoded } from "./elements.ts";
-import type { Session } from "./session.ts";
+import { encoded, STORED } from "./elements.ts";
+import type { Session, StoreSpec } from "./session.ts";
+
+/** Where elements lie in a file, in the storage type of the store. */
+export interface FilePlace {
+  readonly file: string;
+  /** Of the first byte. */
+  readonly offset: number;
+}
+
+/** The weights of a checkpoint as a session can take them. */
+export interface PlacedWeights {
+  /** Stores whose elements lie in a file as the device wants them: it may map them. */
+  readonly mapped: Readonly<Record<string, FilePlace>>;
+  /** Writes the stores of the session that are not mapped, or all of them. */
+  write(session: Session, those: "all" | "unmapped"): void;
+}
 
 /**
- * Gives params and states of a session the weights of a checkpoint: the newest one of a run, a folder or file whose tensors
- * have the names of the stores, or one of Hugging Face when the model has a name table. Look-ahead modules that a published
- * checkpoint lacks, and what an optimizer keeps, stay as they are.
+ * Finds the weights of a model in a checkpoint: the newest one of a run, a folder or file whose tensors have the names of the
+ * stores, or one of Hugging Face when the model has a name table. Look-ahead modules that a published checkpoint lacks, and
+ * what an optimizer keeps, are left out.
  * @throws CheckpointError that names all tensors that are missing, have another shape or belong to nothing
  */
-export function loadWeights(session: Session, model: ModelFile, path: string): void {
-  const dtypes = new Map(session.stores.map(({ name, dtype }) => [name, dtype]));
+export function placeWeights(specs: readonly StoreSpec[], model: ModelFile, path: string): PlacedWeights {
   const stores = model.stores.filter(({ blocks }) => blocks !== undefined);
   const params = stores.map(({ name, shape, blocks = [] }) => ({ path: name, shape, blocks }));
   const ahead = new Set(stores.flatMap((store) => (store.ahead ? store.name : [])));
-  const values = readParams(new Checkpoint(weightsFolder(path)), model.names, params, {
+  const found = findParams(new Checkpoint(weightsFolder(path)), model.names, params, {
     optional: (param) => ahead.has(param.path),
   });
-  for (const [name, floats] of values) {
-    const dtype = dtypes.get(name);
-    // A session without training has no look-ahead modules.
-    if (dtype !== undefined) session.write(name, encoded(floats, dtype));
-  }
+  const mapped = specs.flatMap(({ name, dtype }): [string, FilePlace][] => {
+    const place = found.get(name)?.place;
+    if (place?.dtype !== STORED[dtype] || place.offset % STORAGE_BYTES[dtype] !== 0) return [];
+    return [[name, { file: place.file, offset: place.offset }]];
+  });
+  const isMapped = new Set(mapped.map(([name]) => name));
+  return {
+    mapped: Object.fromEntries(mapped),
+    write: (session, those) => {
+      const dtypes = new Map(session.stores.map(({ name, dtype }) => [name, dtype]));
+      for (const [name, { read }] of found) {
+        // A session without training has no look-ahead modules.
+        const dtype = dtypes.get(name);
+        if (dtype === undefined || (those === "unmapped" && isMapped.has(name))) continue;
+        session.write(name, encoded(read(), dtype));
+      }
+    },
+  };
+}
+
+/** Gives params and states of a session the weights of a checkpoint. @throws CheckpointError as `placeWeights` does */
+export function loadWeights(session: Session, model: ModelFile, path: string): void {
+  placeWeights(session.stores, model, path).write(session, "all");
 }

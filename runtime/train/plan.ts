@@ -1,5 +1,7 @@
-/** What a train section says, as plain data: an entry of `training.json` in a package. */
+/** What a train section says, as plain data. */
 import type { DataSource } from "../data/source.ts";
+import type { StorageType } from "../program/launch.ts";
+import type { ModelFile, ModelStore } from "../program/model.ts";
 import type { Schedule } from "./schedule.ts";
 
 export interface TrainingPlan {
@@ -31,8 +33,25 @@ export interface TrainingPlan {
   readonly clip?: number;
 }
 
+/** A training that a package has programs for. */
+export interface PackagedTraining {
+  readonly plan: TrainingPlan;
+  /** Programs of the package by the names that a trainer calls: `train_step`, `score`. */
+  readonly programs: Readonly<Record<string, string>>;
+  /** How params are stored while they are trained. */
+  readonly master: StorageType;
+  /** What there is beside the params and states of the model: of the optimizer, and sums between the calls of a step. */
+  readonly stores: readonly ModelStore[];
+}
+
 /** `training.json`. */
 export interface PackageTraining {
   readonly format: 1;
-  readonly plans: readonly TrainingPlan[];
+  readonly trainings: readonly PackagedTraining[];
+}
+
+/** The model as a training knows it: params as they are stored then, and the states of the optimizer. */
+export function trainedModel(model: ModelFile, { master, stores }: PackagedTraining): ModelFile {
+  const own = model.stores.map((store) => (store.kind === "param" ? { ...store, dtype: master } : store));
+  return { ...model, stores: [...own, ...stores] };
 }

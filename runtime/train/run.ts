@@ -156,9 +156,17 @@ class Run {
 
   async #train(sequences: readonly Sequence[]): Promise<void> {
     const started = performance.now();
-    const { loss, losses, gradNorm, scalars, load, ...amount } = await this.#trainer.step(sequences, this.#clock);
+    const {
+      loss,
+      losses,
+      gradNorm,
+      scalars,
+      load,
+      sequences: count,
+      tokens,
+    } = await this.#trainer.step(sequences, this.#clock);
     const seconds = (performance.now() - started) / 1000;
-    this.#clock.advance({ ...amount, epochs: this.#stream.epochs });
+    this.#clock.advance({ sequences: count, tokens, epochs: this.#stream.epochs });
     const { lr = 0, ...others } = scalars;
     const { steps, ...done } = this.#clock.done;
     this.#emit({
@@ -173,7 +181,7 @@ class Run {
       scalars: others,
       ...(load === undefined ? {} : { load_violation: load }),
       seconds,
-      tokens_per_second: amount.tokens / seconds,
+      tokens_per_second: tokens / seconds,
     });
   }
 

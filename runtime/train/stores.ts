@@ -1,20 +1,10 @@
-import { firstNonFinite, newElements } from "../device/elements.ts";
+import { firstNonFinite, newElements, STORED } from "../device/elements.ts";
 import type { Elements, Session, StoreSpec } from "../device/session.ts";
 import { CheckpointError, type DType, DTYPES } from "../io/safetensors/format.ts";
 import type { Checkpoint } from "../io/safetensors/read.ts";
 import type { WrittenTensor } from "../io/safetensors/write.ts";
 import type { StorageType } from "../program/launch.ts";
 import { NonFiniteError } from "./finite.ts";
-
-const STORED: Readonly<Record<StorageType, DType>> = {
-  f64: "F64",
-  f32: "F32",
-  bf16: "BF16",
-  f16: "F16",
-  f8e4m3: "F8_E4M3",
-  i32: "I32",
-  bool: "BOOL",
-};
 
 /**
  * A store as a tensor of a checkpoint, bit for bit; read from the device when it is written.

@@ -17,6 +17,8 @@ export interface StepResult {
   /** What schedules gave this step: `lr`, `train.balance_rate`. */
   readonly scalars: Readonly<Record<string, number>>;
   readonly load?: LoadViolation;
+  /** Those that were asked for, by their paths. */
+  readonly metrics: Readonly<Record<string, Elements>>;
   readonly sequences: number;
   readonly tokens: number;
 }
@@ -39,16 +41,20 @@ export class Trainer {
   readonly #session: Session;
   readonly #plan: TrainingPlan;
   readonly #tokensPerCall: number;
+  readonly #metrics: readonly string[];
   readonly #isWanted: (output: string) => boolean;
   /** Outputs of a step that are looked at; which of them there are is known after the first one. */
   #wanted: readonly string[] | undefined;
 
-  constructor(session: Session, plan: TrainingPlan, tokensPerCall = Infinity) {
+  /** @param metrics what blocks emit and every step shall give: `trunk.3.ffn.load` */
+  constructor(session: Session, plan: TrainingPlan, tokensPerCall = Infinity, metrics: readonly string[] = []) {
     this.#session = session;
+    this.#metrics = metrics;
     this.#plan = plan;
     this.#tokensPerCall = tokensPerCall;
-    const scalars = new Set(["loss", "grad_norm", ...plan.losses.map(({ name }) => `loss.${name}`)]);
-    this.#isWanted = (output) => scalars.has(output) || isLoad(output);
+    const losses = plan.losses.map(({ name }) => `loss.${name}`);
+    const wanted = new Set(["loss", "grad_norm", ...losses, ...metrics.map((path) => `metric.${path}`)]);
+    this.#isWanted = (output) => wanted.has(output) || isLoad(output);
   }
 
   /**
@@ -67,6 +73,7 @@ export class Trainer {
       losses: Object.fromEntries(this.#plan.losses.map(({ name }) => [name, scalarOf(outputs, `loss.${name}`)])),
       gradNorm: scalarOf(outputs, "grad_norm"),
       scalars,
+      metrics: Object.fromEntries(this.#metrics.map((path) => [path, outputOf(outputs, `metric.${path}`)])),
       sequences: sequences.length,
       tokens: batches.reduce((sum, { sizes }) => sum + sizes.T, 0),
     };
@@ -135,7 +142,11 @@ function scalarInputs(values: Readonly<Record<string, number>>, seed: number): I
 }
 
 function scalarOf(outputs: Readonly<Record<string, Elements>>, name: string): number {
-  const value = outputs[name]?.[0];
+  return outputOf(outputs, name)[0]!;
+}
+
+function outputOf(outputs: Readonly<Record<string, Elements>>, name: string): Elements {
+  const value = outputs[name];
   if (value === undefined) throw new Error(`the training step has no output ${name}`);
   return value;
 }

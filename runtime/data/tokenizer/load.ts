@@ -1,11 +1,14 @@
 /** Tokenizers in folders: `tokenizer.json`, `tokenizer_config.json` and, in some, `chat_template.jinja`. */
-import { mkdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { replaceFile } from "../../io/replace-file.ts";
 import { createTokenizer } from "./create.ts";
 import type { TokenizerConfig, TokenizerJson } from "./format.ts";
 import type { TokenizerFiles } from "./new-tokenizer.ts";
 import type { Tokenizer } from "./tokenizer.ts";
+
+/** The files of a tokenizer that there may be, the one that must be the last: who copies them in order leaves a whole one or none. */
+export const TOKENIZER_FILES = ["tokenizer_config.json", "chat_template.jinja", "tokenizer.json"] as const;
 
 /** @throws Error with the path of a file that cannot be read or is no tokenizer */
 export function loadTokenizer(folder: string): Tokenizer {
@@ -19,6 +22,13 @@ export function loadTokenizer(folder: string): Tokenizer {
   } catch (error) {
     throw new Error(`${folder} holds no tokenizer: ${(error as Error).message}`, { cause: error });
   }
+}
+
+/** The folder with the tokenizer of some weights: a run, a checkpoint or one file of it. Undefined where there is none. */
+export function tokenizerBeside(weights: string | undefined): string | undefined {
+  if (weights === undefined || !existsSync(weights)) return undefined;
+  const folder = statSync(weights).isDirectory() ? weights : dirname(weights);
+  return existsSync(join(folder, "tokenizer.json")) ? folder : undefined;
 }
 
 /** The files of a tokenizer, each written aside and renamed. */

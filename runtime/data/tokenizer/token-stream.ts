@@ -5,16 +5,29 @@ import type { TokenStream } from "./tokenizer.ts";
 export class ByteStream implements TokenStream {
   readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
   readonly #bytes: (id: number) => Uint8Array;
+  /** The last bytes: as many as a cut character has. */
+  #last: readonly number[] = [];
 
   constructor(bytes: (id: number) => Uint8Array) {
     this.#bytes = bytes;
   }
 
   push(id: number): string {
-    return this.#decoder.decode(this.#bytes(id), { stream: true });
+    const bytes = this.#bytes(id);
+    this.#last = [...this.#last, ...bytes.subarray(-3)].slice(-3);
+    return this.#decoder.decode(bytes, { stream: true });
+  }
+
+  /** Whether the last byte that begins a character is followed by too few. */
+  get waiting(): boolean {
+    const first = this.#last.findLastIndex((byte) => (byte & 0xc0) !== 0x80);
+    const byte = this.#last[first] ?? 0;
+    const length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1;
+    return length > this.#last.length - first;
   }
 
   end(): string {
+    this.#last = [];
     return this.#decoder.decode();
   }
 }
@@ -31,6 +44,10 @@ export class DecodedStream implements TokenStream {
 
   constructor(decode: (ids: readonly number[]) => string) {
     this.#decode = decode;
+  }
+
+  get waiting(): boolean {
+    return this.#ids.length > this.#given;
   }
 
   push(id: number): string {

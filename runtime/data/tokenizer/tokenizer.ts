@@ -28,6 +28,8 @@ export interface Tokenizer {
 }
 
 export interface TokenStream {
+  /** Whether something may still come of the tokens so far: false is certain, true is not. */
+  readonly waiting: boolean;
   /** The text that the token completes; "" while a character is cut. */
   push(id: number): string;
   /** What is left at the end: U+FFFD for a cut character. */

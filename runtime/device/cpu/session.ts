@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { addon, type NativeSession } from "../../native/addon.ts";
 import { ALIGNMENT, type ArenaPlan } from "../../program/arena.ts";
 import type { LaunchProgram, Sizes } from "../../program/launch.ts";
-import { readPrograms } from "../../program/read.ts";
+import { readPrograms, selectPrograms } from "../../program/read.ts";
 import { type CpuVariant, libraryOf, variantsFor } from "../../program/variants.ts";
 import {
   type Border,
@@ -18,16 +18,12 @@ import {
 import { Plans } from "../plans.ts";
 import type { Call, Elements, MemoryUse, Session, StoreSpec } from "../session.ts";
 import { bytesOf, keptBy } from "../stores.ts";
+import type { FilePlace } from "../weights.ts";
 import { availableMemory, availableThreads } from "./limits.ts";
 
-/** Where elements lie in a file, in the storage type of the store. */
-export interface FilePlace {
-  readonly file: string;
-  /** Of the first byte. */
-  readonly offset: number;
-}
-
 export interface CpuOptions {
+  /** The programs to load: those of the package by the names that calls use. All of them by their own when not given. */
+  readonly programs?: Readonly<Record<string, string>>;
   /** Physical rows of each cache; 1024 when not given. */
   readonly cacheRows?: number;
   /** Threads that share a launch; as many as the process may use processors when not given. Results do not depend on it. */
@@ -111,7 +107,8 @@ class PackageOnCpu implements CpuSession {
   constructor(directory: string, options: CpuOptions) {
     const { cacheRows = 1024, threads = availableThreads(), mapped = {}, memoryLimit = Infinity } = options;
     const library = libraryFor(directory, options.variant);
-    const programs = readPrograms(join(directory, "program.json"));
+    const all = readPrograms(join(directory, "program.json"));
+    const programs = options.programs === undefined ? all : selectPrograms(all, options.programs);
     const { stores, cacheRowBytes } = keptBy(programs);
     this.programs = programs.map(({ name }) => name);
     this.stores = stores;

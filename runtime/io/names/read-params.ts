@@ -1,33 +1,57 @@
-import { CheckpointError } from "../safetensors/format.ts";
-import type { Checkpoint } from "../safetensors/read.ts";
-import { type LoadOptions, loadParams } from "./load.ts";
-import type { Param } from "./resolve.ts";
+import { CheckpointError, type DType } from "../safetensors/format.ts";
+import type { Checkpoint, StoredTensor } from "../safetensors/read.ts";
+import { walk } from "./layout.ts";
+import { type LoadOptions, locateParams } from "./load.ts";
+import type { Param, Part } from "./resolve.ts";
 import type { NameTable } from "./table.ts";
 
+/** A param or state of a model in a checkpoint. */
+export interface FoundParam {
+  /** Where its elements lie one after the other in its own order of dims; undefined where they do not. */
+  readonly place: { readonly file: string; readonly offset: number; readonly dtype: DType } | undefined;
+  /** Its elements in its own order of dims. */
+  readonly read: () => ArrayLike<number>;
+}
+
 /**
- * The params and states of a model, in their own order of dims, from a checkpoint whose tensors are called like them, as
- * those of trainings are, or as the table says.
+ * Finds the params and states of a model in a checkpoint whose tensors are called like them, as those of trainings are, or as
+ * the table says. Nothing is read yet.
  * @throws CheckpointError that names all that is missing, has another shape or is left over
  */
+export function findParams(
+  checkpoint: Checkpoint,
+  table: NameTable | undefined,
+  params: readonly Param[],
+  options: LoadOptions = {},
+): ReadonlyMap<string, FoundParam> {
+  if (params.some(({ path }) => checkpoint.has(path))) return ownParams(checkpoint, params, options);
+  if (table !== undefined) return namedParams(checkpoint, table, params, options);
+  throw new CheckpointError(
+    `${checkpoint.path}: its tensors are not called like the params of the model, which does not say what checkpoints call them: \`checkpoint = std.hf.deepseek\``,
+  );
+}
+
+/** The values of all params and states. @throws CheckpointError as `findParams` does */
 export function readParams(
   checkpoint: Checkpoint,
   table: NameTable | undefined,
   params: readonly Param[],
   options: LoadOptions = {},
 ): ReadonlyMap<string, ArrayLike<number>> {
-  if (params.some(({ path }) => checkpoint.has(path))) return ownParams(checkpoint, params);
-  if (table !== undefined) return loadParams(checkpoint, table, params, options);
-  throw new CheckpointError(
-    `${checkpoint.path}: its tensors are not called like the params of the model, which does not say what checkpoints call them: \`checkpoint = std.hf.deepseek\``,
-  );
+  return new Map([...findParams(checkpoint, table, params, options)].map(([path, found]) => [path, found.read()]));
 }
 
-function ownParams(checkpoint: Checkpoint, params: readonly Param[]): Map<string, ArrayLike<number>> {
+function ownParams(
+  checkpoint: Checkpoint,
+  params: readonly Param[],
+  { optional = () => false }: LoadOptions,
+): Map<string, FoundParam> {
   const known = new Set(params.map(({ path }) => path));
   const left = checkpoint.names.filter((name) => !known.has(name));
   const problems = [
-    ...params.flatMap(({ path, shape }) => {
-      if (!checkpoint.has(path)) return [`there is no tensor \`${path}\``];
+    ...params.flatMap((param) => {
+      const { path, shape } = param;
+      if (!checkpoint.has(path)) return optional(param) ? [] : [`there is no tensor \`${path}\``];
       const own = checkpoint.tensor(path).shape;
       if (own.join() === shape.join()) return [];
       return [`tensor \`${path}\` has the shape [${own.join(", ")}], the model needs [${shape.join(", ")}]`];
@@ -35,5 +59,59 @@ function ownParams(checkpoint: Checkpoint, params: readonly Param[]): Map<string
     ...(left.length > 0 ? [`the model has no place for ${left.map((name) => `\`${name}\``).join(", ")}`] : []),
   ];
   if (problems.length > 0) throw new CheckpointError(`${checkpoint.path}: ${problems.join("\n")}`);
-  return new Map(params.map(({ path }) => [path, checkpoint.tensor(path).read()]));
+  return new Map(
+    params
+      .filter(({ path }) => checkpoint.has(path))
+      .map(({ path }) => {
+        const tensor = checkpoint.tensor(path);
+        return [path, { place: placeOf(tensor), read: () => tensor.read() }];
+      }),
+  );
+}
+
+function namedParams(
+  checkpoint: Checkpoint,
+  table: NameTable,
+  params: readonly Param[],
+  options: LoadOptions,
+): Map<string, FoundParam> {
+  const pieces = new Map<Param, { readonly tensor: StoredTensor; readonly part: Part }[]>();
+  for (const { tensor, parts } of locateParams(checkpoint, table, params, options)) {
+    for (const part of parts) pieces.set(part.param, [...(pieces.get(part.param) ?? []), { tensor, part }]);
+  }
+  // Params that share a tensor follow each other: it is decoded once for them.
+  let last: { readonly name: string; readonly data: ArrayLike<number> } | undefined;
+  const dataOf = (tensor: StoredTensor): ArrayLike<number> => {
+    if (last?.name !== tensor.name) last = { name: tensor.name, data: tensor.read() };
+    return last.data;
+  };
+  return new Map(
+    [...pieces].map(([param, own]) => {
+      const whole = own.length === 1 && isWhole(own[0]!.part) ? own[0]!.tensor : undefined;
+      const read = (): Float32Array => {
+        const values = new Float32Array(param.shape.reduce((a, b) => a * b, 1));
+        for (const { tensor, part } of own) {
+          const data = dataOf(tensor);
+          walk(part.shape, part.base, part.strides, (at, from) => (values[part.first + at] = data[from]!));
+        }
+        return values;
+      };
+      return [param.path, { place: whole && placeOf(whole), read }];
+    }),
+  );
+}
+
+/** Whether a stored tensor is the param, element by element. */
+function isWhole({ param, first, base, shape, strides }: Part): boolean {
+  if (first !== 0 || base !== 0 || shape.join() !== param.shape.join()) return false;
+  let stride = 1;
+  return shape.toReversed().every((size, i) => {
+    const fits = size === 1 || strides[shape.length - 1 - i] === stride;
+    stride *= size;
+    return fits;
+  });
+}
+
+function placeOf({ place, dtype, scales }: StoredTensor): FoundParam["place"] {
+  return scales === undefined ? { ...place, dtype } : undefined;
 }

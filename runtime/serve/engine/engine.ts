@@ -39,6 +39,8 @@ export class Engine {
   /** Both in order of arrival. */
   readonly #waiting: Sequence[] = [];
   #running: Sequence[] = [];
+  /** What waits for a moment in which nothing runs. */
+  readonly #idleWork: (() => Promise<void>)[] = [];
   #arrivals = 0;
   #draining = false;
   #loop: Promise<void> | undefined;
@@ -99,6 +101,28 @@ export class Engine {
     }
   }
 
+  /**
+   * Does something when the answers that have begun are done and before others begin: reads or changes weights. Who changes
+   * them calls `forget`.
+   */
+  whenIdle<T>(work: () => T | Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#idleWork.push(async () => {
+        try {
+          resolve(await work());
+        } catch (error) {
+          reject(error);
+        }
+      });
+      this.#loop ??= this.#run();
+    });
+  }
+
+  /** Rows of the cache that nobody holds are not found again: they were computed with other weights. */
+  forget(): void {
+    this.#pool.forget();
+  }
+
   /** Takes no more requests; resolves when those that it has are done. */
   async drain(): Promise<void> {
     this.#draining = true;
@@ -127,11 +151,18 @@ export class Engine {
     await Promise.resolve();
     for (;;) {
       this.#sweep();
-      if (this.#waiting.length + this.#running.length === 0) break;
+      await this.#workWhenIdle();
+      if (this.#waiting.length + this.#running.length + this.#idleWork.length === 0) break;
       this.#admit();
       await this.#step();
     }
     this.#loop = undefined;
+  }
+
+  /** An answer that was sent back to the queue has begun, too. */
+  async #workWhenIdle(): Promise<void> {
+    if (this.#idleWork.length === 0 || [...this.#running, ...this.#waiting].some(({ begun }) => begun)) return;
+    for (let work = this.#idleWork.shift(); work !== undefined; work = this.#idleWork.shift()) await work();
   }
 
   /** Ends what was canceled or took too long. */
@@ -155,7 +186,7 @@ export class Engine {
   #admit(): void {
     for (let i = 0; i < this.#waiting.length && this.#running.length < this.options.maxRunning;) {
       const sequence = this.#waiting[i]!;
-      if (this.#readsSameNow(sequence)) {
+      if (this.#readsSameNow(sequence) || (this.#idleWork.length > 0 && !sequence.begun)) {
         i++;
         continue;
       }

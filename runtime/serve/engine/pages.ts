@@ -89,6 +89,11 @@ export class PagePool {
     return page.prefix;
   }
 
+  /** Nothing can be found any more. Pages that are held stay as they are. */
+  forget(): void {
+    for (let index = this.#evict(); index !== undefined; index = this.#evict()) this.#empty.push(index);
+  }
+
   #evict(): number | undefined {
     const [index] = this.#idle;
     if (index === undefined) return undefined;

@@ -41,6 +41,11 @@ export class Sequence {
     return this.#done;
   }
 
+  /** It was admitted at some time: something of it was computed. */
+  get begun(): boolean {
+    return this.cachedTokens !== undefined;
+  }
+
   get generated(): number {
     return this.tokens.length - this.promptLength;
   }

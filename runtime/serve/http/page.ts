@@ -1,5 +1,6 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 
 export interface PageFile {
   readonly type: string;
@@ -18,4 +19,13 @@ export function readPage(folder: string): Map<string, PageFile> {
     return [path, { type, text: readFileSync(join(folder, file), "utf8") }] as const;
   });
   return new Map(files);
+}
+
+/** Where this installation has the chat page, from the sources and from the bundle alike. */
+export function pageFolder(): string {
+  for (let directory = dirname(fileURLToPath(import.meta.url)); ; directory = dirname(directory)) {
+    const folder = join(directory, "runtime", "serve", "page");
+    if (existsSync(folder)) return folder;
+    if (directory === dirname(directory)) throw new Error("the installation has no runtime/serve/page");
+  }
 }

@@ -4,7 +4,7 @@ import type { Piece, PieceToken } from "../text/answer.ts";
 import { generateTexts, type TextFinished } from "../text/generate.ts";
 import { apiError } from "./api-error.ts";
 import type { CommonRequest } from "./fields.ts";
-import { Outbox } from "./outbox.ts";
+import { Outbox } from "../outbox.ts";
 import type { Service } from "./service.ts";
 import type { Wanted } from "./to-requests.ts";
 

@@ -10,6 +10,11 @@ export class StopStrings {
     this.#stops = stops.filter((stop) => stop !== "");
   }
 
+  /** Whether the end of the text so far may be the beginning of a stop string. */
+  get waiting(): boolean {
+    return this.#held !== "";
+  }
+
   /** Gives the text that is certain by now, and whether a stop string follows it. */
   push(text: string): { readonly text: string; readonly stopped: boolean } {
     const all = this.#held + text;

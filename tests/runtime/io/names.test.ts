@@ -1,11 +1,11 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { parseLayout, placement, shapeOf } from "../../../runtime/io/names/layout.ts";
 import { loadParams, storeParams } from "../../../runtime/io/names/load.ts";
-import { readParams } from "../../../runtime/io/names/read-params.ts";
+import { findParams, readParams } from "../../../runtime/io/names/read-params.ts";
 import type { Param } from "../../../runtime/io/names/resolve.ts";
 import { readTable } from "../../../runtime/io/names/table.ts";
 import { Checkpoint } from "../../../runtime/io/safetensors/read.ts";
@@ -133,6 +133,23 @@ describe("names", () => {
     expect(() => inFile([f32("odd", [1], [1])], (c) => readParams(c, undefined, params))).toThrow(
       "its tensors are not called like the params of the model",
     );
+  });
+
+  test("a param that lies in the file as it is in the model has its place there", () => {
+    const placed = (tensors: Parameters<typeof writeSafetensors>[1]): string[] =>
+      inFile(tensors, (c) => {
+        const found = findParams(c, table, params);
+        for (const [path, { read }] of found) expect(read(), `${path}`).toEqual(values(1).get(path)!);
+        const places = [...found].flatMap(([path, { place }]) => (place === undefined ? [] : [[path, place] as const]));
+        for (const [path, { file, offset, dtype }] of places) {
+          const bytes = readFileSync(file).subarray(offset, offset + values(1).get(path)!.byteLength);
+          expect([dtype, new Float32Array(Uint8Array.from(bytes).buffer)]).toEqual(["F32", values(1).get(path)]);
+        }
+        return places.map(([path]) => path);
+      });
+    expect(placed(storeParams(table, params, values(1)))).toEqual(["embed.weight"]);
+    const own = params.map(({ path, shape }) => f32(path, shape, values(1).get(path)!));
+    expect(placed(own)).toEqual(params.map(({ path }) => path));
   });
 
   test("what holds nothing of its own is passed over", () => {

@@ -259,3 +259,41 @@ test("no page is lost, and no answer changed, whoever leaves when", async () => 
   );
   await fc.assert(property, { numRuns: 10, seed: 3 });
 });
+
+test("new weights: answers that have begun keep the old ones, later ones find nothing of them in the cache", async () => {
+  const prompt = [5, 9, 2, 44, 8, 17, 3, 21, 60];
+  const job = { prompt, maxTokens: 10 };
+  const session = tinyV3Session(model);
+  const on = new Engine(session, { pageSize: 4, maxRunning: 2 });
+  const old = await answer(on, job);
+  const change = (to: Session): void =>
+    to.write(
+      "norm.weight",
+      to.read("norm.weight").map((x, i) => (i % 2 ? -x : x)),
+    );
+  let [updated, later]: [Promise<void> | undefined, Promise<Answer> | undefined] = [undefined, undefined];
+  const first = await answer(on, {
+    ...job,
+    stop: () => {
+      updated ??= on.whenIdle(() => {
+        on.forget();
+        change(session);
+      });
+      later ??= answer(on, job);
+      return false;
+    },
+  });
+  await updated;
+  const fresh = tinyV3Session(model);
+  change(fresh);
+  const wanted = await answer(new Engine(fresh, { pageSize: 4 }), job);
+  expect(first.tokens).toEqual(old.tokens);
+  expect(await later).toEqual(wanted);
+  expect(wanted.tokens).not.toEqual(old.tokens);
+  await expect(
+    on.whenIdle(() => {
+      throw new Error("no weights");
+    }),
+  ).rejects.toThrow("no weights");
+  expect((await answer(on, job)).cachedTokens).toBe(8);
+});

@@ -1,0 +1,91 @@
+/** Writes the package of a model, or tells what is another one on disk. */
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import type { CheckedSection } from "../../dsl/semantics/sections/sections.ts";
+import { tokenizerBeside } from "../../runtime/data/tokenizer/load.ts";
+import { CheckpointError } from "../../runtime/io/safetensors/format.ts";
+import { packageFiles, writeFiles } from "../package/package.ts";
+import { trainingPlan } from "../package/training-plan.ts";
+import { writeWeights } from "../package/weights.ts";
+import { InputError, remark, writing } from "./io.ts";
+import type { LoadedModel } from "./load-model.ts";
+import { compiled } from "./open-session.ts";
+import { executable, packageSource } from "./package-source.ts";
+import { report } from "./report.ts";
+
+export interface WriteOptions {
+  readonly out?: string;
+  readonly check?: boolean;
+  /** The only train section; all that can be executed without it. */
+  readonly train?: string;
+  readonly tokenizer?: string;
+  readonly weights?: string;
+  readonly splitSteps?: boolean;
+}
+
+export async function writePackage(loaded: LoadedModel, options: WriteOptions): Promise<void> {
+  const directory = options.out ?? `${loaded.module.name.toLowerCase()}-package`;
+  const trains = trainsOf(loaded, options.train);
+  if (trains === undefined) return;
+  const source = packageSource(loaded, {
+    trains,
+    splits: options.splitSteps ?? false,
+    tokenizer: options.tokenizer ?? tokenizerBeside(options.weights),
+  });
+  const files = packageFiles(source);
+  if (options.check === true) return check(directory, files);
+  writing(directory, () => {
+    for (const path of leftOver(directory, files)) rmSync(join(directory, path));
+    writeFiles(directory, files);
+  });
+  if (options.weights !== undefined) putWeights(directory, source.model, options.weights);
+  await compiled(directory);
+  remark(`wrote ${files.size} files to \`${directory}\``);
+}
+
+/** Undefined for a section that was asked for and cannot be executed, which is reported. */
+function trainsOf(loaded: LoadedModel, name: string | undefined): readonly CheckedSection[] | undefined {
+  const { trains, refused } = executable(loaded);
+  if (name === undefined) {
+    for (const why of refused) remark(why);
+    return trains;
+  }
+  const chosen = loaded.trains.find((section) => section.name === name)!;
+  if (trains.includes(chosen)) return [chosen];
+  trainingPlan(chosen, loaded, loaded.diagnostics);
+  report(loaded.diagnostics.all);
+  return undefined;
+}
+
+/** @throws InputError that names what differs */
+function check(directory: string, files: ReadonlyMap<string, string>): void {
+  const changed = [
+    ...[...files].flatMap(([path, text]) => {
+      const file = join(directory, path);
+      if (!existsSync(file)) return [`${path} is missing`];
+      return readFileSync(file, "utf8") === text ? [] : [`${path} differs`];
+    }),
+    ...leftOver(directory, files).map((path) => `${path} belongs to no kernel`),
+  ];
+  if (changed.length === 0) return;
+  const shown = changed.slice(0, 20).map((line) => `  ${line}`);
+  const more = changed.length > 20 ? [`  and ${changed.length - 20} more`] : [];
+  throw new InputError([`\`${directory}\` is not what the spec gives:`, ...shown, ...more].join("\n"));
+}
+
+/** Sources of kernels that the package does not have any more: they would be compiled with the others. */
+function leftOver(directory: string, files: ReadonlyMap<string, string>): string[] {
+  const kernels = join(directory, "kernels");
+  if (!existsSync(kernels)) return [];
+  return readdirSync(kernels)
+    .filter((name) => /\.(cc|h)$/.test(name) && !files.has(`kernels/${name}`))
+    .map((name) => `kernels/${name}`);
+}
+
+function putWeights(...[directory, model, path]: Parameters<typeof writeWeights>): void {
+  try {
+    writing(directory, () => writeWeights(directory, model, path));
+  } catch (error) {
+    throw error instanceof CheckpointError ? new InputError(error.message) : error;
+  }
+}

@@ -1,0 +1,22 @@
+/** From a checked serve section to what the runtime serves with. */
+import { callAt, numberAt, numberOf } from "../../dsl/semantics/sections/look-up.ts";
+import type { CheckedSection } from "../../dsl/semantics/sections/sections.ts";
+import { DEFAULT_SERVE_PLAN, type ServePlan } from "../../runtime/serve/plan.ts";
+
+export function servePlan({ name, entries }: CheckedSection): ServePlan {
+  const usual = DEFAULT_SERVE_PLAN;
+  const number = (path: string, arg: string): number | undefined => numberOf(callAt(entries, path)?.args.get(arg));
+  const host = callAt(entries, "api")?.args.get("host");
+  const greedy = callAt(entries, "sample")?.fn === "greedy";
+  return {
+    name,
+    host: host?.kind === "text" ? host.value : usual.host,
+    port: number("api", "port") ?? usual.port,
+    context: numberAt(entries, "context") ?? usual.context,
+    pageSize: number("kv", "page") ?? usual.pageSize,
+    draftTokens: number("draft", "tokens") ?? usual.draftTokens,
+    temperature: greedy ? 0 : (number("sample", "temperature") ?? usual.temperature),
+    topP: number("sample", "top_p") ?? usual.topP,
+    topK: number("sample", "top_k") ?? usual.topK,
+  };
+}

@@ -1,0 +1,218 @@
+/** Answers of a model, token by token. */
+import { randomInt } from "node:crypto";
+import type { Tokenizer } from "../data/tokenizer/tokenizer.ts";
+import type { Engine } from "../serve/engine/engine.ts";
+import type { EngineRequest, Finished } from "../serve/engine/request.ts";
+import { Outbox } from "../serve/outbox.ts";
+import type { ServePlan } from "../serve/plan.ts";
+import type { Sampling } from "../serve/sampling/sampling.ts";
+import { type GeneratedToken, TokenTexts } from "../serve/text/token-texts.ts";
+
+/** How an answer is made. What is not given is as the serve section says. */
+export interface GenerateOptions {
+  /** The most tokens of the answer; as many as the context has room for when not given. */
+  readonly maxTokens?: number;
+  /** Divides the logits; 0 takes the likeliest token, the lowest of equals. */
+  readonly temperature?: number;
+  /** Draws from the likeliest tokens that together have at least this probability. */
+  readonly topP?: number;
+  /** Draws from so many of the likeliest tokens; 0 for all. */
+  readonly topK?: number;
+  /** Drops tokens that are less likely than this times the likeliest one. */
+  readonly minP?: number;
+  /** Subtracted from the logit of a token for every time that it was generated. */
+  readonly frequencyPenalty?: number;
+  /** Subtracted from the logit of a token that was generated. */
+  readonly presencePenalty?: number;
+  /** Divides positive and multiplies negative logits of tokens in prompt or answer. */
+  readonly repetitionPenalty?: number;
+  /** Added to logits, by token. */
+  readonly logitBias?: Readonly<Record<number, number>>;
+  /** A whole number below 2^53: the same request with the same seed gives the same answer. Drawn when not given. */
+  readonly seed?: number;
+  /** Texts that end the answer; they are not part of it. */
+  readonly stop?: string | readonly string[];
+  /** Tokens that end the answer beside that of the end of the text; they are not part of it. */
+  readonly stopTokens?: readonly number[];
+  /** Goes on behind the end of the text. */
+  readonly ignoreEos?: boolean;
+  /** Tells the log-probability of each token, and of so many of the likeliest ones. */
+  readonly logprobs?: boolean | number;
+  readonly signal?: AbortSignal;
+}
+
+export interface GenerationEnd extends Finished {
+  readonly promptTokens: number;
+  /** Tokens that were generated, that of the end too. */
+  readonly generatedTokens: number;
+}
+
+/** An answer. It is made when somebody reads it, once; who stops reading cancels it. */
+export interface Generation extends AsyncIterable<GeneratedToken> {
+  /** The whole text. */
+  text(): Promise<string>;
+  /** All tokens. */
+  tokens(): Promise<number[]>;
+  /** How it ended; known when it was read to its end. */
+  readonly end: GenerationEnd | undefined;
+}
+
+/** What an answer is made with. */
+export interface Generator {
+  readonly engine: Engine;
+  readonly plan: ServePlan;
+  readonly tokenizer: Tokenizer | undefined;
+  /** Token numbers are below it. */
+  readonly vocabulary: number;
+}
+
+/**
+ * @param open what it is made with, asked when the answer is read
+ * @param promptOf the prompt, for the tokenizer of the generator
+ */
+export function generation(
+  open: () => Promise<Generator>,
+  promptOf: (generator: Generator) => readonly number[],
+  options: GenerateOptions,
+): Generation {
+  return new Answer(open, promptOf, options);
+}
+
+class Answer implements Generation {
+  readonly #open: () => Promise<Generator>;
+  readonly #promptOf: (generator: Generator) => readonly number[];
+  readonly #options: GenerateOptions;
+  #begun = false;
+  #end: GenerationEnd | undefined;
+
+  constructor(
+    open: () => Promise<Generator>,
+    promptOf: (generator: Generator) => readonly number[],
+    options: GenerateOptions,
+  ) {
+    this.#open = open;
+    this.#promptOf = promptOf;
+    this.#options = options;
+  }
+
+  get end(): GenerationEnd | undefined {
+    return this.#end;
+  }
+
+  async text(): Promise<string> {
+    let text = "";
+    for await (const token of this) text += token.text;
+    return text;
+  }
+
+  async tokens(): Promise<number[]> {
+    const tokens: number[] = [];
+    for await (const { token } of this) tokens.push(token);
+    return tokens;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<GeneratedToken, void, undefined> {
+    if (this.#begun) throw new Error("an answer can be read once: generate another one");
+    this.#begun = true;
+    const generator = await this.#open();
+    const prompt = this.#promptOf(generator);
+    const left = new AbortController();
+    const { signal } = this.#options;
+    const request = requestOf(generator, prompt, this.#options);
+    const texts = new TokenTexts(generator.tokenizer, stopsOf(this.#options));
+    const outbox = new Outbox<GeneratedToken>();
+    let [generatedTokens, stopped] = [0, false];
+    const onToken: EngineRequest["onToken"] = (sampled) => {
+      generatedTokens++;
+      if (request.stopTokens.has(sampled.token)) return true;
+      const given = texts.push(sampled);
+      for (const token of given.ready) outbox.put(token);
+      stopped = given.stopped;
+      return stopped;
+    };
+    const canceled = signal === undefined ? left.signal : AbortSignal.any([left.signal, signal]);
+    const [result] = generator.engine.submit([{ ...request, signal: canceled, onToken }]);
+    const finished = result!.finally(() => {
+      if (!stopped) for (const token of texts.end()) outbox.put(token);
+      outbox.end();
+    });
+    // Who stops reading is told nothing of the end.
+    finished.catch(() => undefined);
+    try {
+      for await (const tokens of outbox) yield* tokens;
+      this.#end = { ...(await finished), promptTokens: prompt.length, generatedTokens };
+    } finally {
+      left.abort(new Error("nobody reads the answer"));
+    }
+  }
+}
+
+function requestOf(
+  { engine, plan, tokenizer, vocabulary }: Generator,
+  prompt: readonly number[],
+  options: GenerateOptions,
+): Omit<EngineRequest, "onToken" | "signal"> {
+  checkTokens("the prompt", prompt, vocabulary);
+  checkOptions(options, vocabulary);
+  const room = Math.max(1, engine.options.context - prompt.length);
+  const { logprobs = false } = options;
+  const alternatives = logprobs === false ? undefined : logprobs === true ? 0 : logprobs;
+  const sampling: Sampling = {
+    temperature: options.temperature ?? plan.temperature,
+    topP: options.topP ?? plan.topP,
+    topK: options.topK ?? plan.topK,
+    minP: options.minP ?? 0,
+    frequencyPenalty: options.frequencyPenalty ?? 0,
+    presencePenalty: options.presencePenalty ?? 0,
+    repetitionPenalty: options.repetitionPenalty ?? 1,
+    logitBias: new Map(Object.entries(options.logitBias ?? {}).map(([token, bias]) => [Number(token), bias])),
+    seed: options.seed ?? randomInt(2 ** 47),
+    choice: 0,
+    ...(alternatives === undefined ? {} : { alternatives }),
+  };
+  const eos = tokenizer?.eos;
+  const ends = eos === undefined || options.ignoreEos === true ? [] : [eos];
+  const stopTokens = new Set([...ends, ...(options.stopTokens ?? [])]);
+  return { prompt, maxTokens: options.maxTokens ?? room, sampling, stopTokens };
+}
+
+function stopsOf({ stop = [] }: GenerateOptions): readonly string[] {
+  return typeof stop === "string" ? [stop] : stop;
+}
+
+/** @throws RangeError when there are none, and for one that the model does not have */
+export function checkTokens(what: string, tokens: readonly number[], vocabulary: number): void {
+  if (tokens.length === 0) throw new RangeError(`${what} is empty`);
+  const stranger = tokens.find((token) => !Number.isSafeInteger(token) || token < 0 || token >= vocabulary);
+  if (stranger !== undefined)
+    throw new RangeError(`${what} has the token ${stranger}; the model has tokens 0 to ${vocabulary - 1}`);
+}
+
+type Bounds = readonly [least: number, most: number, whole?: "whole"];
+
+/** What numbers may be. */
+const BOUNDS = {
+  maxTokens: [1, Infinity, "whole"],
+  temperature: [0, 1e6],
+  topP: [0, 1],
+  topK: [0, Infinity, "whole"],
+  minP: [0, 1],
+  frequencyPenalty: [-1e6, 1e6],
+  presencePenalty: [-1e6, 1e6],
+  repetitionPenalty: [1e-6, 1e6],
+  seed: [0, Number.MAX_SAFE_INTEGER, "whole"],
+} as const satisfies Partial<Record<keyof GenerateOptions, Bounds>>;
+
+/** @throws RangeError that names the option */
+function checkOptions(options: GenerateOptions, vocabulary: number): void {
+  for (const [name, [least, most, whole]] of Object.entries<Bounds>(BOUNDS)) {
+    const value = options[name as keyof typeof BOUNDS];
+    if (value === undefined) continue;
+    if (value >= least && value <= most && (whole === undefined || Number.isSafeInteger(value))) continue;
+    const kind = whole === undefined ? "a number" : "a whole number";
+    const bounds = most === Infinity ? `from ${least} on` : `from ${least} to ${most}`;
+    throw new RangeError(`\`${name}\` is ${String(value)}, not ${kind} ${bounds}`);
+  }
+  const biased = Object.keys(options.logitBias ?? {}).map(Number);
+  if (biased.length > 0) checkTokens("`logitBias`", biased, vocabulary);
+}

@@ -1,0 +1,399 @@
+/** A package in memory: `Model` over a device, an engine and the trainer. */
+import { join } from "node:path";
+import type { Message } from "../data/tokenizer/chat-template.ts";
+import { loadTokenizer, tokenizerBeside } from "../data/tokenizer/load.ts";
+import type { Tokenizer } from "../data/tokenizer/tokenizer.ts";
+import { decoded, encoded } from "../device/elements.ts";
+import type { Elements, Session } from "../device/session.ts";
+import { loadWeights } from "../device/weights.ts";
+import type { StorageType } from "../program/launch.ts";
+import { Engine } from "../serve/engine/engine.ts";
+import type { EngineOptions } from "../serve/engine/options.ts";
+import { pageFolder } from "../serve/http/page.ts";
+import { DEFAULT_SERVE_PLAN, type ServePlan, usualCacheRows, wholePages } from "../serve/plan.ts";
+import type { StopEvent } from "../train/events.ts";
+import { initialize } from "../train/init.ts";
+import { type PackagedTraining, trainedModel } from "../train/plan.ts";
+import { checkTokens, type GenerateOptions, type Generation, generation, type Generator } from "./generate.ts";
+import type {
+  ChatOptions,
+  Model,
+  ModelMemory,
+  ModelNames,
+  ModelServer,
+  ModelTensor,
+  ServeOptions,
+  TrainOptions,
+} from "./model.ts";
+import { type Device, readPackage } from "./read.ts";
+import { scoreRows, type Scores } from "./score.ts";
+import { Serving } from "./serving.ts";
+import { type ModelSource, openForTraining } from "./source.ts";
+import { type ModelTrainer, modelTrainer, type TrainerOptions } from "./trainer.ts";
+
+export interface ModelOptions {
+  /** A run, a checkpoint of Hugging Face or one of dskc; `weights` in the package when not given, if there is one. */
+  readonly weights?: string;
+  /** A folder with tokenizer.json; that beside the weights, or that of the package, when not given. */
+  readonly tokenizer?: string;
+  /** The serve section that says what the other options do not; the first one when not given. */
+  readonly serve?: string;
+  /** The longest prompt and answer together, in tokens. */
+  readonly context?: number;
+  /** Positions that the cache holds, of all answers together. */
+  readonly cacheRows?: number;
+  /** Tokens that the look-ahead modules guess. */
+  readonly draftTokens?: number;
+  /** How many answers run and wait, how much a step reads. */
+  readonly engine?: Partial<Pick<EngineOptions, "maxRunning" | "maxWaiting" | "tokensPerStep">>;
+  /** Threads of a call: as many as there are processors when not given. */
+  readonly threads?: number;
+}
+
+export interface OpenOptions extends ModelOptions {
+  /** `auto`, when not given, takes the best that there is. */
+  readonly device?: Device;
+}
+
+/**
+ * Opens a package that `dskc build` wrote. Weights are mapped from their files where they lie there as kernels read them.
+ * @throws Error for what is no package and for kernels that are not built for this machine; CheckpointError that names all
+ *   weights that are missing or do not fit; MemoryError
+ */
+export async function openPackage<Names extends ModelNames = ModelNames>(
+  directory: string,
+  { device = "auto", ...options }: OpenOptions = {},
+): Promise<Model<Names>> {
+  return openModel<Names>(readPackage(directory, device), options);
+}
+
+/** Opens what stands for a package. @throws as `openPackage` does */
+export async function openModel<Names extends ModelNames = ModelNames>(
+  source: ModelSource,
+  options: ModelOptions = {},
+): Promise<Model<Names>> {
+  const model = new OpenedModel(source, options);
+  // Weights that do not fit are told now.
+  if (model.hasWeights) await model.serving();
+  return model as unknown as Model<Names>;
+}
+
+class OpenedModel implements Model {
+  readonly name: string;
+  readonly vocabulary: number;
+  readonly context: number;
+  readonly #source: ModelSource;
+  readonly #options: ModelOptions;
+  readonly #plan: ServePlan;
+  /** Where the weights came from; `learned` when a trainer gave them. */
+  #weights: { readonly path: string } | "learned" | undefined;
+  #tokenizer: Tokenizer | undefined;
+  #serving: Promise<Serving> | undefined;
+  #opened: Serving | undefined;
+  readonly #trainers = new Set<Session>();
+  readonly #servers = new Set<ModelServer>();
+  #closed = false;
+
+  constructor(source: ModelSource, options: ModelOptions) {
+    this.#source = source;
+    this.#options = options;
+    this.#plan = servePlanOf(source, options);
+    this.name = source.model.name;
+    this.vocabulary = source.model.vocabulary;
+    this.context = this.#plan.context;
+    const path = options.weights ?? source.weights;
+    this.#weights = path === undefined ? undefined : { path };
+    this.#tokenizer = this.#tokenizerWith(path);
+  }
+
+  get hasWeights(): boolean {
+    return this.#weights !== undefined;
+  }
+
+  get device(): string {
+    return this.#source.device;
+  }
+
+  get tokenizer(): Tokenizer | undefined {
+    return this.#tokenizer;
+  }
+
+  generate(prompt: string | readonly number[], options: GenerateOptions = {}): Generation {
+    return generation(
+      () => this.#generator(),
+      () => this.#promptOf(prompt),
+      options,
+    );
+  }
+
+  chat(messages: readonly Message[], { variables, ...options }: ChatOptions = {}): Generation {
+    const promptOf = (): number[] => {
+      const tokenizer = this.#needTokenizer();
+      if (tokenizer.chat === undefined) throw new Error("the tokenizer has no chat template: use `generate`");
+      const text = tokenizer.chat.render(messages, {
+        addGenerationPrompt: true,
+        ...(variables === undefined ? {} : { variables }),
+      });
+      return tokenizer.encodeWithSpecials(text);
+    };
+    return generation(() => this.#generator(), promptOf, options);
+  }
+
+  async score(rows: readonly (string | readonly number[])[]): Promise<Scores> {
+    const tokens = rows.map((row) => this.#promptOf(row));
+    if (rows.length === 0) throw new RangeError("there are no rows");
+    tokens.forEach((row, i) => checkTokens(`row ${i + 1}`, row, this.vocabulary));
+    const serving = await this.#withWeights();
+    return serving.run((session) => scoreRows(session, tokens));
+  }
+
+  async param(name: string): Promise<ModelTensor> {
+    const serving = await this.#withWeights();
+    const spec = serving.session.stores.find((store) => store.name === name);
+    if (spec === undefined) throw new RangeError(`${this.name} has no param or state \`${name}\``);
+    const elements = await serving.read((session) => session.read(name));
+    return { dtype: spec.dtype, shape: spec.shape, elements };
+  }
+
+  async trainer(name: string, options: TrainerOptions = {}): Promise<ModelTrainer> {
+    this.#checkOpen();
+    const training = this.#training(name);
+    const model = trainedModel(this.#source.model, training);
+    const write = await this.#weightsFor(training);
+    const session = await openForTraining(this.#source, training, this.#options.threads);
+    try {
+      initialize(session, model, training.plan.seed);
+      write?.(session);
+      const trainer = modelTrainer(
+        {
+          session,
+          model,
+          plan: training.plan,
+          tokenizer: () => this.#needTokenizer(),
+          publish: (from) => this.#take(from),
+          onClose: () => this.#trainers.delete(session),
+        },
+        options,
+      );
+      this.#trainers.add(session);
+      return trainer;
+    } catch (error) {
+      session.close();
+      throw error;
+    }
+  }
+
+  async train(name: string, options: TrainOptions = {}): Promise<StopEvent> {
+    const training = this.#training(name);
+    const { trainInFolder } = await import("./train.ts");
+    const folder = options.folder ?? join("runs", name);
+    const end = await trainInFolder(this.#source, training, {
+      ...options,
+      folder,
+      threads: this.#options.threads,
+      tokenizer: this.#options.tokenizer ?? tokenizerBeside(this.#path) ?? this.#source.tokenizer,
+      weights: await this.#weightsFor(training),
+    });
+    if (end.reason !== "failed") await this.load(folder);
+    return end;
+  }
+
+  async serve(options: ServeOptions = {}): Promise<ModelServer> {
+    const tokenizer = this.#needTokenizer();
+    const { engine } = await this.#withWeights();
+    const { startServer } = await import("../serve/http/server.ts");
+    const { name, host, port, ...more } = options;
+    const server = await startServer({
+      engine,
+      tokenizer,
+      model: name ?? this.name,
+      vocabulary: this.vocabulary,
+      host: host ?? this.#plan.host,
+      port: port ?? this.#plan.port,
+      defaults: this.#plan,
+      page: pageFolder(),
+      ...more,
+    });
+    const running: ModelServer = {
+      url: server.url,
+      get pending() {
+        return engine.running + engine.waiting;
+      },
+      drain: async (milliseconds) => {
+        this.#servers.delete(running);
+        await server.drain(milliseconds);
+      },
+    };
+    this.#servers.add(running);
+    return running;
+  }
+
+  async load(path: string): Promise<void> {
+    this.#checkOpen();
+    const tokenizer = this.#tokenizerWith(path);
+    const opened = await this.#serving?.catch(() => undefined);
+    if (opened !== undefined && tokenizer?.fingerprint === this.#tokenizer?.fingerprint)
+      await opened.update((session) => loadWeights(session, this.#source.model, path));
+    else if (opened !== undefined) await this.#closeServing(opened);
+    this.#weights = { path };
+    this.#tokenizer = tokenizer;
+    if (this.#opened === undefined) {
+      this.#serving = undefined;
+      await this.serving();
+    }
+  }
+
+  memory(): ModelMemory {
+    return {
+      serving: this.#opened?.session.memory(),
+      trainers: [...this.#trainers].map((session) => session.memory()),
+    };
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const server of this.#servers) await server.drain(0);
+    for (const session of this.#trainers) session.close();
+    this.#trainers.clear();
+    const serving = await this.#serving?.catch(() => undefined);
+    serving?.session.close();
+  }
+
+  /** Another tokenizer takes another engine: which tokens there are is part of it. */
+  async #closeServing({ engine, session }: Serving): Promise<void> {
+    if (this.#servers.size > 0) throw new Error("the weights have another tokenizer: end the server first");
+    await engine.drain();
+    session.close();
+    this.#opened = undefined;
+  }
+
+  /** Opened when it is needed: who only trains needs no caches. */
+  serving(): Promise<Serving> {
+    return (this.#serving ??= this.#openServing());
+  }
+
+  async #openServing(): Promise<Serving> {
+    this.#checkOpen();
+    const { model, programs } = this.#source;
+    const own = programs.filter((name) => /^(score|prefill|decode|draft\.\d+)$/.test(name));
+    const { context, pageSize, draftTokens } = this.#plan;
+    const { cacheRows, threads } = this.#options;
+    const session = await this.#source.open({
+      programs: Object.fromEntries(own.map((name) => [name, name])),
+      model,
+      weights: this.#path,
+      cacheRows: cacheRows === undefined ? usualCacheRows(context, pageSize) : wholePages(cacheRows, pageSize),
+      threads,
+    });
+    try {
+      const tokens = this.#tokenizer === undefined ? {} : { tokens: this.#tokenizer.size };
+      const engine = new Engine(session, { context, pageSize, draftTokens, ...tokens, ...this.#options.engine });
+      return (this.#opened = new Serving(session, engine));
+    } catch (error) {
+      session.close();
+      throw error;
+    }
+  }
+
+  async #withWeights(): Promise<Serving> {
+    this.#checkOpen();
+    if (this.#weights !== undefined) return this.serving();
+    throw new Error(`${this.name} has no weights yet: give \`weights\`, or train it`);
+  }
+
+  async #generator(): Promise<Generator> {
+    const { engine } = await this.#withWeights();
+    return { engine, plan: this.#plan, tokenizer: this.#tokenizer, vocabulary: this.vocabulary };
+  }
+
+  /** Writes the weights of the model into the session of a training; undefined where it has none. */
+  async #weightsFor(training: PackagedTraining): Promise<((session: Session) => void) | undefined> {
+    if (this.#weights === undefined) return undefined;
+    if (this.#weights !== "learned") {
+      const { path } = this.#weights;
+      return (session) => loadWeights(session, trainedModel(this.#source.model, training), path);
+    }
+    const serving = await this.serving();
+    const kept = await serving.read(readStores);
+    return (session) => writeStores(session, kept);
+  }
+
+  /** Takes the params and states of a training. */
+  async #take(from: Session): Promise<void> {
+    const serving = await this.serving();
+    const stores = readStores(from);
+    await serving.update((session) => writeStores(session, stores));
+    this.#weights = "learned";
+  }
+
+  #training(name: string): PackagedTraining {
+    const { trainings } = this.#source;
+    const found = trainings.find(({ plan }) => plan.name === name);
+    if (found !== undefined) return found;
+    const names = trainings.map(({ plan }) => plan.name);
+    throw new RangeError(
+      `${this.name} has no training \`${name}\`; ${names.length === 0 ? "it has none" : `trainings are ${names.join(", ")}`}`,
+    );
+  }
+
+  get #path(): string | undefined {
+    return typeof this.#weights === "object" ? this.#weights.path : undefined;
+  }
+
+  /** What a prompt, or a row to score, is in tokens: texts begin as documents do. */
+  #promptOf(prompt: string | readonly number[]): readonly number[] {
+    if (typeof prompt !== "string") return prompt;
+    const tokenizer = this.#needTokenizer();
+    return [...(tokenizer.bos === undefined ? [] : [tokenizer.bos]), ...tokenizer.encode(prompt)];
+  }
+
+  #needTokenizer(): Tokenizer {
+    if (this.#tokenizer !== undefined) return this.#tokenizer;
+    throw new Error(`${this.name} has no tokenizer: give \`tokenizer\`, a folder with tokenizer.json`);
+  }
+
+  /** The tokenizer that goes with some weights. */
+  #tokenizerWith(weights: string | undefined): Tokenizer | undefined {
+    const folder = this.#options.tokenizer ?? tokenizerBeside(weights) ?? this.#source.tokenizer;
+    if (folder === undefined) return undefined;
+    const tokenizer = loadTokenizer(folder);
+    if (tokenizer.size <= this.vocabulary) return tokenizer;
+    throw new Error(`the tokenizer of ${folder} has ${tokenizer.size} tokens, the model ${this.vocabulary}`);
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new Error(`${this.name} is closed`);
+  }
+}
+
+/** @throws RangeError when there is no such section */
+function servePlanOf({ model, serving }: ModelSource, options: ModelOptions): ServePlan {
+  const plan = options.serve === undefined ? serving[0] : serving.find(({ name }) => name === options.serve);
+  if (plan === undefined && options.serve !== undefined) {
+    const names = serving.map(({ name }) => name).join(", ");
+    throw new RangeError(`${model.name} has no serve section \`${options.serve}\`; ${names || "it has none"}`);
+  }
+  const { context, draftTokens } = options;
+  return {
+    ...DEFAULT_SERVE_PLAN,
+    ...plan,
+    ...(context === undefined ? {} : { context }),
+    ...(draftTokens === undefined ? {} : { draftTokens }),
+  };
+}
+
+type Stores = ReadonlyMap<string, { readonly dtype: StorageType; readonly elements: Elements }>;
+
+function readStores(session: Session): Stores {
+  return new Map(session.stores.map(({ name, dtype }) => [name, { dtype, elements: session.read(name) }]));
+}
+
+/** Writes those that the session has, as it stores them. */
+function writeStores(session: Session, stores: Stores): void {
+  for (const { name, dtype } of session.stores) {
+    const store = stores.get(name);
+    if (store === undefined) continue;
+    const { elements } = store;
+    session.write(name, store.dtype === dtype ? elements : encoded(decoded(elements, store.dtype), dtype));
+  }
+}

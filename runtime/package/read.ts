@@ -1,0 +1,76 @@
+/** The files of a package that say what it is. */
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { openCpuSession } from "../device/cpu/session.ts";
+import type { Session } from "../device/session.ts";
+import { keptBy } from "../device/stores.ts";
+import { placeWeights } from "../device/weights.ts";
+import type { ModelFile } from "../program/model.ts";
+import { readPrograms, selectPrograms } from "../program/read.ts";
+import type { PackageServing } from "../serve/plan.ts";
+import type { PackageTraining } from "../train/plan.ts";
+import type { ModelSource, SessionRequest } from "./source.ts";
+
+/** Where a package runs. `auto` takes the best that there is. */
+export type Device = "auto" | "cpu";
+
+/** The folder in a package that weights may lie in. */
+export const WEIGHTS = "weights";
+
+/** Whether a folder is a package. */
+export function isPackage(directory: string): boolean {
+  return existsSync(join(directory, "program.json"));
+}
+
+/**
+ * A package of a directory.
+ * @throws Error when it is none, or one of another version of dskc
+ */
+export function readPackage(directory: string, device: Device = "auto"): ModelSource {
+  if (device !== "auto" && device !== "cpu") throw new Error(`there is no device \`${String(device)}\`: auto, cpu`);
+  if (!isPackage(directory)) throw new Error(`${directory} is no package: it has no program.json`);
+  const programs = readPrograms(join(directory, "program.json"));
+  const weights = join(directory, WEIGHTS);
+  return {
+    device: "cpu",
+    model: readFile<ModelFile>(join(directory, "model.json")),
+    programs: programs.map(({ name }) => name),
+    trainings: readFile<PackageTraining>(join(directory, "training.json")).trainings,
+    serving: readFile<PackageServing>(join(directory, "serve.json")).plans,
+    weights: existsSync(weights) ? weights : undefined,
+    tokenizer: existsSync(join(directory, "tokenizer.json")) ? directory : undefined,
+    open: (request) => openOnCpu(directory, request),
+  };
+
+  function openOnCpu(
+    from: string,
+    { programs: wanted, weights: path, model, cacheRows, threads }: SessionRequest,
+  ): Session {
+    const { stores } = keptBy(selectPrograms(programs, wanted));
+    const placed = path === undefined ? undefined : placeWeights(stores, model, path);
+    const session = openCpuSession(from, {
+      programs: wanted,
+      ...(cacheRows === undefined ? {} : { cacheRows }),
+      ...(threads === undefined ? {} : { threads }),
+      ...(placed === undefined ? {} : { mapped: placed.mapped }),
+    });
+    try {
+      placed?.write(session, "unmapped");
+    } catch (error) {
+      session.close();
+      throw error;
+    }
+    return session;
+  }
+}
+
+function readFile<T extends { readonly format: 1 }>(file: string): T {
+  let value: T;
+  try {
+    value = JSON.parse(readFileSync(file, "utf8")) as T;
+  } catch (error) {
+    throw new Error(`${file}: ${(error as Error).message}`, { cause: error });
+  }
+  if (value?.format === 1) return value;
+  throw new Error(`${file} has another format than this version of dskc: build the package anew`);
+}

@@ -1,0 +1,45 @@
+/** The session that generates and scores, and the weights in it. */
+import type { Session } from "../device/session.ts";
+import type { Engine } from "../serve/engine/engine.ts";
+
+/** Scores beside the answers of an engine, on the same session. */
+export class Serving {
+  readonly session: Session;
+  readonly engine: Engine;
+  /** Calls that are under way beside those of the engine. */
+  readonly #calls = new Set<Promise<unknown>>();
+  #updated: Promise<void> = Promise.resolve();
+
+  constructor(session: Session, engine: Engine) {
+    this.session = session;
+    this.engine = engine;
+  }
+
+  /** Runs something on the session, after the updates that were asked for before. */
+  async run<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    await this.#updated;
+    const call = work(this.session);
+    const settled = call.catch(() => undefined).finally(() => this.#calls.delete(settled));
+    this.#calls.add(settled);
+    return call;
+  }
+
+  /** Reads stores: when nothing runs. */
+  read<T>(work: (session: Session) => T): Promise<T> {
+    return this.engine.whenIdle(async () => {
+      while (this.#calls.size > 0) await Promise.all(this.#calls);
+      return work(this.session);
+    });
+  }
+
+  /** Changes the weights when nothing runs; what begins later sees the new ones. */
+  update(write: (session: Session) => void): Promise<void> {
+    const update = this.engine.whenIdle(async () => {
+      while (this.#calls.size > 0) await Promise.all(this.#calls);
+      this.engine.forget();
+      write(this.session);
+    });
+    this.#updated = update.catch(() => undefined);
+    return update;
+  }
+}

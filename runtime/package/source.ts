@@ -1,0 +1,41 @@
+import type { Session } from "../device/session.ts";
+import type { ModelFile } from "../program/model.ts";
+import type { ServePlan } from "../serve/plan.ts";
+import { type PackagedTraining, trainedModel } from "../train/plan.ts";
+
+/** What a session is opened for. */
+export interface SessionRequest {
+  /** Programs of the package by the names that calls use. */
+  readonly programs: Readonly<Record<string, string>>;
+  /** Weights to begin with: a run, a folder or a file. Params and states are zero without them. */
+  readonly weights?: string | undefined;
+  /** The model whose names the weights have. */
+  readonly model: ModelFile;
+  readonly cacheRows?: number;
+  readonly threads?: number | undefined;
+}
+
+/** What a model is made of: a package on a device, or what stands for one. */
+export interface ModelSource {
+  /** `cpu`, `reference` */
+  readonly device: string;
+  readonly model: ModelFile;
+  /** All programs by name. */
+  readonly programs: readonly string[];
+  readonly trainings: readonly PackagedTraining[];
+  readonly serving: readonly ServePlan[];
+  /** Folders that the package brings. */
+  readonly weights: string | undefined;
+  readonly tokenizer: string | undefined;
+  /** @throws CheckpointError for weights that do not fit; MemoryError; Error that says what is missing */
+  readonly open: (request: SessionRequest) => Session | Promise<Session>;
+}
+
+/** A session with the programs of a training, its stores empty. */
+export function openForTraining(
+  source: ModelSource,
+  training: PackagedTraining,
+  threads: number | undefined,
+): Session | Promise<Session> {
+  return source.open({ programs: training.programs, model: trainedModel(source.model, training), threads });
+}

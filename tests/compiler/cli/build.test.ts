@@ -1,0 +1,152 @@
+/** Packages on disk: written, compared, written anew. */
+import { spawnSync } from "node:child_process";
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { loadModel } from "../../../compiler/cli/load-model.ts";
+import { tableOf } from "../../../compiler/cli/name-table.ts";
+import { forTraining } from "../../../compiler/cli/open-session.ts";
+import { trainPlan } from "../../../compiler/cli/train-plan.ts";
+import { modelFile } from "../../../compiler/package/model.ts";
+import { writeWeights } from "../../../compiler/package/weights.ts";
+import { Checkpoint } from "../../../runtime/io/safetensors/read.ts";
+import type { ModelFile } from "../../../runtime/program/model.ts";
+import type { PackageServing } from "../../../runtime/serve/plan.ts";
+import { type PackageTraining, trainedModel } from "../../../runtime/train/plan.ts";
+import { PICO, type PicoPackage, picoPackage } from "../../support/pico-package.ts";
+import { tinyV3, tinyV3Weights } from "../../support/tiny-v3.ts";
+
+// Kernels are compiled here when nobody did it before.
+vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 });
+
+let pico: PicoPackage;
+beforeAll(() => {
+  pico = picoPackage("--split-steps");
+});
+afterAll(() => rmSync(pico.folder, { recursive: true }));
+
+interface Ran {
+  readonly status: number | null;
+  readonly stderr: string;
+}
+
+function build(...args: string[]): Ran {
+  const all = ["build", "pico.dsk", "--tokenizer", "tokenizer", "--split-steps", ...args];
+  const env = { ...process.env, NO_COLOR: "1" };
+  return spawnSync(process.execPath, [resolve("bin/dskc.js"), ...all], { cwd: pico.folder, encoding: "utf8", env });
+}
+
+const read = <T>(name: string): T => JSON.parse(readFileSync(join(pico.directory, name), "utf8")) as T;
+
+describe("a package", () => {
+  test("says what the sections say", () => {
+    const { trainings } = read<PackageTraining>("training.json");
+    expect(trainings.map(({ plan, programs }) => [plan.name, programs])).toEqual([
+      [
+        "Short",
+        {
+          train_step: "Short.train_step",
+          score: "score",
+          denominators: "Short.denominators",
+          gradients: "Short.gradients",
+          apply: "Short.apply",
+        },
+      ],
+    ]);
+    expect(read<PackageServing>("serve.json").plans).toEqual([
+      {
+        name: "Local",
+        host: "127.0.0.1",
+        port: 8000,
+        context: 64,
+        pageSize: 8,
+        draftTokens: 1,
+        temperature: 0,
+        topP: 1,
+        topK: 0,
+      },
+    ]);
+  });
+
+  test("knows the model of a training as `dskc train` does", () => {
+    const loaded = loadModel(join(pico.folder, "pico.dsk"), undefined)!;
+    const wanted = forTraining(loaded, trainPlan(loaded.trains[0], loaded.training()), undefined, true).model;
+    const [training] = read<PackageTraining>("training.json").trainings;
+    expect(JSON.stringify(trainedModel(read<ModelFile>("model.json"), training!))).toBe(JSON.stringify(wanted));
+  });
+});
+
+describe("--check", () => {
+  test("is quiet about what was built, also in another process and folder", () => {
+    expect(build("-o", "pico", "--check")).toMatchObject({ status: 0, stderr: "" });
+  });
+
+  test("names every file that is missing, differs or is left over; building mends all of it", () => {
+    const path = (name: string): string => join(pico.directory, name);
+    const kernel = /kernels\/rows_\w+\.cc/.exec(
+      spawnSync("ls", [`${pico.directory}/kernels`])
+        .stdout.toString()
+        .replaceAll(/^/gm, "kernels/"),
+    )![0];
+    appendFileSync(path(kernel), "// mine\n");
+    appendFileSync(path("index.ts"), "\n");
+    writeFileSync(path("kernels/of_old.cc"), "#error old\n");
+    rmSync(path("serve.json"));
+    const { status, stderr } = build("-o", "pico", "--check");
+    expect(status).toBe(1);
+    expect(stderr.split("\n").slice(1, -1).toSorted()).toEqual(
+      [
+        `  ${kernel} differs`,
+        "  index.ts differs",
+        "  kernels/of_old.cc belongs to no kernel",
+        "  serve.json is missing",
+      ].toSorted(),
+    );
+    expect(stderr).toMatch(/^dskc: `pico` is not what the spec gives:\n/);
+    expect(build("-o", "pico").status).toBe(0);
+    expect(existsSync(path("kernels/of_old.cc"))).toBe(false);
+    expect(build("-o", "pico", "--check").status).toBe(0);
+  });
+
+  test("tells when the spec has changed", () => {
+    writeFileSync(join(pico.folder, "pico.dsk"), PICO.replace("context = 64 tokens", "context = 72 tokens"));
+    const { status, stderr } = build("-o", "pico", "--check");
+    writeFileSync(join(pico.folder, "pico.dsk"), PICO);
+    expect(status).toBe(1);
+    expect(stderr.match(/\S+ differs/g)).toEqual([
+      "serve.json differs",
+      "index.ts differs",
+      "index.js differs",
+      "index.d.ts differs",
+    ]);
+  });
+});
+
+describe("train sections", () => {
+  const frozen = `${PICO}\ntrain Frozen for Pico from Short {\n  freeze = [embed]\n}\n`;
+
+  test("that cannot be executed are left out, and said so", () => {
+    writeFileSync(join(pico.folder, "pico.dsk"), frozen);
+    const { status, stderr } = build("-o", "pico", "--check");
+    expect(stderr).toBe("`train Frozen` is left out: `freeze`: all params are trained\n");
+    expect(status).toBe(0);
+    expect(build("-o", "other", "--train", "Frozen")).toMatchObject({
+      status: 1,
+      stderr: expect.stringMatching(/DSK6902[^]*pico\.dsk:\d+/) as string,
+    });
+    expect(existsSync(join(pico.folder, "other"))).toBe(false);
+    writeFileSync(join(pico.folder, "pico.dsk"), PICO);
+  });
+});
+
+test("weights in a package are those of the checkpoint, in the order of dims of the model", () => {
+  const model = tinyV3();
+  const directory = mkdtempSync(join(tmpdir(), "dskc-weights-"));
+  writeWeights(directory, modelFile(model.module, tableOf(model.module)), "tests/fixtures/models/a1_v3_plain");
+  const written = new Checkpoint(join(directory, "weights"));
+  const wanted = [...tinyV3Weights(model)].filter(([path]) => !path.startsWith("mtp."));
+  expect(written.names.toSorted()).toEqual(wanted.map(([path]) => path).toSorted());
+  for (const [path, values] of wanted) expect(written.tensor(path).read(), `${path}`).toEqual(values);
+  rmSync(directory, { recursive: true });
+});
