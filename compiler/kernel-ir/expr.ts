@@ -2,6 +2,23 @@
 import type { Expr, ScalarOp, ScalarType } from "./types.ts";
 import type { Extent } from "../../runtime/program/launch.ts";
 
+/** Operators between two operands, as C, C++, CUDA, WGSL and the text form of kernels write them. */
+export const INFIX: Readonly<Partial<Record<ScalarOp, string>>> = {
+  add: "+",
+  sub: "-",
+  mul: "*",
+  div: "/",
+  mod: "%",
+  lt: "<",
+  le: "<=",
+  gt: ">",
+  ge: ">=",
+  eq: "==",
+  ne: "!=",
+  and: "&",
+  or: "|",
+};
+
 export function constant(value: number | boolean, dtype: ScalarType): Expr {
   return { kind: "const", dtype, value };
 }

@@ -1,5 +1,6 @@
 /** Kernels and launch programs as text: what `dskc build --emit kernel` shows. See docs/kernel-ir.md. */
 import type { BufferSpec, LaunchProgram } from "../../runtime/program/launch.ts";
+import { INFIX } from "./expr.ts";
 import type { Arg, Axis, Expr, Kernel, KernelModule, Local, PlaneStmt, Stmt, Target } from "./types.ts";
 
 export function printKernels({ kernels, programs }: KernelModule): string {
@@ -113,22 +114,6 @@ function planeText(stmt: PlaneStmt): string {
       return `leave ${axesText(stmt.n)} ${targetText(stmt)} = sum over rows ${stmt.local} @ ${exprText(stmt.x)}`;
   }
 }
-
-const INFIX: Readonly<Record<string, string>> = {
-  add: "+",
-  sub: "-",
-  mul: "*",
-  div: "/",
-  mod: "%",
-  lt: "<",
-  le: "<=",
-  gt: ">",
-  ge: ">=",
-  eq: "==",
-  ne: "!=",
-  and: "&",
-  or: "|",
-};
 
 function exprText(expr: Expr): string {
   switch (expr.kind) {

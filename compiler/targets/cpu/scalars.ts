@@ -1,5 +1,5 @@
 /** Scalar expressions as C++: what is used twice gets a name. */
-import { dtypeOf, known, mergedIndices } from "../../kernel-ir/expr.ts";
+import { dtypeOf, INFIX, known, mergedIndices } from "../../kernel-ir/expr.ts";
 import type { Arg, Expr, Local, ScalarType } from "../../kernel-ir/types.ts";
 import type { Lines } from "../../emit/lines.ts";
 import type { Extent } from "../../../runtime/program/launch.ts";
@@ -95,22 +95,6 @@ function parenthesized(text: string): string {
   return /^[A-Za-z0-9_]+$/.test(text) ? text : `(${text})`;
 }
 
-const BINARY: Readonly<Record<string, string>> = {
-  add: "+",
-  sub: "-",
-  mul: "*",
-  div: "/",
-  mod: "%",
-  lt: "<",
-  le: "<=",
-  gt: ">",
-  ge: ">=",
-  eq: "==",
-  ne: "!=",
-  and: "&",
-  or: "|",
-};
-
 /** Prints expressions into lines: names go above, in the innermost loop that they are needed in. */
 export class Scalars {
   readonly #names: Names;
@@ -186,7 +170,7 @@ export class Scalars {
     const x = expr.operands.map((operand) => this.print(operand));
     const type = valueType(expr.dtype);
     const from = dtypeOf(expr.operands[0]!);
-    const symbol = BINARY[expr.op];
+    const symbol = INFIX[expr.op];
     if (symbol !== undefined) return `(${x[0]} ${symbol} ${x[1]})`;
     switch (expr.op) {
       case "select":
