@@ -16,6 +16,7 @@ import type { Given } from "../reference/border.ts";
 import { type RowScores, scoreRows } from "../reference/score-rows.ts";
 import { modelFile } from "../package/model.ts";
 import { outputTypes, scoreOn } from "../package/score-on.ts";
+import { inDtype } from "../passes/in-dtype.ts";
 import { examples, InputError, print, timed, writing } from "./io.ts";
 import { loadModel } from "./load-model.ts";
 import { tableOf } from "./name-table.ts";
@@ -71,7 +72,7 @@ async function run(file: string, options: Options): Promise<void> {
     };
     const scores =
       options.device === "cpu"
-        ? await scoreOnCpu(module, weights, rows, wanted)
+        ? await scoreOnCpu(module, weights, rows, { ...wanted, precision: options.precision })
         : scoreRows(module, weights, rows, { ...wanted, precision: options.precision });
     writing(options.out, () => writeSafetensors(options.out, results(module, table, scores)));
     timed(`scored ${rows.length} rows`, started);
@@ -86,9 +87,9 @@ async function scoreOnCpu(
   module: Module,
   weights: ReadonlyMap<string, Given>,
   rows: readonly (readonly number[])[],
-  wanted: ScoreOptions,
+  { precision, ...wanted }: ScoreOptions & { readonly precision: "f32" | "f64" },
 ): Promise<RowScores> {
-  const program = scoreProgram(module, wanted);
+  const program = inDtype(scoreProgram(module, wanted), precision);
   const session = await openOnCpu({ programs: [program], model: modelFile(module) });
   try {
     for (const { name, dtype } of session.stores) session.write(name, encoded(weights.get(name)!.data, dtype));

@@ -49,6 +49,8 @@ function roleOf(op: Op, classes: Classes, roles: ReadonlyMap<Op, Role>): Role | 
   const kind = classes.of(op);
   if (kind !== "row" && kind !== "gemm" && kind !== "columns") return undefined;
   const [result] = op.results;
+  // Planes are computed in f32.
+  if ([result!, ...op.operands].some(({ type }) => type.dtype === "f64")) return undefined;
   const planes = op.operands.filter((x) => isPlane(x));
   if (isPlane(result!)) {
     if (op.name === "tensor.contract") return planes.length === 0 ? "enter" : undefined;

@@ -24,9 +24,17 @@ export async function onCpu(programs: readonly Program[], options: CpuOptions = 
     // What is not of these kernels is the same for all: it is compiled once.
     const own = new Set([...kernels.map(({ name }) => `${name}.cc`), "table.cc"]);
     for (const [name, text] of files) if (!own.has(name)) writeFileSync(join(sources, name), text);
-    const code = files.flatMap(([name, text]) => (own.has(name) ? [text] : []));
-    for (let i = 0; i < code.length; i += TOGETHER) {
-      writeFileSync(join(sources, `part${i}.cc`), code.slice(i, i + TOGETHER).join("\n"));
+    // Headers of two families may use the same names: they do not meet in one file.
+    const byHeader = new Map<string, string[]>();
+    for (const [name, text] of files) {
+      if (!own.has(name)) continue;
+      const header = /^#include "(.*)"$/m.exec(text)?.[1] ?? "";
+      byHeader.set(header, [...(byHeader.get(header) ?? []), text]);
+    }
+    for (const [header, code] of byHeader) {
+      for (let i = 0; i < code.length; i += TOGETHER) {
+        writeFileSync(join(sources, `${header}.${i}.cc`), code.slice(i, i + TOGETHER).join("\n"));
+      }
     }
     writeFileSync(join(directory, "program.json"), JSON.stringify({ format: 1, programs: launches }));
     const variant = addon().isa() as CpuVariant;
