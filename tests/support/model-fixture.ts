@@ -1,6 +1,6 @@
+import { deepStrictEqual as equal, ok } from "node:assert";
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { expect } from "vitest";
 import { Checkpoint } from "../../runtime/io/safetensors/read.ts";
 
 const root = resolve(import.meta.dirname, "../fixtures/models");
@@ -65,7 +65,7 @@ export class ModelFixture {
   compare(data: ArrayLike<number>, file: string, tensor: string): void {
     const want = (file === "io.safetensors" ? this.io : new Checkpoint(join(this.dir, file))).tensor(tensor).read();
     const { atol, rtol } = this.manifest.files[file]!.tensors![tensor]!.tolerance!;
-    expect(data.length).toBe(want.length);
+    equal(data.length, want.length);
     for (let i = 0; i < want.length; i++) {
       const difference = Math.abs(data[i]! - want[i]!);
       if (!(difference <= atol + rtol * Math.abs(want[i]!)))
@@ -78,10 +78,10 @@ export class ModelFixture {
     for (const tensor of ["logits", "loss"]) this.compare(got.tensor(tensor).read(), "io.safetensors", tensor);
     this.compare(got.tensor("hidden.0").read(), "io.safetensors", "hidden.embed");
     const layers = this.io.names.filter((n) => /^hidden\.layer\d+$/.test(n)).length;
-    expect(layers).toBeGreaterThan(1);
+    ok(layers > 1);
     for (let layer = 0; layer < layers; layer++)
       this.compare(got.tensor(`hidden.${layer + 1}`).read(), "io.safetensors", `hidden.layer${layer}`);
-    expect(got.has(`hidden.${layers + 1}`)).toBe(false);
+    equal(got.has(`hidden.${layers + 1}`), false);
   }
 
   /** What `--routing` wrote: the same experts for every token. */
@@ -93,7 +93,7 @@ export class ModelFixture {
         Array.from({ length: data.length / slots }, (_, t) =>
           Array.from({ length: slots }, (_unused, k) => data[t * slots + k]!).toSorted((a, b) => a - b),
         );
-      expect(chosen(got.tensor(`trunk.${layer}.ffn.chosen`).read())).toEqual(chosen(this.io.tensor(tensor).read()));
+      equal(chosen(got.tensor(`trunk.${layer}.ffn.chosen`).read()), chosen(this.io.tensor(tensor).read()));
     }
   }
 
@@ -102,13 +102,13 @@ export class ModelFixture {
     const wanted = new Checkpoint(join(this.dir, "grads.safetensors"));
     const weights = new Checkpoint(this.dir).names.filter((n) => !n.endsWith("e_score_correction_bias"));
     const gradients = got.names.filter((n) => n.startsWith("grad."));
-    expect(gradients.toSorted()).toEqual(weights.map((n) => `grad.${n}`).toSorted());
+    equal(gradients.toSorted(), weights.map((n) => `grad.${n}`).toSorted());
     for (const tensor of wanted.names) this.compare(got.tensor(`grad.${tensor}`).read(), "grads.safetensors", tensor);
     // Experts that no token visits have no entry: their gradient is zero.
     const idle = weights.filter((tensor) => !wanted.has(tensor));
     for (const tensor of idle) {
       const gradient = got.tensor(`grad.${tensor}`).read();
-      expect(gradient.every((g) => g === 0)).toBe(true);
+      ok(gradient.every((g) => g === 0));
     }
   }
 }
