@@ -95,7 +95,11 @@ async function continueText(opened: OpenedEngine, given: string, options: Option
   await result;
   process.stdout.write("\n");
   const rate = tokens > 1 ? `, ${((tokens - 1) / ((performance.now() - first) / 1000)).toFixed(1)} tokens/s` : "";
-  remark(`${prompt.length} + ${tokens} tokens, the first after ${((first - started) / 1000).toFixed(2)} s${rate}`);
+  const { draftedTokens: guesses, acceptedTokens: right } = opened.engine.counts;
+  const guessed = guesses > 0 ? `, ${Math.round((100 * right) / guesses)} % of ${guesses} guesses right` : "";
+  remark(
+    `${prompt.length} + ${tokens} tokens, the first after ${((first - started) / 1000).toFixed(2)} s${rate}${guessed}`,
+  );
 }
 
 /** What documents begin with. */

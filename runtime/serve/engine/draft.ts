@@ -4,6 +4,9 @@ import type { EngineCounts } from "./counts.ts";
 import type { EngineOptions } from "./options.ts";
 import type { Sequence } from "./sequence.ts";
 
+/** Hidden states that are kept while nothing is guessed, so that guessing can go on. */
+const REMEMBERED = 256;
+
 /** What the look-ahead modules know of a sequence. */
 interface Lookahead {
   /** By module: positions whose rows in its caches were computed with the tokens that really follow. */
@@ -40,6 +43,17 @@ export class Drafter {
     for (const { sequence, from, tokens } of parts) {
       const states = this.#lookahead(sequence, from).hidden[0]!;
       for (let p = from; p < from + tokens.length; p++) states.set(p, hidden.slice(row * width, ++row * width));
+    }
+  }
+
+  /** Instead of guessing: keeps few hidden states. Where more are missing, there is no going back to guessing. */
+  forget(parts: readonly Part[]): void {
+    for (const { sequence } of parts) {
+      const states = this.#known.get(sequence)?.hidden[0] ?? new Map<number, Float32Array>();
+      for (const p of states.keys()) {
+        if (states.size <= REMEMBERED) break;
+        states.delete(p);
+      }
     }
   }
 

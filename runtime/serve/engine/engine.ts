@@ -3,6 +3,7 @@ import { type Part, inputsOf } from "./call.ts";
 import type { EngineCounts } from "./counts.ts";
 import { Drafter } from "./draft.ts";
 import { checkedOptions, type EngineOptions } from "./options.ts";
+import { MeasuredPace, type Pace } from "./pace.ts";
 import { PagePool } from "./pages.ts";
 import {
   ContextError,
@@ -36,6 +37,7 @@ export class Engine {
   readonly #session: Session;
   readonly #pool: PagePool;
   readonly #drafter: Drafter | undefined;
+  readonly #pace: Pace;
   /** Both in order of arrival. */
   readonly #waiting: Sequence[] = [];
   #running: Sequence[] = [];
@@ -48,10 +50,11 @@ export class Engine {
   #secondsPerAnswer = 1;
 
   /** @throws RangeError when the session cannot do what the options say */
-  constructor(session: Session, options: Partial<EngineOptions> = {}) {
+  constructor(session: Session, options: Partial<EngineOptions> = {}, pace: Pace = new MeasuredPace()) {
     this.options = checkedOptions(session, options);
     this.#session = session;
     this.#pool = new PagePool(session.cacheRows, this.options.pageSize);
+    this.#pace = pace;
     const { draftTokens } = this.options;
     this.#drafter = draftTokens === 0 ? undefined : new Drafter(session, this.options, this.counts);
   }
@@ -224,6 +227,11 @@ export class Engine {
   /** One call for each program that has something to read, then the guesses for the next step. */
   async #step(): Promise<void> {
     this.counts.steps++;
+    const started = performance.now();
+    const { generatedTokens } = this.counts;
+    const generating = this.#running.filter(({ pending }) => pending === 1).length;
+    const guesses = this.#drafter !== undefined && (generating === 0 || this.#pace.choose(generating));
+    if (!guesses) for (const sequence of this.#running) sequence.drafts = [];
     const parts = this.#plan();
     const programs = new Map<ProgramName, Part[]>();
     for (const part of parts) {
@@ -231,12 +239,27 @@ export class Engine {
       programs.set(name, [...(programs.get(name) ?? []), part]);
     }
     for (const [program, group] of programs) await this.#call(program, group);
+    if (guesses) await this.#guess(parts);
+    else this.#drafter?.forget(parts);
+    this.#removeDone();
+    if (this.#drafter === undefined) return;
+    this.#recordPace(parts, guesses, performance.now() - started, this.counts.generatedTokens - generatedTokens);
+  }
+
+  /** Steps that read prompts, or that have nothing to verify yet, say nothing about the others. */
+  #recordPace(parts: readonly Part[], guesses: boolean, milliseconds: number, tokens: number): void {
+    const verify = parts.filter(({ wanted }) => wanted > 1).length;
+    const generate = parts.every(({ tokens: read, wanted }) => read.length === wanted);
+    if (generate && tokens > 0 && (guesses ? 2 * verify > parts.length : verify === 0))
+      this.#pace.record(parts.length, guesses, milliseconds, tokens);
+  }
+
+  async #guess(parts: readonly Part[]): Promise<void> {
     try {
-      await this.#drafter?.guess(parts);
+      await this.#drafter!.guess(parts);
     } catch (error) {
       for (const { sequence } of parts) sequence.fail(error);
     }
-    this.#removeDone();
   }
 
   #programOf({ promptLength }: Sequence, position: number): ProgramName {

@@ -81,7 +81,9 @@ describe("generate", () => {
       ...draw,
     );
     expect(status).toBe(0);
-    expect(stderr).toMatch(/^10 \+ 30 tokens, the first after \d+\.\d\d s, \d+\.\d tokens\/s\n$/m);
+    expect(stderr).toMatch(
+      /^10 \+ 30 tokens, the first after \d+\.\d\d s, \d+\.\d tokens\/s, \d+ % of \d+ guesses right\n$/m,
+    );
     expect(
       dskc("generate", "model.dsk", "--prompt", "Once upon", "--max-tokens", "30", ...draw, "--no-draft").stdout,
     ).toBe(stdout);

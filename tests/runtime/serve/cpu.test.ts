@@ -2,6 +2,7 @@
 import { afterAll, describe, expect, test, vi } from "vitest";
 import { Engine } from "../../../runtime/serve/engine/engine.ts";
 import type { EngineOptions } from "../../../runtime/serve/engine/options.ts";
+import { ALWAYS, MeasuredPace, type Pace } from "../../../runtime/serve/engine/pace.ts";
 import { type Answer, answer, jobs, plain } from "../../support/answers.ts";
 import { fixtureTensors } from "../../support/fixture.ts";
 import { tinyV3, tinyV3OnCpu } from "../../support/tiny-v3.ts";
@@ -12,7 +13,8 @@ vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 });
 const session = await tinyV3OnCpu(tinyV3());
 afterAll(() => session.close());
 
-const engine = (options: Partial<EngineOptions> = {}): Engine => new Engine(session, { pageSize: 4, ...options });
+const engine = (options: Partial<EngineOptions> = {}, pace: Pace = ALWAYS): Engine =>
+  new Engine(session, { pageSize: 4, ...options }, pace);
 const list = jobs(32).map((job, i) => ({ ...job, maxTokens: job.maxTokens! + (i % 4) * 10 }));
 
 test("greedy tokens are those of the fixture", async () => {
@@ -41,6 +43,14 @@ describe("an answer is the same to the last bit", async () => {
       expect(plain(answers), `round ${round}`).toEqual(plain(alone));
     }
     expect(on.pages.held).toBe(0);
+  });
+
+  test("when it is measured whether guessing is worth its time", async () => {
+    const on = engine({ maxRunning: 4, draftTokens: 1 }, new MeasuredPace());
+    const answers = await Promise.all(list.map((job) => answer(on, job)));
+    expect(plain(answers)).toEqual(plain(alone));
+    expect(on.counts.draftedTokens).toBeGreaterThan(0);
+    expect(on.counts.draftedTokens).toBeLessThan(on.counts.generatedTokens - on.counts.acceptedTokens - list.length);
   });
 
   test("when answers have to start again for lack of pages", async () => {

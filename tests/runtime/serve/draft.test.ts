@@ -4,6 +4,7 @@ import { parseModule } from "../../../compiler/model-ir/parse.ts";
 import { referenceSession } from "../../../compiler/reference/session.ts";
 import { Engine } from "../../../runtime/serve/engine/engine.ts";
 import type { EngineOptions } from "../../../runtime/serve/engine/options.ts";
+import { ALWAYS, type Pace } from "../../../runtime/serve/engine/pace.ts";
 import { GREEDY, type Sampling } from "../../../runtime/serve/sampling/sampling.ts";
 import { randoms } from "../../support/plain.ts";
 import { TINY } from "../../support/tiny-module.ts";
@@ -14,7 +15,8 @@ session.stores.forEach(({ name, shape }, i) => {
   session.write(name, Float32Array.from(randoms(7 * i + 1, count, 0.8)));
 });
 
-const engine = (options: Partial<EngineOptions>): Engine => new Engine(session, { pageSize: 4, ...options });
+const engine = (options: Partial<EngineOptions>, pace: Pace = ALWAYS): Engine =>
+  new Engine(session, { pageSize: 4, ...options }, pace);
 
 async function answer(on: Engine, prompt: number[], sampling: Partial<Sampling>, maxTokens: number): Promise<number[]> {
   const tokens: number[] = [];
@@ -46,6 +48,14 @@ describe("two modules", async () => {
     }
     expect(on.counts.acceptedTokens).toBeGreaterThan(0);
     expect(on.pages.held).toBe(0);
+  });
+
+  test("give what is given without them when there are times without guesses", async () => {
+    let step = 0;
+    const on = engine({ draftTokens: 2, maxRunning: 3 }, { choose: () => step++ % 7 < 4, record: () => undefined });
+    const all = jobs.map(({ prompt, sampling, maxTokens }) => answer(on, prompt, sampling, maxTokens));
+    expect(await Promise.all(all)).toEqual(wanted);
+    expect(on.counts.acceptedTokens).toBeGreaterThan(0);
   });
 
   test("three tokens in a step where both are right", async () => {

@@ -3,6 +3,7 @@ import { describe, expect, test, vi } from "vitest";
 import type { Session } from "../../../runtime/device/session.ts";
 import { Engine } from "../../../runtime/serve/engine/engine.ts";
 import type { EngineOptions } from "../../../runtime/serve/engine/options.ts";
+import { ALWAYS, type Pace } from "../../../runtime/serve/engine/pace.ts";
 import {
   ContextError,
   DeadlineError,
@@ -24,10 +25,10 @@ const model = tinyV3();
 const sessions = new Map<number, Session>();
 
 /** A new engine; sessions of one size are the same, with whatever the caches held before. */
-function engine(options: Partial<EngineOptions> = {}, cacheRows = 1024): Engine {
+function engine(options: Partial<EngineOptions> = {}, cacheRows = 1024, pace: Pace = ALWAYS): Engine {
   const session = sessions.get(cacheRows) ?? tinyV3Session(model, undefined, { cacheRows });
   sessions.set(cacheRows, session);
-  return new Engine(session, { pageSize: 4, ...options });
+  return new Engine(session, { pageSize: 4, ...options }, pace);
 }
 
 async function alone(list: readonly Job[]): Promise<Answer[]> {
@@ -105,6 +106,18 @@ describe("guesses of a look-ahead module change nothing but the number of steps"
     const [short, plainly] = [engine({ draftTokens: 1, context: 30 }), engine({ context: 30 })];
     const job = { ...list[1]!, maxTokens: 100 };
     expect(plain([await answer(short, job)])).toEqual(plain([await answer(plainly, job)]));
+  });
+
+  test("when there are times without guesses", async () => {
+    // Three steps with, two without, and so on.
+    let step = 0;
+    const pace: Pace = { choose: () => step++ % 5 < 3, record: () => undefined };
+    const on = engine({ draftTokens: 1, maxRunning: 4 }, 1024, pace);
+    const answers = await Promise.all(list.map((job) => answer(on, job)));
+    expect(plain(answers)).toEqual(wanted);
+    expect(on.counts.acceptedTokens).toBeGreaterThan(0);
+    // Without such times there is a guess for nearly every token.
+    expect(on.counts.draftedTokens).toBeLessThan(0.7 * on.counts.generatedTokens);
   });
 
   test("guesses of a module that is always right save every other step", async () => {
