@@ -1,0 +1,248 @@
+// Products that lead into a plane and out of it (plane.h): tiles of results in registers.
+#include "plane.h"
+
+namespace {
+
+// Vectors of the compiler, as wide as the registers. A tile has so many results, times one or two vectors.
+#if defined(__AVX512F__)
+constexpr int64_t lanes = 16, tile = 12;  // up to 24 sums, 32 registers
+#elif defined(__AVX__)
+constexpr int64_t lanes = 8, tile = 6;    // 12 sums, 16 registers
+#elif defined(__aarch64__)
+constexpr int64_t lanes = 4, tile = 6;    // 24 sums of four vectors, 32 registers
+#else
+constexpr int64_t lanes = 4, tile = 2;    // 8 sums of four vectors, 16 registers
+#endif
+constexpr int strip_vectors = DSK_STRIP / lanes;
+typedef float Lanes __attribute__((vector_size(lanes * 4), aligned(4)));
+
+DSK_INLINE Lanes load(const float* from) { return *(const Lanes*)from; }
+DSK_INLINE void store(float* to, Lanes v) { *(Lanes*)to = v; }
+
+// Calls f<count>() for what is left of a loop over tiles.
+template <int64_t most, class F> DSK_INLINE void rest(int64_t count, F f) {
+  if constexpr (most > 0) {
+    if (count == most) return f.template operator()<most>();
+    rest<most - 1>(count, f);
+  }
+}
+
+// So many columns of one strip: the sums stay in registers while i runs.
+template <int64_t columns>
+DSK_INLINE void enter_tile(float* plane, bool adds, const float* left, int64_t k, const float* const* right) {
+  Lanes sum[columns][strip_vectors];
+#pragma GCC unroll 16
+  for (int64_t c = 0; c < columns; c++)
+#pragma GCC unroll 4
+    for (int v = 0; v < strip_vectors; v++) sum[c][v] = adds ? load(plane + c * DSK_STRIP + v * lanes) : Lanes{};
+#pragma GCC unroll 2
+  for (int64_t i = 0; i < k; i++) {
+    Lanes rows[strip_vectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < strip_vectors; v++) rows[v] = load(left + i * DSK_STRIP + v * lanes);
+#pragma GCC unroll 16
+    for (int64_t c = 0; c < columns; c++)
+#pragma GCC unroll 4
+      for (int v = 0; v < strip_vectors; v++) sum[c][v] += right[c][i] * rows[v];
+  }
+#pragma GCC unroll 16
+  for (int64_t c = 0; c < columns; c++)
+#pragma GCC unroll 4
+    for (int v = 0; v < strip_vectors; v++) store(plane + c * DSK_STRIP + v * lanes, sum[c][v]);
+}
+
+// The same columns for all strips, while they are in the nearest cache.
+template <int64_t columns>
+DSK_INLINE void enter_strips(int64_t strips, float* plane, int64_t stride, bool adds, const float* left, int64_t k,
+                             const float* base, const int64_t* at) {
+  const float* right[columns];
+  for (int64_t c = 0; c < columns; c++) {
+    right[c] = base + at[c];
+    asm("" : "+r"(right[c]));  // as pointers in registers: vectors of addresses are taken apart again
+  }
+  for (int64_t s = 0; s < strips; s++)
+    enter_tile<columns>(plane + s * stride, adds, left + s * k * DSK_STRIP, k, right);
+}
+
+// So many rows of a strip and vectors of results, for columns up to the next end of a piece.
+template <int64_t rows, int vectors>
+DSK_INLINE void leave_rows_tile(float* out, int64_t n, const float* plane, int64_t columns, const float* base,
+                                const int64_t* at) {
+  Lanes sum[rows][vectors];
+#pragma GCC unroll 16
+  for (int64_t r = 0; r < rows; r++)
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++) sum[r][v] = load(out + r * n + v * lanes);
+#pragma GCC unroll 4
+  for (int64_t c = 0; c < columns; c++) {
+    const float* right = base + at[c];
+    Lanes x[vectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++) x[v] = load(right + v * lanes);
+#pragma GCC unroll 16
+    for (int64_t r = 0; r < rows; r++)
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; v++) sum[r][v] += plane[c * DSK_STRIP + r] * x[v];
+  }
+#pragma GCC unroll 16
+  for (int64_t r = 0; r < rows; r++)
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++) store(out + r * n + v * lanes, sum[r][v]);
+}
+
+template <int64_t rows>
+DSK_INLINE void leave_rows_of(float* out, int64_t n, const float* plane, int64_t columns, const float* base,
+                              const int64_t* at) {
+  constexpr int wide = lanes == 4 ? 4 : 2;
+  int64_t j = 0;
+  for (; j + wide * lanes <= n; j += wide * lanes) leave_rows_tile<rows, wide>(out + j, n, plane, columns, base + j, at);
+  for (; j + lanes <= n; j += lanes) leave_rows_tile<rows, 1>(out + j, n, plane, columns, base + j, at);
+  for (; j < n; j++)
+    for (int64_t r = 0; r < rows; r++) {
+      float sum = out[r * n + j];
+      for (int64_t c = 0; c < columns; c++) sum += plane[c * DSK_STRIP + r] * base[at[c] + j];
+      out[r * n + j] = sum;
+    }
+}
+
+// So many columns and vectors of results; rows of all strips are summed before they are stored.
+template <int64_t columns, int vectors>
+DSK_INLINE void leave_columns_tile(float* const* out, const float* plane, int64_t stride, int64_t rows, const float* x,
+                                   const int64_t* x_at) {
+  Lanes sum[columns][vectors];
+#pragma GCC unroll 16
+  for (int64_t c = 0; c < columns; c++)
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++) sum[c][v] = load(out[c] + v * lanes);
+  for (; rows > 0; rows -= DSK_STRIP, plane += stride, x_at += DSK_STRIP) {
+    const int64_t own = rows < DSK_STRIP ? rows : DSK_STRIP;
+#pragma GCC unroll 2
+    for (int64_t r = 0; r < own; r++) {
+      Lanes right[vectors];
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; v++) right[v] = load(x + x_at[r] + v * lanes);
+#pragma GCC unroll 16
+      for (int64_t c = 0; c < columns; c++)
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) sum[c][v] += plane[c * DSK_STRIP + r] * right[v];
+    }
+  }
+#pragma GCC unroll 16
+  for (int64_t c = 0; c < columns; c++)
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++) store(out[c] + v * lanes, sum[c][v]);
+}
+
+template <int64_t columns>
+DSK_INLINE void leave_columns_of(float* base, const int64_t* at, int64_t n, const float* plane, int64_t stride, int64_t rows,
+                                 const float* x, const int64_t* x_at) {
+  constexpr int wide = lanes == 4 ? 4 : 2;
+  float* out[columns];
+  int64_t j = 0;
+  const auto move = [&] {
+    for (int64_t c = 0; c < columns; c++) {
+      out[c] = base + at[c] + j;
+      asm("" : "+r"(out[c]));
+    }
+  };
+  for (; j + wide * lanes <= n; j += wide * lanes) {
+    move();
+    leave_columns_tile<columns, wide>(out, plane, stride, rows, x + j, x_at);
+  }
+  for (; j + lanes <= n; j += lanes) {
+    move();
+    leave_columns_tile<columns, 1>(out, plane, stride, rows, x + j, x_at);
+  }
+  for (; j < n; j++)
+    for (int64_t c = 0; c < columns; c++) {
+      float sum = base[at[c] + j];
+      for (int64_t r = 0; r < rows; r++)
+        sum += plane[r / DSK_STRIP * stride + c * DSK_STRIP + r % DSK_STRIP] * x[x_at[r] + j];
+      base[at[c] + j] = sum;
+    }
+}
+
+}  // namespace
+
+int64_t dsk_piece_end(const dsk_plane_block& block, int64_t column) {
+  int64_t end = block.to;
+  if (!block.pieces) return end;
+  for (int64_t r = 0; r < block.rows; r++) {
+    const int64_t own = column - block.from_of[r];
+    const int64_t next = block.from_of[r] + (own < 0 ? 1 : own / DSK_PIECE + 1) * DSK_PIECE;
+    if (next < block.to_of[r] && next < end) end = next;
+  }
+  return end;
+}
+
+void dsk_clear(const dsk_plane_block& block, float* plane, int64_t stride) {
+  for (int64_t r = 0; r < block.strips * DSK_STRIP; r++) {
+    float* row = plane + r / DSK_STRIP * stride + r % DSK_STRIP;
+    const int64_t from = block.from_of[r] - block.from, to = block.to_of[r] - block.from, columns = block.to - block.from;
+    for (int64_t c = 0; c < from && c < columns; c++) row[c * DSK_STRIP] = 0;
+    for (int64_t c = to > 0 ? to : 0; c < columns; c++) row[c * DSK_STRIP] = 0;
+  }
+}
+
+void dsk_pack(const dsk_plane_block& block, float* left, int64_t k, const float* base, const int64_t* at) {
+  for (int64_t s = 0; s < block.strips; s++, at += DSK_STRIP)
+    for (int64_t i = 0; i < k; i++, left += DSK_STRIP)
+      for (int64_t r = 0; r < DSK_STRIP; r++) left[r] = base[at[r] + i];
+}
+
+void dsk_enter(const dsk_plane_block& block, float* plane, int64_t stride, int64_t columns, bool adds, const float* left,
+               int64_t k, const float* base, const int64_t* at) {
+  const auto part = [&]<int64_t count>(int64_t c) {
+    enter_strips<count>(block.strips, plane + c * DSK_STRIP, stride, adds, left, k, base, at + c);
+  };
+  int64_t c = 0;
+  for (; c + tile <= columns; c += tile) part.template operator()<tile>(c);
+  rest<tile - 1>(columns - c, [&]<int64_t count>() { part.template operator()<count>(c); });
+}
+
+void dsk_leave_rows_begin(const dsk_plane_block& block, float* out, int64_t n) {
+  __builtin_memset(out, 0, sizeof(float) * (block.rows + DSK_ROWS) * n);
+}
+
+void dsk_leave_rows(const dsk_plane_block& block, float* out, int64_t n, const float* plane, int64_t stride, int64_t first,
+                    int64_t columns, const float* base, const int64_t* at) {
+  float* const piece = out + DSK_ROWS * n;
+  for (int64_t c = 0; c < columns;) {
+    const int64_t piece_end = dsk_piece_end(block, first + c) - first;
+    const int64_t end = piece_end < columns ? piece_end : columns;
+    for (int64_t s = 0; s < block.strips; s++) {
+      const int64_t rows = block.rows - s * DSK_STRIP < DSK_STRIP ? block.rows - s * DSK_STRIP : DSK_STRIP;
+      const auto part = [&]<int64_t count>(int64_t r) {
+        leave_rows_of<count>(piece + (s * DSK_STRIP + r) * n, n, plane + s * stride + c * DSK_STRIP + r, end - c, base, at + c);
+      };
+      int64_t r = 0;
+      for (; r + tile <= rows; r += tile) part.template operator()<tile>(r);
+      rest<tile - 1>(rows - r, [&]<int64_t count>() { part.template operator()<count>(r); });
+    }
+    c = end;
+    if (!block.pieces || first + c >= block.to) continue;
+    for (int64_t r = 0; r < block.rows; r++) {
+      const int64_t own = first + c - block.from_of[r];
+      if (own <= 0 || own % DSK_PIECE != 0) continue;
+      for (int64_t j = 0; j < n; j++) {
+        out[r * n + j] += piece[r * n + j];
+        piece[r * n + j] = 0;
+      }
+    }
+  }
+}
+
+void dsk_leave_rows_end(const dsk_plane_block& block, float* out, int64_t n) {
+  const float* piece = out + DSK_ROWS * n;
+  for (int64_t i = 0; i < block.rows * n; i++) out[i] += piece[i];
+}
+
+void dsk_leave_columns(const dsk_plane_block& block, const float* plane, int64_t stride, int64_t columns, const float* x,
+                       const int64_t* x_at, int64_t n, float* base, const int64_t* at) {
+  const auto part = [&]<int64_t count>(int64_t c) {
+    leave_columns_of<count>(base, at + c, n, plane + c * DSK_STRIP, stride, block.rows, x, x_at);
+  };
+  int64_t c = 0;
+  for (; c + tile <= columns; c += tile) part.template operator()<tile>(c);
+  rest<tile - 1>(columns - c, [&]<int64_t count>() { part.template operator()<count>(c); });
+}
