@@ -15,7 +15,7 @@ import { installation } from "./installation.ts";
 import { InputError, positive, UsageError } from "./io.ts";
 import { loadModel } from "./load-model.ts";
 import { type Device, DEVICES, openForServing } from "./open-session.ts";
-import { type ServePlan, servePlan, serveSection } from "./serve-plan.ts";
+import { isTrainedToTalk, type ServePlan, servePlan, serveSection } from "./serve-plan.ts";
 
 export interface EngineArguments {
   readonly model?: string;
@@ -47,6 +47,8 @@ export interface OpenedEngine {
   /** The name of the model in the file. */
   readonly name: string;
   readonly vocabulary: number;
+  /** Whether it was trained on conversations. */
+  readonly talks: boolean;
   /** @throws InputError when there is no tokenizer, or one of another model */
   readonly tokenizer: () => Tokenizer;
 }
@@ -101,6 +103,7 @@ export async function openEngine(
     plan,
     name: module.name,
     vocabulary: model.vocabulary,
+    talks: isTrainedToTalk(loaded),
     tokenizer: () => tokenizer ?? noTokenizer(folder),
   };
 }

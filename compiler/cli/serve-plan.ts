@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { callAt, numberAt, numberOf } from "../../dsl/semantics/sections/look-up.ts";
 import type { CheckedSection } from "../../dsl/semantics/sections/sections.ts";
+import type { Value } from "../../dsl/semantics/sections/types.ts";
 import { didYouMean } from "../diagnostics/did-you-mean.ts";
 import { UsageError } from "./io.ts";
 import type { LoadedModel } from "./load-model.ts";
@@ -65,4 +66,20 @@ function weightsOf({ entries }: CheckedSection, spec: string): string | undefine
   if (path?.kind !== "text") return undefined;
   const beside = join(dirname(spec), path.value);
   return existsSync(path.value) || !existsSync(beside) ? path.value : beside;
+}
+
+/**
+ * Whether the model was trained on conversations, by the train sections of its file; a file without any leaves it to the
+ * tokenizer.
+ */
+export function isTrainedToTalk({ trains }: LoadedModel): boolean {
+  return trains.length === 0 || trains.some(({ entries }) => readsConversations(entries.get("data")?.value));
+}
+
+function readsConversations(data: Value | undefined): boolean {
+  if (data?.kind === "sum") return data.terms.some(({ value }) => readsConversations(value));
+  if (data?.kind !== "call") return false;
+  const parts = data.args.get("parts");
+  const inside = parts?.kind === "list" ? parts.items : [];
+  return data.fn === "chat" || data.fn === "questions" || inside.some(readsConversations);
 }

@@ -48,6 +48,7 @@ async function run(file: string, section: string | undefined, options: Options):
     host: options.host ?? plan.host,
     port: options.port ?? plan.port,
     defaults: plan,
+    talks: opened.talks,
     page: join(installation(), "runtime", "serve", "page"),
     origins: options.origin,
     ...(apiKey === undefined ? {} : { apiKey }),

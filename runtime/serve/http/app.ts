@@ -51,7 +51,7 @@ export function createApp(service: Service, options: AppOptions): Hono {
   app.get("/health", (c) => {
     const status = engine.draining ? "draining" : "ok";
     const { temperature, topP } = service.defaults;
-    const about = { model, chat: service.tokenizer.chat !== undefined, defaults: { temperature, top_p: topP } };
+    const about = { model, talks: service.talks, defaults: { temperature, top_p: topP } };
     const load = { running: engine.running, waiting: engine.waiting };
     return c.json({ status, ...about, ...load }, engine.draining ? 503 : 200);
   });

@@ -20,6 +20,8 @@ export interface ServerOptions {
   readonly port?: number;
   readonly apiKey?: string;
   readonly defaults?: Partial<Service["defaults"]>;
+  /** False for a model that was not trained on conversations: the page offers to continue texts. */
+  readonly talks?: boolean;
   /** The folder of the chat page; no page without it. */
   readonly page?: string;
   /** 4 MiB */
@@ -49,6 +51,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     vocabulary,
     metrics: new Metrics(engine),
     created: Math.floor(Date.now() / 1000),
+    talks: (options.talks ?? true) && tokenizer.chat !== undefined,
     defaults: { temperature: 1, topP: 1, topK: 0, ...options.defaults },
     active: new Set(),
     ...(timeout === undefined ? {} : { timeout }),

@@ -15,6 +15,8 @@ export interface Service {
   readonly created: number;
   /** How a token is chosen where a request does not say it. */
   readonly defaults: { readonly temperature: number; readonly topP: number; readonly topK: number };
+  /** Whether the model answers questions rather than continues texts. */
+  readonly talks: boolean;
   /** Requests that are being answered: aborted when the server ends. */
   readonly active: Set<AbortController>;
   /** The longest that a request may take, in milliseconds. */

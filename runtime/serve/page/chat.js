@@ -175,10 +175,10 @@ $("theme").addEventListener("click", () => {
 
 /** What the server says about its model. */
 async function begin() {
-  const { model, chat: canChat, defaults } = await (await fetch("health")).json();
+  const { model, talks, defaults } = await (await fetch("health")).json();
   $("model").textContent = model;
   document.title = model;
-  if (!canChat) document.querySelector("input[value=text]").checked = true;
+  if (!talks) document.querySelector("input[value=text]").checked = true;
   for (const [id, value] of Object.entries(defaults)) {
     $(id).value = value;
     $(id).dispatchEvent(new Event("input"));

@@ -189,7 +189,7 @@ describe("serve", () => {
     const content = ((await chat()) as { choices: unknown[] }).choices;
     expect(((await chat()) as { choices: unknown[] }).choices).toEqual(content);
     const health = (await (await fetch(`${url}/health`)).json()) as object;
-    expect(health).toMatchObject({ model: "tiny", chat: true, defaults: { temperature: 0 } });
+    expect(health).toMatchObject({ model: "tiny", talks: true, defaults: { temperature: 0 } });
     expect(await (await fetch(`${url}/metrics`)).text()).toMatch(/^dskc_drafted_tokens_total [1-9]/m);
     expect((await post(url, { prompt: "x" })).status).toBe(401);
     const exited = once(child, "exit");

@@ -1,0 +1,107 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { type LoadedModel, loadModel } from "../../../compiler/cli/load-model.ts";
+import { isTrainedToTalk, servePlan, serveSection } from "../../../compiler/cli/serve-plan.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "dskc-plan-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const MODEL = `edition 2026
+
+import { Gqa } from "std/attention"
+import { Decoder, Embedding, RmsNorm, SwiGlu } from "std/nn"
+
+model Small {
+  dim V = 32
+  dim D = 8
+  use embed = Embedding[V, D]
+  use trunk = stack { 1 of Decoder[D](mixer: Gqa[D, 1, 2, 4], ffn: SwiGlu[D, 16]) }
+
+  fn forward(tokens: i32[T], pos: i32[T]) -> f32[T, V] {
+    return embed.transposed(trunk(embed(tokens), pos))
+  }
+}
+`;
+
+function load(sections: string): LoadedModel {
+  const path = join(folder, "model.dsk");
+  writeFileSync(path, MODEL + sections);
+  const loaded = loadModel(path, undefined);
+  if (loaded === undefined) throw new Error("the spec has errors");
+  return loaded;
+}
+
+const spec = join(folder, "model.dsk");
+
+describe("the plan of a serve section", () => {
+  test("has what the section says, and what the library says where it is silent", () => {
+    const all = load(`
+serve All for Small {
+  api     = openai(port: 9_000, host: "0.0.0.0")
+  weights = safetensors("weights")
+  kv      = paged(page: 16 tokens)
+  context = 2Ki tokens
+  sample  = sampled(temperature: 0.8, top_p: 0.95, top_k: 40)
+}
+
+serve Greedy for Small {
+  weights = run("runs/Some")
+  sample  = greedy()
+}
+`);
+    expect(servePlan(serveSection(all, undefined), spec)).toEqual({
+      weights: "weights",
+      host: "0.0.0.0",
+      port: 9000,
+      context: 2048,
+      pageSize: 16,
+      draftTokens: 0,
+      temperature: 0.8,
+      topP: 0.95,
+      topK: 40,
+    });
+    expect(servePlan(serveSection(all, "Greedy"), spec)).toEqual({
+      weights: "runs/Some",
+      host: "127.0.0.1",
+      port: 8000,
+      context: 4096,
+      pageSize: 64,
+      draftTokens: 0,
+      temperature: 0,
+      topP: 1,
+      topK: 0,
+    });
+    expect(() => serveSection(all, "Al")).toThrow("has no serve section `Al`; did you mean `All`");
+  });
+
+  test("weights may lie beside the spec", () => {
+    writeFileSync(join(folder, "beside"), "");
+    const loaded = load('serve Some for Small { weights = safetensors("beside") }');
+    expect(servePlan(serveSection(loaded, undefined), spec).weights).toBe(join(folder, "beside"));
+  });
+
+  test("without a section only the library speaks", () => {
+    expect(servePlan(undefined, spec)).toMatchObject({ weights: undefined, port: 8000, temperature: 1 });
+  });
+});
+
+test("a model talks when some training read conversations, or when nobody knows", () => {
+  const train = (name: string, data: string): string => `
+train ${name} for Small {
+  data = ${data}
+  length = 8 tokens
+  stop = 1 steps
+  batch = 1
+  optimizer = adamw()
+  lr = 1e-3
+  loss = next_token()
+}
+`;
+  const texts = train("Texts", 'text("*.txt")');
+  expect(isTrainedToTalk(load(""))).toBe(true);
+  expect(isTrainedToTalk(load(texts))).toBe(false);
+  expect(isTrainedToTalk(load(texts + train("Tune", 'chat("*.jsonl")')))).toBe(true);
+  expect(isTrainedToTalk(load(train("Both", 'mixture(text("*.txt") * 0.9, chat("*.jsonl") * 0.1)')))).toBe(true);
+});
