@@ -18,6 +18,7 @@ export type {
   ServeOptions,
   TrainOptions,
 } from "./package/model.ts";
+export { ModelError } from "./package/model-error.ts";
 export { type ModelOptions, openPackage, type OpenOptions } from "./package/open.ts";
 export type { Device } from "./package/read.ts";
 export type { ScoredRow, Scores } from "./package/score.ts";

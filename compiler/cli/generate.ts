@@ -1,10 +1,9 @@
 /** `dskc generate FILE`: continues a text, answers a question, or continues rows of tokens. */
 import { randomInt } from "node:crypto";
 import type { Command } from "commander";
-import type { Tokenizer } from "../../runtime/data/tokenizer/tokenizer.ts";
-import { ContextError, type EngineRequest } from "../../runtime/serve/engine/request.ts";
-import type { Sampling } from "../../runtime/serve/sampling/sampling.ts";
-import { generateTexts } from "../../runtime/serve/text/generate.ts";
+import type { GenerateOptions, Generation } from "../../runtime/package/generate.ts";
+import type { Model } from "../../runtime/package/model.ts";
+import { withoutUndefined } from "../../runtime/package/without-undefined.ts";
 import {
   collect,
   examples,
@@ -13,15 +12,16 @@ import {
   number,
   positive,
   print,
+  printJson,
   readSource,
   remark,
   UsageError,
 } from "./io.ts";
-import { type EngineArguments, engineOptions, type OpenedEngine, openEngine } from "./open-engine.ts";
+import { answering, type ModelArguments, modelArguments, openForAnswers } from "./open-model.ts";
 import { readRows } from "./rows-file.ts";
 import { StopSignal } from "./stop-signal.ts";
 
-interface Options extends EngineArguments {
+interface Options extends ModelArguments {
   readonly prompt?: string;
   readonly chat?: boolean;
   readonly tokens?: string;
@@ -33,10 +33,11 @@ interface Options extends EngineArguments {
   readonly seed?: number;
   readonly stop: readonly string[];
   readonly ignoreEos?: boolean;
+  readonly json?: boolean;
 }
 
 export function register(command: Command): void {
-  engineOptions(command.argument("<file>", "a spec").argument("[name]", "a serve section; the first one without this"))
+  modelArguments(command)
     .option("--prompt <text>", "the text to continue; `-` for stdin")
     .option("--chat", "the prompt is a question: it goes through the chat template")
     .option("--tokens <file>", 'rows to continue: `{"tokens": [[...], ...]}`; prints the same form')
@@ -44,106 +45,81 @@ export function register(command: Command): void {
     .option("--temperature <x>", "0 takes the likeliest token; what the section says without this", number(0))
     .option("--top-p <x>", "draw from the likeliest tokens that have this share", number(0, 1))
     .option("--top-k <n>", "draw from so many of the likeliest tokens; 0 for all", natural)
-    .option("--min-p <x>", "drop tokens less likely than this times the likeliest", number(0, 1), 0)
+    .option("--min-p <x>", "drop tokens less likely than this times the likeliest", number(0, 1))
     .option("--seed <n>", "the same seed gives the same text", natural)
     .option("--stop <text>", "ends the answer; can be repeated", collect, [])
     .option("--ignore-eos", "go on behind the end of the text")
+    .option("--json", "print one JSON document when the answer is complete")
     .action(run);
   examples(
     command,
     ['dskc generate specs/quickstart.dsk --prompt "Once upon a time"', "with the weights of its run"],
     ["dskc generate model.dsk --weights DIR --tokens rows.json --temperature 0", "tokens in, tokens out"],
+    ['dskc generate package --prompt "Hello" --chat', "of a package with weights"],
   );
 }
 
 async function run(file: string, section: string | undefined, options: Options): Promise<void> {
   if ((options.prompt === undefined) === (options.tokens === undefined))
     throw new UsageError("give one of --prompt and --tokens");
-  const opened = await openEngine(file, section, options);
-  if (opened === undefined) return;
+  const model = await openForAnswers(file, section, options);
+  if (model === undefined) return;
   const stop = new StopSignal(() => undefined);
   try {
-    if (options.tokens !== undefined) await continueRows(opened, options.tokens, options, stop.signal);
-    else await continueText(opened, options.prompt!, options, stop.signal);
+    if (options.tokens !== undefined) await continueRows(model, options.tokens, options, stop.signal);
+    else await continueText(model, options.prompt!, options, stop.signal);
   } catch (error) {
-    if (stop.signal.aborted) process.exitCode = stop.exitCode;
-    else throw error instanceof ContextError ? new InputError(error.message) : error;
+    if (!stop.signal.aborted) throw error;
+    process.exitCode = stop.exitCode;
   } finally {
     stop.close();
-    opened.session.close();
+    await model.close();
   }
 }
 
 /** Prints the text as it comes. */
-async function continueText(opened: OpenedEngine, given: string, options: Options, signal: AbortSignal): Promise<void> {
-  const tokenizer = opened.tokenizer();
-  const text = given === "-" ? readSource("-").text : given;
-  const prompt = options.chat ? question(tokenizer, text) : [...beginning(tokenizer), ...tokenizer.encode(text)];
-  const request = { ...requestOf(opened, prompt, options, tokenizer.eos), signal, stops: options.stop };
+async function continueText(model: Model, given: string, options: Options, signal: AbortSignal): Promise<void> {
+  if (model.tokenizer === undefined) throw new InputError("there is no tokenizer beside the weights: use --tokenizer");
+  const prompt = given === "-" ? readSource("-").text : given;
+  const how = { ...sampling(options), signal };
+  const answer = options.chat
+    ? model.chat([{ role: "user", content: prompt }], how)
+    : model.generate(prompt, { ...how, logprobs: options.json ?? false });
   const started = performance.now();
   let first = started;
-  let tokens = 0;
-  const [result] = generateTexts(opened.engine, tokenizer, [
-    {
-      ...request,
-      onPiece: (piece) => void process.stdout.write(piece.text),
-      onToken: () => {
-        if (tokens++ === 0) first = performance.now();
-      },
-    },
-  ]);
-  await result;
+  const tokens: { readonly token: number; readonly text: string; readonly logprob?: number }[] = [];
+  await answering(async () => {
+    for await (const { token, text, logprob } of answer) {
+      if (tokens.length === 0) first = performance.now();
+      tokens.push({ token, text, ...(logprob === undefined ? {} : { logprob }) });
+      if (options.json !== true) process.stdout.write(text);
+    }
+  });
+  const seconds = { first: (first - started) / 1000, all: (performance.now() - started) / 1000 };
+  const rate = tokens.length > 1 ? (tokens.length - 1) / (seconds.all - seconds.first) : undefined;
+  const { reason, promptTokens, generatedTokens } = answer.end!;
+  if (options.json) {
+    const text = tokens.map((token) => token.text).join("");
+    const speed = rate === undefined ? {} : { tokensPerSecond: rate };
+    return printJson({ prompt, text, tokens, reason, promptTokens, generatedTokens, seconds, ...speed });
+  }
   process.stdout.write("\n");
-  const rate = tokens > 1 ? `, ${((tokens - 1) / ((performance.now() - first) / 1000)).toFixed(1)} tokens/s` : "";
-  const { draftedTokens: guesses, acceptedTokens: right } = opened.engine.counts;
+  const speed = rate === undefined ? "" : `, ${rate.toFixed(1)} tokens/s`;
+  const { draftedTokens: guesses = 0, acceptedTokens: right = 0 } = model.counts ?? {};
   const guessed = guesses > 0 ? `, ${Math.round((100 * right) / guesses)} % of ${guesses} guesses right` : "";
   remark(
-    `${prompt.length} + ${tokens} tokens, the first after ${((first - started) / 1000).toFixed(2)} s${rate}${guessed}`,
+    `${promptTokens} + ${generatedTokens} tokens, the first after ${seconds.first.toFixed(2)} s${speed}${guessed}`,
   );
 }
 
-/** What documents begin with. */
-function beginning({ bos }: Tokenizer): number[] {
-  return bos === undefined ? [] : [bos];
-}
-
-function question(tokenizer: Tokenizer, content: string): number[] {
-  if (tokenizer.chat === undefined) throw new InputError("the tokenizer has no chat template: leave out --chat");
-  const messages = [{ role: "user", content }];
-  return tokenizer.encodeWithSpecials(tokenizer.chat.render(messages, { addGenerationPrompt: true }));
-}
-
 /** All rows at the same time. */
-async function continueRows(opened: OpenedEngine, path: string, options: Options, signal: AbortSignal): Promise<void> {
-  const rows = readRows(path, opened.vocabulary);
-  const answers = rows.map((): number[] => []);
-  const requests = rows.map((prompt, i): EngineRequest => {
-    const onToken: EngineRequest["onToken"] = ({ token }) => answers[i]!.push(token) < 0;
-    return { ...requestOf(opened, prompt, options, undefined), signal, onToken };
-  });
-  await Promise.all(opened.engine.submit(requests));
-  print(JSON.stringify({ tokens: answers }));
+async function continueRows(model: Model, path: string, options: Options, signal: AbortSignal): Promise<void> {
+  const rows = readRows(path, model.vocabulary);
+  const answers = rows.map((row): Generation => model.generate(row, { ...sampling(options), ignoreEos: true, signal }));
+  print(JSON.stringify({ tokens: await answering(() => Promise.all(answers.map((answer) => answer.tokens()))) }));
 }
 
-function requestOf(
-  { plan, engine, vocabulary }: OpenedEngine,
-  prompt: readonly number[],
-  options: Options,
-  eos: number | undefined,
-): Omit<EngineRequest, "onToken"> {
-  const room = engine.options.context - prompt.length;
-  const sampling: Sampling = {
-    temperature: options.temperature ?? plan.temperature,
-    topP: options.topP ?? plan.topP,
-    topK: options.topK ?? plan.topK,
-    minP: options.minP ?? 0,
-    frequencyPenalty: 0,
-    presencePenalty: 0,
-    repetitionPenalty: 1,
-    logitBias: new Map(),
-    seed: options.seed ?? randomInt(2 ** 47),
-    choice: 0,
-  };
-  const ends = eos === undefined || options.ignoreEos || eos >= vocabulary ? [] : [eos];
-  return { prompt, maxTokens: options.maxTokens ?? room, sampling, stopTokens: new Set(ends) };
+function sampling({ maxTokens, temperature, topP, topK, minP, seed, stop, ignoreEos }: Options): GenerateOptions {
+  const drawn = seed ?? randomInt(2 ** 47);
+  return withoutUndefined({ maxTokens, temperature, topP, topK, minP, seed: drawn, stop, ignoreEos });
 }

@@ -13,11 +13,10 @@ import {
   type PackageSource,
 } from "../package/package.ts";
 import { modelFile } from "../package/model.ts";
-import { servingPrograms, trainingPrograms } from "../package/programs.ts";
+import { trainingPrograms } from "../package/programs.ts";
 import { CompileError } from "../targets/cpu/compile.ts";
 import { NoCompilerError } from "../targets/cpu/compiler.ts";
 import type { TrainPlan } from "../elaborate/train-step.ts";
-import { cacheFacts } from "../analysis/cache.ts";
 import { referenceSession } from "../reference/session.ts";
 import { InputError, progress } from "./io.ts";
 import type { LoadedModel } from "./load-model.ts";
@@ -50,32 +49,16 @@ export function forTraining(
   return { model, open };
 }
 
-/**
- * A session that generates, with caches of so many rows, its stores empty; look-ahead modules run when it `drafts`.
- * @throws InputError as `openOnCpu` does
- */
-export async function openForServing(
-  device: Device,
-  { module }: LoadedModel,
-  model: ModelFile,
-  { cacheRows, drafts }: { readonly cacheRows: number; readonly drafts: boolean },
-): Promise<Session> {
-  if (device === "reference") return referenceSession(module, undefined, { cacheRows });
-  const session = await openOnCpu({ programs: servingPrograms(module, drafts), model }, { cacheRows });
-  // What `dskc inspect` says: the latent alone for latent attention.
-  const { bytesPerToken } = cacheFacts(module, drafts);
-  if (session.cacheRowBytes !== bytesPerToken)
-    throw new Error(`a position takes ${session.cacheRowBytes} bytes in the caches, not ${bytesPerToken}`);
-  return session;
-}
-
 /** Loads a package on the CPU, compiled where it is not in the cache yet. @throws InputError without a compiler */
 export async function openOnCpu(source: PackageSource, options: CpuOptions = {}): Promise<Session> {
-  const files = packageFiles(source);
-  const directory = await compiling((common) =>
-    cachedPackage(files, { ...common, ...(options.variant === undefined ? {} : { variants: [options.variant] }) }),
+  return openCpuSession(await packageInCache(packageFiles(source), options.variant), options);
+}
+
+/** The directory of a package, compiled where it is not in the cache yet. @throws InputError without a compiler */
+export function packageInCache(files: ReadonlyMap<string, string>, variant?: CpuVariant): Promise<string> {
+  return compiling((common) =>
+    cachedPackage(files, { ...common, ...(variant === undefined ? {} : { variants: [variant] }) }),
   );
-  return openCpuSession(directory, options);
 }
 
 /** Compiles the kernels of a package's directory for this machine. @throws InputError without a compiler */

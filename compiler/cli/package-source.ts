@@ -5,7 +5,7 @@ import type { CheckedSection } from "../../dsl/semantics/sections/sections.ts";
 import { loadTokenizer, TOKENIZER_FILES } from "../../runtime/data/tokenizer/load.ts";
 import type { Tokenizer } from "../../runtime/data/tokenizer/tokenizer.ts";
 import type { ModelStore } from "../../runtime/program/model.ts";
-import { DEFAULT_SERVE_PLAN, type PackageServing } from "../../runtime/serve/plan.ts";
+import { DEFAULT_SERVE_PLAN } from "../../runtime/serve/plan.ts";
 import type { PackagedTraining, PackageTraining } from "../../runtime/train/plan.ts";
 import { scoreProgram } from "../elaborate/score.ts";
 import { masterOf } from "../elaborate/train-step.ts";
@@ -15,13 +15,13 @@ import { type IndexTraining, indexFiles } from "../package/index-file.ts";
 import { modelFile } from "../package/model.ts";
 import type { PackageSource } from "../package/package.ts";
 import { servingPrograms, trainingPrograms } from "../package/programs.ts";
-import { servePlan } from "../package/serve-plan.ts";
 import { trainingPlan, unexecuted } from "../package/training-plan.ts";
 import { stringAttr } from "../tensor-ir/attrs.ts";
 import { isFloat, type Program } from "../tensor-ir/types.ts";
 import { InputError } from "./io.ts";
 import type { LoadedModel } from "./load-model.ts";
 import { tableOf } from "./name-table.ts";
+import { packageServing } from "./serve-plan.ts";
 import { trainPlan } from "./train-plan.ts";
 
 export interface PackageOptions {
@@ -39,7 +39,7 @@ export function packageSource(loaded: LoadedModel, { trains, splits, tokenizer }
   const made = trains.map((section) => packagedTraining(loaded, section, splits));
   const model = modelFile(module, tableOf(module));
   const training: PackageTraining = { format: 1, trainings: made.map((one) => one.training) };
-  const serving: PackageServing = { format: 1, plans: loaded.serves.map(servePlan) };
+  const serving = packageServing(loaded);
   const index = indexFiles({
     model,
     docs: loaded.decl.doc?.split("\n") ?? [],

@@ -1,32 +1,27 @@
-/** What a `serve` section says about serving on one machine. */
+/** What the serve sections of a file say. */
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { callAt, numberAt, numberOf } from "../../dsl/semantics/sections/look-up.ts";
+import { callAt } from "../../dsl/semantics/sections/look-up.ts";
 import type { CheckedSection } from "../../dsl/semantics/sections/sections.ts";
 import type { Value } from "../../dsl/semantics/sections/types.ts";
+import type { PackageServing } from "../../runtime/serve/plan.ts";
+import { cacheFacts } from "../analysis/cache.ts";
 import { didYouMean } from "../diagnostics/did-you-mean.ts";
+import { servePlan } from "../package/serve-plan.ts";
 import { UsageError } from "./io.ts";
 import type { LoadedModel } from "./load-model.ts";
 
-export interface ServePlan {
-  /** A folder, where the section says one. */
-  readonly weights: string | undefined;
-  readonly host: string;
-  readonly port: number;
-  /** Longest prompt and answer together, in tokens. */
-  readonly context: number;
-  /** Positions of a page of the cache. */
-  readonly pageSize: number;
-  /** Tokens that the look-ahead modules guess; 0 for no guessing. */
-  readonly draftTokens: number;
-  readonly temperature: number;
-  readonly topP: number;
-  /** 0 for all. */
-  readonly topK: number;
+/** What `serve.json` says. */
+export function packageServing(loaded: LoadedModel): PackageServing {
+  const { module, serves } = loaded;
+  const bytes = (ahead: boolean): number => cacheFacts(module, ahead).bytesPerToken;
+  return {
+    format: 1,
+    cacheRowBytes: { own: bytes(false), withDrafts: bytes(true) },
+    talks: isTrainedToTalk(loaded),
+    plans: serves.map(servePlan),
+  };
 }
-
-/** The context where nothing says another one. */
-const CONTEXT = 4096;
 
 /** The section of that name, the first one without a name, or none. @throws UsageError when there is no such section */
 export function serveSection({ decl, serves }: LoadedModel, name: string | undefined): CheckedSection | undefined {
@@ -40,27 +35,8 @@ export function serveSection({ decl, serves }: LoadedModel, name: string | undef
   );
 }
 
-/** The plan of a section; that of no section is what the library's declarations say. `spec` is the path of the file. */
-export function servePlan(section: CheckedSection | undefined, spec: string): ServePlan {
-  const call = (path: string): ReturnType<typeof callAt> => section && callAt(section.entries, path);
-  const number = (path: string, arg: string): number | undefined => numberOf(call(path)?.args.get(arg));
-  const host = call("api")?.args.get("host");
-  const greedy = call("sample")?.fn === "greedy";
-  return {
-    weights: section && weightsOf(section, spec),
-    host: host?.kind === "text" ? host.value : "127.0.0.1",
-    port: number("api", "port") ?? 8000,
-    context: (section && numberAt(section.entries, "context")) ?? CONTEXT,
-    pageSize: number("kv", "page") ?? 64,
-    draftTokens: number("draft", "tokens") ?? 0,
-    temperature: greedy ? 0 : (number("sample", "temperature") ?? 1),
-    topP: number("sample", "top_p") ?? 1,
-    topK: number("sample", "top_k") ?? 0,
-  };
-}
-
-/** Runs are written where `dskc train` is called; a path may also start at the spec. */
-function weightsOf({ entries }: CheckedSection, spec: string): string | undefined {
+/** The folder that a section names. Runs are written where `dskc train` is called; a path may also start at the spec. */
+export function weightsOfSection({ entries }: CheckedSection, spec: string): string | undefined {
   const call = callAt(entries, "weights");
   const path = call?.args.get("folder") ?? call?.args.get("repository");
   if (path?.kind !== "text") return undefined;

@@ -1,13 +1,11 @@
 /** `dskc serve FILE [NAME]`: serves a model over HTTP. */
-import { join } from "node:path";
 import type { Command } from "commander";
-import { startServer } from "../../runtime/serve/http/server.ts";
-import { installation } from "./installation.ts";
+import { withoutUndefined } from "../../runtime/package/without-undefined.ts";
 import { collect, examples, InputError, natural, positive, remark } from "./io.ts";
-import { type EngineArguments, engineOptions, openEngine } from "./open-engine.ts";
+import { type ModelArguments, modelArguments, openForAnswers } from "./open-model.ts";
 import { StopSignal } from "./stop-signal.ts";
 
-interface Options extends EngineArguments {
+interface Options extends ModelArguments {
   readonly host?: string;
   readonly port?: number;
   readonly name?: string;
@@ -18,7 +16,7 @@ interface Options extends EngineArguments {
 }
 
 export function register(command: Command): void {
-  engineOptions(command.argument("<file>", "a spec").argument("[name]", "a serve section; the first one without this"))
+  modelArguments(command)
     .option("--host <address>", "where it listens; what the section says without this")
     .option("--port <number>", "0 for any that is free", natural)
     .option("--name <name>", "what requests call the model; its name in the file without this")
@@ -31,44 +29,33 @@ export function register(command: Command): void {
     command,
     ["dskc serve specs/quickstart.dsk", "on 127.0.0.1:8000, with a chat page"],
     ["dskc serve model.dsk --weights DIR --port 9000", "another checkpoint, another port"],
+    ["dskc serve package", "a package with weights"],
   );
 }
 
 async function run(file: string, section: string | undefined, options: Options): Promise<void> {
-  const opened = await openEngine(file, section, options);
-  if (opened === undefined) return;
-  const { engine, session, plan, vocabulary } = opened;
-  const model = options.name ?? opened.name;
-  const apiKey = options.apiKey ?? process.env["DSKC_API_KEY"];
-  const server = await startServer({
-    engine,
-    tokenizer: opened.tokenizer(),
-    model,
-    vocabulary,
-    host: options.host ?? plan.host,
-    port: options.port ?? plan.port,
-    defaults: plan,
-    talks: opened.talks,
-    page: join(installation(), "runtime", "serve", "page"),
-    origins: options.origin,
-    ...(apiKey === undefined ? {} : { apiKey }),
-    ...(options.timeout === undefined ? {} : { timeout: options.timeout * 1000 }),
-  }).catch((error: NodeJS.ErrnoException) => {
-    session.close();
+  const model = await openForAnswers(file, section, options);
+  if (model === undefined) return;
+  if (model.tokenizer === undefined) throw new InputError("there is no tokenizer beside the weights: use --tokenizer");
+  const { host, port, name, timeout, apiKey = process.env["DSKC_API_KEY"] } = options;
+  const milliseconds = timeout === undefined ? undefined : timeout * 1000;
+  const how = withoutUndefined({ host, port, name, apiKey, origins: options.origin, timeout: milliseconds });
+  const server = await model.serve(how).catch(async (error: NodeJS.ErrnoException) => {
+    await model.close();
     throw error.syscall === "listen" || error.code === "ERR_SOCKET_BAD_PORT"
       ? new InputError(`cannot listen: ${error.message}`)
       : error;
   });
-  remark(`${model} at ${server.url}: a page for people, the API of OpenAI at /v1, /health, /metrics`);
-  const mebibytes = (session.cacheRows * session.cacheRowBytes) / 2 ** 20;
-  const cache = `${session.cacheRows.toLocaleString("en-US")} tokens of cache (${mebibytes.toFixed(1)} MiB)`;
-  remark(`context ${engine.options.context.toLocaleString("en-US")}, ${cache}`);
+  remark(`${name ?? model.name} at ${server.url}: a page for people, the API of OpenAI at /v1, /health, /metrics`);
+  const { cacheRows, cacheBytes } = model.memory().serving!;
+  const cache = `${cacheRows.toLocaleString("en-US")} tokens of cache (${(cacheBytes / 2 ** 20).toFixed(1)} MiB)`;
+  remark(`context ${model.context.toLocaleString("en-US")}, ${cache}`);
   const stop = new StopSignal(() => {
-    const busy = engine.running + engine.waiting;
+    const busy = server.pending;
     if (busy > 0) remark(`${busy} answers are finished, for ${options.drain} s at most; a second signal ends them`);
   });
   await new Promise((resolve) => stop.signal.addEventListener("abort", resolve));
   await server.drain(options.drain * 1000);
   stop.close();
-  session.close();
+  await model.close();
 }

@@ -65,6 +65,8 @@ export interface Session {
   /** A copy of a param or a state. Devices may refuse to read and write while a call is under way. */
   read(store: string): Elements;
   write(store: string, elements: Elements): void;
+  /** The index of the first element of a param or state that is NaN or infinite, -1 when there is none: without a copy. */
+  firstNonFinite?(store: string): number;
   memory(): MemoryUse;
   close(): void;
 }

@@ -7,6 +7,7 @@ import { Outbox } from "../serve/outbox.ts";
 import type { ServePlan } from "../serve/plan.ts";
 import type { Sampling } from "../serve/sampling/sampling.ts";
 import { type GeneratedToken, TokenTexts } from "../serve/text/token-texts.ts";
+import { ModelError } from "./model-error.ts";
 
 /** How an answer is made. What is not given is as the serve section says. */
 export interface GenerateOptions {
@@ -112,7 +113,7 @@ class Answer implements Generation {
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<GeneratedToken, void, undefined> {
-    if (this.#begun) throw new Error("an answer can be read once: generate another one");
+    if (this.#begun) throw new ModelError("an answer can be read once: generate another one");
     this.#begun = true;
     const generator = await this.#open();
     const prompt = this.#promptOf(generator);
@@ -180,12 +181,12 @@ function stopsOf({ stop = [] }: GenerateOptions): readonly string[] {
   return typeof stop === "string" ? [stop] : stop;
 }
 
-/** @throws RangeError when there are none, and for one that the model does not have */
+/** @throws ModelError when there are none, and for one that the model does not have */
 export function checkTokens(what: string, tokens: readonly number[], vocabulary: number): void {
-  if (tokens.length === 0) throw new RangeError(`${what} is empty`);
+  if (tokens.length === 0) throw new ModelError(`${what} is empty`);
   const stranger = tokens.find((token) => !Number.isSafeInteger(token) || token < 0 || token >= vocabulary);
   if (stranger !== undefined)
-    throw new RangeError(`${what} has the token ${stranger}; the model has tokens 0 to ${vocabulary - 1}`);
+    throw new ModelError(`${what} has the token ${stranger}; the model has tokens 0 to ${vocabulary - 1}`);
 }
 
 type Bounds = readonly [least: number, most: number, whole?: "whole"];
@@ -203,7 +204,7 @@ const BOUNDS = {
   seed: [0, Number.MAX_SAFE_INTEGER, "whole"],
 } as const satisfies Partial<Record<keyof GenerateOptions, Bounds>>;
 
-/** @throws RangeError that names the option */
+/** @throws ModelError that names the option */
 function checkOptions(options: GenerateOptions, vocabulary: number): void {
   for (const [name, [least, most, whole]] of Object.entries<Bounds>(BOUNDS)) {
     const value = options[name as keyof typeof BOUNDS];
@@ -211,7 +212,7 @@ function checkOptions(options: GenerateOptions, vocabulary: number): void {
     if (value >= least && value <= most && (whole === undefined || Number.isSafeInteger(value))) continue;
     const kind = whole === undefined ? "a number" : "a whole number";
     const bounds = most === Infinity ? `from ${least} on` : `from ${least} to ${most}`;
-    throw new RangeError(`\`${name}\` is ${String(value)}, not ${kind} ${bounds}`);
+    throw new ModelError(`\`${name}\` is ${String(value)}, not ${kind} ${bounds}`);
   }
   const biased = Object.keys(options.logitBias ?? {}).map(Number);
   if (biased.length > 0) checkTokens("`logitBias`", biased, vocabulary);

@@ -1,6 +1,7 @@
 import type { Tokenizer } from "../data/tokenizer/tokenizer.ts";
 import type { Elements, MemoryUse } from "../device/session.ts";
 import type { StorageType } from "../program/launch.ts";
+import type { EngineCounts } from "../serve/engine/counts.ts";
 import type { RunningServer } from "../serve/http/server.ts";
 import type { Listener, StopEvent } from "../train/events.ts";
 import type { GenerateOptions, Generation } from "./generate.ts";
@@ -87,7 +88,7 @@ export interface ModelServer extends RunningServer {
 /** Bytes by what they are for; undefined for what was not needed yet. */
 export interface ModelMemory {
   /** Of answers and scores. */
-  readonly serving: MemoryUse | undefined;
+  readonly serving: (MemoryUse & { readonly cacheRows: number }) | undefined;
   readonly trainers: readonly MemoryUse[];
 }
 
@@ -122,6 +123,8 @@ export interface Model<Names extends ModelNames = ModelNames> {
   /** Takes other weights: answers and scores that begin later are made with them. */
   load(weights: string): Promise<void>;
   memory(): ModelMemory;
+  /** What was generated so far; undefined before the first answer. */
+  readonly counts: Readonly<EngineCounts> | undefined;
   /** Ends servers, trainers and answers, and gives the memory back. */
   close(): Promise<void>;
 }

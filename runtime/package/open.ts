@@ -5,13 +5,16 @@ import { loadTokenizer, tokenizerBeside } from "../data/tokenizer/load.ts";
 import type { Tokenizer } from "../data/tokenizer/tokenizer.ts";
 import { decoded, encoded } from "../device/elements.ts";
 import type { Elements, Session } from "../device/session.ts";
-import { loadWeights } from "../device/weights.ts";
+import { loadWeights, placeWeights } from "../device/weights.ts";
+import { CheckpointError } from "../io/safetensors/format.ts";
 import type { StorageType } from "../program/launch.ts";
+import type { EngineCounts } from "../serve/engine/counts.ts";
 import { Engine } from "../serve/engine/engine.ts";
 import type { EngineOptions } from "../serve/engine/options.ts";
 import { pageFolder } from "../serve/http/page.ts";
 import { DEFAULT_SERVE_PLAN, type ServePlan, usualCacheRows, wholePages } from "../serve/plan.ts";
 import type { StopEvent } from "../train/events.ts";
+import { nonFiniteStore } from "../train/finite.ts";
 import { initialize } from "../train/init.ts";
 import { type PackagedTraining, trainedModel } from "../train/plan.ts";
 import { checkTokens, type GenerateOptions, type Generation, generation, type Generator } from "./generate.ts";
@@ -25,6 +28,7 @@ import type {
   ServeOptions,
   TrainOptions,
 } from "./model.ts";
+import { ModelError } from "./model-error.ts";
 import { type Device, readPackage } from "./read.ts";
 import { scoreRows, type Scores } from "./score.ts";
 import { Serving } from "./serving.ts";
@@ -81,7 +85,6 @@ export async function openModel<Names extends ModelNames = ModelNames>(
 class OpenedModel implements Model {
   readonly name: string;
   readonly vocabulary: number;
-  readonly context: number;
   readonly #source: ModelSource;
   readonly #options: ModelOptions;
   readonly #plan: ServePlan;
@@ -100,7 +103,6 @@ class OpenedModel implements Model {
     this.#plan = servePlanOf(source, options);
     this.name = source.model.name;
     this.vocabulary = source.model.vocabulary;
-    this.context = this.#plan.context;
     const path = options.weights ?? source.weights;
     this.#weights = path === undefined ? undefined : { path };
     this.#tokenizer = this.#tokenizerWith(path);
@@ -108,6 +110,11 @@ class OpenedModel implements Model {
 
   get hasWeights(): boolean {
     return this.#weights !== undefined;
+  }
+
+  /** Never more than the caches hold. */
+  get context(): number {
+    return this.#opened?.engine.options.context ?? this.#plan.context;
   }
 
   get device(): string {
@@ -129,7 +136,7 @@ class OpenedModel implements Model {
   chat(messages: readonly Message[], { variables, ...options }: ChatOptions = {}): Generation {
     const promptOf = (): number[] => {
       const tokenizer = this.#needTokenizer();
-      if (tokenizer.chat === undefined) throw new Error("the tokenizer has no chat template: use `generate`");
+      if (tokenizer.chat === undefined) throw new ModelError("the tokenizer has no chat template");
       const text = tokenizer.chat.render(messages, {
         addGenerationPrompt: true,
         ...(variables === undefined ? {} : { variables }),
@@ -141,7 +148,7 @@ class OpenedModel implements Model {
 
   async score(rows: readonly (string | readonly number[])[]): Promise<Scores> {
     const tokens = rows.map((row) => this.#promptOf(row));
-    if (rows.length === 0) throw new RangeError("there are no rows");
+    if (rows.length === 0) throw new ModelError("there are no rows");
     tokens.forEach((row, i) => checkTokens(`row ${i + 1}`, row, this.vocabulary));
     const serving = await this.#withWeights();
     return serving.run((session) => scoreRows(session, tokens));
@@ -150,7 +157,7 @@ class OpenedModel implements Model {
   async param(name: string): Promise<ModelTensor> {
     const serving = await this.#withWeights();
     const spec = serving.session.stores.find((store) => store.name === name);
-    if (spec === undefined) throw new RangeError(`${this.name} has no param or state \`${name}\``);
+    if (spec === undefined) throw new ModelError(`${this.name} has no param or state \`${name}\``);
     const elements = await serving.read((session) => session.read(name));
     return { dtype: spec.dtype, shape: spec.shape, elements };
   }
@@ -211,6 +218,7 @@ class OpenedModel implements Model {
       host: host ?? this.#plan.host,
       port: port ?? this.#plan.port,
       defaults: this.#plan,
+      talks: this.#source.talks,
       page: pageFolder(),
       ...more,
     });
@@ -233,7 +241,7 @@ class OpenedModel implements Model {
     const tokenizer = this.#tokenizerWith(path);
     const opened = await this.#serving?.catch(() => undefined);
     if (opened !== undefined && tokenizer?.fingerprint === this.#tokenizer?.fingerprint)
-      await opened.update((session) => loadWeights(session, this.#source.model, path));
+      await opened.update((session) => this.#overwrite(session, path));
     else if (opened !== undefined) await this.#closeServing(opened);
     this.#weights = { path };
     this.#tokenizer = tokenizer;
@@ -243,9 +251,23 @@ class OpenedModel implements Model {
     }
   }
 
+  /** Weights that are found not to be numbers when they were written leave none. */
+  #overwrite(session: Session, path: string): void {
+    const { model } = this.#source;
+    const placed = placeWeights(session.stores, model, path);
+    this.#weights = undefined;
+    placed.write(session, "all");
+    checkFinite(session, path);
+  }
+
+  get counts(): Readonly<EngineCounts> | undefined {
+    return this.#opened?.engine.counts;
+  }
+
   memory(): ModelMemory {
+    const session = this.#opened?.session;
     return {
-      serving: this.#opened?.session.memory(),
+      serving: session && { ...session.memory(), cacheRows: session.cacheRows },
       trainers: [...this.#trainers].map((session) => session.memory()),
     };
   }
@@ -261,7 +283,7 @@ class OpenedModel implements Model {
 
   /** Another tokenizer takes another engine: which tokens there are is part of it. */
   async #closeServing({ engine, session }: Serving): Promise<void> {
-    if (this.#servers.size > 0) throw new Error("the weights have another tokenizer: end the server first");
+    if (this.#servers.size > 0) throw new ModelError("the weights have another tokenizer: end the server first");
     await engine.drain();
     session.close();
     this.#opened = undefined;
@@ -275,8 +297,13 @@ class OpenedModel implements Model {
   async #openServing(): Promise<Serving> {
     this.#checkOpen();
     const { model, programs } = this.#source;
-    const own = programs.filter((name) => /^(score|prefill|decode|draft\.\d+)$/.test(name));
     const { context, pageSize, draftTokens } = this.#plan;
+    // Caches of look-ahead modules are for guessing alone.
+    const wanted = draftTokens > 0 ? /^(score|prefill|decode|draft\.\d+)$/ : /^(score|prefill|decode)$/;
+    const own = programs.filter((name) => wanted.test(name));
+    const drafts = own.filter((name) => name.startsWith("draft.")).length;
+    if (draftTokens > drafts)
+      throw new ModelError(`${draftTokens} tokens are to be guessed, and ${model.name} looks ${drafts} ahead`);
     const { cacheRows, threads } = this.#options;
     const session = await this.#source.open({
       programs: Object.fromEntries(own.map((name) => [name, name])),
@@ -286,6 +313,8 @@ class OpenedModel implements Model {
       threads,
     });
     try {
+      checkFinite(session, this.#path);
+      this.#checkCache(session, draftTokens > 0);
       const tokens = this.#tokenizer === undefined ? {} : { tokens: this.#tokenizer.size };
       const engine = new Engine(session, { context, pageSize, draftTokens, ...tokens, ...this.#options.engine });
       return (this.#opened = new Serving(session, engine));
@@ -295,10 +324,18 @@ class OpenedModel implements Model {
     }
   }
 
+  /** What the spec says about the cache: of latent attention the latent alone. */
+  #checkCache({ cacheRowBytes }: Session, drafts: boolean): void {
+    const known = this.#source.cacheRowBytes;
+    const wanted = drafts ? known?.withDrafts : known?.own;
+    if (wanted !== undefined && cacheRowBytes !== wanted)
+      throw new Error(`a position takes ${cacheRowBytes} bytes in the caches, not ${wanted}`);
+  }
+
   async #withWeights(): Promise<Serving> {
     this.#checkOpen();
     if (this.#weights !== undefined) return this.serving();
-    throw new Error(`${this.name} has no weights yet: give \`weights\`, or train it`);
+    throw new ModelError(`${this.name} has no weights yet: give \`weights\`, or train it`);
   }
 
   async #generator(): Promise<Generator> {
@@ -331,7 +368,7 @@ class OpenedModel implements Model {
     const found = trainings.find(({ plan }) => plan.name === name);
     if (found !== undefined) return found;
     const names = trainings.map(({ plan }) => plan.name);
-    throw new RangeError(
+    throw new ModelError(
       `${this.name} has no training \`${name}\`; ${names.length === 0 ? "it has none" : `trainings are ${names.join(", ")}`}`,
     );
   }
@@ -349,29 +386,29 @@ class OpenedModel implements Model {
 
   #needTokenizer(): Tokenizer {
     if (this.#tokenizer !== undefined) return this.#tokenizer;
-    throw new Error(`${this.name} has no tokenizer: give \`tokenizer\`, a folder with tokenizer.json`);
+    throw new ModelError(`${this.name} has no tokenizer: give \`tokenizer\`, a folder with tokenizer.json`);
   }
 
   /** The tokenizer that goes with some weights. */
   #tokenizerWith(weights: string | undefined): Tokenizer | undefined {
     const folder = this.#options.tokenizer ?? tokenizerBeside(weights) ?? this.#source.tokenizer;
     if (folder === undefined) return undefined;
-    const tokenizer = loadTokenizer(folder);
+    const tokenizer = tokenizerIn(folder);
     if (tokenizer.size <= this.vocabulary) return tokenizer;
-    throw new Error(`the tokenizer of ${folder} has ${tokenizer.size} tokens, the model ${this.vocabulary}`);
+    throw new ModelError(`the tokenizer of \`${folder}\` has ${tokenizer.size} tokens, the model ${this.vocabulary}`);
   }
 
   #checkOpen(): void {
-    if (this.#closed) throw new Error(`${this.name} is closed`);
+    if (this.#closed) throw new ModelError(`${this.name} is closed`);
   }
 }
 
-/** @throws RangeError when there is no such section */
+/** @throws ModelError when there is no such section */
 function servePlanOf({ model, serving }: ModelSource, options: ModelOptions): ServePlan {
   const plan = options.serve === undefined ? serving[0] : serving.find(({ name }) => name === options.serve);
   if (plan === undefined && options.serve !== undefined) {
     const names = serving.map(({ name }) => name).join(", ");
-    throw new RangeError(`${model.name} has no serve section \`${options.serve}\`; ${names || "it has none"}`);
+    throw new ModelError(`${model.name} has no serve section \`${options.serve}\`; ${names || "it has none"}`);
   }
   const { context, draftTokens } = options;
   return {
@@ -380,6 +417,21 @@ function servePlanOf({ model, serving }: ModelSource, options: ModelOptions): Se
     ...(context === undefined ? {} : { context }),
     ...(draftTokens === undefined ? {} : { draftTokens }),
   };
+}
+
+/** @throws CheckpointError that names the first value that is not */
+function checkFinite(session: Session, path: string | undefined): void {
+  const bad = path === undefined ? undefined : nonFiniteStore(session);
+  if (bad !== undefined) throw new CheckpointError(`\`${path}\`: ${bad.message}`);
+}
+
+/** @throws ModelError */
+function tokenizerIn(folder: string): Tokenizer {
+  try {
+    return loadTokenizer(folder);
+  } catch (error) {
+    throw new ModelError((error as Error).message, { cause: error });
+  }
 }
 
 type Stores = ReadonlyMap<string, { readonly dtype: StorageType; readonly elements: Elements }>;

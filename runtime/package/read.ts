@@ -9,6 +9,7 @@ import type { ModelFile } from "../program/model.ts";
 import { readPrograms, selectPrograms } from "../program/read.ts";
 import type { PackageServing } from "../serve/plan.ts";
 import type { PackageTraining } from "../train/plan.ts";
+import { ModelError } from "./model-error.ts";
 import type { ModelSource, SessionRequest } from "./source.ts";
 
 /** Where a package runs. `auto` takes the best that there is. */
@@ -27,16 +28,20 @@ export function isPackage(directory: string): boolean {
  * @throws Error when it is none, or one of another version of dskc
  */
 export function readPackage(directory: string, device: Device = "auto"): ModelSource {
-  if (device !== "auto" && device !== "cpu") throw new Error(`there is no device \`${String(device)}\`: auto, cpu`);
-  if (!isPackage(directory)) throw new Error(`${directory} is no package: it has no program.json`);
+  if (device !== "auto" && device !== "cpu")
+    throw new ModelError(`there is no device \`${String(device)}\`: auto, cpu`);
+  if (!isPackage(directory)) throw new ModelError(`${directory} is no package: it has no program.json`);
   const programs = readPrograms(join(directory, "program.json"));
   const weights = join(directory, WEIGHTS);
+  const serving = readFile<PackageServing>(join(directory, "serve.json"));
   return {
     device: "cpu",
     model: readFile<ModelFile>(join(directory, "model.json")),
     programs: programs.map(({ name }) => name),
     trainings: readFile<PackageTraining>(join(directory, "training.json")).trainings,
-    serving: readFile<PackageServing>(join(directory, "serve.json")).plans,
+    serving: serving.plans,
+    talks: serving.talks,
+    cacheRowBytes: serving.cacheRowBytes,
     weights: existsSync(weights) ? weights : undefined,
     tokenizer: existsSync(join(directory, "tokenizer.json")) ? directory : undefined,
     open: (request) => openOnCpu(directory, request),
@@ -72,5 +77,5 @@ function readFile<T extends { readonly format: 1 }>(file: string): T {
     throw new Error(`${file}: ${(error as Error).message}`, { cause: error });
   }
   if (value?.format === 1) return value;
-  throw new Error(`${file} has another format than this version of dskc: build the package anew`);
+  throw new ModelError(`${file} has another format than this version of dskc: build the package anew`);
 }

@@ -1,6 +1,6 @@
 import type { Session } from "../device/session.ts";
 import type { ModelFile } from "../program/model.ts";
-import type { ServePlan } from "../serve/plan.ts";
+import type { PackageServing, ServePlan } from "../serve/plan.ts";
 import { type PackagedTraining, trainedModel } from "../train/plan.ts";
 
 /** What a session is opened for. */
@@ -24,6 +24,10 @@ export interface ModelSource {
   readonly programs: readonly string[];
   readonly trainings: readonly PackagedTraining[];
   readonly serving: readonly ServePlan[];
+  /** False for a model that was not trained on conversations. */
+  readonly talks: boolean;
+  /** What a position must take in the caches; unknown where floats of every dtype take the same. */
+  readonly cacheRowBytes: PackageServing["cacheRowBytes"] | undefined;
   /** Folders that the package brings. */
   readonly weights: string | undefined;
   readonly tokenizer: string | undefined;

@@ -6,6 +6,7 @@ import type { StopEvent } from "../train/events.ts";
 import { openTrainingData } from "../train/open-data.ts";
 import { type PackagedTraining, trainedModel } from "../train/plan.ts";
 import { runTraining } from "../train/run.ts";
+import { withoutUndefined } from "./without-undefined.ts";
 import type { TrainOptions } from "./model.ts";
 import { type ModelSource, openForTraining } from "./source.ts";
 
@@ -35,7 +36,17 @@ export function trainInFolder(
     model,
     plan,
     data: (run) => openTrainingData(plan, model.vocabulary, { root, run, tokenizer, cache, signal, remark }),
-    ...given({ resume, tokensPerCall, saveEvery, keep, evaluateEvery, evaluateTokens, listen, signal, weights }),
+    ...withoutUndefined({
+      resume,
+      tokensPerCall,
+      saveEvery,
+      keep,
+      evaluateEvery,
+      evaluateTokens,
+      listen,
+      signal,
+      weights,
+    }),
   });
 }
 
@@ -46,9 +57,4 @@ function weightsOfBase(
   load: (session: Session, path: string) => void,
 ): ((session: Session) => void) | undefined {
   return base === undefined ? undefined : (session) => load(session, join(dirname(folder), base));
-}
-
-/** Without what is undefined. */
-function given<T extends object>(options: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as never;
 }

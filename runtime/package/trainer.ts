@@ -12,6 +12,7 @@ import type { TrainingPlan } from "../train/plan.ts";
 import { storedTensor } from "../train/stores.ts";
 import { type StepResult, Trainer } from "../train/trainer.ts";
 import { checkTokens } from "./generate.ts";
+import { ModelError } from "./model-error.ts";
 
 /** What is learned: a text, a conversation of which the answers count, or tokens as they are. */
 export type Row = string | { readonly messages: readonly Message[] } | readonly number[];
@@ -90,7 +91,9 @@ class RowTrainer implements ModelTrainer {
   constructor(parts: TrainerParts, { metrics = [], epochTokens, tokensPerCall = Infinity }: TrainerOptions) {
     const { session, plan } = parts;
     if (plan.stop.clock === "epochs" && epochTokens === undefined)
-      throw new Error(`\`train ${plan.name}\` is measured in epochs: say how many tokens one has with \`epochTokens\``);
+      throw new ModelError(
+        `\`train ${plan.name}\` is measured in epochs: say how many tokens one has with \`epochTokens\``,
+      );
     this.plan = plan;
     this.#parts = parts;
     this.#epochTokens = epochTokens ?? Infinity;
@@ -135,7 +138,7 @@ class RowTrainer implements ModelTrainer {
   }
 
   #sequences(rows: readonly Row[]): Sequence[] {
-    if (rows.length === 0) throw new RangeError("there are no rows");
+    if (rows.length === 0) throw new ModelError("there are no rows");
     return rows.map((row, index) => [this.#piece(row, index)]);
   }
 
@@ -149,7 +152,7 @@ class RowTrainer implements ModelTrainer {
     const document =
       typeof row === "string" ? { text: row, first: true, last: true } : { messages: row.messages, place: what };
     const encoded = encodeDocument(document, tokenizer(), (problem) => {
-      throw new Error(problem);
+      throw new ModelError(problem);
     })!;
     checkTokens(what, encoded.tokens, model.vocabulary);
     return {

@@ -19,6 +19,10 @@ export interface ServePlan {
 /** `serve.json`. */
 export interface PackageServing {
   readonly format: 1;
+  /** Bytes of a position in the caches of all layers, and with those of look-ahead modules. */
+  readonly cacheRowBytes: { readonly own: number; readonly withDrafts: number };
+  /** Whether the model was trained on conversations; true where nobody knows. */
+  readonly talks: boolean;
   readonly plans: readonly ServePlan[];
 }
 

@@ -16,7 +16,7 @@ export class NonFiniteError extends Error {
 /** The first store of a session with a value that is not finite. */
 export function nonFiniteStore(session: Session): NonFiniteError | undefined {
   for (const { name, dtype } of session.stores) {
-    const index = firstNonFinite(session.read(name), dtype);
+    const index = session.firstNonFinite?.(name) ?? firstNonFinite(session.read(name), dtype);
     if (index >= 0) return new NonFiniteError(name, index);
   }
   return undefined;

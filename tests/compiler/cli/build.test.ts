@@ -1,5 +1,5 @@
 /** Packages on disk: written, compared, written anew. */
-import { spawnSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -12,6 +12,7 @@ import { modelFile } from "../../../compiler/package/model.ts";
 import { writeWeights } from "../../../compiler/package/weights.ts";
 import { Checkpoint } from "../../../runtime/io/safetensors/read.ts";
 import type { ModelFile } from "../../../runtime/program/model.ts";
+import { openPackage } from "../../../runtime/package/open.ts";
 import type { PackageServing } from "../../../runtime/serve/plan.ts";
 import { type PackageTraining, trainedModel } from "../../../runtime/train/plan.ts";
 import { PICO, type PicoPackage, picoPackage } from "../../support/pico-package.ts";
@@ -138,6 +139,41 @@ describe("train sections", () => {
     expect(existsSync(join(pico.folder, "other"))).toBe(false);
     writeFileSync(join(pico.folder, "pico.dsk"), PICO);
   });
+});
+
+test("with weights a package is all that generating needs", async () => {
+  const learned = join(pico.folder, "learned");
+  const untrained = await openPackage(pico.directory);
+  const trainer = await untrained.trainer("Short");
+  await trainer.step(["one step", "is enough"]);
+  trainer.save(learned);
+  await untrained.close();
+  expect(build("-o", "pico", "--weights", "nowhere")).toMatchObject({
+    status: 1,
+    stderr: expect.stringContaining("nowhere: there is no such file") as string,
+  });
+  expect(build("-o", "pico", "--weights", "learned").status).toBe(0);
+
+  const model = await openPackage(pico.directory);
+  expect(model.memory().serving!.storeBytes).toBe(0);
+  const wanted = await model.generate("over", { maxTokens: 5, ignoreEos: true, logprobs: true }).tokens();
+  await model.close();
+  const generate = (...args: string[]): string => {
+    const all = [resolve("bin/dskc.js"), "generate", ...args, "--max-tokens", "5", "--ignore-eos"];
+    return execFileSync(process.execPath, all, { cwd: pico.folder, encoding: "utf8" });
+  };
+  const document = JSON.parse(generate("pico", "--prompt", "over", "--json")) as {
+    readonly text: string;
+    readonly tokens: readonly { readonly token: number; readonly text: string; readonly logprob: number }[];
+  };
+  expect(document).toMatchObject({ prompt: "over", reason: "length", promptTokens: 5, generatedTokens: 5 });
+  expect(document.tokens.map(({ token }) => token)).toEqual(wanted);
+  expect(document.text).toBe(document.tokens.map(({ text }) => text).join(""));
+  expect(document.tokens[0]!.logprob).toBeLessThan(0);
+  expect(generate("pico", "--prompt", "over")).toBe(`${document.text}\n`);
+  expect(generate("pico.dsk", "--prompt", "over", "--weights", "learned", "--tokenizer", "tokenizer")).toBe(
+    `${document.text}\n`,
+  );
 });
 
 test("weights in a package are those of the checkpoint, in the order of dims of the model", () => {

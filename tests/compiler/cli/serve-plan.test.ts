@@ -3,7 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { type LoadedModel, loadModel } from "../../../compiler/cli/load-model.ts";
-import { isTrainedToTalk, servePlan, serveSection } from "../../../compiler/cli/serve-plan.ts";
+import { isTrainedToTalk, serveSection, weightsOfSection } from "../../../compiler/cli/serve-plan.ts";
+import { servePlan } from "../../../compiler/package/serve-plan.ts";
+import { DEFAULT_SERVE_PLAN } from "../../../runtime/serve/plan.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "dskc-plan-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -51,8 +53,10 @@ serve Greedy for Small {
   sample  = greedy()
 }
 `);
-    expect(servePlan(serveSection(all, undefined), spec)).toEqual({
-      weights: "weights",
+    const [first, second] = [serveSection(all, undefined)!, serveSection(all, "Greedy")!];
+    expect(weightsOfSection(first, spec)).toBe("weights");
+    expect(servePlan(first)).toEqual({
+      name: "All",
       host: "0.0.0.0",
       port: 9000,
       context: 2048,
@@ -62,8 +66,9 @@ serve Greedy for Small {
       topP: 0.95,
       topK: 40,
     });
-    expect(servePlan(serveSection(all, "Greedy"), spec)).toEqual({
-      weights: "runs/Some",
+    expect(weightsOfSection(second, spec)).toBe("runs/Some");
+    expect(servePlan(second)).toEqual({
+      name: "Greedy",
       host: "127.0.0.1",
       port: 8000,
       context: 4096,
@@ -79,11 +84,13 @@ serve Greedy for Small {
   test("weights may lie beside the spec", () => {
     writeFileSync(join(folder, "beside"), "");
     const loaded = load('serve Some for Small { weights = safetensors("beside") }');
-    expect(servePlan(serveSection(loaded, undefined), spec).weights).toBe(join(folder, "beside"));
+    expect(weightsOfSection(serveSection(loaded, undefined)!, spec)).toBe(join(folder, "beside"));
   });
 
   test("without a section only the library speaks", () => {
-    expect(servePlan(undefined, spec)).toMatchObject({ weights: undefined, port: 8000, temperature: 1 });
+    const silent = servePlan(serveSection(load('serve Some for Small { weights = safetensors("w") }'), undefined)!);
+    expect(silent).toEqual({ ...DEFAULT_SERVE_PLAN, name: "Some" });
+    expect(serveSection(load(""), undefined)).toBeUndefined();
   });
 });
 

@@ -267,6 +267,8 @@ describe("what is wrong is told", () => {
     await expect(open({ weights: "nowhere" })).rejects.toThrow("nowhere: there is no such file or directory");
     await expect(open({ tokenizer: "nowhere" })).rejects.toThrow("there is no nowhere/tokenizer.json");
     await expect(open({ device: "abacus" as never })).rejects.toThrow("there is no device `abacus`");
-    await expect(open({ weights, draftTokens: 2 })).rejects.toThrow("look-ahead module 2");
+    await expect(open({ weights, draftTokens: 2 })).rejects.toThrow(
+      "2 tokens are to be guessed, and Pico looks 1 ahead",
+    );
   });
 });

@@ -1,0 +1,146 @@
+/** From a spec, or a package, and weights to a model: what generate and serve start with. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { type Command, Option } from "commander";
+import { MemoryError } from "../../runtime/device/cpu/session.ts";
+import { loadWeights } from "../../runtime/device/weights.ts";
+import { CheckpointError } from "../../runtime/io/safetensors/format.ts";
+import { ModelError } from "../../runtime/package/model-error.ts";
+import type { Model } from "../../runtime/package/model.ts";
+import { openModel } from "../../runtime/package/open.ts";
+import { isPackage, readPackage } from "../../runtime/package/read.ts";
+import type { ModelSource, SessionRequest } from "../../runtime/package/source.ts";
+import { withoutUndefined } from "../../runtime/package/without-undefined.ts";
+import { ContextError } from "../../runtime/serve/engine/request.ts";
+import type { PackageTraining } from "../../runtime/train/plan.ts";
+import { modelFile } from "../package/model.ts";
+import { packageFiles } from "../package/package.ts";
+import { servingPrograms } from "../package/programs.ts";
+import { servePlan } from "../package/serve-plan.ts";
+import { referenceSession } from "../reference/session.ts";
+import { InputError, positive, UsageError } from "./io.ts";
+import { loadModel, type LoadedModel } from "./load-model.ts";
+import { tableOf } from "./name-table.ts";
+import { type Device, DEVICES, packageInCache } from "./open-session.ts";
+import { packageServing, serveSection, weightsOfSection } from "./serve-plan.ts";
+
+export interface ModelArguments {
+  readonly model?: string;
+  readonly weights?: string;
+  readonly tokenizer?: string;
+  readonly device: Device;
+  readonly context?: number;
+  readonly cacheTokens?: number;
+  /** False with --no-draft. */
+  readonly draft: boolean;
+}
+
+/** Adds the arguments and options that `openForAnswers` understands. */
+export function modelArguments(command: Command): Command {
+  return command
+    .argument("<file>", "a spec, or the folder of a package")
+    .argument("[name]", "a serve section; the first one without this")
+    .option("--model <name>", "the model of the file; the first one without this")
+    .option("--weights <dir>", "a checkpoint or a run; what the serve section says without this")
+    .option("--tokenizer <dir>", "a folder with tokenizer.json; that of the weights without this")
+    .addOption(new Option("--device <device>", "where it runs").choices(DEVICES).default("cpu"))
+    .option("--context <tokens>", "the longest prompt and answer together", positive)
+    .option("--cache-tokens <n>", "positions that the cache holds, of all answers together", positive)
+    .option("--no-draft", "do not guess tokens with look-ahead modules");
+}
+
+/**
+ * A model with its weights. Undefined after errors in the file, which are reported.
+ * @throws UsageError, InputError
+ */
+export async function openForAnswers(
+  path: string,
+  section: string | undefined,
+  given: ModelArguments,
+): Promise<Model | undefined> {
+  const { tokenizer } = given;
+  if (tokenizer !== undefined && !existsSync(join(tokenizer, "tokenizer.json")))
+    throw new InputError(`--tokenizer: there is no \`${join(tokenizer, "tokenizer.json")}\``);
+  const source = isPackage(path) ? packageOf(path, given) : await sourceOf(path, section, given);
+  if (source === undefined) return undefined;
+  const weights = given.weights ?? source.weights;
+  if (weights === undefined) throw new UsageError("nothing says which weights: use --weights");
+  const options = {
+    weights,
+    tokenizer,
+    serve: section,
+    context: given.context,
+    cacheRows: given.cacheTokens,
+    draftTokens: given.draft ? undefined : 0,
+  };
+  return answering(() => openModel(source, withoutUndefined(options)));
+}
+
+/** What `work` gives. @throws InputError for what a model was given and cannot use */
+export async function answering<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const isInput = [ModelError, CheckpointError, ContextError, MemoryError].some((e) => error instanceof e);
+    throw isInput ? new InputError((error as Error).message) : error;
+  }
+}
+
+function packageOf(path: string, { device, model }: ModelArguments): ModelSource {
+  if (device !== "cpu") throw new UsageError("a package runs on the cpu: the interpreter needs the spec");
+  if (model !== undefined) throw new UsageError("a package has one model: --model is for specs");
+  return readPackage(path, device);
+}
+
+/** A spec as what a package has for answers; undefined after errors in it. */
+async function sourceOf(
+  path: string,
+  section: string | undefined,
+  given: ModelArguments,
+): Promise<ModelSource | undefined> {
+  const loaded = loadModel(path, given.model);
+  if (loaded === undefined) return undefined;
+  const chosen = serveSection(loaded, section);
+  const weights = chosen && weightsOfSection(chosen, path);
+  const drafts = given.draft && chosen !== undefined && servePlan(chosen).draftTokens > 0;
+  const made = given.device === "reference" ? interpreted(loaded) : await compiled(loaded, drafts);
+  return { ...made, weights };
+}
+
+async function compiled(loaded: LoadedModel, drafts: boolean): Promise<ModelSource> {
+  const { module } = loaded;
+  const training: PackageTraining = { format: 1, trainings: [] };
+  const files = packageFiles({
+    programs: servingPrograms(module, drafts),
+    model: modelFile(module, tableOf(module)),
+    files: new Map([
+      ["training.json", JSON.stringify(training)],
+      ["serve.json", JSON.stringify(packageServing(loaded))],
+    ]),
+  });
+  return readPackage(await packageInCache(files), "cpu");
+}
+
+function interpreted(loaded: LoadedModel): ModelSource {
+  const { module } = loaded;
+  const serving = packageServing(loaded);
+  const model = modelFile(module, tableOf(module));
+  const depth = [...module.ahead.values()][0]?.depth ?? 0;
+  const open = ({ weights, cacheRows = 0 }: SessionRequest) => {
+    const session = referenceSession(module, undefined, { cacheRows });
+    if (weights !== undefined) loadWeights(session, model, weights);
+    return session;
+  };
+  return {
+    device: "reference",
+    model,
+    programs: ["prefill", "decode", ...Array.from({ length: depth }, (_, k) => `draft.${k + 1}`)],
+    trainings: [],
+    serving: serving.plans,
+    talks: serving.talks,
+    cacheRowBytes: undefined,
+    weights: undefined,
+    tokenizer: undefined,
+    open,
+  };
+}
