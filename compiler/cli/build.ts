@@ -12,6 +12,7 @@ import { printModule } from "../model-ir/print.ts";
 import { PIPELINE, runPasses } from "../passes/pipeline.ts";
 import { printProgram } from "../tensor-ir/print.ts";
 import type { Program } from "../tensor-ir/types.ts";
+import { FUSIONS, type Fusion } from "../lower/fusions.ts";
 import { lowered } from "../package/package.ts";
 import { servingPrograms } from "../package/programs.ts";
 import { printKernels } from "../kernel-ir/print.ts";
@@ -73,7 +74,12 @@ export function register(command: Command): void {
       "the train section of `train_step`, and the only one in the package; the first one, and all of them, without this",
     )
     .option("--after <pass>", "the program after this pass; without this, before all of them")
-    .option("--diff", "what the pass of --after changes")
+    .addOption(
+      new Option("--without <fusions...>", "kernels without these fusions: each op of them is one of its own").choices(
+        FUSIONS,
+      ),
+    )
+    .option("--diff", "what the pass of --after changes, or with --emit kernel, the fusions of --without")
     .action(run);
   examples(
     command,
@@ -84,12 +90,14 @@ export function register(command: Command): void {
     ["dskc build model.dsk --emit model", "the blocks and functions of a model"],
     ["dskc build model.dsk --emit tensor --program decode", "one step of generation"],
     ["dskc build model.dsk --emit tensor --after eliminate-common --diff", "what a pass does"],
+    ["dskc build model.dsk --emit kernel --without fuse-epilogues --diff", "what a fusion does"],
   );
 }
 
 async function run(file: string, options: Options): Promise<void> {
   const { emit, model, program, train, after, diff } = options;
-  checkPass(after, diff);
+  const without = new Set(options.without ?? []);
+  checkPass(options);
   if (emit === "ast") {
     const diagnostics = new Diagnostics();
     const parsed = parseFile(readSpec(file), diagnostics);
@@ -108,10 +116,12 @@ async function run(file: string, options: Options): Promise<void> {
     case "tensor":
       return print(tensorText(PROGRAMS[program ?? "score"]!(loaded, section), after, diff));
     case "kernel":
-      return print(printKernels(lowered(programs())));
+      return print(kernelText(programs(), without, diff));
     case "code":
       return print(
-        [...printCpu(lowered(programs()).kernels)].map(([name, text]) => `// ---- ${name}\n${text}`).join("\n"),
+        [...printCpu(lowered(programs(), { without }).kernels)]
+          .map(([name, text]) => `// ---- ${name}\n${text}`)
+          .join("\n"),
       );
     case undefined: {
       const { writePackage } = await import("./write-package.ts");
@@ -136,8 +146,18 @@ function tensorText(program: Program, after: string | undefined, diff: boolean |
   return unifiedDiff(printProgram(before), result, [`before ${after}`, `after ${after}`]);
 }
 
-function checkPass(after: string | undefined, diff: boolean | undefined): void {
-  if (diff && after === undefined) throw new UsageError("--diff needs --after: the pass that is looked at");
+function kernelText(programs: readonly Program[], without: ReadonlySet<Fusion>, diff: boolean | undefined): string {
+  const result = printKernels(lowered(programs, { without }));
+  if (!diff) return result;
+  const names = [...without].join(", ");
+  return unifiedDiff(result, printKernels(lowered(programs)), [`without ${names}`, `with ${names}`]);
+}
+
+function checkPass({ emit, after, diff, without }: Options): void {
+  if (diff && emit === "kernel" && without === undefined)
+    throw new UsageError("--diff needs --without: the fusions that are looked at");
+  if (diff && emit !== "kernel" && after === undefined)
+    throw new UsageError("--diff needs --after: the pass that is looked at");
   const names = PIPELINE.map(({ name }) => name);
   if (after === undefined || names.includes(after)) return;
   throw new UsageError(

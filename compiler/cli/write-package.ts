@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { CheckedSection } from "../../dsl/semantics/sections/sections.ts";
 import { tokenizerBeside } from "../../runtime/data/tokenizer/load.ts";
 import { CheckpointError } from "../../runtime/io/safetensors/format.ts";
+import type { Fusion } from "../lower/fusions.ts";
 import { packageFiles, writeFiles } from "../package/package.ts";
 import { trainingPlan } from "../package/training-plan.ts";
 import { writeWeights } from "../package/weights.ts";
@@ -21,6 +22,7 @@ export interface WriteOptions {
   readonly tokenizer?: string;
   readonly weights?: string;
   readonly splitSteps?: boolean;
+  readonly without?: readonly Fusion[];
 }
 
 export async function writePackage(loaded: LoadedModel, options: WriteOptions): Promise<void> {
@@ -32,7 +34,7 @@ export async function writePackage(loaded: LoadedModel, options: WriteOptions): 
     splits: options.splitSteps ?? false,
     tokenizer: options.tokenizer ?? tokenizerBeside(options.weights),
   });
-  const files = packageFiles(source);
+  const files = packageFiles({ ...source, lower: { without: new Set(options.without ?? []) } });
   if (options.check === true) return check(directory, files);
   writing(directory, () => {
     for (const path of leftOver(directory, files)) rmSync(join(directory, path));

@@ -10,64 +10,93 @@ import { type Point, Reader } from "./reader.ts";
 import type { Storage } from "./storage.ts";
 
 /** A contraction as a matrix product: which dims are rows, columns, batches and sums follows from who has them. */
-export function buildGemm(op: Op, classes: Classes, storage: Storage): Built<GemmKernel> {
-  const [first, second] = op.operands as readonly [Value, Value];
-  const [result] = op.results;
-  const { dims } = result!.type;
-  const grouped = op.name === "tensor.contract" ? undefined : stringAttr(op.attrs, "experts");
+export interface ProductSpace {
+  readonly a: Value;
+  readonly b: Value;
+  readonly batch: readonly DimLabel[];
+  readonly m: readonly DimLabel[];
+  readonly n: readonly DimLabel[];
+  readonly k: readonly DimLabel[];
+  /** Rows, or terms of the sum, of which each has a group. */
+  readonly groups?: { readonly over: "m" | "k"; readonly dim: DimLabel; readonly of: Value };
+}
+
+export function spaceOf({ name, attrs, operands, results }: Op): ProductSpace {
+  const [first, second, of] = operands as readonly [Value, Value, Value | undefined];
+  const { dims } = results[0]!.type;
+  const over = name === "moe.contract" ? "m" : "k";
+  const groups = of === undefined ? {} : { groups: { over, dim: stringAttr(attrs, "experts"), of } as const };
+  const grouped = groups.groups?.dim;
   // Columns are what lies next to each other in the result.
-  const swap = grouped === undefined && !second.type.dims.includes(dims.at(-1)!);
+  const swap = of === undefined && !second.type.dims.includes(dims.at(-1)!);
   const [a, b] = swap ? [second, first] : [first, second];
-  const args = new KernelArgs(storage);
-  const reader = new Reader(classes, args);
   const within =
     (value: Value) =>
     (label: DimLabel): boolean =>
       value.type.dims.includes(label);
-  const overRows = op.name === "moe.contract";
-  const rowLabels = overRows ? op.operands[2]!.type.dims : [];
-  const batchLabels = dims.filter(
-    (label) => (within(a)(label) && within(b)(label)) || (op.name === "moe.contract_weight" && label === grouped),
+  const rows = of !== undefined && over === "m" ? of.type.dims : [];
+  const shared = dims.filter((label) => (within(a)(label) && within(b)(label)) || (over === "k" && label === grouped));
+  const batch = withoutDims(shared, rows);
+  const m = dims.filter((label) => !batch.includes(label) && (within(a)(label) || rows.includes(label)));
+  const n = withoutDims(dims, [...batch, ...m]);
+  const k = withoutDims(joinDims(a.type.dims, b.type.dims), [
+    ...dims,
+    ...(over === "m" && grouped !== undefined ? [grouped] : []),
+  ]);
+  return { a, b, batch, m, n, k, ...groups };
+}
+
+/** Products of one space, and elementwise ops on their results: every value that others read is stored. */
+export function buildGemm(ops: readonly Op[], classes: Classes, storage: Storage): Built<GemmKernel> {
+  const args = new KernelArgs(storage);
+  const sums = new Map(
+    ops.flatMap(({ results: [result] }, i): [number, Expr][] =>
+      classes.of(ops[i]!) === "gemm" ? [[result!.id, load(args.fresh("product"), [], result!.type.dtype)]] : [],
+    ),
   );
-  const batch = batchLabels.filter((label) => !rowLabels.includes(label));
-  const m = dims.filter((label) => !batch.includes(label) && (within(a)(label) || rowLabels.includes(label)));
-  const n = dims.filter((label) => !batch.includes(label) && !m.includes(label));
-  const sums = withoutDims(joinDims(a.type.dims, b.type.dims), [...dims, ...(overRows ? [grouped!] : [])]);
-  const point = args.point(joinDims(dims, sums, overRows ? [grouped!] : []));
+  const inline = new Set(ops.filter((op) => classes.of(op) !== "gemm"));
+  const reader = new Reader(classes, args, inline, sums);
+  const spaces = ops.flatMap((op) => (inline.has(op) ? [] : [spaceOf(op)]));
+  const [{ batch, m, n, groups }] = spaces as [ProductSpace];
   const axes = (labels: readonly DimLabel[]): Axis[] =>
     labels.map((label) => args.axis(label)).filter(({ extent }) => extent !== 1);
-  const groups =
-    grouped === undefined
+  const grouped = groups?.over === "m" ? [groups.dim] : [];
+  const products = spaces.map(({ a, b, k }, i) => {
+    const point = args.point([...batch, ...m, ...n, ...k, ...grouped]);
+    const { from: name } = [...sums.values()][i] as Expr & { kind: "load" };
+    return { name, k: axes(k), a: reader.at(a, point), b: reader.at(b, point) };
+  });
+  const all = args.point([...batch, ...m, ...n, ...spaces[0]!.k, ...grouped]);
+  const of =
+    groups === undefined
       ? {}
-      : {
-          groups: {
-            over: overRows ? ("m" as const) : ("k" as const),
-            group: args.axis(grouped),
-            of: reader.at(op.operands[2]!, point),
-          },
-        };
-  const product = { name: "product", k: axes(sums), a: reader.at(a, point), b: reader.at(b, point) };
-  const target = args.target(result!, point);
-  const epilogue = [{ kind: "assign" as const, axes: [], value: load("product", [], result!.type.dtype), ...target }];
-  const spaces = { batch: axes(batch), m: axes(m), n: axes(n) };
+      : { groups: { over: groups.over, group: args.axis(groups.dim), of: reader.at(groups.of, all) } };
+  const point = args.point([...batch, ...m, ...n]);
+  const epilogue = ops.flatMap(({ results: [result] }) => {
+    if (storage.of(result!) === undefined) return [];
+    return [{ kind: "assign" as const, axes: [], value: reader.at(result!, point), ...args.target(result!, point) }];
+  });
   return {
     kernel: {
       family: "gemm",
       args: args.args(),
       extents: args.extents(),
-      ...spaces,
-      products: [product],
+      batch: axes(batch),
+      m: axes(m),
+      n: axes(n),
+      products,
       epilogue,
-      ...groups,
+      ...of,
     },
     buffers: args.buffers(),
   };
 }
 
-/** A reduction that crosses rows. */
-export function buildColumns(op: Op, classes: Classes, storage: Storage): Built<ColumnsKernel> {
+/** A reduction that crosses rows, the last of the ops, and what is written into it. */
+export function buildColumns(ops: readonly Op[], classes: Classes, storage: Storage): Built<ColumnsKernel> {
+  const op = ops.at(-1)!;
   const args = new KernelArgs(storage);
-  const reader = new Reader(classes, args);
+  const reader = new Reader(classes, args, new Set(ops.slice(0, -1)));
   const [x, y] = op.operands as readonly [Value, Value | undefined];
   const [result] = op.results;
   const labels = joinDims(x.type.dims, y?.type.dims ?? []);

@@ -77,7 +77,7 @@ export class KernelArgs {
   }
 
   local(value: Value, dims: readonly DimLabel[]): void {
-    const name = this.#fresh(value.name ?? "x");
+    const name = this.fresh(value.name ?? "x");
     const { dtype } = value.type;
     // What lives in a row is never stored: there is no reason to round it.
     const wide = dtype === "bf16" || dtype === "f16" || dtype === "f8e4m3" ? "f32" : dtype;
@@ -98,7 +98,7 @@ export class KernelArgs {
   }
 
   scratch(name: string, dtype: Local["dtype"], dims: readonly DimLabel[]): Local {
-    const local = { name: this.#fresh(name), dtype, shape: dims.map((label) => this.extent(label)), dims };
+    const local = { name: this.fresh(name), dtype, shape: dims.map((label) => this.extent(label)), dims };
     this.#locals.set(-1 - this.#locals.size, local);
     return local;
   }
@@ -144,7 +144,7 @@ export class KernelArgs {
     if (arg === undefined) {
       const hint = spec.kind === "temp" ? (value?.name ?? "x") : spec.name;
       const shape = spec.kind === "cache" ? ["cache", ...spec.shape] : spec.shape;
-      arg = { name: this.#fresh(hint), dtype: spec.dtype, shape, read: false, written: false };
+      arg = { name: this.fresh(hint), dtype: spec.dtype, shape, read: false, written: false };
       this.#args.set(buffer, arg);
     }
     arg[access === "read" ? "read" : "written"] = true;
@@ -152,7 +152,7 @@ export class KernelArgs {
   }
 
   /** A name that no argument or local has: the last part of a path, numbered where it is taken. */
-  #fresh(hint: string): string {
+  fresh(hint: string): string {
     const last = /^\d*$/.test(hint.slice(hint.lastIndexOf(".") + 1)) ? hint : hint.slice(hint.lastIndexOf(".") + 1);
     const base = last.replaceAll(/[^A-Za-z0-9]/g, "_").replace(/^(\d)/, "_$1");
     let name = base;

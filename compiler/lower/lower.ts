@@ -8,23 +8,27 @@ import { type Built, buildRows, buildSerial } from "./build-rows.ts";
 import { buildPlane } from "./build-plane.ts";
 import { Classes } from "./classes.ts";
 import { flattened } from "./flatten.ts";
+import { fuseEpilogues } from "./fuse-epilogues.ts";
+import { fuseSums } from "./fuse-sums.ts";
+import type { Fusion, LowerOptions } from "./fusions.ts";
 import { KernelTable } from "./kernel-table.ts";
 import { placeEffects } from "./place-effects.ts";
 import { planesOf } from "./planes.ts";
 import { Storage } from "./storage.ts";
-import { type Unit, unitsOf } from "./units.ts";
+import { type Grouped, type Unit, unitsOf } from "./units.ts";
 
 /** Lowers programs of one model together: kernels that they share are one. */
-export function lowerPrograms(programs: readonly Program[]): KernelModule {
+export function lowerPrograms(programs: readonly Program[], options: LowerOptions = {}): KernelModule {
   const table = new KernelTable();
-  const lowered = programs.map((program) => lowerProgram(program, table));
+  const lowered = programs.map((program) => lowerProgram(program, table, options));
   return { kernels: table.kernels, programs: lowered };
 }
 
-function lowerProgram(source: Program, table: KernelTable): LaunchProgram {
-  const { program, regions } = placeEffects(planesOf(source));
+function lowerProgram(source: Program, table: KernelTable, { without = new Set() }: LowerOptions): LaunchProgram {
+  const grouped = placeEffects(fused(source, without), without);
+  const { program } = grouped;
   const classes = new Classes(program);
-  const units = unitsOf(program, classes, regions);
+  const units = unitsOf(grouped, classes, without);
   const storage = new Storage(program);
   const caches = store(program, units, classes, storage);
   const launches = units.map((unit): Launch => {
@@ -38,6 +42,13 @@ function lowerProgram(source: Program, table: KernelTable): LaunchProgram {
   return { name: program.name, dims, buffers: storage.buffers, launches };
 }
 
+/** What fusions make of a program. */
+function fused(source: Program, without: ReadonlySet<Fusion>): Grouped {
+  const planes = without.has("fuse-planes") ? { program: source, groups: [] } : planesOf(source);
+  const sums = without.has("fuse-sums") ? planes : fuseSums(planes);
+  return without.has("fuse-epilogues") ? sums : fuseEpilogues(sums);
+}
+
 function build(unit: Unit, classes: Classes, storage: Storage, caches: ReadonlyMap<number, number>): Built<Kernel> {
   const [op] = unit.ops;
   switch (unit.kind) {
@@ -46,9 +57,9 @@ function build(unit: Unit, classes: Classes, storage: Storage, caches: ReadonlyM
     case "row":
       return buildRows(unit.ops, classes, storage, caches);
     case "gemm":
-      return buildGemm(op!, classes, storage);
+      return buildGemm(unit.ops, classes, storage);
     case "columns":
-      return buildColumns(op!, classes, storage);
+      return buildColumns(unit.ops, classes, storage);
     case "serial":
       return buildSerial(op!, classes, storage);
   }
@@ -90,7 +101,8 @@ function store(program: Program, units: readonly Unit[], classes: Classes, stora
     const unit = unitOf.get(op);
     const [result] = op.results;
     if (unit === undefined || storage.of(result!) !== undefined) continue;
-    const inside = unit.kind === "row" || unit.kind === "plane";
+    // What a product or a sum is made for is stored even where nobody reads it; rows and planes have locals.
+    const inside = unit.kind === "row" || unit.kind === "plane" || op !== unit.ops.at(-1);
     if (!inside || bounds.has(result!) || readOutside(result!, unit, unitOf, classes)) storage.temp(result!);
   }
   return caches;

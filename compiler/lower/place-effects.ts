@@ -1,19 +1,19 @@
 /** Copies where an effect hands out what has no code of its own, or what another effect hands out already. */
 import { stringAttr } from "../tensor-ir/attrs.ts";
 import { ProgramBuilder } from "../tensor-ir/builder.ts";
-import type { Op, Program, Value } from "../tensor-ir/types.ts";
+import type { Op, Value } from "../tensor-ir/types.ts";
 import { Classes } from "./classes.ts";
-import type { Planes } from "./planes.ts";
-import { unitsOf } from "./units.ts";
+import type { Fusion } from "./fusions.ts";
+import { type Grouped, unitsOf } from "./units.ts";
 
 /**
  * After this, every operand of an effect is made by code, for this effect alone, so that it can be made where it has to
  * go. An update goes straight into its param or state where everybody else has read the old value before; otherwise a
  * copy at the end of the program writes it.
  */
-export function placeEffects({ program, regions }: Planes): Planes {
+export function placeEffects({ program, groups }: Grouped, without: ReadonlySet<Fusion>): Grouped {
   const classes = new Classes(program);
-  const direct = directUpdates(program, classes, regions);
+  const direct = directUpdates({ program, groups }, classes, without);
   const builder = new ProgramBuilder(
     new Map(program.dims),
     1 + Math.max(-1, ...program.ops.flatMap((op) => op.results.map((r) => r.id))),
@@ -45,12 +45,12 @@ export function placeEffects({ program, regions }: Planes): Planes {
     else builder.push({ ...op, operands });
   }
   for (const op of late) builder.push(op);
-  return { program: builder.finish(program.name), regions };
+  return { program: builder.finish(program.name), groups };
 }
 
 /** Updates whose new value may overwrite the old one while it is made. */
-function directUpdates(program: Program, classes: Classes, regions: Planes["regions"]): Set<Op> {
-  const units = unitsOf(program, classes, regions);
+function directUpdates({ program, groups }: Grouped, classes: Classes, without: ReadonlySet<Fusion>): Set<Op> {
+  const units = unitsOf({ program, groups }, classes, without);
   const place = new Map(units.flatMap((unit, at) => unit.ops.map((op) => [op, { unit, at }] as const)));
   const readers = new Map<string, { readonly op: Op; readonly plain: boolean }[]>();
   for (const op of program.ops) {

@@ -9,6 +9,7 @@ import type { DimLabel, Op, Program, Value } from "../tensor-ir/types.ts";
 import { eliminateDead } from "../passes/eliminate-dead.ts";
 import { builderFor } from "../passes/scope.ts";
 import { Classes } from "./classes.ts";
+import type { Group, Grouped } from "./units.ts";
 
 const [TOKENS, POSITIONS]: readonly DimLabel[] = ["T", "S"];
 
@@ -23,15 +24,10 @@ export interface Region {
   readonly span?: { readonly from: Value; readonly to: Value };
 }
 
-export interface Planes {
-  readonly program: Program;
-  readonly regions: readonly Region[];
-}
-
 type Role = "enter" | "inside" | "row" | "leave";
 
 /** Finds the regions, and computes planes of one region again where another one needs them. */
-export function planesOf(program: Program): Planes {
+export function planesOf(program: Program): Grouped {
   const classes = new Classes(program);
   const roles = new Map<Op, Role>();
   const ranks = ranksOf(program, classes, roles);
@@ -228,7 +224,7 @@ function fits({ operands, results }: Op, role: Role, batch: readonly DimLabel[],
  * Where masks leave nothing, planes are 0: rows need not go there. And a product over tokens that sums the copies as well
  * keeps them apart first: copies are computed by different threads.
  */
-function finish(program: Program, regions: readonly Region[]): Planes {
+function finish(program: Program, regions: readonly Region[]): Grouped {
   const builder = builderFor(program);
   const masks = regions.map((region) => maskedBy(region));
   const wanted = new Map(masks.flatMap((mask) => (mask === undefined ? [] : [[mask.id, mask] as const])));
@@ -249,12 +245,13 @@ function finish(program: Program, regions: readonly Region[]): Planes {
       if (mask !== undefined) spans.set(id, emitSpan(mask, builder));
     }
   }
-  const finished = regions.map((region, i): Region => {
+  const groups = regions.map((region, i): Group => {
     const ops = region.ops.map((op) => replaced.get(op) ?? op);
     const mask = masks[i];
-    return mask === undefined ? { ...region, ops } : { ...region, ops, span: spans.get(mask.id)! };
+    const finished = mask === undefined ? { ...region, ops } : { ...region, ops, span: spans.get(mask.id)! };
+    return { kind: "plane", ops, region: finished };
   });
-  return { program: builder.finish(program.name), regions: finished };
+  return { program: builder.finish(program.name), groups };
 }
 
 function keptApart(op: Op, { batch }: Region, builder: ReturnType<typeof builderFor>): Op | undefined {

@@ -29,15 +29,25 @@ export class Reader {
   readonly #classes: Classes;
   /** Values that are written out where they are read. */
   readonly #inline: ReadonlySet<Op>;
+  /** By value: what its element at the kernel's own point is called there. */
+  readonly #given: ReadonlyMap<number, Expr>;
 
-  constructor(classes: Classes, args: KernelArgs, inline: ReadonlySet<Op> = new Set()) {
+  constructor(
+    classes: Classes,
+    args: KernelArgs,
+    inline: ReadonlySet<Op> = new Set(),
+    given: ReadonlyMap<number, Expr> = new Map(),
+  ) {
     this.#classes = classes;
     this.args = args;
     this.#inline = inline;
+    this.#given = given;
   }
 
   /** The element of a value. The point has an index for each of the value's dims, and may have more. */
   at(value: Value, point: Point): Expr {
+    const given = this.#given.get(value.id);
+    if (given !== undefined) return given;
     const op = this.#classes.producer(value);
     if (this.#classes.of(op) === "view" || this.#inline.has(op)) return this.element(op, point);
     return this.args.load(value, point);

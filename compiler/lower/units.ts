@@ -1,6 +1,7 @@
 /** Which ops become one kernel, and the order of the kernels. */
 import { type Op, type Program, sameType, type Value } from "../tensor-ir/types.ts";
 import type { Classes, OpClass } from "./classes.ts";
+import type { Fusion } from "./fusions.ts";
 import type { Region } from "./planes.ts";
 import { LOOPS } from "./statements.ts";
 
@@ -12,28 +13,62 @@ export interface Unit {
   readonly region?: Region;
 }
 
+/** Ops that a fusion makes one kernel. Nothing that one of them needs depends on another one through ops outside. */
+export interface Group {
+  readonly kind: "plane" | "gemm" | "columns";
+  /** In order of execution. */
+  readonly ops: readonly Op[];
+  /** Of a plane. */
+  readonly region?: Region;
+}
+
+/** A program, and what of it was fused. */
+export interface Grouped {
+  readonly program: Program;
+  readonly groups: readonly Group[];
+}
+
 /**
- * Every op has a level: above those of what it needs, equal only inside of one row space or one region of planes. Row ops
+ * Every op has a level: above those of what it needs, equal only inside of one row space or one group. Row ops
  * of one level and space that are connected become one kernel; a kernel never needs, through others, what it makes itself.
  *
  * Heavy ops run as early as they can. Row ops run as late as they can, so that what only the backward pass reads is made
  * there, unless they sum up: then early, so that what they read is free sooner.
  */
-export function unitsOf(program: Program, classes: Classes, regions: readonly Region[]): Unit[] {
-  const coded = program.ops.filter((op) => !["given", "view", "effect"].includes(classes.of(op)));
-  const regionOf = new Map(regions.flatMap((region) => region.ops.map((op) => [op, region] as const)));
-  const edges = edgesOf(coded, classes, regionOf);
-  const early = earliest(coded, edges, regionOf);
-  const levels = latest(coded, edges, early, classes, regionOf);
+export function unitsOf(
+  { program, groups }: Grouped,
+  classes: Classes,
+  without: ReadonlySet<Fusion> = new Set(),
+): Unit[] {
+  const coded = codedOps(program, classes);
+  const groupOf = groupsByOp(groups);
+  const edges = edgesOf(coded, classes, groupOf);
+  const early = earliest(coded, edges, groupOf);
+  const levels = latest(coded, edges, early, classes, groupOf);
   const end = 1 + Math.max(-1, ...levels.values());
   for (const op of coded) if (isLateCopy(op, classes)) levels.set(op, end);
   const position = new Map(program.ops.map((op, i) => [op, i] as const));
-  const free = coded.filter((op) => !regionOf.has(op));
+  const free = coded.filter((op) => !groupOf.has(op));
   return [
-    ...regions.map((region): Unit => ({ kind: "plane", ops: region.ops, level: levels.get(region.ops[0]!)!, region })),
+    ...groups.map((group): Unit => ({ ...group, level: levels.get(group.ops[0]!)! })),
     ...heavyUnits(free, levels, classes),
-    ...rowUnits(free, edges, levels, classes),
+    ...rowUnits(free, edges, levels, classes, without),
   ].toSorted((a, b) => a.level - b.level || position.get(a.ops[0]!)! - position.get(b.ops[0]!)!);
+}
+
+/** Ops that some kernel has to run. */
+function codedOps(program: Program, classes: Classes): Op[] {
+  return program.ops.filter((op) => !["given", "view", "effect"].includes(classes.of(op)));
+}
+
+/** What each op of a kernel needs of other kernels. */
+export function needsOf({ program, groups }: Grouped, classes: Classes): ReadonlyMap<Op, readonly Op[]> {
+  const edges = edgesOf(codedOps(program, classes), classes, groupsByOp(groups));
+  return new Map([...edges].map(([op, all]) => [op, all.map(({ from }) => from)]));
+}
+
+function groupsByOp(groups: readonly Group[]): Map<Op, Group> {
+  return new Map(groups.flatMap((group) => group.ops.map((op) => [op, group] as const)));
 }
 
 /** A copy into a param or a state, whose old value others still read: see place-effects.ts. */
@@ -52,33 +87,34 @@ interface Edge {
 }
 
 type Edges = ReadonlyMap<Op, readonly Edge[]>;
-type Regions = ReadonlyMap<Op, Region>;
+type Groups = ReadonlyMap<Op, Group>;
 
-function edgesOf(coded: readonly Op[], classes: Classes, regionOf: Regions): Edges {
+function edgesOf(coded: readonly Op[], classes: Classes, groupOf: Groups): Edges {
   return new Map(
     coded.map((op) => {
-      const region = regionOf.get(op);
-      const inRow = region === undefined && classes.of(op) === "row";
+      const group = groupOf.get(op);
+      const inRow = group === undefined && classes.of(op) === "row";
       const needed = classes.operandsOf(op);
-      const bounds = region?.span === undefined ? [] : [region.span.from, region.span.to];
+      const span = group?.region?.span;
+      const bounds = span === undefined ? [] : [span.from, span.to];
       const all = [...needed, ...bounds.map((root) => ({ root, aligned: false }))];
       const edges = all.flatMap(({ root, aligned }): Edge[] => {
         const from = classes.producer(root);
-        if (classes.of(from) === "given" || (region !== undefined && regionOf.get(from) === region)) return [];
-        return [{ from, step: inRow && aligned && !regionOf.has(from) ? 0 : 1 }];
+        if (classes.of(from) === "given" || (group !== undefined && groupOf.get(from) === group)) return [];
+        return [{ from, step: inRow && aligned && !groupOf.has(from) ? 0 : 1 }];
       });
       return [op, edges];
     }),
   );
 }
 
-/** All ops of a region have the level of the one that can run last. */
-function earliest(coded: readonly Op[], edges: Edges, regionOf: Regions): Map<Op, number> {
+/** All ops of a group have the level of the one that can run last. */
+function earliest(coded: readonly Op[], edges: Edges, groupOf: Groups): Map<Op, number> {
   const levels = new Map<Op, number>();
   const level = (op: Op): number => {
     const known = levels.get(op);
     if (known !== undefined) return known;
-    const together = regionOf.get(op)?.ops ?? [op];
+    const together = groupOf.get(op)?.ops ?? [op];
     const own = Math.max(
       0,
       ...together.flatMap((each) => edges.get(each)!.map(({ from, step }) => level(from) + step)),
@@ -95,14 +131,14 @@ function latest(
   edges: Edges,
   early: ReadonlyMap<Op, number>,
   classes: Classes,
-  regionOf: Regions,
+  groupOf: Groups,
 ): Map<Op, number> {
   const bounds = new Map<Op, number>();
   const levels = new Map<Op, number>();
-  // By early level first: what a region needs may stand behind its first op in the program.
+  // By early level first: what a group needs may stand behind its first op in the program.
   for (const op of coded.toSorted((a, b) => early.get(a)! - early.get(b)!).toReversed()) {
     const bound = bounds.get(op);
-    const late = !regionOf.has(op) && classes.of(op) === "row" && bound !== undefined && !shrinks(op, classes);
+    const late = !groupOf.has(op) && classes.of(op) === "row" && bound !== undefined && !shrinks(op, classes);
     const level = late ? bound : early.get(op)!;
     levels.set(op, level);
     for (const { from, step } of edges.get(op)!) bounds.set(from, Math.min(bounds.get(from) ?? Infinity, level - step));
@@ -130,7 +166,13 @@ function heavyUnits(coded: readonly Op[], levels: ReadonlyMap<Op, number>, class
   });
 }
 
-function rowUnits(coded: readonly Op[], edges: Edges, levels: ReadonlyMap<Op, number>, classes: Classes): Unit[] {
+function rowUnits(
+  coded: readonly Op[],
+  edges: Edges,
+  levels: ReadonlyMap<Op, number>,
+  classes: Classes,
+  without: ReadonlySet<Fusion>,
+): Unit[] {
   const rows = coded.filter((op) => classes.of(op) === "row");
   const parent = new Map(rows.map((op) => [op, op]));
   const find = (op: Op): Op => {
@@ -139,12 +181,23 @@ function rowUnits(coded: readonly Op[], edges: Edges, levels: ReadonlyMap<Op, nu
     parent.set(op, root);
     return root;
   };
-  for (const op of rows) {
+  const siblings = new Map<string, Op>();
+  for (const op of without.has("fuse-rows") ? [] : rows) {
     for (const { from, step } of edges.get(op)!) {
       if (step === 0 && levels.get(from) === levels.get(op)) parent.set(find(from), find(op));
     }
+    // Rows of static dims are those of params: apart, their updates are one kernel for all shapes.
+    if (without.has("fuse-siblings") || !isRunTime(op, classes)) continue;
+    const key = `${levels.get(op)} ${classes.rowsOf(op).join()}`;
+    const other = siblings.get(key) ?? op;
+    siblings.set(key, other);
+    parent.set(find(op), find(other));
   }
   const groups = new Map<Op, Op[]>();
   for (const op of rows) groups.set(find(op), [...(groups.get(find(op)) ?? []), op]);
   return [...groups.values()].map((ops) => ({ kind: "row", ops, level: levels.get(ops[0]!)! }));
+}
+
+function isRunTime(op: Op, classes: Classes): boolean {
+  return classes.rowsOf(op).some((label) => classes.program.dims.get(label) === null);
 }

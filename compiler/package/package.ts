@@ -7,6 +7,7 @@ import type { PackagePrograms } from "../../runtime/program/launch.ts";
 import type { ModelFile } from "../../runtime/program/model.ts";
 import { type CpuVariant, libraryOf } from "../../runtime/program/variants.ts";
 import type { KernelModule } from "../kernel-ir/types.ts";
+import type { LowerOptions } from "../lower/fusions.ts";
 import { lowerPrograms } from "../lower/lower.ts";
 import { runPasses } from "../passes/pipeline.ts";
 import { Cache } from "../targets/cpu/cache.ts";
@@ -26,16 +27,20 @@ export interface PackageSource {
   readonly model: ModelFile;
   /** More files, by their path in the package. */
   readonly files?: ReadonlyMap<string, string>;
+  readonly lower?: LowerOptions;
 }
 
 /** Programs of the tensor IR as kernels and launches. */
-export function lowered(programs: readonly Program[]): KernelModule {
-  return lowerPrograms(programs.map((program) => runPasses(program)));
+export function lowered(programs: readonly Program[], options: LowerOptions = {}): KernelModule {
+  return lowerPrograms(
+    programs.map((program) => runPasses(program)),
+    options,
+  );
 }
 
 /** The text files of a package by their paths: the same for the same source, to the last byte. */
-export function packageFiles({ programs, model, files = new Map() }: PackageSource): Map<string, string> {
-  const { kernels: all, programs: launches } = lowered(programs);
+export function packageFiles({ programs, model, files = new Map(), lower }: PackageSource): Map<string, string> {
+  const { kernels: all, programs: launches } = lowered(programs, lower);
   const data: PackagePrograms = { format: 1, programs: launches };
   const kernels = [...printCpu(all)].map(([name, text]) => [`kernels/${name}`, text] as const);
   return new Map([

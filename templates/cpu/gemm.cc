@@ -5,7 +5,7 @@
 namespace {
 
 // Vectors of the compiler: one source for all instruction sets. Products and sums of vectors become fused multiply-adds.
-typedef float Tile __attribute__((vector_size(dsk_tile_lanes * 4)));
+typedef float Tile __attribute__((vector_size(dsk_lanes * 4)));
 
 // Packing turns small squares around in registers, 8 x 8 where vectors have room for it.
 #ifdef __AVX__
@@ -133,26 +133,26 @@ void tile(float* c, int64_t stride, bool first, const float* a, int64_t width, c
 #pragma GCC unroll 32
   for (int i = 0; i < rows; i++)
 #pragma GCC unroll 8
-    for (int j = 0; j < vectors; j++) sum[i][j] = first ? Tile{} : load<Tile>(c + i * stride + j * dsk_tile_lanes);
+    for (int j = 0; j < vectors; j++) sum[i][j] = first ? Tile{} : load<Tile>(c + i * stride + j * dsk_lanes);
   for (int64_t k = 0; k < depth; k++) {
     Tile right[vectors];
 #pragma GCC unroll 8
-    for (int j = 0; j < vectors; j++) right[j] = load<Tile>(b + j * dsk_tile_lanes);
+    for (int j = 0; j < vectors; j++) right[j] = load<Tile>(b + j * dsk_lanes);
 #pragma GCC unroll 32
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 8
       for (int j = 0; j < vectors; j++) sum[i][j] += a[i] * right[j];
     a += width;
-    b += vectors * dsk_tile_lanes;
+    b += vectors * dsk_lanes;
   }
 #pragma GCC unroll 32
   for (int i = 0; i < rows; i++)
 #pragma GCC unroll 8
-    for (int j = 0; j < vectors; j++) store(c + i * stride + j * dsk_tile_lanes, sum[i][j]);
+    for (int j = 0; j < vectors; j++) store(c + i * stride + j * dsk_lanes, sum[i][j]);
 }
 
 typedef void (*TileFunction)(float*, int64_t, bool, const float*, int64_t, const float*, int64_t);
-constexpr int most_vectors = dsk_tile_columns / dsk_tile_lanes;
+constexpr int most_vectors = dsk_tile_columns / dsk_lanes;
 
 // The tiles of 1 to dsk_tile_rows rows by 1 to most_vectors vectors.
 template <int... i> TileFunction tile_of(int rows, int vectors, std::integer_sequence<int, i...>) {
@@ -280,8 +280,8 @@ void multiply(float* c, int64_t stride, bool first, const float* panels, int64_t
   const int width = panel_rows(rows);
   for (int64_t j = 0; j < columns; j += dsk_tile_columns) {
     const int count = int(dsk_min(dsk_tile_columns, columns - j));
-    const int vectors = (count + dsk_tile_lanes - 1) / dsk_tile_lanes;
-    pack_panel(panel, vectors * dsk_tile_lanes, base, outer + j, count, k, depth);
+    const int vectors = (count + dsk_lanes - 1) / dsk_lanes;
+    pack_panel(panel, vectors * dsk_lanes, base, outer + j, count, k, depth);
     for (int64_t i = 0; i < rows; i += width) {
       const int height = int(dsk_min(width, rows - i));
       const auto function =

@@ -1,6 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { LowerOptions } from "../../compiler/lower/fusions.ts";
 import { lowerPrograms } from "../../compiler/lower/lower.ts";
 import { KERNEL_FLAGS } from "../../compiler/package/package.ts";
 import { compileLibrary, VARIANT_FLAGS } from "../../compiler/targets/cpu/compile.ts";
@@ -14,8 +15,12 @@ import { type CpuVariant, libraryOf } from "../../runtime/program/variants.ts";
 const TOGETHER = 40;
 
 /** Programs, as they are, on the CPU; the session's directory is gone when this returns. */
-export async function onCpu(programs: readonly Program[], options: CpuOptions = {}): Promise<CpuSession> {
-  const { kernels, programs: launches } = lowerPrograms(programs);
+export async function onCpu(
+  programs: readonly Program[],
+  options: CpuOptions = {},
+  lower: LowerOptions = {},
+): Promise<CpuSession> {
+  const { kernels, programs: launches } = lowerPrograms(programs, lower);
   const directory = mkdtempSync(join(tmpdir(), "dskc-cpu-"));
   try {
     const sources = join(directory, "kernels");

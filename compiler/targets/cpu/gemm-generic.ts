@@ -68,7 +68,7 @@ export function printGenericGemm(kernel: GemmKernel): string {
     loops(n, () => {
       for (const [i, { name, a }] of products.entries())
         body.add(`const ${valueType(dtypeOf(a))} ${name} = ${sums[i]}[${column()}];`);
-      for (const stmt of kernel.epilogue) frame.statements.print(stmt);
+      frame.statements.printTogether(kernel.epilogue);
     });
   });
   return frame.file(product([...batch, ...m].map(({ extent }) => String(extent))));

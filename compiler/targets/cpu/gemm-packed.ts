@@ -354,7 +354,7 @@ class PackedGemm {
     const results = (column: string): void => {
       for (const [name, sums] of this.#sums)
         body.add(`const float ${name} = ${sums}[${i} * dsk_row_floats(${this.#name("cut")}.n_block) + ${column}];`);
-      for (const stmt of this.#kernel.epilogue) this.#frame.statements.print(stmt);
+      this.#frame.statements.printTogether(this.#kernel.epilogue);
     };
     body.block(`for (int64_t ${i} = 0; ${i} < ${block}.rows; ${i}++)`, () => {
       this.#frame.unpack(m, `(${this.#row(i)})`);

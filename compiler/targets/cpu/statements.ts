@@ -40,6 +40,17 @@ export class StatementPrinter {
     }
   }
 
+  /** Stores at one point, none of which reads what another one wrote: what their values have in common is computed once. */
+  printTogether(stmts: readonly Stmt[]): void {
+    const stores = stmts.filter((stmt) => stmt.kind === "assign" && stmt.axes.length === 0);
+    const scalars = this.#scalars(...stores.flatMap(({ value, at }) => [value, ...at]));
+    for (const { value, to, at } of stores) {
+      const text = scalars.print(value);
+      this.#lines.add(this.#write(this.#place(to, at, scalars), to, text));
+    }
+    for (const stmt of stmts) if (!stores.includes(stmt)) this.print(stmt);
+  }
+
   #bind(axes: readonly Axis[]): void {
     for (const { name, extent } of axes) if (typeof extent === "number") this.#extents.set(name, extent);
   }

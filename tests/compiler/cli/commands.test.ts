@@ -109,6 +109,16 @@ describe("build --emit", () => {
     expect(dskc(...args, "eliminate-comon")).toMatchObject({ status: 2 });
   });
 
+  test("--without --diff shows what a fusion changes", () => {
+    const args = ["build", "specs/quickstart.dsk", "--emit", "kernel", "--program", "decode", "--diff"];
+    const { status, stdout } = dskc(...args, "--without", "fuse-epilogues");
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^--- without fuse-epilogues\n\+\+\+ with fuse-epilogues\n@@/);
+    expect(stdout).toMatch(/^\+ .* = \(silu\(product\[\]\) \* product_2\[\]\)$/m);
+    expect(dskc(...args)).toMatchObject({ status: 2 });
+    expect(dskc(...args, "--without", "fuse-epilogue")).toMatchObject({ status: 2 });
+  });
+
   test("a form that is none is wrong usage", () => {
     expect(dskc("build", "specs/quickstart.dsk", "--emit", "tensors").status).toBe(2);
   });

@@ -1,0 +1,17 @@
+/** The fusions by name, as `dskc build --without` takes them. Without one of them, its ops are kernels of their own. */
+
+/**
+ * - `fuse-rows`: connected ops inside of the rows of a space (units.ts)
+ * - `fuse-siblings`: rows of one space that can run at the same time, such as rotary embeddings of q and k (units.ts);
+ *   not without `fuse-rows`
+ * - `fuse-planes`: everything between tokens and positions, which is attention (planes.ts)
+ * - `fuse-sums`: sums across rows with what they sum (fuse-sums.ts)
+ * - `fuse-epilogues`: matrix products with what is done to their results (fuse-epilogues.ts)
+ */
+export const FUSIONS = ["fuse-rows", "fuse-siblings", "fuse-planes", "fuse-sums", "fuse-epilogues"] as const;
+export type Fusion = (typeof FUSIONS)[number];
+
+export interface LowerOptions {
+  /** Fusions that are switched off. */
+  readonly without?: ReadonlySet<Fusion>;
+}
