@@ -1,8 +1,8 @@
 // gemm_contract_7: gemm
-//   read x: f32[T, 64]
-//   read gate: f32[64, 96]
-//   write x_2: f32[T, 96]
-// m T, n 96, k 64: 2 * 96 * 64 floating point operations per row
+//   read x: f32[T, 16]
+//   read down: f32[16, 64]
+//   write x_2: f32[T, 64]
+// m T, n 64, k 16: 2 * 64 * 16 floating point operations per row
 #include "gemm.h"
 
 namespace gemm_contract_7 {
@@ -11,10 +11,10 @@ static constexpr dsk_gemm_blocks blocks = {.rows = 128, .columns = 256, .depth =
 
 static int64_t items(void* const* args, const int64_t* extents) {
   const float* __restrict x = (const float*)args[0];
-  const float* __restrict gate = (const float*)args[1];
+  const float* __restrict down = (const float*)args[1];
   float* __restrict x_2 = (float*)args[2];
   const int64_t T = extents[0];
-  const dsk_gemm_cut cut(blocks, T, 96);
+  const dsk_gemm_cut cut(blocks, T, 64);
   return cut.items();
 }
 
@@ -31,7 +31,7 @@ static int64_t scratch(const int64_t* extents) {
 
 static void run(void* const* args, const int64_t* extents, int64_t begin, int64_t end, char* scratch) {
   const float* __restrict x = (const float*)args[0];
-  const float* __restrict gate = (const float*)args[1];
+  const float* __restrict down = (const float*)args[1];
   float* __restrict x_2 = (float*)args[2];
   const int64_t T = extents[0];
   float* __restrict panels = dsk_take<float>(scratch, dsk_panels_floats(blocks));
@@ -41,29 +41,29 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
   float* __restrict sums = dsk_take<float>(scratch, 128 * dsk_row_floats(256));
   int64_t* __restrict b_at = dsk_take<int64_t>(scratch, 256);
   int64_t* __restrict b_k = dsk_take<int64_t>(scratch, 1024);
-  const dsk_gemm_cut cut(blocks, T, 96);
+  const dsk_gemm_cut cut(blocks, T, 64);
   for (int64_t item = begin; item < end; item++) {
     const dsk_gemm_block block = cut.block(item);
     {
-      const int64_t terms = 64, step = cut.depth(terms);
-      for (int64_t i = 0; i < block.rows; i++) a_at[i] = (block.m + i) * 64;
+      const int64_t terms = 16, step = cut.depth(terms);
+      for (int64_t i = 0; i < block.rows; i++) a_at[i] = (block.m + i) * 16;
       for (int64_t i = 0; i < block.columns; i++) b_at[i] = block.n + i;
       for (int64_t k0 = 0; k0 == 0 || k0 < terms; k0 += step) {
         const int64_t depth = dsk_min(step, terms - k0);
         for (int64_t i = 0; i < depth; i++) a_k[i] = k0 + i;
         dsk_pack(panels, x, a_at, block.rows, a_k, depth);
-        for (int64_t i = 0; i < depth; i++) b_k[i] = (k0 + i) * 96;
+        for (int64_t i = 0; i < depth; i++) b_k[i] = (k0 + i) * 64;
         dsk_multiply(sums, dsk_row_floats(cut.n_block), k0 == 0, panels, block.rows,
-                     gate, b_at, block.columns, b_k, depth, panel);
+                     down, b_at, block.columns, b_k, depth, panel);
       }
     }
     for (int64_t i = 0; i < block.rows; i++) {
       const int64_t i_T = (block.m + i);
       #pragma omp simd
       for (int64_t j = 0; j < block.columns; j++) {
-        const int64_t i_F = block.n + j;
+        const int64_t i_D = block.n + j;
         const float product = sums[i * dsk_row_floats(cut.n_block) + j];
-        dsk_put(x_2[i_T * 96 + i_F], product);
+        dsk_put(x_2[i_T * 64 + i_D], product);
       }
     }
   }

@@ -1,8 +1,9 @@
 // gemm_contract_8: gemm
-//   read x: f32[T, 64]
-//   read up: f32[64, 96]
-//   write x_2: f32[T, 96]
-// m T, n 96, k 64: 2 * 96 * 64 floating point operations per row
+//   read x: f32[T, 3, 16]
+//   read down: f32[8, 16, 64]
+//   read chosen: i32[T, 3]
+//   write x_2: f32[T, 3, 64]
+// m T * 3, n 64, k 16: 2 * 64 * 16 floating point operations per row; the rows of each of 8 groups together
 #include "gemm.h"
 
 namespace gemm_contract_8 {
@@ -11,11 +12,20 @@ static constexpr dsk_gemm_blocks blocks = {.rows = 128, .columns = 256, .depth =
 
 static int64_t items(void* const* args, const int64_t* extents) {
   const float* __restrict x = (const float*)args[0];
-  const float* __restrict up = (const float*)args[1];
-  float* __restrict x_2 = (float*)args[2];
+  const float* __restrict down = (const float*)args[1];
+  const int32_t* __restrict chosen = (const int32_t*)args[2];
+  float* __restrict x_2 = (float*)args[3];
   const int64_t T = extents[0];
-  const dsk_gemm_cut cut(blocks, T, 96);
-  return cut.items();
+  int64_t count[8 + 1] = {};
+  for (int64_t i = 0; i < T * 3; i++) {
+    const int64_t i_K = i % 3;
+    const int64_t i_T = i / 3;
+    const uint32_t g = dsk_get(chosen[i_T * 3 + i_K]);
+    count[g < 8 ? g : 8]++;
+  }
+  int64_t items = 0;
+  for (int64_t g = 0; g <= 8; g++) items += dsk_gemm_cut(blocks, count[g], 64).items();
+  return items;
 }
 
 static int64_t scratch(const int64_t* extents) {
@@ -26,13 +36,18 @@ static int64_t scratch(const int64_t* extents) {
          dsk_bytes<int64_t>(1024) +
          dsk_bytes<float>(128 * dsk_row_floats(256)) +
          dsk_bytes<int64_t>(256) +
-         dsk_bytes<int64_t>(1024);
+         dsk_bytes<int64_t>(1024) +
+         dsk_bytes<int32_t>(T * 3) +
+         dsk_bytes<int64_t>(8 + 2) +
+         dsk_bytes<int64_t>(T * 3) +
+         dsk_bytes<int64_t>(8 + 2);
 }
 
 static void run(void* const* args, const int64_t* extents, int64_t begin, int64_t end, char* scratch) {
   const float* __restrict x = (const float*)args[0];
-  const float* __restrict up = (const float*)args[1];
-  float* __restrict x_2 = (float*)args[2];
+  const float* __restrict down = (const float*)args[1];
+  const int32_t* __restrict chosen = (const int32_t*)args[2];
+  float* __restrict x_2 = (float*)args[3];
   const int64_t T = extents[0];
   float* __restrict panels = dsk_take<float>(scratch, dsk_panels_floats(blocks));
   float* __restrict panel = dsk_take<float>(scratch, dsk_panel_floats(256));
@@ -41,29 +56,44 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
   float* __restrict sums = dsk_take<float>(scratch, 128 * dsk_row_floats(256));
   int64_t* __restrict b_at = dsk_take<int64_t>(scratch, 256);
   int64_t* __restrict b_k = dsk_take<int64_t>(scratch, 1024);
-  const dsk_gemm_cut cut(blocks, T, 96);
+  int32_t* __restrict group_of = dsk_take<int32_t>(scratch, T * 3);
+  int64_t* __restrict start = dsk_take<int64_t>(scratch, 8 + 2);
+  int64_t* __restrict order = dsk_take<int64_t>(scratch, T * 3);
+  int64_t* __restrict first_item = dsk_take<int64_t>(scratch, 8 + 2);
+  for (int64_t i = 0; i < T * 3; i++) {
+    const int64_t i_K = i % 3;
+    const int64_t i_T = i / 3;
+    group_of[i] = dsk_get(chosen[i_T * 3 + i_K]);
+  }
+  dsk_sort_groups(group_of, T * 3, 8, start, order);
+  first_item[0] = 0;
+  for (int64_t g = 0; g <= 8; g++)
+    first_item[g + 1] = first_item[g] + dsk_gemm_cut(blocks, start[g + 1] - start[g], 64).items();
   for (int64_t item = begin; item < end; item++) {
-    const dsk_gemm_block block = cut.block(item);
+    const int64_t i_E = dsk_group_of_item(first_item, 8 + 1, item);
+    const dsk_gemm_cut cut(blocks, start[i_E + 1] - start[i_E], 64);
+    const dsk_gemm_block block = cut.block(item - first_item[i_E]);
     {
-      const int64_t terms = 64, step = cut.depth(terms);
-      for (int64_t i = 0; i < block.rows; i++) a_at[i] = (block.m + i) * 64;
+      const int64_t terms = i_E < 8 ? 16 : 0, step = cut.depth(terms);
+      for (int64_t i = 0; i < block.rows; i++) a_at[i] = (order[start[i_E] + block.m + i]) * 16;
       for (int64_t i = 0; i < block.columns; i++) b_at[i] = block.n + i;
       for (int64_t k0 = 0; k0 == 0 || k0 < terms; k0 += step) {
         const int64_t depth = dsk_min(step, terms - k0);
         for (int64_t i = 0; i < depth; i++) a_k[i] = k0 + i;
         dsk_pack(panels, x, a_at, block.rows, a_k, depth);
-        for (int64_t i = 0; i < depth; i++) b_k[i] = (k0 + i) * 96;
+        for (int64_t i = 0; i < depth; i++) b_k[i] = (k0 + i) * 64;
         dsk_multiply(sums, dsk_row_floats(cut.n_block), k0 == 0, panels, block.rows,
-                     up, b_at, block.columns, b_k, depth, panel);
+                     down + i_E * 1024, b_at, block.columns, b_k, depth, panel);
       }
     }
     for (int64_t i = 0; i < block.rows; i++) {
-      const int64_t i_T = (block.m + i);
+      const int64_t i_K = (order[start[i_E] + block.m + i]) % 3;
+      const int64_t i_T = (order[start[i_E] + block.m + i]) / 3;
       #pragma omp simd
       for (int64_t j = 0; j < block.columns; j++) {
-        const int64_t i_F = block.n + j;
+        const int64_t i_D = block.n + j;
         const float product = sums[i * dsk_row_floats(cut.n_block) + j];
-        dsk_put(x_2[i_T * 96 + i_F], product);
+        dsk_put(x_2[i_T * 192 + i_K * 64 + i_D], product);
       }
     }
   }
@@ -72,4 +102,4 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
 }
 
 extern const dsk_kernel dsk_gemm_contract_8;
-const dsk_kernel dsk_gemm_contract_8 = {"gemm_contract_8", 3, 1, gemm_contract_8::items, gemm_contract_8::scratch, gemm_contract_8::run};
+const dsk_kernel dsk_gemm_contract_8 = {"gemm_contract_8", 4, 1, gemm_contract_8::items, gemm_contract_8::scratch, gemm_contract_8::run};

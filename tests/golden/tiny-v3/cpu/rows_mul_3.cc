@@ -1,7 +1,7 @@
 // rows_mul_3: rows
-//   write x: f32[T, 96]
-//   read x_2: f32[T, 96]
-//   read x_3: f32[T, 96]
+//   read x_2: f32[T, 64]
+//   write x_4: f32[T, 64]
+//   read weight: f32[64]
 #include "dsk.h"
 
 namespace rows_mul_3 {
@@ -17,15 +17,24 @@ static int64_t scratch(const int64_t* extents) {
 }
 
 static void run(void* const* args, const int64_t* extents, int64_t begin, int64_t end, char* scratch) {
-  float* __restrict x = (float*)args[0];
-  const float* __restrict x_2 = (const float*)args[1];
-  const float* __restrict x_3 = (const float*)args[2];
+  const float* __restrict x_2 = (const float*)args[0];
+  float* __restrict x_4 = (float*)args[1];
+  const float* __restrict weight = (const float*)args[2];
   const int64_t T = extents[0];
   for (int64_t item = begin; item < end; item++) {
     const int64_t i_T = item;
+    float x;
+    float x_3;
+    float sum0 = 0.0f;
+    #pragma omp simd reduction(+ : sum0)
+    for (int64_t i_D = 0; i_D < 64; i_D++) {
+      sum0 += (dsk_get(x_2[i_T * 64 + i_D]) * dsk_get(x_2[i_T * 64 + i_D]));
+    }
+    x = sum0;
+    x_3 = (float(1) / dsk_sqrt(((x / 64.0f) + 0.000001f)));
     #pragma omp simd
-    for (int64_t i_F = 0; i_F < 96; i_F++) {
-      dsk_put(x[i_T * 96 + i_F], (dsk_silu(dsk_get(x_2[i_T * 96 + i_F])) * dsk_get(x_3[i_T * 96 + i_F])));
+    for (int64_t i_D = 0; i_D < 64; i_D++) {
+      dsk_put(x_4[i_T * 64 + i_D], ((dsk_get(x_2[i_T * 64 + i_D]) * x_3) * dsk_get(weight[i_D])));
     }
   }
 }

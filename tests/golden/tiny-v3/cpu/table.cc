@@ -4,39 +4,28 @@
 extern const dsk_kernel dsk_rows_mul;
 extern const dsk_kernel dsk_gemm_contract;
 extern const dsk_kernel dsk_gemm_contract_2;
-extern const dsk_kernel dsk_rows_mul_2;
 extern const dsk_kernel dsk_rows_reduce;
 extern const dsk_kernel dsk_gemm_contract_3;
 extern const dsk_kernel dsk_rows_pow;
-extern const dsk_kernel dsk_rows_c_kv;
-extern const dsk_kernel dsk_rows_k_pe;
-extern const dsk_kernel dsk_gemm_contract_4;
-extern const dsk_kernel dsk_rows_span_from;
 extern const dsk_kernel dsk_rows_span_to;
+extern const dsk_kernel dsk_gemm_contract_4;
 extern const dsk_kernel dsk_plane_p;
 extern const dsk_kernel dsk_gemm_contract_5;
-extern const dsk_kernel dsk_gemm_contract_6;
-extern const dsk_kernel dsk_rows_h;
-extern const dsk_kernel dsk_gemm_contract_7;
-extern const dsk_kernel dsk_gemm_contract_8;
+extern const dsk_kernel dsk_gemm_h;
+extern const dsk_kernel dsk_rows_mul_2;
+extern const dsk_kernel dsk_gemm_mul;
+extern const dsk_kernel dsk_gemm_add;
 extern const dsk_kernel dsk_rows_mul_3;
-extern const dsk_kernel dsk_gemm_contract_9;
-extern const dsk_kernel dsk_rows_mul_4;
-extern const dsk_kernel dsk_rows_k_pe_2;
-extern const dsk_kernel dsk_rows_concat;
-extern const dsk_kernel dsk_gemm_contract_10;
-extern const dsk_kernel dsk_gemm_contract_11;
-extern const dsk_kernel dsk_gemm_contract_12;
+extern const dsk_kernel dsk_rows_k_pe;
+extern const dsk_kernel dsk_gemm_contract_6;
+extern const dsk_kernel dsk_gemm_mul_2;
 extern const dsk_kernel dsk_rows_picked;
-extern const dsk_kernel dsk_rows_mul_5;
-extern const dsk_kernel dsk_gemm_contract_13;
-extern const dsk_kernel dsk_gemm_contract_14;
-extern const dsk_kernel dsk_gemm_contract_15;
-extern const dsk_kernel dsk_rows_mul_6;
-extern const dsk_kernel dsk_gemm_contract_16;
+extern const dsk_kernel dsk_gemm_contract_7;
+extern const dsk_kernel dsk_gemm_mul_3;
+extern const dsk_kernel dsk_gemm_contract_8;
 extern const dsk_kernel dsk_rows_weight;
 extern const dsk_kernel dsk_rows_weight_2;
-extern const dsk_kernel dsk_gemm_contract_17;
+extern const dsk_kernel dsk_gemm_contract_9;
 extern const dsk_kernel dsk_rows_gather;
 
 extern "C" const dsk_kernel* dsk_kernels(int32_t abi, int32_t* count) {
@@ -45,39 +34,28 @@ extern "C" const dsk_kernel* dsk_kernels(int32_t abi, int32_t* count) {
     dsk_rows_mul,
     dsk_gemm_contract,
     dsk_gemm_contract_2,
-    dsk_rows_mul_2,
     dsk_rows_reduce,
     dsk_gemm_contract_3,
     dsk_rows_pow,
-    dsk_rows_c_kv,
-    dsk_rows_k_pe,
-    dsk_gemm_contract_4,
-    dsk_rows_span_from,
     dsk_rows_span_to,
+    dsk_gemm_contract_4,
     dsk_plane_p,
     dsk_gemm_contract_5,
-    dsk_gemm_contract_6,
-    dsk_rows_h,
-    dsk_gemm_contract_7,
-    dsk_gemm_contract_8,
+    dsk_gemm_h,
+    dsk_rows_mul_2,
+    dsk_gemm_mul,
+    dsk_gemm_add,
     dsk_rows_mul_3,
-    dsk_gemm_contract_9,
-    dsk_rows_mul_4,
-    dsk_rows_k_pe_2,
-    dsk_rows_concat,
-    dsk_gemm_contract_10,
-    dsk_gemm_contract_11,
-    dsk_gemm_contract_12,
+    dsk_rows_k_pe,
+    dsk_gemm_contract_6,
+    dsk_gemm_mul_2,
     dsk_rows_picked,
-    dsk_rows_mul_5,
-    dsk_gemm_contract_13,
-    dsk_gemm_contract_14,
-    dsk_gemm_contract_15,
-    dsk_rows_mul_6,
-    dsk_gemm_contract_16,
+    dsk_gemm_contract_7,
+    dsk_gemm_mul_3,
+    dsk_gemm_contract_8,
     dsk_rows_weight,
     dsk_rows_weight_2,
-    dsk_gemm_contract_17,
+    dsk_gemm_contract_9,
     dsk_rows_gather,
   };
   *count = sizeof kernels / sizeof kernels[0];

@@ -1,12 +1,13 @@
-// gemm_contract_14: gemm
+// gemm_mul_3: gemm
 //   read chosen: i32[T, 3]
 //   read x: f32[T, 64]
 //   read gate: f32[8, 64, 16]
+//   read up: f32[8, 64, 16]
 //   write x_2: f32[T, 3, 16]
-// m T * 3, n 16, k 64: 2 * 16 * 64 floating point operations per row; the rows of each of 8 groups together
+// m T * 3, n 16, k 64 and 64: 2 * 16 * 64 + 16 * 64 floating point operations per row; the rows of each of 8 groups together
 #include "gemm.h"
 
-namespace gemm_contract_14 {
+namespace gemm_mul_3 {
 
 static constexpr dsk_gemm_blocks blocks = {.rows = 128, .columns = 256, .depth = 256, .few_columns = 128, .few_depth = 1024};
 
@@ -14,7 +15,8 @@ static int64_t items(void* const* args, const int64_t* extents) {
   const int32_t* __restrict chosen = (const int32_t*)args[0];
   const float* __restrict x = (const float*)args[1];
   const float* __restrict gate = (const float*)args[2];
-  float* __restrict x_2 = (float*)args[3];
+  const float* __restrict up = (const float*)args[3];
+  float* __restrict x_2 = (float*)args[4];
   const int64_t T = extents[0];
   int64_t count[8 + 1] = {};
   for (int64_t i = 0; i < T * 3; i++) {
@@ -37,6 +39,9 @@ static int64_t scratch(const int64_t* extents) {
          dsk_bytes<float>(128 * dsk_row_floats(256)) +
          dsk_bytes<int64_t>(256) +
          dsk_bytes<int64_t>(1024) +
+         dsk_bytes<float>(128 * dsk_row_floats(256)) +
+         dsk_bytes<int64_t>(256) +
+         dsk_bytes<int64_t>(1024) +
          dsk_bytes<int32_t>(T * 3) +
          dsk_bytes<int64_t>(8 + 2) +
          dsk_bytes<int64_t>(T * 3) +
@@ -47,7 +52,8 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
   const int32_t* __restrict chosen = (const int32_t*)args[0];
   const float* __restrict x = (const float*)args[1];
   const float* __restrict gate = (const float*)args[2];
-  float* __restrict x_2 = (float*)args[3];
+  const float* __restrict up = (const float*)args[3];
+  float* __restrict x_2 = (float*)args[4];
   const int64_t T = extents[0];
   float* __restrict panels = dsk_take<float>(scratch, dsk_panels_floats(blocks));
   float* __restrict panel = dsk_take<float>(scratch, dsk_panel_floats(256));
@@ -56,6 +62,9 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
   float* __restrict sums = dsk_take<float>(scratch, 128 * dsk_row_floats(256));
   int64_t* __restrict b_at = dsk_take<int64_t>(scratch, 256);
   int64_t* __restrict b_k = dsk_take<int64_t>(scratch, 1024);
+  float* __restrict sums_2 = dsk_take<float>(scratch, 128 * dsk_row_floats(256));
+  int64_t* __restrict b_2_at = dsk_take<int64_t>(scratch, 256);
+  int64_t* __restrict b_2_k = dsk_take<int64_t>(scratch, 1024);
   int32_t* __restrict group_of = dsk_take<int32_t>(scratch, T * 3);
   int64_t* __restrict start = dsk_take<int64_t>(scratch, 8 + 2);
   int64_t* __restrict order = dsk_take<int64_t>(scratch, T * 3);
@@ -81,6 +90,7 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
         a_at[i] = i_T * 64;
       }
       for (int64_t i = 0; i < block.columns; i++) b_at[i] = block.n + i;
+      for (int64_t i = 0; i < block.columns; i++) b_2_at[i] = block.n + i;
       for (int64_t k0 = 0; k0 == 0 || k0 < terms; k0 += step) {
         const int64_t depth = dsk_min(step, terms - k0);
         for (int64_t i = 0; i < depth; i++) a_k[i] = k0 + i;
@@ -88,6 +98,9 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
         for (int64_t i = 0; i < depth; i++) b_k[i] = (k0 + i) * 16;
         dsk_multiply(sums, dsk_row_floats(cut.n_block), k0 == 0, panels, block.rows,
                      gate + i_E * 1024, b_at, block.columns, b_k, depth, panel);
+        for (int64_t i = 0; i < depth; i++) b_2_k[i] = (k0 + i) * 16;
+        dsk_multiply(sums_2, dsk_row_floats(cut.n_block), k0 == 0, panels, block.rows,
+                     up + i_E * 1024, b_2_at, block.columns, b_2_k, depth, panel);
       }
     }
     for (int64_t i = 0; i < block.rows; i++) {
@@ -97,7 +110,8 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
       for (int64_t j = 0; j < block.columns; j++) {
         const int64_t i_F_2 = block.n + j;
         const float product = sums[i * dsk_row_floats(cut.n_block) + j];
-        dsk_put(x_2[i_T * 48 + i_K * 16 + i_F_2], product);
+        const float product_2 = sums_2[i * dsk_row_floats(cut.n_block) + j];
+        dsk_put(x_2[i_T * 48 + i_K * 16 + i_F_2], (dsk_silu(product) * product_2));
       }
     }
   }
@@ -105,5 +119,5 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
 
 }
 
-extern const dsk_kernel dsk_gemm_contract_14;
-const dsk_kernel dsk_gemm_contract_14 = {"gemm_contract_14", 4, 1, gemm_contract_14::items, gemm_contract_14::scratch, gemm_contract_14::run};
+extern const dsk_kernel dsk_gemm_mul_3;
+const dsk_kernel dsk_gemm_mul_3 = {"gemm_mul_3", 5, 1, gemm_mul_3::items, gemm_mul_3::scratch, gemm_mul_3::run};

@@ -1,20 +1,22 @@
-// gemm_contract_17: gemm
-//   read hidden: f32[T, 64]
-//   read weight: f32[160, 64]
-//   write x: f32[T, 160]
-// m T, n 160, k 64: 2 * 160 * 64 floating point operations per row
+// gemm_mul: gemm
+//   read x: f32[T, 64]
+//   read gate: f32[64, 96]
+//   read up: f32[64, 96]
+//   write x_2: f32[T, 96]
+// m T, n 96, k 64 and 64: 2 * 96 * 64 + 96 * 64 floating point operations per row
 #include "gemm.h"
 
-namespace gemm_contract_17 {
+namespace gemm_mul {
 
 static constexpr dsk_gemm_blocks blocks = {.rows = 128, .columns = 256, .depth = 256, .few_columns = 128, .few_depth = 1024};
 
 static int64_t items(void* const* args, const int64_t* extents) {
-  const float* __restrict hidden = (const float*)args[0];
-  const float* __restrict weight = (const float*)args[1];
-  float* __restrict x = (float*)args[2];
+  const float* __restrict x = (const float*)args[0];
+  const float* __restrict gate = (const float*)args[1];
+  const float* __restrict up = (const float*)args[2];
+  float* __restrict x_2 = (float*)args[3];
   const int64_t T = extents[0];
-  const dsk_gemm_cut cut(blocks, T, 160);
+  const dsk_gemm_cut cut(blocks, T, 96);
   return cut.items();
 }
 
@@ -26,13 +28,17 @@ static int64_t scratch(const int64_t* extents) {
          dsk_bytes<int64_t>(1024) +
          dsk_bytes<float>(128 * dsk_row_floats(256)) +
          dsk_bytes<int64_t>(256) +
+         dsk_bytes<int64_t>(1024) +
+         dsk_bytes<float>(128 * dsk_row_floats(256)) +
+         dsk_bytes<int64_t>(256) +
          dsk_bytes<int64_t>(1024);
 }
 
 static void run(void* const* args, const int64_t* extents, int64_t begin, int64_t end, char* scratch) {
-  const float* __restrict hidden = (const float*)args[0];
-  const float* __restrict weight = (const float*)args[1];
-  float* __restrict x = (float*)args[2];
+  const float* __restrict x = (const float*)args[0];
+  const float* __restrict gate = (const float*)args[1];
+  const float* __restrict up = (const float*)args[2];
+  float* __restrict x_2 = (float*)args[3];
   const int64_t T = extents[0];
   float* __restrict panels = dsk_take<float>(scratch, dsk_panels_floats(blocks));
   float* __restrict panel = dsk_take<float>(scratch, dsk_panel_floats(256));
@@ -41,29 +47,37 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
   float* __restrict sums = dsk_take<float>(scratch, 128 * dsk_row_floats(256));
   int64_t* __restrict b_at = dsk_take<int64_t>(scratch, 256);
   int64_t* __restrict b_k = dsk_take<int64_t>(scratch, 1024);
-  const dsk_gemm_cut cut(blocks, T, 160);
+  float* __restrict sums_2 = dsk_take<float>(scratch, 128 * dsk_row_floats(256));
+  int64_t* __restrict b_2_at = dsk_take<int64_t>(scratch, 256);
+  int64_t* __restrict b_2_k = dsk_take<int64_t>(scratch, 1024);
+  const dsk_gemm_cut cut(blocks, T, 96);
   for (int64_t item = begin; item < end; item++) {
     const dsk_gemm_block block = cut.block(item);
     {
       const int64_t terms = 64, step = cut.depth(terms);
       for (int64_t i = 0; i < block.rows; i++) a_at[i] = (block.m + i) * 64;
-      for (int64_t i = 0; i < block.columns; i++) b_at[i] = (block.n + i) * 64;
+      for (int64_t i = 0; i < block.columns; i++) b_at[i] = block.n + i;
+      for (int64_t i = 0; i < block.columns; i++) b_2_at[i] = block.n + i;
       for (int64_t k0 = 0; k0 == 0 || k0 < terms; k0 += step) {
         const int64_t depth = dsk_min(step, terms - k0);
         for (int64_t i = 0; i < depth; i++) a_k[i] = k0 + i;
-        dsk_pack(panels, hidden, a_at, block.rows, a_k, depth);
-        for (int64_t i = 0; i < depth; i++) b_k[i] = k0 + i;
+        dsk_pack(panels, x, a_at, block.rows, a_k, depth);
+        for (int64_t i = 0; i < depth; i++) b_k[i] = (k0 + i) * 96;
         dsk_multiply(sums, dsk_row_floats(cut.n_block), k0 == 0, panels, block.rows,
-                     weight, b_at, block.columns, b_k, depth, panel);
+                     gate, b_at, block.columns, b_k, depth, panel);
+        for (int64_t i = 0; i < depth; i++) b_2_k[i] = (k0 + i) * 96;
+        dsk_multiply(sums_2, dsk_row_floats(cut.n_block), k0 == 0, panels, block.rows,
+                     up, b_2_at, block.columns, b_2_k, depth, panel);
       }
     }
     for (int64_t i = 0; i < block.rows; i++) {
       const int64_t i_T = (block.m + i);
       #pragma omp simd
       for (int64_t j = 0; j < block.columns; j++) {
-        const int64_t i_V = block.n + j;
+        const int64_t i_F = block.n + j;
         const float product = sums[i * dsk_row_floats(cut.n_block) + j];
-        dsk_put(x[i_T * 160 + i_V], product);
+        const float product_2 = sums_2[i * dsk_row_floats(cut.n_block) + j];
+        dsk_put(x_2[i_T * 96 + i_F], (dsk_silu(product) * product_2));
       }
     }
   }
@@ -71,5 +85,5 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
 
 }
 
-extern const dsk_kernel dsk_gemm_contract_17;
-const dsk_kernel dsk_gemm_contract_17 = {"gemm_contract_17", 3, 1, gemm_contract_17::items, gemm_contract_17::scratch, gemm_contract_17::run};
+extern const dsk_kernel dsk_gemm_mul;
+const dsk_kernel dsk_gemm_mul = {"gemm_mul", 4, 1, gemm_mul::items, gemm_mul::scratch, gemm_mul::run};

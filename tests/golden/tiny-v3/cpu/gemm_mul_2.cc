@@ -1,18 +1,20 @@
-// gemm_contract_12: gemm
+// gemm_mul_2: gemm
 //   read x: f32[T, 64]
+//   read gate: f32[64, 16]
 //   read up: f32[64, 16]
 //   write x_2: f32[T, 16]
-// m T, n 16, k 64: 2 * 16 * 64 floating point operations per row
+// m T, n 16, k 64 and 64: 2 * 16 * 64 + 16 * 64 floating point operations per row
 #include "gemm.h"
 
-namespace gemm_contract_12 {
+namespace gemm_mul_2 {
 
 static constexpr dsk_gemm_blocks blocks = {.rows = 128, .columns = 256, .depth = 256, .few_columns = 128, .few_depth = 1024};
 
 static int64_t items(void* const* args, const int64_t* extents) {
   const float* __restrict x = (const float*)args[0];
-  const float* __restrict up = (const float*)args[1];
-  float* __restrict x_2 = (float*)args[2];
+  const float* __restrict gate = (const float*)args[1];
+  const float* __restrict up = (const float*)args[2];
+  float* __restrict x_2 = (float*)args[3];
   const int64_t T = extents[0];
   const dsk_gemm_cut cut(blocks, T, 16);
   return cut.items();
@@ -26,13 +28,17 @@ static int64_t scratch(const int64_t* extents) {
          dsk_bytes<int64_t>(1024) +
          dsk_bytes<float>(128 * dsk_row_floats(256)) +
          dsk_bytes<int64_t>(256) +
+         dsk_bytes<int64_t>(1024) +
+         dsk_bytes<float>(128 * dsk_row_floats(256)) +
+         dsk_bytes<int64_t>(256) +
          dsk_bytes<int64_t>(1024);
 }
 
 static void run(void* const* args, const int64_t* extents, int64_t begin, int64_t end, char* scratch) {
   const float* __restrict x = (const float*)args[0];
-  const float* __restrict up = (const float*)args[1];
-  float* __restrict x_2 = (float*)args[2];
+  const float* __restrict gate = (const float*)args[1];
+  const float* __restrict up = (const float*)args[2];
+  float* __restrict x_2 = (float*)args[3];
   const int64_t T = extents[0];
   float* __restrict panels = dsk_take<float>(scratch, dsk_panels_floats(blocks));
   float* __restrict panel = dsk_take<float>(scratch, dsk_panel_floats(256));
@@ -41,6 +47,9 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
   float* __restrict sums = dsk_take<float>(scratch, 128 * dsk_row_floats(256));
   int64_t* __restrict b_at = dsk_take<int64_t>(scratch, 256);
   int64_t* __restrict b_k = dsk_take<int64_t>(scratch, 1024);
+  float* __restrict sums_2 = dsk_take<float>(scratch, 128 * dsk_row_floats(256));
+  int64_t* __restrict b_2_at = dsk_take<int64_t>(scratch, 256);
+  int64_t* __restrict b_2_k = dsk_take<int64_t>(scratch, 1024);
   const dsk_gemm_cut cut(blocks, T, 16);
   for (int64_t item = begin; item < end; item++) {
     const dsk_gemm_block block = cut.block(item);
@@ -48,13 +57,17 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
       const int64_t terms = 64, step = cut.depth(terms);
       for (int64_t i = 0; i < block.rows; i++) a_at[i] = (block.m + i) * 64;
       for (int64_t i = 0; i < block.columns; i++) b_at[i] = block.n + i;
+      for (int64_t i = 0; i < block.columns; i++) b_2_at[i] = block.n + i;
       for (int64_t k0 = 0; k0 == 0 || k0 < terms; k0 += step) {
         const int64_t depth = dsk_min(step, terms - k0);
         for (int64_t i = 0; i < depth; i++) a_k[i] = k0 + i;
         dsk_pack(panels, x, a_at, block.rows, a_k, depth);
         for (int64_t i = 0; i < depth; i++) b_k[i] = (k0 + i) * 16;
         dsk_multiply(sums, dsk_row_floats(cut.n_block), k0 == 0, panels, block.rows,
-                     up, b_at, block.columns, b_k, depth, panel);
+                     gate, b_at, block.columns, b_k, depth, panel);
+        for (int64_t i = 0; i < depth; i++) b_2_k[i] = (k0 + i) * 16;
+        dsk_multiply(sums_2, dsk_row_floats(cut.n_block), k0 == 0, panels, block.rows,
+                     up, b_2_at, block.columns, b_2_k, depth, panel);
       }
     }
     for (int64_t i = 0; i < block.rows; i++) {
@@ -63,7 +76,8 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
       for (int64_t j = 0; j < block.columns; j++) {
         const int64_t i_Fs = block.n + j;
         const float product = sums[i * dsk_row_floats(cut.n_block) + j];
-        dsk_put(x_2[i_T * 16 + i_Fs], product);
+        const float product_2 = sums_2[i * dsk_row_floats(cut.n_block) + j];
+        dsk_put(x_2[i_T * 16 + i_Fs], (dsk_silu(product) * product_2));
       }
     }
   }
@@ -71,5 +85,5 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
 
 }
 
-extern const dsk_kernel dsk_gemm_contract_12;
-const dsk_kernel dsk_gemm_contract_12 = {"gemm_contract_12", 3, 1, gemm_contract_12::items, gemm_contract_12::scratch, gemm_contract_12::run};
+extern const dsk_kernel dsk_gemm_mul_2;
+const dsk_kernel dsk_gemm_mul_2 = {"gemm_mul_2", 4, 1, gemm_mul_2::items, gemm_mul_2::scratch, gemm_mul_2::run};
