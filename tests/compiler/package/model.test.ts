@@ -11,13 +11,13 @@ const section = loaded.trains[0]!;
 describe("modelFile", () => {
   test("params and states with shape, dtype and initial values", () => {
     const { name, vocabulary, stores } = modelFile(loaded.module);
-    expect([name, vocabulary]).toEqual(["Tiny", 4096]);
+    expect([name, vocabulary]).toEqual(["Tiny", 1024]);
     const byName = new Map(stores.map((store) => [store.name, store]));
     expect(byName.get("trunk.2.ffn.experts.gate")).toEqual({
       name: "trunk.2.ffn.experts.gate",
       kind: "param",
       dtype: "f32",
-      shape: [16, 192, 64],
+      shape: [16, 128, 48],
       init: { kind: "normal", scale: 0.02 },
       blocks: ["SwiGlu"],
     });
@@ -32,7 +32,7 @@ describe("modelFile", () => {
     const known = new Map(modelFile(training.module, undefined, plan).stores.map((store) => [store.name, store]));
     const program = trainStepProgram(training.module, plan);
     const read = program.ops.filter(({ name }) => name === "model.param" || name === "model.state");
-    expect(read.length).toBeGreaterThan(300);
+    expect(read.length).toBeGreaterThan(250);
     for (const { name, attrs, results } of read) {
       const { type } = results[0]!;
       const shape = type.dims.map((label) => program.dims.get(label));

@@ -54,19 +54,25 @@ test("the plan of quickstart", () => {
       model: "Tiny",
       data: { kind: "lines", files: "corpus/*.jsonl", field: "text", pack: true, fim: 0 },
       length: 256,
-      batch: { unit: "sequences", size: constantSchedule(16) },
-      stop: { clock: "steps", value: 2_000 },
+      batch: { unit: "sequences", size: constantSchedule(8) },
+      stop: { clock: "steps", value: 900 },
       seed: 0,
       scalars: {
         lr: {
           by: "steps",
           pieces: [
-            { until: { value: 100, clock: "steps" }, shape: { kind: "ramp", from: 0, to: 1e-3 } },
-            { until: { value: 2_000, clock: "steps" }, shape: { kind: "cosine", from: 1e-3, to: 1e-4 } },
-            { shape: { kind: "constant", from: 1e-4, to: 1e-4 } },
+            { until: { value: 40, clock: "steps" }, shape: { kind: "ramp", from: 1e-4, to: 4e-3 } },
+            { until: { value: 900, clock: "steps" }, shape: { kind: "cosine", from: 4e-3, to: 2e-4 } },
+            { shape: { kind: "constant", from: 2e-4, to: 2e-4 } },
           ],
         },
-        "train.balance_rate": constantSchedule(1e-3),
+        "train.balance_rate": {
+          by: "steps",
+          pieces: [
+            { until: { value: 600, clock: "steps" }, shape: { kind: "constant", from: 2e-2, to: 2e-2 } },
+            { shape: { kind: "constant", from: 2e-3, to: 2e-3 } },
+          ],
+        },
       },
       losses: [
         { name: "next_token", weight: 1 },
