@@ -1,5 +1,5 @@
 import type { Diagnostics } from "../diagnostics/diagnostic.ts";
-import { closest } from "../diagnostics/did-you-mean.ts";
+import { type FactName, isFact } from "../model-ir/fact-names.ts";
 import { storesOf } from "../model-ir/places.ts";
 import type { Expectation, FactExpr, Module } from "../model-ir/types.ts";
 import { bytesOf, elementsOf } from "./bytes.ts";
@@ -40,8 +40,7 @@ function weightBytes({ root, dims }: Module): number {
     .reduce((total, { type }) => total + elementsOf(type, dims) * bytesOf(type.dtype), 0);
 }
 
-/** What an `expect` of a model can name. */
-const FACTS: Readonly<Record<string, (facts: Facts) => number>> = {
+const FACTS: Readonly<Record<FactName, (facts: Facts) => number>> = {
   "params.total": ({ params }) => params.total,
   "params.activated": ({ params }) => params.activated,
   "params.activated_no_input_embedding": ({ params }) => params.activatedNoInputEmbedding,
@@ -54,8 +53,6 @@ const FACTS: Readonly<Record<string, (facts: Facts) => number>> = {
   "flops.train": ({ flops }) => flops.trainPerToken,
   "weights.bytes": ({ weightBytes: bytes }) => bytes,
 };
-
-export const FACT_NAMES: readonly string[] = Object.keys(FACTS);
 
 export interface ExpectationResult {
   readonly text: string;
@@ -99,12 +96,8 @@ function evaluate(expr: FactExpr, facts: Facts, diagnostics: Diagnostics): numbe
     case "number":
       return expr.value;
     case "fact": {
-      const fact = Object.hasOwn(FACTS, expr.name) ? FACTS[expr.name] : undefined;
-      if (fact !== undefined) return fact(facts);
-      const near = closest(expr.name, FACT_NAMES);
-      const help = near.length > 0 ? `did you mean \`${near.join("` or `")}\`?` : `facts are ${FACT_NAMES.join(", ")}`;
-      diagnostics.report("DSK2202", expr.span, { name: expr.name }, { help });
-      return undefined;
+      if (!isFact(expr.name)) throw new Error(`there is no fact ${expr.name}`);
+      return FACTS[expr.name](facts);
     }
     case "binary": {
       const left = evaluate(expr.left, facts, diagnostics);

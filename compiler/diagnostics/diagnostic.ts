@@ -35,6 +35,8 @@ export interface Details {
   readonly notes?: readonly string[];
   readonly help?: string;
   readonly fix?: Fix;
+  /** Where the mistake shows, if that is not the place that is told: mistakes that show at two places are two. */
+  readonly shows?: Span;
 }
 
 /** The parameters that the message of a code takes. */
@@ -54,7 +56,8 @@ export class Diagnostics {
 
   report<C extends Code>(code: C, at: Span, params: ParamsOf<C>, details: Details = {}): void {
     const entry = CODES[code];
-    const key = `${code} ${at.file.path} ${at.start} ${at.end}`;
+    const { file, start, end } = details.shows ?? at;
+    const key = `${code} ${file.path} ${start} ${end}`;
     if (this.#seen.has(key)) return;
     this.#seen.add(key);
     if (entry.severity === "error") this.#errors++;

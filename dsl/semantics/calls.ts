@@ -15,6 +15,12 @@ type Call = ast.Expr & { kind: "call" };
 
 /** A call: a built-in, a function of the block, a use, a method, or a block with its arguments. */
 export function checkCall(c: Checker, expr: Call, scope: Scope, expected: Expected | undefined): Meaning {
+  const result = meaningOf(c, expr, scope, expected);
+  if (result.kind === "error") checkRest(c, expr, scope);
+  return result;
+}
+
+function meaningOf(c: Checker, expr: Call, scope: Scope, expected: Expected | undefined): Meaning {
   const { callee } = expr;
   if (callee.kind === "name") return callName(c, expr, callee.name, scope, expected);
   if (callee.kind === "index" && callee.object.kind === "name" && isBuiltin(c, callee.object.name, scope)) {
@@ -34,19 +40,28 @@ function callName(c: Checker, expr: Call, name: string, scope: Scope, expected: 
   if (Object.hasOwn(BUILTINS, name))
     return callBuiltin(c, name, { expr, dims: undefined, args: expr.args, scope, expected });
   if (isDType(name)) return convert(c, expr, name, scope, expected);
-  checkRest(c, expr.args, scope);
   return unknownName(c, name, expr.callee.span, scope, Object.keys(BUILTINS));
 }
 
 /** Looks at arguments of a call that cannot be made, for their own errors. */
-function checkRest(c: Checker, args: readonly ast.Arg[], scope: Scope): void {
-  for (const arg of args) c.check(arg.value, scope);
+function checkRest(c: Checker, { callee, args }: Call, scope: Scope): void {
+  const target = callee.kind === "index" ? callee.object : callee;
+  const name = target.kind === "member" ? target.name.text : target.kind === "name" ? target.name : "";
+  const builtin = Object.hasOwn(BUILTINS, name) ? BUILTINS[name] : undefined;
+  const first = target.kind === "member" ? 1 : 0;
+  const values = args.filter((arg, i) => {
+    const param = arg.name?.text ?? builtin?.params[first + i];
+    return param === undefined || builtin?.forms?.includes(param) !== true;
+  });
+  c.checkRest(
+    values.map(({ value }) => value),
+    scope,
+  );
 }
 
 function callMeaning(c: Checker, expr: Call, callee: Meaning, scope: Scope): Meaning {
   switch (callee.kind) {
     case "error":
-      checkRest(c, expr.args, scope);
       return ERROR;
     case "fn":
       return c.rules.callFn(
@@ -68,7 +83,6 @@ function callMeaning(c: Checker, expr: Call, callee: Meaning, scope: Scope): Mea
         { help: `\`${callee.name}.append(...)\` keeps rows and gives all of them` },
       );
     default:
-      checkRest(c, expr.args, scope);
       return c.fail("DSK1305", expr.callee.span, { found: describe(callee) });
   }
 }
@@ -106,7 +120,6 @@ function callUse(c: Checker, expr: Call, name: string, fn: string | undefined, s
         { help: "`predict_ahead` runs by itself, while training and as a draft" },
       );
     default:
-      checkRest(c, expr.args, scope);
       return ERROR;
   }
 }
@@ -130,7 +143,6 @@ function callStack(
   if (value.kind === "error") return ERROR;
   let flowing = toTensor(c, value, through.span, scope);
   let first = 0;
-  let sound = true;
   for (const { count, instance } of layers) {
     if (flowing === undefined) return ERROR;
     const now = cast(scope, flowing, c.dtype);
@@ -138,10 +150,8 @@ function callStack(
     const result = c.rules.callFn(c, target, [{ ...through, evaluate: () => now }, ...others], scope, at);
     first += count;
     // After an error the other layers are still looked at, with what this one was given.
-    if (result.kind === "error") sound = false;
-    else if (result.kind === "tensor" && sameType(result, now)) flowing = result;
-    else {
-      sound = false;
+    if (result.kind === "tensor" && sameType(result, now)) flowing = result;
+    else if (result.kind !== "error") {
       c.fail(
         "DSK1206",
         at,
@@ -150,7 +160,8 @@ function callStack(
       );
     }
   }
-  return sound && flowing !== undefined ? flowing : ERROR;
+  // A layer gives what it takes: what is done with it is looked at after an error in one as well.
+  return flowing ?? ERROR;
 }
 
 function sameType(a: Tensor, b: Tensor): boolean {
@@ -175,14 +186,13 @@ function callMember(
   const name = callee.name.text;
   switch (object.kind) {
     case "error":
-      checkRest(c, expr.args, scope);
       return ERROR;
     case "use":
       return callUse(c, expr, object.name, name, scope);
     case "cache":
       return append(c, expr, callee, object, scope);
     case "block":
-      return withArguments(c, keyed({ ...object, fn: name }), expr.args, scope, expr.span);
+      return withArguments(c, keyed({ ...object, fn: name, fnAt: callee.name.span }), expr.args, scope, expr.span);
     default:
       if (object.kind === "tensor" || isStatic(object)) {
         if (isBuiltin(c, name, scope)) {
@@ -196,7 +206,6 @@ function callMember(
           });
         }
       }
-      checkRest(c, expr.args, scope);
       return unknownMember(c, describe(object), callee.name, Object.keys(BUILTINS));
   }
 }

@@ -41,7 +41,12 @@ export interface Scope {
 export interface Expected {
   readonly dims: readonly Dim[];
   readonly exact: boolean;
+  /** What stands around has an error, which is told: what the context would ask for is not known. */
+  readonly lost?: boolean;
 }
+
+/** The context of what stands inside of an error: looked at for errors of its own only. */
+export const LOST: Expected = { dims: [], exact: false, lost: true };
 
 /** An argument of a call, evaluated when the parameter it belongs to is known. */
 export interface Argument {
@@ -78,7 +83,8 @@ export class Checker {
   readonly rules: Rules;
   readonly space = new DimSpace();
   readonly instances = new Map<string, Instance>();
-  readonly fns = new Map<string, FnInfo | "busy" | "error">();
+  /** `body`: an error in the body, the declared result can be trusted. */
+  readonly fns = new Map<string, FnInfo | "busy" | "body" | "error">();
   readonly fnTable = new Map<string, Fn>();
   readonly blocks = new Map<string, Block>();
   readonly losses = new Set<string>();
@@ -87,6 +93,7 @@ export class Checker {
   readonly nesting: Instance[] = [];
   /** Defaults of parameters that are being evaluated. */
   readonly defaults = new Set<ast.Expr>();
+  readonly #visited = new Set<ast.Expr>();
   /** Blocks whose functions are being checked, the outermost first. */
   readonly checked: Instance[] = [];
   dtype: DType = "f32";
@@ -110,23 +117,31 @@ export class Checker {
   }
 
   check(expr: ast.Expr, scope: Scope, expected?: Expected): Meaning {
+    this.#visited.add(expr);
     return this.rules.check(this, expr, scope, expected);
   }
 
+  /** Looks at expressions inside of one that failed, for their own errors. */
+  checkRest(exprs: readonly ast.Expr[], scope: Scope): void {
+    for (const expr of exprs) if (!this.#visited.has(expr)) this.check(expr, scope, LOST);
+  }
+
   fail<C extends Code>(code: C, at: Span, params: ParamsOf<C>, details: Details = {}): Meaning {
-    this.diagnostics.report(code, at, params, this.#withOrigin(at, details));
+    const origin = this.#originOf(at);
+    if (origin === undefined) this.diagnostics.report(code, at, params, details);
+    else {
+      const secondary = [{ span: at, text: details.label ?? "" }, ...(details.secondary ?? [])];
+      this.diagnostics.report(code, origin, params, { ...details, label: "in this block", secondary, shows: at });
+    }
     this.failed ||= CODES[code].severity === "error";
     return ERROR;
   }
 
-  /** An error inside of the standard library comes from how a block of it is used: that place is shown as well. */
-  #withOrigin(at: Span, details: Details): Details {
+  /** An error inside of the standard library comes from how a block of it is used: that is its place. */
+  #originOf(at: Span): Span | undefined {
     const own = (span: Span): boolean => !span.file.path.startsWith("std/");
-    if (own(at)) return details;
-    const origin = this.checked.findLast((i) => own(i.at)) ?? this.nesting.findLast((i) => own(i.at));
-    if (origin === undefined) return details;
-    const label = { span: origin.at, text: "in this block" };
-    return { ...details, secondary: [...(details.secondary ?? []), label] };
+    if (own(at)) return undefined;
+    return (this.checked.findLast((i) => own(i.at)) ?? this.nesting.findLast((i) => own(i.at)))?.at;
   }
 }
 

@@ -1,6 +1,6 @@
 import { isFloat } from "../../compiler/tensor-ir/types.ts";
 import type * as ast from "../syntax/ast.ts";
-import type { Checker, Expected, Scope } from "./checker.ts";
+import { type Checker, type Expected, LOST, type Scope } from "./checker.ts";
 import { dimsText, sized, union, type Dim } from "./dims.ts";
 import { dtypeOf, emit, float, marks, widest, without } from "./emit.ts";
 import { contracts } from "./operands.ts";
@@ -48,7 +48,11 @@ export function contract(c: Checker, expr: Binary, scope: Scope, expected: Expec
 /** A nested contraction keeps what its sibling and the context name. */
 function operands(c: Checker, expr: Binary, scope: Scope, expected: Expected | undefined): [Meaning, Meaning] {
   const keep = (sibling: Meaning): Expected | undefined =>
-    sibling.kind === "tensor" ? { dims: union(sibling.dims, expected?.dims ?? []), exact: false } : undefined;
+    sibling.kind === "tensor"
+      ? { dims: union(sibling.dims, expected?.dims ?? []), exact: false, lost: expected?.lost ?? false }
+      : expected?.lost === true || sibling.kind === "error"
+        ? LOST
+        : undefined;
   if (contracts(expr.left) && !contracts(expr.right)) {
     const right = c.check(expr.right, scope);
     return [c.check(expr.left, scope, keep(right)), right];
@@ -95,6 +99,7 @@ function summedDims(
     return undefined;
   }
   if (shared.length === 1) return shared;
+  if (expected?.lost === true) return undefined;
   const kept = without(union(a.dims, b.dims), without(shared, [c.space.tokens]));
   c.fail(
     "DSK1204",

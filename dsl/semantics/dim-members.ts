@@ -75,7 +75,13 @@ export function checkDims(c: Checker, dims: readonly ast.TypeDim[], scope: Scope
     for (const part of parts) {
       if (part === undefined) sound = false;
       else if (found.includes(part)) {
-        c.fail("DSK1208", dim.span, { dim: part.label });
+        const help = `give it a second dim of the same size: \`dim ${part.label}2 = ${part.label}\``;
+        c.fail(
+          "DSK1208",
+          dim.span,
+          { dim: part.label },
+          /^\w+$/.test(part.label) && part.size !== null ? { help } : {},
+        );
         sound = false;
       } else found.push(part);
     }

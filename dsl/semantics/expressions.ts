@@ -83,7 +83,7 @@ function checkMember(c: Checker, expr: ast.Expr & { kind: "member" }, scope: Sco
     case "error":
       return ERROR;
     case "block":
-      return keyed({ ...object, fn: name.text });
+      return keyed({ ...object, fn: name.text, fnAt: name.span });
     case "use":
       return { kind: "use", name: object.name, fn: name.text };
     case "path":

@@ -4,7 +4,16 @@ import type { Span } from "../../compiler/diagnostics/source.ts";
 import type { Fn } from "../../compiler/model-ir/types.ts";
 import type { Value } from "../../compiler/tensor-ir/types.ts";
 import type * as ast from "../syntax/ast.ts";
-import { bodyScope, freeId, type Argument, type Checker, type FnInfo, type Scope, type Target } from "./checker.ts";
+import {
+  bodyScope,
+  freeId,
+  type Argument,
+  type Checker,
+  type FnInfo,
+  LOST,
+  type Scope,
+  type Target,
+} from "./checker.ts";
 import { checkDims } from "./dim-members.ts";
 import { sameSet, type Dim } from "./dims.ts";
 import { cast, dtypeOf, rename, spreadTo } from "./emit.ts";
@@ -32,7 +41,12 @@ export function callFn(c: Checker, target: Target, args: readonly Argument[], sc
   return applyFn(c, target, signature, scope, at);
 }
 
-function noFunction(c: Checker, { instance, use, fn }: Target, at: Span): Meaning {
+/** Reports a function that a block does not have, with the nearest one. */
+export function noFunction(
+  c: Checker,
+  { instance, use, fn }: Pick<Target, "instance" | "use" | "fn">,
+  at: Span,
+): Meaning {
   if (fn === "forward") return c.fail("DSK2003", at, { name: instanceName(instance) });
   if (c.diagnostics.isCrowded) return c.fail("DSK1006", at, { object: `\`${use}\``, name: fn });
   const names = [...instance.members].flatMap(([name, { item }]) => (item.kind === "fn" ? [name] : []));
@@ -40,6 +54,12 @@ function noFunction(c: Checker, { instance, use, fn }: Target, at: Span): Meanin
   const help =
     near.length > 0 ? `did you mean \`${near[0]}\`?` : `its functions are ${names.map((n) => `\`${n}\``).join(", ")}`;
   return c.fail("DSK1006", at, { object: `\`${use === "" ? instanceName(instance) : use}\``, name: fn }, { help });
+}
+
+/** As the caller writes it: `norm`, `norm.transposed`, or a function of the block itself. */
+function nameOf({ use, fn }: Target): string {
+  if (use === "") return fn;
+  return fn === "forward" ? use : `${use}.${fn}`;
 }
 
 function bindArguments(
@@ -51,7 +71,7 @@ function bindArguments(
   scope: Scope,
   at: Span,
 ): Signature | undefined {
-  const given = matchArguments(c, item.name.text, item.params, args, at);
+  const given = matchArguments(c, nameOf(target), item.params, args, at);
   if (given === undefined) return undefined;
   const body = bodyScope(target.instance, member.level);
   const bindings: Bindings = { rest: member.level.rest, fnDims: new Map() };
@@ -94,7 +114,7 @@ function bindArgument(
   const pattern = patternOf(c, param.type);
   if (pattern === undefined) return ERROR;
   const dims = plainDims(c, pattern, item.dims, body);
-  const value = arg.evaluate(dims === undefined ? undefined : { dims, exact: true });
+  const value = arg.evaluate(dims === "lost" ? LOST : dims === undefined ? undefined : { dims, exact: true });
   if (value.kind === "error") return ERROR;
   const tensor = scope.builder === undefined ? undefined : toTensor(c, value, arg.span, scope);
   if (tensor === undefined)
@@ -150,12 +170,39 @@ function applyFn(c: Checker, target: Target, signature: Signature, scope: Scope,
   const fixed = item.result === undefined ? undefined : staticType(item.result);
   const info = resolveFn(c, target.instance, signature, at);
   if (info === undefined) return ERROR;
+  if (info === "body") return declaredResult(c, target, signature, scope);
   if (fixed === undefined && scope.builder === undefined) return c.fail("DSK1306", at, { what: "a tensor" });
   if (fixed !== undefined) return checkStatic(c, info.result, fixed, item.result!.span);
   return emitCall(c, target, signature.args, info, scope);
 }
 
-function resolveFn(c: Checker, instance: Target["instance"], signature: Signature, at: Span): FnInfo | undefined {
+/** What a function with an error in its body would give: so that what is done with its result is checked as well. */
+function declaredResult(c: Checker, target: Target, { item, scope: callee, args }: Signature, scope: Scope): Meaning {
+  const type = item.result;
+  if (scope.builder === undefined || type === undefined || staticType(type) !== undefined) return ERROR;
+  const dims = resultDims(c, type, callee);
+  if (dims === undefined || dims === "error") return ERROR;
+  const parts = type.kind === "tuple" ? type.parts : [type];
+  const items = parts.map((part, i): Meaning => {
+    const dtype = part.kind === "tensor" ? patternOf(c, part)?.dtype : undefined;
+    const [own, labels] = [dims[i]!, dims[i]!.map((d) => d.label)];
+    return {
+      kind: "tensor",
+      value: new ProgramBuilder(c.space.table).value({ dtype: dtype ?? c.dtype, dims: labels }),
+      dims: own,
+    };
+  });
+  const fn: Fn = { id: "?", params: [], results: [], ops: [] };
+  const result: Meaning = type.kind === "tuple" ? { kind: "tuple", items } : items[0]!;
+  return emitCall(c, target, args, { fn, result }, scope);
+}
+
+function resolveFn(
+  c: Checker,
+  instance: Target["instance"],
+  signature: Signature,
+  at: Span,
+): FnInfo | "body" | undefined {
   const { item, scope, args } = signature;
   const name = `${instance.block.id}.${item.name.text}`;
   const key = `${name}@${item.span.file.path}:${item.span.start}(${args.map(keyOf).join("; ")})`;
@@ -177,14 +224,17 @@ function resolveFn(c: Checker, instance: Target["instance"], signature: Signatur
   return info;
 }
 
-/** Checks a body with its parameters bound to fresh values of the arguments' types. */
-export function checkBody(
+/**
+ * Checks a body with its parameters bound to fresh values of the arguments' types. After an error in the body alone, `body`:
+ * the declared result can be trusted.
+ */
+function checkBody(
   c: Checker,
   name: string,
   item: ast.FnItem,
   scope: Scope,
   args: readonly Meaning[],
-): FnInfo | undefined {
+): FnInfo | "body" | undefined {
   c.seen.add(item);
   const builder = new ProgramBuilder(c.space.table);
   const params: Value[] = [];
@@ -203,16 +253,20 @@ export function checkBody(
     } else locals.set(param.name.text, arg);
   }
   const inside: Scope = { ...scope, locals, builder, reads: new Map() };
-  const expected = resultDims(c, item.result, inside);
-  if (expected === "error") return undefined;
-  const result = runStatements(c, item.body, inside, {
+  const declared = resultDims(c, item.result, inside);
+  const lost = declared === "error";
+  const expected = lost ? undefined : declared;
+  const { value, sound } = runStatements(c, item.body, inside, {
     name: item.name,
     declared: item.result !== undefined,
     expected,
+    lost,
   });
-  if (result.kind === "error") return undefined;
-  const finished = item.result === undefined ? result : finishResult(c, result, item.result, expected, inside, item);
+  if (lost) return undefined;
+  if (value.kind === "error") return "body";
+  const finished = item.result === undefined ? value : finishResult(c, value, item.result, expected, inside, item);
   if (finished.kind === "error") return undefined;
+  if (!sound) return "body";
   const fn: Fn = {
     id: freeId(c.fnTable, name),
     params,

@@ -18,12 +18,15 @@ export interface Level {
 
 export interface Lazy {
   get(): Meaning;
+  /** Where it is written, if it is. */
+  readonly at?: Span;
 }
 
 /** `cyclic` tells of a value that is needed for itself, and stands for it. */
-export function lazy(make: () => Meaning, cyclic: () => Meaning): Lazy {
+export function lazy(make: () => Meaning, cyclic: () => Meaning, at?: Span): Lazy {
   let value: Meaning | "busy" | undefined;
   return {
+    ...(at === undefined ? {} : { at }),
     get: () => {
       if (value === "busy") return cyclic();
       if (value === undefined) {
@@ -58,6 +61,8 @@ export interface Instance {
   readonly stores: Map<string, StoreInfo>;
   readonly uses: Map<string, UseInfo>;
   readonly metrics: Map<string, Tensor>;
+  /** `T`, `S` or `B`, where the block declares something of that name, which is told. */
+  readonly misnamed: Set<string>;
   /** Dims that stand for another one which the block has already (`Linear[D, D]`), and that other one. */
   readonly aliases: Map<Dim, Dim>;
 }
@@ -70,7 +75,8 @@ export interface StoreInfo {
 export type UseInfo =
   | { readonly kind: "block"; readonly instance: Instance; readonly fn: string; readonly over: Dim | undefined }
   | { readonly kind: "stack"; readonly layers: readonly { readonly count: number; readonly instance: Instance }[] }
-  | { readonly kind: "alias"; readonly of: string; readonly fn: string }
+  /** `at` is where the function is named, if it is. */
+  | { readonly kind: "alias"; readonly of: string; readonly fn: string; readonly at?: Span }
   | {
       readonly kind: "ahead";
       readonly depth: number;

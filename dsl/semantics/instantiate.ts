@@ -6,7 +6,9 @@ import { bodyScope, freeId, type Checker } from "./checker.ts";
 import { checkDim } from "./dim-members.ts";
 import type { Dim } from "./dims.ts";
 import { lazy, type Instance, type Lazy, type Level } from "./instance.ts";
-import { BUILT_IN_DIMS, type FileScope } from "./load.ts";
+import { BUILT_IN_DIMS, isBuiltInDim } from "./built-in-dims.ts";
+import type { FileScope } from "./load.ts";
+import { isDType } from "./lookup.ts";
 import { placeMembers } from "./members.ts";
 import { TOO_DEEP_HELP } from "./too-deep.ts";
 import { checkStatic, staticType } from "./types.ts";
@@ -95,6 +97,7 @@ function build(
     stores: new Map(),
     uses: new Map(),
     metrics: new Map(),
+    misnamed: new Set(),
     aliases: new Map(),
   };
   c.blocks.set(id, block);
@@ -164,7 +167,12 @@ function bindLevels(
 ): boolean {
   collectMembers(c, instance, chain);
   let dims: readonly (Dim | number)[] = template?.dims ?? [];
-  let args: ReadonlyMap<string, Lazy> = new Map([...(template?.args ?? [])].map(([k, v]) => [k, { get: () => v }]));
+  let args: ReadonlyMap<string, Lazy> = new Map(
+    [...(template?.args ?? [])].map(([name, value]) => {
+      const place = template?.places?.get(name);
+      return [name, { get: () => value, ...(place === undefined ? {} : { at: place }) }];
+    }),
+  );
   let from = at;
   for (const [i, link] of chain.entries()) {
     const level = bindDims(c, instance, link, dims, from, alone && i === 0);
@@ -212,6 +220,7 @@ function extendsArguments(
       lazy(
         () => c.check(arg.value, scope),
         () => c.fail("DSK1104", arg.span, { what: "argument", name }),
+        arg.span,
       ),
     );
   }
@@ -290,7 +299,7 @@ function bindArgs(
     ]);
     c.fail(
       "DSK1304",
-      at,
+      arg.at ?? at,
       { callee: decl.name.text, why: `has no argument and no dim \`${name}\`` },
       { help: near.length > 0 ? `did you mean \`${near[0]}\`?` : takes },
     );
@@ -303,8 +312,8 @@ function bindArgs(
       c.fail(
         "DSK1303",
         param.type.span,
-        { expected: "Number, Bool, String or Block", found: "a tensor" },
-        { help: "tensors are parameters of functions" },
+        { expected: "Number, Bool, String or Block", found: typeText(param.type) },
+        isTensor(param.type) ? { help: "tensors are parameters of functions" } : {},
       );
       continue;
     }
@@ -313,7 +322,7 @@ function bindArgs(
     if (arg === undefined && value === undefined && !alone) {
       if (!unknown) c.fail("DSK1304", at, { callee: decl.name.text, why: `needs \`${name}\`` }, { help: takes });
     }
-    const place = arg === undefined ? (value?.span ?? param.span) : at;
+    const place = arg === undefined ? (value?.span ?? param.span) : (arg.at ?? at);
     const make =
       arg !== undefined
         ? (): Meaning => arg.get()
@@ -328,6 +337,14 @@ function bindArgs(
       ),
     );
   }
+}
+
+function isTensor(type: ast.Type): boolean {
+  return type.kind === "tuple" || type.dims !== undefined || isDType(type.base?.text ?? "");
+}
+
+function typeText(type: ast.Type): string {
+  return isTensor(type) || type.kind === "tuple" ? "a tensor" : `\`${type.base?.text ?? ""}\``;
 }
 
 /** What stands for an argument that a block checked on its own does not have. */
@@ -370,8 +387,9 @@ function collectMembers(c: Checker, instance: Instance, chain: readonly Link[]):
         );
         continue;
       }
-      if (name === "T" || name === "S" || name === "B") {
+      if (isBuiltInDim(name)) {
         c.fail("DSK1008", item.name.span, { name }, { help: BUILT_IN_DIMS });
+        instance.misnamed.add(name);
         continue;
       }
       own.set(name, item.name);

@@ -6,6 +6,7 @@ import { closest, didYouMean } from "../../compiler/diagnostics/did-you-mean.ts"
 import type { SourceFile } from "../../compiler/diagnostics/source.ts";
 import type * as ast from "../syntax/ast.ts";
 import { parseFile } from "../syntax/parse.ts";
+import { BUILT_IN_DIMS, checkBuiltInNames, isBuiltInDim } from "./built-in-dims.ts";
 
 /** The names that a file's own declarations and imports give it. */
 export interface FileScope {
@@ -44,8 +45,6 @@ function textOf(path: string): { readonly text: string } | { readonly why: strin
     return { why: error instanceof TypeError ? "it is not UTF-8 text" : "permission denied" };
   }
 }
-
-export const BUILT_IN_DIMS = "T is the tokens of a call, S the positions kept, B the sequences";
 
 /** Reads and parses files, each once, and resolves their imports. */
 export class Loader {
@@ -100,7 +99,7 @@ export class Loader {
     for (const decl of file.decls) {
       if (decl.kind !== "block" && decl.kind !== "model") continue;
       const name = decl.name.text;
-      if (name === "T" || name === "S" || name === "B") {
+      if (isBuiltInDim(name)) {
         this.#diagnostics.report("DSK1008", decl.name.span, { name }, { help: BUILT_IN_DIMS });
         scope.broken.add(name);
         continue;
@@ -118,6 +117,7 @@ export class Loader {
       } else if (decl.kind === "block") scope.blocks.set(name, { decl, scope });
       else scope.models.set(name, decl);
     }
+    checkBuiltInNames(file, this.#diagnostics);
     this.#scopes.set(key, scope);
     return scope;
   }

@@ -5,7 +5,7 @@ import type * as ast from "../syntax/ast.ts";
 import type { Checker, Scope } from "./checker.ts";
 import { linearOf, type Dim } from "./dims.ts";
 import { memberDim } from "./dim-members.ts";
-import type { Member } from "./instance.ts";
+import type { Instance, Member } from "./instance.ts";
 import { keyed } from "./templates.ts";
 import { ERROR, num, type Meaning, type Tensor } from "./values.ts";
 
@@ -44,6 +44,7 @@ export function lookup(c: Checker, name: string, scope: Scope): Meaning | undefi
     if (level.args.has(name)) return argument(name, { ...scope, level });
   }
   if (scope.level.scope.broken.has(name)) return ERROR;
+  if (!scope.code && instance.misnamed.has(name)) return ERROR;
   const builtIn = builtInDim(c, name);
   if (builtIn !== undefined) return { kind: "dim", linear: linearOf(builtIn) };
   const file = scope.level.scope;
@@ -130,6 +131,8 @@ function eventName(c: Checker, name: string, scope: Scope): Meaning | undefined 
   if (scope.event === undefined) return undefined;
   const metric = scope.instance.metrics.get(name);
   if (metric !== undefined) return read(scope, "model.metric", name, metric.value.type, metric.dims);
+  // The function that emits it may have an error.
+  if (c.failed && namesMetric(scope.instance, name)) return ERROR;
   // Where an error kept the model from running, its metrics are not known.
   if (c.diagnostics.hasErrors && declaresMetric(name, scope)) return ERROR;
   if (scope.instance.levels[0]!.rest === undefined) return undefined;
@@ -150,6 +153,17 @@ function declaresMetric(name: string, { instance }: Scope): boolean {
           (stmt) => stmt.kind === "metric" && stmt.targets.some((target) => target.name.text === name),
         ),
     ),
+  );
+}
+
+/** True for a metric that some function of the block would emit. */
+function namesMetric({ members }: Instance, name: string): boolean {
+  return [...members.values()].some(
+    ({ item }) =>
+      item.kind === "fn" &&
+      item.body.stmts.some(
+        (stmt) => stmt.kind === "metric" && stmt.targets.some((target) => target.name.text === name),
+      ),
   );
 }
 

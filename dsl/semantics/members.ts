@@ -2,7 +2,7 @@ import type { Checker } from "./checker.ts";
 import { memberDim } from "./dim-members.ts";
 import type { Instance } from "./instance.ts";
 import { placeStore } from "./stores.ts";
-import { placeArguments, placeUse } from "./uses.ts";
+import { checkAliases, placeArguments, placeUse } from "./uses.ts";
 
 /** Makes every dim, store and use of a block, used by its functions or not: they count. */
 export function placeMembers(c: Checker, instance: Instance): void {
@@ -21,4 +21,5 @@ export function placeMembers(c: Checker, instance: Instance): void {
   }
   placeArguments(c, instance);
   for (const [name, { item, level }] of members) if (item.kind === "use") placeUse(c, instance, name, item, level);
+  checkAliases(c, instance);
 }

@@ -16,6 +16,7 @@ import type { Instance } from "./instance.ts";
 import { instantiate, modelInstance } from "./instantiate.ts";
 import type { FileScope, Loader } from "./load.ts";
 import { isDType } from "./lookup.ts";
+import { nameTables, tableHelp } from "./name-tables.ts";
 import { initOf } from "./stores.ts";
 import { keyed } from "./templates.ts";
 import { describe, type Meaning, type Tensor } from "./values.ts";
@@ -44,8 +45,7 @@ export function checkModel(
   const ahead = forward === undefined ? undefined : checkAhead(c, instance);
   for (const each of c.instances.values()) checkOnStep(c, each);
   const expects = expectations(c, instance);
-  if (c.failed || forward === undefined || ahead === undefined || expects === undefined)
-    return { checker: c, module: undefined };
+  if (c.failed || forward === undefined || ahead === undefined) return { checker: c, module: undefined };
   const module: Module = {
     name: decl.name.text,
     dtype: c.dtype,
@@ -113,7 +113,13 @@ function tableSetting(c: Checker, expr: ast.Expr): string | undefined {
   let at = expr;
   for (; at.kind === "member"; at = at.object) parts.unshift(at.name.text);
   if (at.kind === "name") parts.unshift(at.name);
-  if (parts.length === 3 && parts[0] === "std" && parts[1] === "hf") return parts[2];
+  const [std, hf, name] = parts;
+  if (parts.length === 3 && std === "std" && hf === "hf") {
+    const tables = nameTables(c.loader.std);
+    if (tables.includes(name!)) return name;
+    c.fail("DSK1001", expr.span, { name: parts.join(".") }, { help: tableHelp(name!, tables) });
+    return undefined;
+  }
   c.fail(
     "DSK1303",
     expr.span,
@@ -138,6 +144,7 @@ function emptyScope(decl: ast.ModelDecl, scope: FileScope): Scope {
     stores: new Map(),
     uses: new Map(),
     metrics: new Map(),
+    misnamed: new Set(),
     aliases: new Map(),
   };
   return bodyScope(instance, level);
@@ -155,10 +162,10 @@ function checkForward(c: Checker, instance: Instance, decl: ast.ModelDecl): Fn |
     return undefined;
   }
   const { item } = member;
-  const wrong = (why: string): undefined => {
+  const wrong = (why: string, at = item.name.span): undefined => {
     c.fail(
       "DSK2004",
-      item.name.span,
+      at,
       { name: decl.name.text, why },
       { help: "`fn forward(tokens: i32[T], pos: i32[T]) -> f32[T, V] { ... }`" },
     );
@@ -168,6 +175,11 @@ function checkForward(c: Checker, instance: Instance, decl: ast.ModelDecl): Fn |
     return wrong(
       `takes ${item.params.length === 1 ? "1 parameter" : `${item.params.length} parameters`} instead of tokens and positions`,
     );
+  const odd = item.params.find(({ type }) => !isTokens(type));
+  if (odd !== undefined) {
+    const { file, start, end } = odd.span;
+    return wrong(`takes \`${file.text.slice(start, end)}\` where tokens and positions are i32[T]`, odd.span);
+  }
   const { tokens } = c.space;
   const ids: TensorType = { dtype: "i32", dims: [tokens.label] };
   const entry = enter(
@@ -190,6 +202,13 @@ function checkForward(c: Checker, instance: Instance, decl: ast.ModelDecl): Fn |
     return wrong(`gives ${describe(result)} instead of logits [T, V]`);
   }
   return entry.fn;
+}
+
+/** `i32[T]`. */
+function isTokens(type: ast.Type): boolean {
+  if (type.kind !== "tensor" || type.base?.text !== "i32" || type.dims?.length !== 1) return false;
+  const [dim] = type.dims;
+  return dim?.kind === "dim" && dim.value.kind === "name" && dim.value.name === "T";
 }
 
 /** Checks a function for arguments of these types, as a program calls it from outside. */

@@ -1,5 +1,5 @@
 import type * as ast from "../syntax/ast.ts";
-import type { Checker, Expected, Scope } from "./checker.ts";
+import { type Checker, type Expected, LOST, type Scope } from "./checker.ts";
 import { contract } from "./contraction.ts";
 import { union } from "./dims.ts";
 import { dtypeOf, elementwise, emit } from "./emit.ts";
@@ -61,8 +61,10 @@ export function neighbors(
   expected: Expected | undefined,
 ): [Meaning, Meaning] {
   const beside = (other: Meaning): Expected | undefined => {
-    if (expected?.exact === true || other.kind !== "tensor") return expected;
-    return { dims: union(other.dims, expected?.dims ?? []), exact: false };
+    if (expected?.exact === true) return expected;
+    if (other.kind === "error") return LOST;
+    if (other.kind !== "tensor") return expected;
+    return { dims: union(other.dims, expected?.dims ?? []), exact: false, lost: expected?.lost ?? false };
   };
   if (contracts(left) && !contracts(right)) {
     const second = c.check(right, scope, expected);

@@ -27,21 +27,19 @@ export function checkAlone(
   const c = new Checker(diagnostics, loader, RULES, true);
   const instance = standalone(c, decl, scope);
   if (instance === undefined) return;
-  let complete = true;
   for (const { item } of instance.members.values()) {
     if (item.kind !== "fn") continue;
     if (seen.has(item) && decl.items.includes(item)) continue;
-    complete = checkFn(c, instance, item) && complete;
+    checkFn(c, instance, item);
   }
-  if (complete && decl.items.some((i) => i.kind === "on" || i.kind === "set" || i.kind === "expect")) {
-    for (const { item } of instance.members.values())
-      if (item.kind === "fn") complete = checkFn(c, instance, item) && complete;
-    if (complete) checkOnStep(c, instance);
+  if (decl.items.some((i) => i.kind === "on" || i.kind === "set" || i.kind === "expect")) {
+    for (const { item } of instance.members.values()) if (item.kind === "fn") checkFn(c, instance, item);
+    checkOnStep(c, instance);
   }
 }
 
 /** Calls a function with arguments of the types that it declares. */
-function checkFn(c: Checker, instance: Instance, item: ast.FnItem): boolean {
+function checkFn(c: Checker, instance: Instance, item: ast.FnItem): void {
   const builder = new ProgramBuilder(c.space.table);
   const level = instance.members.get(item.name.text)!.level;
   const fnDims = new Map<string, Dim>();
@@ -57,10 +55,10 @@ function checkFn(c: Checker, instance: Instance, item: ast.FnItem): boolean {
   const args: Argument[] = [];
   for (const param of item.params) {
     const value = sample(c, param, scope, builder);
-    if (value.kind === "error") return false;
+    if (value.kind === "error") return;
     args.push({ span: param.span, evaluate: () => value });
   }
-  return callFn(c, { instance, use: "", fn: item.name.text }, args, scope, item.name.span).kind !== "error";
+  callFn(c, { instance, use: "", fn: item.name.text }, args, scope, item.name.span);
 }
 
 function sample(c: Checker, param: ast.Param, scope: Scope, builder: ProgramBuilder): Meaning {

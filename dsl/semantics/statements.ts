@@ -1,6 +1,6 @@
 import type * as ast from "../syntax/ast.ts";
 import type { Span } from "../../compiler/diagnostics/source.ts";
-import type { Checker, Expected, Scope } from "./checker.ts";
+import { type Checker, type Expected, LOST, type Scope } from "./checker.ts";
 import { checkDims } from "./dim-members.ts";
 import { sameSet, type Dim } from "./dims.ts";
 import { cast, dtypeOf, spreadTo } from "./emit.ts";
@@ -14,10 +14,19 @@ export interface Returns {
   readonly name: ast.Name;
   readonly declared: boolean;
   readonly expected: readonly (readonly Dim[] | undefined)[] | undefined;
+  /** The declared type has an error of its own. */
+  readonly lost?: boolean;
+}
+
+/** What statements return: nothing that is known (`error`) after an error in the returned value itself. */
+export interface Returned {
+  readonly value: Meaning;
+  /** False after an error in any of them. */
+  readonly sound: boolean;
 }
 
 /** Runs the statements of a function or an event and gives what is returned; a tuple of nothing without `return`. */
-export function runStatements(c: Checker, body: ast.Code, scope: Scope, returns: Returns): Meaning {
+export function runStatements(c: Checker, body: ast.Code, scope: Scope, returns: Returns): Returned {
   let result: Meaning | undefined;
   let sound = true;
   const declared = new Map<string, Span>();
@@ -32,8 +41,9 @@ export function runStatements(c: Checker, body: ast.Code, scope: Scope, returns:
     else sound = runLet(c, stmt, scope, declared) && sound;
   }
   if (result === undefined && returns.declared)
-    return c.fail("DSK1307", returns.name.span, { name: returns.name.text });
-  return sound ? (result ?? { kind: "tuple", items: [] }) : ERROR;
+    return { value: c.fail("DSK1307", returns.name.span, { name: returns.name.text }), sound: false };
+  const value: Meaning = result ?? { kind: "tuple", items: [] };
+  return { value, sound: sound && value.kind !== "error" };
 }
 
 function runReturn(c: Checker, stmt: ast.ReturnStmt, scope: Scope, returns: Returns): Meaning {
@@ -55,6 +65,7 @@ function runReturn(c: Checker, stmt: ast.ReturnStmt, scope: Scope, returns: Retu
     const items = stmt.value.items.map((item, i) => c.check(item, scope, exactly(expected[i])));
     return items.some((m) => m.kind === "error") ? ERROR : { kind: "tuple", items };
   }
+  if (returns.lost) return c.check(stmt.value, scope, LOST);
   return c.check(stmt.value, scope, expected?.length === 1 ? exactly(expected[0]) : undefined);
 }
 
@@ -66,7 +77,7 @@ function exactly(dims: readonly Dim[] | undefined): Expected | undefined {
 function runLet(c: Checker, stmt: ast.LetStmt, scope: Scope, declared: Map<string, Span>): boolean {
   const dims = stmt.targets.map((t) => (t.dims === undefined ? undefined : checkDims(c, t.dims, scope)));
   const broken = stmt.targets.some((t, i) => t.dims !== undefined && dims[i] === undefined);
-  const value = c.check(stmt.value, scope, stmt.tuple ? undefined : exactly(dims[0]));
+  const value = c.check(stmt.value, scope, broken ? LOST : stmt.tuple ? undefined : exactly(dims[0]));
   const parts = stmt.tuple ? tupleParts(c, stmt, value) : [value];
   let sound = !broken;
   for (const [i, target] of stmt.targets.entries()) {

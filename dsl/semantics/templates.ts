@@ -58,6 +58,7 @@ export function withArguments(
   const { decl } = template;
   if (decl === undefined) return template;
   const given = new Map(template.args);
+  const places = new Map(template.places);
   let sound = true;
   for (const [i, arg] of args.entries()) {
     const name = arg.name?.text ?? decl.params[i]?.name.text;
@@ -72,9 +73,10 @@ export function withArguments(
       sound = false;
     } else {
       given.set(name, c.check(arg.value, scope));
+      places.set(name, arg.span);
     }
   }
-  return sound ? keyed({ ...template, args: given, at }) : ERROR;
+  return sound ? keyed({ ...template, args: given, places, at }) : ERROR;
 }
 
 /** The identity of a template: its declaration, dims and arguments. */

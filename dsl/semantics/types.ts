@@ -44,18 +44,20 @@ export function patternOf(c: Checker, type: ast.Type & { kind: "tensor" }): Patt
   return dtype === undefined ? undefined : { dtype, dims: type.dims ?? [] };
 }
 
-/** The dims of a pattern without `..` and formal dims of the function, as the caller knows them. */
+/**
+ * The dims of a pattern without `..` and formal dims of the function, as the caller knows them; `lost` after an error in them.
+ */
 export function plainDims(
   c: Checker,
   pattern: Pattern,
   formals: readonly ast.DimFormal[],
   scope: Scope,
-): Dim[] | undefined {
+): Dim[] | "lost" | undefined {
   const generic = new Set(formals.map((f) => (f.kind === "name" ? f.name.text : "..")));
   const plain = pattern.dims.every((d) => d.kind === "dim" && !(d.value.kind === "name" && generic.has(d.value.name)));
   if (!plain) return undefined;
   const dims = checkDims(c, pattern.dims, scope);
-  return dims?.map((d) => scope.instance.aliases.get(d) ?? d);
+  return dims?.map((d) => scope.instance.aliases.get(d) ?? d) ?? "lost";
 }
 
 /** The bindings that matching arguments makes. */

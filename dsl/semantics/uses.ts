@@ -5,6 +5,7 @@ import { bodyScope, type Checker, type Scope } from "./checker.ts";
 import { checkDim } from "./dim-members.ts";
 import type { Dim } from "./dims.ts";
 import { LARGEST } from "./extent.ts";
+import { noFunction } from "./functions.ts";
 import type { Instance, Level, UseInfo } from "./instance.ts";
 import { numberOf } from "./numbers.ts";
 import { keyed } from "./templates.ts";
@@ -46,12 +47,36 @@ function placeBlock(
     return;
   }
   const { fn } = template;
+  if (template.fnAt !== undefined && !hasFunction(c, inner, name, fn, template.fnAt)) {
+    instance.uses.set(name, { kind: "unknown" });
+    return;
+  }
   addUse(
     instance,
     name,
     { kind: "block", instance: inner, fn, over },
     { kind: "block", block: inner.block, fn, ...(over === undefined ? {} : { over: over.label }) },
   );
+}
+
+/** Whether a block has the function that shall stand for it; says so if it has not. */
+function hasFunction(c: Checker, instance: Instance, use: string, fn: string, at: Span): boolean {
+  const item = instance.members.get(fn)?.item;
+  if (item?.kind === "fn") return true;
+  // Something by that name that could not be parsed is told already.
+  if (item?.kind !== "use" || item.value.kind !== "error") noFunction(c, { instance, use, fn }, at);
+  return false;
+}
+
+/** Looks whether blocks have the functions that aliases of their uses name: once all uses are there. */
+export function checkAliases(c: Checker, instance: Instance): void {
+  for (const [name, use] of instance.uses) {
+    if (use.kind !== "alias" || use.at === undefined) continue;
+    let of = instance.uses.get(use.of);
+    while (of?.kind === "alias") of = instance.uses.get(of.of);
+    if (of?.kind === "block" && !hasFunction(c, of.instance, use.of, use.fn, use.at))
+      instance.uses.set(name, { kind: "unknown" });
+  }
 }
 
 /** Places what stands behind `use`; after an error nothing is known of it. */
@@ -86,7 +111,10 @@ function place(c: Checker, instance: Instance, name: string, item: ast.UseItem, 
   if (value.kind === "use" && over === undefined) {
     const fn = value.fn ?? "forward";
     if (leadsTo(instance, value.name, name)) c.fail("DSK1104", item.name.span, { what: "use", name });
-    else addUse(instance, name, { kind: "alias", of: value.name, fn }, { kind: "alias", of: value.name, fn });
+    else {
+      const at = item.value.kind === "member" ? { at: item.value.name.span } : {};
+      addUse(instance, name, { kind: "alias", of: value.name, fn, ...at }, { kind: "alias", of: value.name, fn });
+    }
     return;
   }
   if (value.kind !== "block") {
@@ -132,6 +160,19 @@ function layerCount(c: Checker, expr: ast.Expr, scope: Scope): number {
   return 1;
 }
 
+/** How many tokens ahead are predicted; 1 where nothing says it. Undefined after an error. */
+function aheadDepth(c: Checker, expr: ast.Expr | undefined, scope: Scope): number | undefined {
+  if (expr === undefined) return 1;
+  const value = c.check(expr, scope);
+  if (value.kind === "error") return undefined;
+  const depth = numberOf(value)?.value;
+  if (depth === undefined || !Number.isSafeInteger(depth) || depth < 1)
+    c.fail("DSK2104", expr.span, { what: "the depth", value: depth === undefined ? describe(value) : `${depth}` });
+  else if (depth > LARGEST) c.fail("DSK2106", expr.span, { what: `${depth} look-ahead modules`, most: LARGEST });
+  else return depth;
+  return undefined;
+}
+
 /** `predict_ahead(depth: 1, with: Decoder[D](...), shares: [embed, head], eps: 1e-6)` (DeepSeek-V3 section 2.2). */
 function placeAhead(
   c: Checker,
@@ -156,23 +197,15 @@ function placeAhead(
   const [depthExpr, layerExpr, sharesExpr, epsExpr] = ["depth", "with", "shares", "eps"].map((k) => given.get(k));
   if (layerExpr === undefined || sharesExpr === undefined)
     return fail(expr.span, `needs \`${layerExpr === undefined ? "with" : "shares"}\``);
-  const depth = depthExpr === undefined ? 1 : numberOf(c.check(depthExpr, scope))?.value;
-  if (depth === undefined || !Number.isSafeInteger(depth) || depth < 1) {
-    c.fail("DSK2104", depthExpr?.span ?? expr.span, { what: "the depth", value: `${depth ?? "unknown"}` });
-    return;
-  }
-  if (depth > LARGEST) {
-    c.fail("DSK2106", depthExpr?.span ?? expr.span, { what: `${depth} look-ahead modules`, most: LARGEST });
-    return;
-  }
+  const depth = aheadDepth(c, depthExpr, scope);
   const layer = c.check(layerExpr, scope);
-  if (layer.kind === "error") return;
   const dim = layer.kind === "block" ? layer.dims[0] : undefined;
-  if (layer.kind !== "block" || dim === undefined || typeof dim === "number")
-    return fail(layerExpr.span, "needs a layer with the model's width, `Decoder[D](...)`");
+  const fits = layer.kind === "block" && dim !== undefined && typeof dim !== "number";
+  if (!fits && layer.kind !== "error") fail(layerExpr.span, "needs a layer with the model's width, `Decoder[D](...)`");
   const shares = sharesExpr.kind === "list" ? sharesExpr.items.map((i) => (i.kind === "name" ? i.name : "")) : [];
-  if (shares.length !== 2 || shares.some((s) => instance.members.get(s)?.item.kind !== "use"))
-    return fail(sharesExpr.span, "shares two uses of the model: the embedding and the head");
+  const shared = shares.length === 2 && shares.every((s) => instance.members.get(s)?.item.kind === "use");
+  if (!shared) fail(sharesExpr.span, "shares two uses of the model: the embedding and the head");
+  if (depth === undefined || !fits || !shared) return;
   const module = c.loader.standard("mtp").blocks.get("PredictAhead");
   if (module === undefined) throw new Error("std/mtp has no PredictAhead");
   const eps = epsExpr === undefined ? undefined : c.check(epsExpr, scope);

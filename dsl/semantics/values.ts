@@ -53,8 +53,12 @@ export interface BlockTemplate {
   readonly scope?: FileScope;
   readonly dims: readonly (Dim | number)[];
   readonly args: ReadonlyMap<string, Meaning>;
+  /** Where they are written. */
+  readonly places?: ReadonlyMap<string, Span>;
   /** Which function stands for it: `transposed` in `Embedding[V, D].transposed`. */
   readonly fn: string;
+  /** Where that function is named. */
+  readonly fnAt?: Span;
   /** Where it is written, with its dims or arguments. */
   readonly at?: Span;
   /** Identity: equal keys are the same block with the same arguments. */

@@ -23,6 +23,8 @@ export interface File extends Node {
   readonly decls: readonly Decl[];
   /** Names of declarations that could not be parsed. */
   readonly broken: readonly Name[];
+  /** True when syntax errors may have swallowed declarations or entries whose names are not known. */
+  readonly torn: boolean;
 }
 
 /** `import { A, B as C } from "std/nn"` */

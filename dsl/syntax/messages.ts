@@ -1,7 +1,9 @@
 import type { IParserErrorMessageProvider, IRecognitionException, IToken } from "chevrotain";
 import type { Diagnostics } from "../../compiler/diagnostics/diagnostic.ts";
 import type { SourceFile, Span } from "../../compiler/diagnostics/source.ts";
+import { didYouMean } from "../../compiler/diagnostics/did-you-mean.ts";
 import { isReserved } from "./tokens.ts";
+import { UNITS } from "./units.ts";
 
 /** What could have stood where a rule found none of its beginnings. */
 const BEGINNINGS: Readonly<Record<string, string>> = {
@@ -34,12 +36,21 @@ const HELP: Readonly<Record<string, string>> = {
   "`of`": "layers are written `3 of Block[D]`",
 };
 
+/** The words that begin what was expected. */
+export const KEYWORDS = {
+  "a declaration": "import block model data train layout serve target",
+  "an item of the block": "dim param state cache use fn on expect extern",
+  "a statement": "let metric loss return",
+} as const;
+
 /** A file as it is parsed in parts. */
 export interface Parsing {
   readonly source: SourceFile;
   readonly tokens: readonly IToken[];
   /** Where characters were that begin no token: what fails because of them is told already. */
   readonly skipped: readonly number[];
+  /** Words of the language that were taken for names, which is told. */
+  readonly taken: Set<string>;
   readonly diagnostics: Diagnostics;
 }
 
@@ -62,16 +73,41 @@ export function reportSyntax(
   const span: Span = missing
     ? { file: source, start: behind, end: behind }
     : { file: source, start: token.startOffset, end: token.endOffset! + 1 };
+  const unit = message === "`of`" ? undefined : misspeltUnit(part, at);
+  if (unit !== undefined) {
+    const help = didYouMean(unit.image, Object.keys(UNITS)) ?? `units are ${SOME_UNITS}, and others of that kind`;
+    const place = { file: source, start: unit.startOffset, end: unit.endOffset! + 1 };
+    diagnostics.report("DSK0011", place, { found: foundText(unit), where: "behind a number" }, { help });
+    return;
+  }
+  const word = token !== undefined && isReserved(token.image) ? token.image : undefined;
+  const opens = previous !== undefined && ["(", "[", ","].includes(previous.image);
+  if (word !== undefined && (message === "a name" || (opens && (message === "`)`" || message === "`]`")))) {
+    parsing.taken.add(word);
+    diagnostics.report("DSK0012", span, { word }, { help: "take another name" });
+    return;
+  }
+  // What uses a name that cannot be one is no second mistake.
+  if (word !== undefined && parsing.taken.has(word)) return;
   if (message === "") {
     diagnostics.report("DSK0011", span, { found, where: "here" });
     return;
   }
-  if (message === "a name" && token !== undefined && isReserved(token.image)) {
-    diagnostics.report("DSK0012", span, { word: token.image }, { help: "take another name" });
-    return;
-  }
-  const help = HELP[message];
+  const words = token?.tokenType.name === "Identifier" ? (KEYWORDS as Record<string, string>)[message] : undefined;
+  const help = HELP[message] ?? (words === undefined ? undefined : didYouMean(token!.image, words.split(" ")));
   diagnostics.report("DSK0010", span, { expected: message, found }, help === undefined ? {} : { help });
+}
+
+const SOME_UNITS = "tokens, steps, epochs, sequences, nodes, gpus, sms, s, h, GiB, GB/s";
+
+/** A word behind a number on its line that is no unit, where the parser stopped at it or right behind it. */
+function misspeltUnit(part: readonly IToken[], at: IToken): IToken | undefined {
+  const stop = at.tokenType.name === "EOF" ? part.length : part.indexOf(at);
+  return [part[stop], part[stop - 1]].find((word) => {
+    const number = word === undefined ? undefined : part[part.indexOf(word) - 1];
+    if (word?.tokenType.name !== "Identifier" || number?.tokenType.name !== "Number") return false;
+    return number.startLine === word.startLine && /^[\d._eE+-]+[KMBT]?i?$/.test(number.image);
+  });
 }
 
 function foundText(token: IToken): string {

@@ -27,7 +27,7 @@ export function parseFile(source: SourceFile, diagnostics: Diagnostics): Parsed 
   let ok = reportLexing(lexed, source, diagnostics);
   const span = { file: source, start: 0, end: source.text.length };
   if (!nestingIsSane(lexed.tokens, source, diagnostics)) {
-    return { file: { source, imports: [], decls: [], broken: [], span }, ok: false };
+    return { file: { source, imports: [], decls: [], broken: [], torn: true, span }, ok: false };
   }
   const before = diagnostics.errorCount;
   const builder = new AstBuilder(source, new Docs(source, lexed.groups["docs"] ?? []), diagnostics);
@@ -35,7 +35,8 @@ export function parseFile(source: SourceFile, diagnostics: Diagnostics): Parsed 
   const tree = parser.file();
   if (parser.errors.length > 0) {
     const [error] = parser.errors;
-    const parsing = { source, tokens: lexed.tokens, skipped: lexed.errors.map((e) => e.offset), diagnostics };
+    const skipped = lexed.errors.map((e) => e.offset);
+    const parsing = { source, tokens: lexed.tokens, skipped, taken: new Set<string>(), diagnostics };
     const parts = new Recovery(parsing, builder).file();
     // Parts that are sound one by one may still not stand in this order.
     if (ok && diagnostics.errorCount === before) reportSyntax(error!, lexed.tokens, parsing);
@@ -48,6 +49,7 @@ export function parseFile(source: SourceFile, diagnostics: Diagnostics): Parsed 
     imports: builder.nodes(tree, "importDecl").map((n) => builder.import(n)),
     decls: builder.nodes(tree, "decl").map((n) => builder.decl(n)),
     broken: [],
+    torn: lexed.errors.length > 0,
     span,
   };
   ok &&= diagnostics.errorCount === before;

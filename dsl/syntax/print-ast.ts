@@ -1,7 +1,7 @@
 import type { File } from "./ast.ts";
 
 /** Fields that say where something stands, not what it is. */
-const PLACES = new Set(["span", "opSpan", "source", "broken"]);
+const PLACES = new Set(["span", "opSpan", "source", "broken", "torn"]);
 
 /** The AST as indented text, without places: equal texts are equal programs. For `--emit=ast` and tests. */
 export function printAst(file: File): string {

@@ -1,9 +1,11 @@
 import type { CstNode, IToken } from "chevrotain";
+import { closest, didYouMean } from "../../compiler/diagnostics/did-you-mean.ts";
 import type { Span } from "../../compiler/diagnostics/source.ts";
 import type * as ast from "./ast.ts";
 import type { AstBuilder } from "./build-ast.ts";
 import { parser, type RuleName } from "./grammar.ts";
-import { reportSyntax, type Parsing } from "./messages.ts";
+import { KEYWORDS, reportSyntax, type Parsing } from "./messages.ts";
+import { isReserved } from "./tokens.ts";
 
 /*
  * A file with errors is parsed in parts: declarations, their items, statements. The parts are found by the words that begin
@@ -20,6 +22,7 @@ const STATEMENTS = new Set(["let", "metric", "loss"]);
 export class Recovery {
   readonly #parsing: Parsing;
   readonly #builder: AstBuilder;
+  #torn = false;
 
   constructor(parsing: Parsing, builder: AstBuilder) {
     this.#parsing = parsing;
@@ -54,10 +57,13 @@ export class Recovery {
       } else {
         const decl = this.#decl(part);
         if (decl !== undefined) decls.push(decl);
-        else if (part[1] !== undefined && isName(part[1])) broken.push(this.#builder.name(part[1]));
+        else if ((DECLS.has(word) || this.#isMisspelt(0, part)) && isName(part[1]))
+          broken.push(this.#builder.name(part[1]!));
+        else this.#torn = true;
       }
     }
-    return { imports, decls, broken, ...(edition === undefined ? {} : { edition }) };
+    const torn = this.#torn || this.#parsing.skipped.length > 0;
+    return { imports, decls, broken, torn, ...(edition === undefined ? {} : { edition }) };
   }
 
   #misplaced(word: IToken): void {
@@ -95,9 +101,25 @@ export class Recovery {
     const [word, next, after] = [tokens[i]!.image, tokens[i + 1], tokens[i + 2]];
     if (word === "import") return true;
     if (word === "edition") return next?.tokenType.name === "Number";
+    if (tokens[i]!.startColumn === 1 && this.#isMisspelt(i, tokens)) return true;
     if (!DECLS.has(word) || next === undefined || next.startLine !== tokens[i]!.startLine) return false;
     if (word === "block" || word === "model") return true;
     return isName(next) && ["{", "(", "for", "from"].includes(after?.image ?? "{");
+  }
+
+  /** `parm w`, `retrun y`: no keyword in front of a name, at the start of a line. */
+  #isMisspelt(i: number, tokens: readonly IToken[]): boolean {
+    const [word, name] = [tokens[i]!, tokens[i + 1]];
+    if (!this.#firstOnLine(i, tokens) || word.tokenType.name !== "Identifier") return false;
+    return isName(name) && name!.startLine === word.endLine;
+  }
+
+  /** Reports the word; gives the one that was meant. */
+  #misspelt(expected: keyof typeof KEYWORDS, word: IToken): string | undefined {
+    const words = KEYWORDS[expected].split(" ");
+    const help = didYouMean(word.image, words) ?? `it begins with ${words.join(", ")}`;
+    this.#parsing.diagnostics.report("DSK0010", this.#span([word]), { expected, found: `\`${word.image}\`` }, { help });
+    return closest(word.image, words)[0];
   }
 
   /** The tree of a part, or its first error. */
@@ -118,6 +140,10 @@ export class Recovery {
     const whole = this.#parse("decl", tokens, true);
     if (whole !== undefined) return this.#builder.decl(whole);
     const kind = tokens[0]!.image;
+    if (this.#isMisspelt(0, tokens)) {
+      this.#misspelt("a declaration", tokens[0]!);
+      return undefined;
+    }
     const open = tokens.findIndex((t) => t.image === "{");
     if (!DECLS.has(kind) || kind === "schema" || kind === "signature" || open < 0) {
       this.#parse("decl", tokens);
@@ -143,12 +169,15 @@ export class Recovery {
       depth += tokens[i]!.image === "{" ? 1 : tokens[i]!.image === "}" ? -1 : 0;
       if (depth > 0) continue;
       const extra = tokens[i + 1];
-      if (extra !== undefined)
-        this.#parsing.diagnostics.report("DSK0011", this.#span([extra]), {
-          found: `\`${extra.image}\``,
-          where: "here",
-        });
-      return tokens.slice(open + 1, i);
+      if (extra === undefined) return tokens.slice(open + 1, i);
+      const help = didYouMean(extra.image, DECLS);
+      const found = { found: `\`${extra.image}\``, where: "here" };
+      this.#parsing.diagnostics.report("DSK0011", this.#span([extra]), found, help === undefined ? {} : { help });
+      this.#torn = true;
+      // A brace too many inside of the body: what follows it is part of the body.
+      const rest = tokens.slice(i + 1);
+      const isBody = rest.length > 1 && rest.at(-1)!.image === "}" && this.#closes(rest) < 0;
+      return [...tokens.slice(open + 1, i), ...(isBody ? rest.slice(0, -1) : [])];
     }
     const closes = tokens.at(-1)!.image === "}" && tokens.length - 1 > open && !this.#closesInner(tokens, open);
     if (closes) return tokens.slice(open + 1, -1);
@@ -156,10 +185,14 @@ export class Recovery {
     return tokens.slice(open + 1);
   }
 
+  /** How many more braces open than close. */
+  #closes(tokens: readonly IToken[]): number {
+    return tokens.reduce((depth, { image }) => depth + (image === "{" ? 1 : image === "}" ? -1 : 0), 0);
+  }
+
   /** True when the last brace closes an inner one although the outer one is indented less: the outer one is open. */
   #closesInner(tokens: readonly IToken[], open: number): boolean {
-    let depth = 0;
-    for (const token of tokens.slice(open)) depth += token.image === "{" ? 1 : token.image === "}" ? -1 : 0;
+    const depth = this.#closes(tokens.slice(open));
     const [head, last] = [tokens[0]!, tokens.at(-1)!];
     return depth > 0 && last.startLine !== head.startLine && last.startColumn! > head.startColumn!;
   }
@@ -179,18 +212,24 @@ export class Recovery {
       const [token, next] = [tokens[i]!, tokens[i + 1]];
       const first = this.#firstOnLine(i, tokens);
       const soft = SOFT_ITEMS.has(token.image);
-      const item = first && (soft ? next?.image !== "=" : ITEMS.has(token.image));
+      const within = !first && depth === 0 && isReserved(token.image) && endsValue(tokens[i - 1]!);
+      const item = (first || within) && (soft ? next?.image !== "=" : ITEMS.has(token.image));
       if (item) depth = 0;
+      const misspelt = depth === 0 && this.#isMisspelt(i, tokens);
       const setting = first && depth === 0 && isName(token) && next?.image === "=";
       if (token.image === "{" || token.image === "(" || token.image === "[") depth++;
       if (token.image === "}" || token.image === ")" || token.image === "]") depth = Math.max(0, depth - 1);
-      return item || setting;
+      return item || setting || misspelt;
     };
     if (tokens.length > 0) begins(0);
     return this.#split(tokens, begins).flatMap((part) => this.#item(part));
   }
 
   #item(tokens: IToken[]): ast.Item[] {
+    if (this.#isMisspelt(0, tokens)) {
+      this.#misspelt("an item of the block", tokens[0]!);
+      return this.#standIn(tokens[1]!, tokens);
+    }
     const open = tokens.findIndex((t) => t.image === "{");
     const word = tokens[0]!.image;
     const code = (word === "fn" || word === "on") && open > 0;
@@ -216,6 +255,10 @@ export class Recovery {
     const name = word?.image === "extern" ? second : first;
     if (word === undefined || !ITEMS.has(word.image) || word.image === "expect" || name === undefined || !isName(name))
       return [];
+    return this.#standIn(name, tokens);
+  }
+
+  #standIn(name: IToken, tokens: readonly IToken[]): ast.Item[] {
     const span = this.#span(tokens);
     return [{ kind: "use", doc: undefined, name: this.#builder.name(name), value: { kind: "error", span }, span }];
   }
@@ -224,21 +267,24 @@ export class Recovery {
     const begins = (i: number): boolean => {
       const [token, next] = [tokens[i]!, tokens[i + 1]];
       if (token.image === "return") return tokens[i - 1]?.image !== "let";
-      if (!this.#firstOnLine(i, tokens)) return false;
-      return STATEMENTS.has(token.image) || (isName(token) && next?.image === "=");
+      if (!this.#firstOnLine(i, tokens)) return token.image === "let" && endsValue(tokens[i - 1]!);
+      return STATEMENTS.has(token.image) || (isName(token) && next?.image === "=") || this.#isMisspelt(i, tokens);
     };
     return this.#split(tokens, begins).flatMap((part) => {
+      if (this.#isMisspelt(0, part)) {
+        const word = this.#misspelt("a statement", part[0]!);
+        return this.#unknownStatement(part, word === "return" ? word : "let");
+      }
       const tree = this.#parse("stmt", part);
       return tree === undefined ? this.#unknownStatement(part) : [this.#builder.stmt(tree)];
     });
   }
 
-  #unknownStatement(tokens: readonly IToken[]): ast.Stmt[] {
+  #unknownStatement(tokens: readonly IToken[], word = tokens[0]!.image): ast.Stmt[] {
     const span = this.#span(tokens);
     const value: ast.Expr = { kind: "error", span };
-    const [first] = tokens;
-    if (first!.image === "return") return [{ kind: "return", value, span }];
-    if (!STATEMENTS.has(first!.image)) return [];
+    if (word === "return") return [{ kind: "return", value, span }];
+    if (!STATEMENTS.has(word)) return [];
     const end = tokens.findIndex((t) => t.image === "=");
     const names = tokens
       .slice(1, end < 0 ? 2 : end)
@@ -256,14 +302,13 @@ export class Recovery {
     let depth = 0;
     const begins = (i: number): boolean => {
       const [token, next] = [tokens[i]!, tokens[i + 1]];
-      const first = this.#firstOnLine(i, tokens) && depth === 0;
+      const top = depth === 0;
       if (token.image === "{") depth++;
       if (token.image === "}") depth = Math.max(0, depth - 1);
-      return (
-        first &&
-        isName(token) &&
-        (token.image === "expect" || next?.image === "=" || next?.image === "{" || next?.tokenType.name === "Number")
-      );
+      if (!top || !(isName(token) || token.image === "expect")) return false;
+      const sets = next?.image === "=" || next?.image === "{";
+      if (!this.#firstOnLine(i, tokens)) return sets && endsValue(tokens[i - 1]!);
+      return sets || token.image === "expect" || next?.tokenType.name === "Number" || this.#isMisspelt(i, tokens);
     };
     if (tokens.length > 0) begins(0);
     return this.#split(tokens, begins).flatMap((part) => this.#entry(part));
@@ -274,13 +319,24 @@ export class Recovery {
     const tree = this.#parse("entry", tokens, group);
     if (tree !== undefined) return [this.#builder.entry(tree)];
     const [name] = tokens;
-    if (name === undefined || !isName(name)) return [];
+    if (name === undefined || !isName(name)) {
+      this.#torn = true;
+      return [];
+    }
     const span = this.#span(tokens);
+    // A line inside may be an entry that does not look like one.
+    if (!group && tokens.some((_, i) => i > 0 && this.#firstOnLine(i, tokens))) this.#torn = true;
     if (!group)
       return [{ kind: "set", doc: undefined, name: this.#builder.name(name), value: { kind: "error", span }, span }];
     const entries = this.#entries(this.#insideOf(tokens, 1));
     return [{ kind: "group", doc: undefined, name: this.#builder.name(name), body: { entries, span }, span }];
   }
+}
+
+/** True for a token that can be the last one of an item or an entry. `by` stands before the name of a clock. */
+function endsValue({ image, tokenType }: IToken): boolean {
+  if (image === "by" || isReserved(image)) return false;
+  return /^[)\]}]$/.test(image) || /^[\w"]/.test(image) || tokenType.name === "Number";
 }
 
 function isName(token: IToken | undefined): boolean {

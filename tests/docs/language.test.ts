@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { expect, test } from "vitest";
-import { FACT_NAMES } from "../../compiler/analysis/facts.ts";
+import { FACT_NAMES } from "../../compiler/model-ir/fact-names.ts";
 import { DTYPES } from "../../compiler/tensor-ir/types.ts";
 import { BUILTINS } from "../../dsl/semantics/builtins/index.ts";
 import { isReserved, KEYWORDS } from "../../dsl/syntax/tokens.ts";

@@ -94,9 +94,10 @@ export const SECTIONS = {
     (p: { name: string; why: string }) => `\`${p.name}\` cannot be executed yet: ${p.why}`,
   ),
 
-  DSK7001: error(
-    "serving-mesh",
-    (p: { what: string; product: number; gpus: number }) => `${p.what} takes ${p.product} GPUs of a mesh of ${p.gpus}`,
+  DSK7001: error("serving-mesh", (p: { what: string; product?: number; gpus: number }) =>
+    p.product === undefined
+      ? `a mesh of ${p.gpus} GPUs does not divide over ${p.what}`
+      : `${p.what} takes ${p.product} GPUs of a mesh of ${p.gpus}`,
   ),
   DSK7002: error(
     "serving-experts",

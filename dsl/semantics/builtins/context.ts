@@ -31,6 +31,8 @@ export interface Builtin {
   readonly dims?: readonly [number, number];
   /** Any number of arguments may follow by place. */
   readonly many?: boolean;
+  /** Arguments that have a form of their own, no value: `N | R`, `top_sum(2)`. */
+  readonly forms?: readonly string[];
   readonly make: (c: Checker, call: Bound) => Meaning;
 }
 

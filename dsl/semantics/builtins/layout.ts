@@ -8,7 +8,13 @@ import { ERROR, type Meaning, type Tensor } from "../values.ts";
 import { hasDim, number, tensor, wrong, type Bound, type Builtin } from "./context.ts";
 
 export const LAYOUT: Readonly<Record<string, Builtin>> = {
-  split: { usage: "split(x, N | R) or split[D](x, N | R)", params: ["x", "parts"], dims: [0, 1], make: split },
+  split: {
+    usage: "split(x, N | R) or split[D](x, N | R)",
+    params: ["x", "parts"],
+    forms: ["parts"],
+    dims: [0, 1],
+    make: split,
+  },
   concat: { usage: "concat[D](a, b)", params: ["a", "b"], dims: [1, 1], many: true, make: concat },
   unzip: { usage: "unzip[R](x, P)", params: ["x", "half"], dims: [1, 1], make: unzip },
   zip: { usage: "zip[R](a, b)", params: ["a", "b"], dims: [1, 1], make: zip },

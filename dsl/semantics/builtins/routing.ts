@@ -19,6 +19,7 @@ export const ROUTING: Readonly<Record<string, Builtin>> = {
   top_groups: {
     usage: "top_groups(x, of: G, keep: 4, rank_by: top_sum(2))",
     params: ["x", "of", "keep", "rank_by"],
+    forms: ["rank_by"],
     dims: [0, 1],
     make: topGroups,
   },

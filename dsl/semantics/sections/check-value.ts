@@ -2,6 +2,7 @@
 import { closest, didYouMean } from "../../../compiler/diagnostics/did-you-mean.ts";
 import type { Details, Fix } from "../../../compiler/diagnostics/diagnostic.ts";
 import type * as ast from "../../syntax/ast.ts";
+import { tableHelp } from "../name-tables.ts";
 import { checkCall, isCall } from "./calls.ts";
 import type { Context } from "./context.ts";
 import { functionsGiving } from "./schema.ts";
@@ -233,5 +234,10 @@ export function partOf(c: Context, path: readonly ast.Name[]): Value {
 function checkNames(c: Context, expr: ast.Expr): Value {
   const path = pathOf(expr)?.map((name) => name.text);
   if (path?.length !== 3 || path[0] !== "std" || path[1] !== "hf") return wrong(c, expr, { kind: "names" });
-  return { kind: "word", of: "names", name: path[2]!, span: expr.span };
+  const name = path[2]!;
+  if (c.tables.includes(name)) return { kind: "word", of: "names", name, span: expr.span };
+  const found = `\`std.hf.${name}\``;
+  const help = tableHelp(name, c.tables);
+  c.diagnostics.report("DSK6010", expr.span, { expected: typeText({ kind: "names" }), found }, { help });
+  return { kind: "error", span: expr.span };
 }

@@ -22,6 +22,8 @@ export interface Context {
   readonly model: ModelFacts | undefined;
   /** The names of the file's sections of one kind. */
   readonly sections: (kind: ast.SectionKind) => readonly string[];
+  /** The tables of checkpoint names: `deepseek`. */
+  readonly tables: readonly string[];
   /** The axes of the layout that is checked. */
   readonly axes: readonly string[];
 }

@@ -114,8 +114,12 @@ function checkRoute(c: Context, entries: Entries, axes: Axes): void {
   const nodes = Math.ceil(gpus / (mesh.gpus / mesh.nodes));
   const most = count.measure === "nodes" ? nodes : gpus;
   if (count.value <= most) return;
-  const of = axes.has("ep") ? `ep = ${gpus} is ${nodes} nodes` : `${mesh.nodes} nodes, ${mesh.gpus} GPUs`;
+  const of = axes.has("ep") ? `ep = ${gpus} is ${counted(nodes)}` : `${counted(mesh.nodes)}, ${mesh.gpus} GPUs`;
   c.diagnostics.report("DSK3004", count.span, { route: `${count.value} ${count.measure!}`, of });
+}
+
+function counted(nodes: number): string {
+  return nodes === 1 ? "1 node" : `${nodes} nodes`;
 }
 
 /** Least micro-batches of a schedule over `pp` stages. */

@@ -22,10 +22,20 @@ const FOR: Readonly<Record<ast.SectionKind, "model" | "train" | undefined>> = {
   target: undefined,
 };
 
+/** The nearest names, or all of a few. */
+function meant(name: string, names: readonly string[]): string | undefined {
+  const near = didYouMean(name, names);
+  if (near !== undefined || names.length === 0 || names.length > FEW) return near;
+  return `there ${names.length === 1 ? "is" : "are"} ${names.map((each) => `\`${each}\``).join(", ")}`;
+}
+
+const FEW = 6;
+
 class Linker {
   readonly #sections: readonly ast.SectionDecl[];
   readonly #models: readonly string[];
   readonly #torn: boolean;
+  readonly #broken: ReadonlySet<string>;
   readonly #diagnostics: Diagnostics;
   readonly #done = new Map<ast.SectionDecl, Linked>();
   readonly #open: ast.SectionDecl[] = [];
@@ -33,12 +43,13 @@ class Linker {
   constructor(
     sections: readonly ast.SectionDecl[],
     models: readonly string[],
-    torn: boolean,
+    { torn, broken }: Pick<ast.File, "torn" | "broken">,
     diagnostics: Diagnostics,
   ) {
     this.#sections = sections;
     this.#models = models;
     this.#torn = torn;
+    this.#broken = new Set(broken.map((name) => name.text));
     this.#diagnostics = diagnostics;
   }
 
@@ -51,6 +62,11 @@ class Linker {
     const linked = { decl, base: base?.decl, ...this.#target(decl, base) };
     this.#done.set(decl, linked);
     return linked;
+  }
+
+  /** True for a name that a syntax error may have swallowed. */
+  #isLost(name: string): boolean {
+    return this.#torn || this.#broken.has(name);
   }
 
   #find(section: ast.SectionKind, name: string): ast.SectionDecl | undefined {
@@ -66,13 +82,13 @@ class Linker {
     const { text, span } = decl.from;
     const base = this.#find(decl.section, text);
     if (base === undefined) {
-      if (this.#torn) return undefined;
+      if (this.#isLost(text)) return undefined;
       const other = this.#sections.find((section) => section.name.text === text);
       if (other !== undefined) {
         this.#diagnostics.report("DSK6007", span, { name: text, why: `it is a ${other.section} section` });
         return undefined;
       }
-      const help = didYouMean(
+      const help = meant(
         text,
         this.#names(decl.section).filter((name) => name !== decl.name.text),
       );
@@ -106,22 +122,24 @@ class Linker {
       if (base !== undefined) return { train: base.train, model: base.model };
       if (decl.from === undefined) {
         const { text: name, span } = decl.name;
-        this.#diagnostics.report("DSK6005", span, { section: decl.section, name, of });
+        const names = of === "model" ? this.#models : this.#names("train");
+        const help = names.length === 1 ? { help: `write \`${decl.section} ${name} for ${names[0]!}\`` } : {};
+        this.#diagnostics.report("DSK6005", span, { section: decl.section, name, of }, help);
       }
       return none;
     }
     const { text, span } = decl.for;
     if (of === "model") {
       if (this.#models.includes(text)) return this.#sameAsBase(decl, base, { train: undefined, model: text });
-      if (this.#torn) return none;
-      const help = didYouMean(text, this.#models);
+      if (this.#isLost(text)) return none;
+      const help = meant(text, this.#models);
       this.#diagnostics.report("DSK2002", span, { name: text }, help === undefined ? {} : { help });
       return none;
     }
     const train = this.#find("train", text);
     if (train !== undefined) return { train, model: this.link(train).model };
-    if (this.#torn) return none;
-    const help = didYouMean(text, this.#names("train"));
+    if (this.#isLost(text)) return none;
+    const help = meant(text, this.#names("train"));
     this.#diagnostics.report("DSK6006", span, { section: "train", name: text }, help === undefined ? {} : { help });
     return none;
   }
@@ -142,14 +160,14 @@ class Linker {
 
 /**
  * Resolves `for` and `from` of all sections of a file.
- * @param torn true where syntax errors may have swallowed sections: then nothing is told to be unknown
+ * @param file tells what syntax errors may have swallowed: that is not told to be unknown
  */
 export function linkSections(
   sections: readonly ast.SectionDecl[],
   models: readonly string[],
-  torn: boolean,
+  file: Pick<ast.File, "torn" | "broken">,
   diagnostics: Diagnostics,
 ): Linked[] {
-  const linker = new Linker(sections, models, torn, diagnostics);
+  const linker = new Linker(sections, models, file, diagnostics);
   return sections.map((decl) => linker.link(decl));
 }

@@ -29,8 +29,8 @@ export function checkSchedule(c: Context, expr: ScheduleExpr, type: Type): Value
   }
   const shapes = pieces.map((piece) => checkShape(c, piece.value, type));
   const untils = pieces.map((piece) => (piece.until === undefined ? undefined : checkBoundary(c, piece.until, clock)));
-  const sound = checkEnd(c, expr) && checkOrder(c, pieces, untils);
-  if (!sound || shapes.includes(undefined) || untils.includes("error")) return { kind: "error", span };
+  const sound = [checkEnd(c, expr), checkOrder(c, pieces, untils)];
+  if (sound.includes(false) || shapes.includes(undefined) || untils.includes("error")) return { kind: "error", span };
   const measure = checkUnits(c, pieces, shapes as Measured[]);
   if (measure === "error") return { kind: "error", span };
   const checked = pieces.map((_, i): Piece => ({ until: untils[i] as Piece["until"], shape: shapes[i]!.shape }));

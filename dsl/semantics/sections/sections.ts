@@ -2,6 +2,7 @@
 import type { Diagnostics } from "../../../compiler/diagnostics/diagnostic.ts";
 import { didYouMean } from "../../../compiler/diagnostics/did-you-mean.ts";
 import type * as ast from "../../syntax/ast.ts";
+import { nameTables } from "../name-tables.ts";
 import { withinStack } from "../too-deep.ts";
 import { checkValue } from "./check-value.ts";
 import type { Context, ModelFacts } from "./context.ts";
@@ -54,17 +55,12 @@ export function checkSections(
   if (decls.length === 0) return { all: [] };
   const sections = unique(decls, diagnostics);
   const modelNames = file.decls.flatMap((decl) => (decl.kind === "model" ? [decl.name.text] : []));
-  const torn = hasSyntaxErrors(file, diagnostics);
   const all = withinStack(decls[0]!.name, diagnostics, () => {
-    const linked = linkSections(sections, modelNames, torn, diagnostics);
-    const checker = new SectionChecker(loadSchemas(std), linked, models, torn, diagnostics);
+    const linked = linkSections(sections, modelNames, file, diagnostics);
+    const checker = new SectionChecker(std, linked, models, file.torn, diagnostics);
     return linked.flatMap((each) => checker.check(each) ?? []);
   });
   return { all: all ?? [] };
-}
-
-function hasSyntaxErrors({ source }: ast.File, { all }: Diagnostics): boolean {
-  return all.some(({ code, primary }) => code.startsWith("DSK0") && primary.span.file === source);
 }
 
 /** The first section of each kind and name. */
@@ -84,6 +80,7 @@ function unique(decls: readonly ast.SectionDecl[], diagnostics: Diagnostics): as
 
 class SectionChecker {
   readonly #schemas: Schemas;
+  readonly #tables: readonly string[];
   readonly #linked: readonly Linked[];
   readonly #models: ReadonlyMap<string, ModelFacts>;
   /** Syntax errors may have swallowed entries and sections: then nothing is told to be missing. */
@@ -92,13 +89,14 @@ class SectionChecker {
   readonly #done = new Map<ast.SectionDecl, CheckedSection | undefined>();
 
   constructor(
-    schemas: Schemas,
+    std: string,
     linked: readonly Linked[],
     models: ReadonlyMap<string, ModelFacts>,
     torn: boolean,
     diagnostics: Diagnostics,
   ) {
-    this.#schemas = schemas;
+    this.#schemas = loadSchemas(std);
+    this.#tables = nameTables(std);
     this.#linked = linked;
     this.#models = models;
     this.#torn = torn;
@@ -129,6 +127,7 @@ class SectionChecker {
       diagnostics: this.#diagnostics,
       model: model === undefined ? undefined : this.#models.get(model),
       sections: (kind) => this.#linked.filter((l) => l.decl.section === kind).map((l) => l.decl.name.text),
+      tables: this.#tables,
       axes: axesOf(decl, base?.entries ?? new Map()),
     };
     const complete = !this.#torn && (decl.from === undefined || base?.complete === true);

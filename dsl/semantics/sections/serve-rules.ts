@@ -33,7 +33,7 @@ function checkPhase(c: Context, { entries }: CheckedSection, phase: string): voi
   if (ep === undefined) return;
   const at = placeOf(entries, `${phase}.experts.ep`)!;
   if (ep > mesh.gpus || mesh.gpus % ep !== 0) {
-    c.diagnostics.report("DSK7001", at, { what: `ep = ${ep}`, product: ep, gpus: mesh.gpus }, { secondary });
+    c.diagnostics.report("DSK7001", at, { what: `ep = ${ep}`, gpus: mesh.gpus }, { secondary });
     return;
   }
   const spare = numberAt(entries, `${phase}.experts.spare`) ?? 0;

@@ -18,7 +18,15 @@ function defaultsOf(group: Group): { value: Expr; type: Type; name: string }[] {
 
 test("every default of the standard library fits its type", () => {
   const diagnostics = new Diagnostics();
-  const c: Context = { check: checkValue, schemas, diagnostics, model: undefined, sections: () => [], axes: [] };
+  const c: Context = {
+    check: checkValue,
+    schemas,
+    diagnostics,
+    model: undefined,
+    sections: () => [],
+    tables: [],
+    axes: [],
+  };
   const params = [...schemas.functions.values()].flat().flatMap((f) => f.params);
   const all = [
     ...[...schemas.sections.values()].flatMap(defaultsOf),

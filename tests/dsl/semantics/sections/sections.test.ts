@@ -165,7 +165,11 @@ const WRONG: readonly (readonly [string, string, readonly string[]])[] = [
   ],
   ["an entry twice", train({}, "  lr = 2\n"), ["DSK6003 `lr` is set twice"]],
   ["a section twice", "target cpu { }\ntarget cpu { }", ["DSK6004 target `cpu` is declared twice"]],
-  ["no model", train().replace(" for Tiny", ""), ["DSK6005 train `Pretrain` does not say for which model"]],
+  [
+    "no model",
+    train().replace(" for Tiny", ""),
+    ["DSK6005 train `Pretrain` does not say for which model | write `train Pretrain for Tiny`"],
+  ],
   [
     "an unknown model",
     train().replace("for Tiny", "for Tinny"),
