@@ -46,6 +46,7 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
   generate: { summary: "continue a text, or rows of tokens", load: () => import("./generate.ts") },
   serve: { summary: "serve a model with the HTTP API of OpenAI", load: () => import("./serve.ts") },
   corpus: { summary: "gather English text that is on the machine already", load: () => import("./corpus.ts") },
+  bench: { summary: "measure a model on this machine", load: () => import("./bench.ts") },
   explain: { brief: true, summary: "tell the long story of a diagnostic", load: () => import("./explain.ts") },
   doctor: { brief: true, summary: "tell what this machine has of what dskc uses", load: () => import("./doctor.ts") },
 };

@@ -1,5 +1,5 @@
 /** From a checked model to a session on a device: what score, train, generate and serve start with. */
-import { type CpuOptions, openCpuSession } from "../../runtime/device/cpu/session.ts";
+import { type CpuOptions, type CpuSession, openCpuSession } from "../../runtime/device/cpu/session.ts";
 import type { Session } from "../../runtime/device/session.ts";
 import { addon } from "../../runtime/native/addon.ts";
 import type { NameTable } from "../../runtime/io/names/table.ts";
@@ -50,7 +50,7 @@ export function forTraining(
 }
 
 /** Loads a package on the CPU, compiled where it is not in the cache yet. @throws InputError without a compiler */
-export async function openOnCpu(source: PackageSource, options: CpuOptions = {}): Promise<Session> {
+export async function openOnCpu(source: PackageSource, options: CpuOptions = {}): Promise<CpuSession> {
   return openCpuSession(await packageInCache(packageFiles(source), options.variant), options);
 }
 

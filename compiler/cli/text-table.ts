@@ -10,6 +10,11 @@ export function scaled(value: number): string {
   return withPrefix(value, 1000, ["", "K", "M", "B", "T", "Q"], "");
 }
 
+/** With a decimal prefix of SI, for what happens in a second: `337.5 GFLOP/s`. */
+export function rateText(value: number, unit: string): string {
+  return withPrefix(value, 1000, ["", "k", "M", "G", "T", "P"], unit);
+}
+
 /** In units of 1024: `1.220 TiB`. */
 export function bytesText(value: number): string {
   return withPrefix(value, 1024, ["", "Ki", "Mi", "Gi", "Ti", "Pi"], "B");

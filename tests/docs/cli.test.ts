@@ -60,6 +60,18 @@ even). The config.json says what the model is: importing it gives the same model
   build: `Tensor IR is described in [tensor-ir.md](tensor-ir.md), model IR in [model-ir.md](model-ir.md), the passes in
 [passes.md](passes.md). What is printed parses back.
 `,
+  bench: `The machine's own speed is measured beside the model's, compiled and run as kernels are: fused multiply-adds in registers, and reading as
+many bytes as the model touches. Operations and bytes of a kernel are counted from kernel IR: those that it cannot do without. Routed
+experts count once for each token that they get, attention for the positions that a token sees; a random model is as fast as a trained one.
+
+\`--json\`: \`machine: { variant, threads, flops, read: { bytes, bytesPerSecond } }\` in all of them, and
+
+| | |
+| --- | --- |
+| \`kernels\` | \`tokens, milliseconds, tokensPerSecond, kernels: [{ kernel, family, launches, milliseconds, flops, bytes, shareOfTime, shareOfPeak, bound }]\` of one call |
+| \`train\` | \`tokens, seconds: { median, p99, count }, tokensPerSecond, flops, shareOfPeak, storeBytes, arenaBytes\` of a step |
+| \`latency\`, \`throughput\` | \`answers: [{ streams, promptTokens, answerTokens, firstToken: { median, p99, count }, nextToken, tokensPerSecond, promptTokensPerSecond }]\`, times in seconds |
+`,
   explain: "The pages are those in [errors](errors).\n",
 };
 
