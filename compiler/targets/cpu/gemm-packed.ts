@@ -4,7 +4,8 @@ import { known } from "../../kernel-ir/expr.ts";
 import type { Axis, Expr, GemmKernel, Product } from "../../kernel-ir/types.ts";
 import { Frame, product } from "./frame.ts";
 import { insideGroup, linear, type Operand, operandOf } from "./gemm-operands.ts";
-import { type Blocks, blocksFor } from "./gemm-tiles.ts";
+import { type Blocks, blocksFor, type GemmShape } from "./gemm-tiles.ts";
+import { STORAGE_BYTES } from "../../../runtime/program/launch.ts";
 import { Scalars } from "./scalars.ts";
 
 /** A kernel of which `products` compute in f32 and groups have a known number. */
@@ -40,11 +41,10 @@ class PackedGemm {
     this.#kernel = kernel;
     const results = kernel.products.map(({ name }) => ({ name, dtype: "f32" as const, shape: [] }));
     this.#frame = new Frame(kernel, results, "gemm.h");
-    this.#blocks = blocksFor();
-    const { depth } = this.#blocks;
-    this.#array("float", "dsk_panels_floats(blocks)", "panels");
-    this.#array("float", `dsk_panel_floats(${depth})`, "panel");
     const all = kernel.products.map((given) => insideGroup(given, kernel, () => undefined));
+    this.#blocks = blocksFor(shapeOf(kernel, all));
+    this.#array("float", "blocks.panels()", "panels");
+    this.#array("float", "blocks.panel()", "panel");
     const keys = [...new Set(all.map(shareKey))];
     this.#shared = keys.map((key, i) =>
       this.#share(
@@ -69,31 +69,29 @@ class PackedGemm {
 
   #share(products: readonly Product[], number: number): Shared {
     const { m, n } = this.#kernel;
-    const { rows, columns } = this.#blocks;
     const suffix = (i: number): string => (i === 0 ? "" : `_${i + 1}`);
     const { k, a } = products[0]!;
     return {
       k,
-      a: this.#side(a, m, k, rows, `a${suffix(number)}`),
+      a: this.#side(a, m, k, "a", suffix(number)),
       products: products.map(({ name, b }) => {
         const own = suffix(this.#sums.size);
-        const sums = this.#array("float", `${rows} * dsk_row_floats(${columns})`, `sums${own}`);
+        const sums = this.#array("float", "blocks.sums()", `sums${own}`);
         this.#sums.set(name, sums);
-        return { b: this.#side(b, n, k, columns, `b${own}`), sums };
+        return { b: this.#side(b, n, k, "b", own), sums };
       }),
     };
   }
 
-  #side(value: Expr, outer: readonly Axis[], k: readonly Axis[], size: number, hint: string): Side {
+  #side(value: Expr, outer: readonly Axis[], k: readonly Axis[], which: "a" | "b", suffix: string): Side {
     const operand = operandOf(value, outer, k, this.#kernel.args);
-    const { rows, depth, fewColumns, fewDepth } = this.#blocks;
-    const most = Math.max(size * depth, (size === rows ? 4 : fewColumns) * fewDepth);
+    const hint = `${which}${suffix}`;
     return {
       operand,
       outer,
-      at: this.#array("int64_t", String(size), `${hint}_at`),
-      k: this.#array("int64_t", String(Math.max(depth, fewDepth)), `${hint}_k`),
-      values: operand.kind === "computed" ? this.#array("float", String(most), `${hint}_values`) : "",
+      at: this.#array("int64_t", which === "a" ? "blocks.rows" : "blocks.most_columns()", `${hint}_at`),
+      k: this.#array("int64_t", "blocks.most_depth()", `${hint}_k`),
+      values: operand.kind === "computed" ? this.#array("float", `blocks.${which}_values()`, `${hint}_values`) : "",
     };
   }
 
@@ -382,6 +380,24 @@ class PackedGemm {
       });
     });
   }
+}
+
+/** What the blocks depend on: the longest sum, the narrowest elements of B. */
+function shapeOf({ n, args }: GemmKernel, products: readonly Product[]): GemmShape {
+  const operands = products.map(({ k, b }) => operandOf(b, n, k, args));
+  const bytes = operands.map((operand) =>
+    operand.kind === "strided" ? STORAGE_BYTES[args.find(({ name }) => name === operand.arg)!.dtype] : undefined,
+  );
+  return {
+    n: points(n),
+    k: Math.max(...products.map(({ k }) => points(k))),
+    bytes: bytes.includes(undefined) ? undefined : Math.min(...(bytes as number[])),
+  };
+}
+
+/** How many points axes have; infinitely many where that is not known. */
+function points(axes: readonly Axis[]): number {
+  return axes.reduce((count, { extent }) => count * (typeof extent === "number" ? extent : Infinity), 1);
 }
 
 function shareKey({ k, a }: Product): string {

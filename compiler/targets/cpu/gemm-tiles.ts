@@ -23,7 +23,7 @@ export const TILES: readonly Tile[] = [
 ];
 
 /** Up to so many rows, B is streamed instead of packed. */
-export const FEW_ROWS = 4;
+export const FEW_ROWS = 8;
 
 /** The largest blocks; run-time extents are cut into equal blocks up to these. */
 export interface Blocks {
@@ -35,6 +35,30 @@ export interface Blocks {
   readonly fewDepth: number;
 }
 
-export function blocksFor(): Blocks {
-  return { rows: 128, columns: 256, depth: 256, fewColumns: 128, fewDepth: 1024 };
+/** What is known of a product when its kernel is printed. */
+export interface GemmShape {
+  /** Columns and terms of the longest sum; Infinity for run-time extents. */
+  readonly n: number;
+  readonly k: number;
+  /** Bytes of an element of B; undefined when B is computed. */
+  readonly bytes: number | undefined;
+}
+
+/**
+ * A block of A and one of results have 128 KiB each, one of B 256 KiB: together they stay in a second-level cache of 512 KiB or
+ * more, and packing B for 128 rows and A for 256 columns costs a tenth of the work. Few rows read 4 KiB of a row of B at a time:
+ * shorter pieces are slow where B comes from memory.
+ */
+export function blocksFor({ n, k, bytes }: GemmShape): Blocks {
+  const few = bytes === undefined ? { columns: 256, depth: 256 } : { columns: 4096 / bytes, depth: 2048 };
+  // Scratch memory of small products is small.
+  const columns = (most: number): number => Math.min(most, Math.ceil(n / 64) * 64);
+  const depth = (most: number): number => Math.max(1, Math.min(most, k));
+  return {
+    rows: 128,
+    columns: columns(256),
+    depth: depth(256),
+    fewColumns: columns(few.columns),
+    fewDepth: depth(few.depth),
+  };
 }

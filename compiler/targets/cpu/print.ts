@@ -17,7 +17,7 @@ export function printCpu(kernels: readonly Kernel[]): Map<string, string> {
   }
   if (kernels.some(({ family }) => family === "gemm")) {
     files.set("gemm.h", render("cpu/gemm.h", { tiles: TILES, fewRows: FEW_ROWS }));
-    files.set("gemm.cc", fixed("cpu/gemm.cc"));
+    for (const part of ["gemm-parts.h", "gemm.cc", "gemm-few.cc"]) files.set(part, fixed(`cpu/${part}`));
   }
   return files;
 }

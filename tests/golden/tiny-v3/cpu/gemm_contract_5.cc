@@ -7,7 +7,7 @@
 
 namespace gemm_contract_5 {
 
-static constexpr dsk_gemm_blocks blocks = {.rows = 128, .columns = 256, .depth = 256, .few_columns = 128, .few_depth = 1024};
+static constexpr dsk_gemm_blocks blocks = {.rows = 128, .columns = 64, .depth = 16, .few_columns = 64, .few_depth = 16};
 
 static int64_t items(void* const* args, const int64_t* extents) {
   const float* __restrict x = (const float*)args[0];
@@ -20,13 +20,13 @@ static int64_t items(void* const* args, const int64_t* extents) {
 
 static int64_t scratch(const int64_t* extents) {
   const int64_t T = extents[0];
-  return dsk_bytes<float>(dsk_panels_floats(blocks)) +
-         dsk_bytes<float>(dsk_panel_floats(256)) +
-         dsk_bytes<int64_t>(128) +
-         dsk_bytes<int64_t>(1024) +
-         dsk_bytes<float>(128 * dsk_row_floats(256)) +
-         dsk_bytes<int64_t>(256) +
-         dsk_bytes<int64_t>(1024);
+  return dsk_bytes<float>(blocks.panels()) +
+         dsk_bytes<float>(blocks.panel()) +
+         dsk_bytes<int64_t>(blocks.rows) +
+         dsk_bytes<int64_t>(blocks.most_depth()) +
+         dsk_bytes<float>(blocks.sums()) +
+         dsk_bytes<int64_t>(blocks.most_columns()) +
+         dsk_bytes<int64_t>(blocks.most_depth());
 }
 
 static void run(void* const* args, const int64_t* extents, int64_t begin, int64_t end, char* scratch) {
@@ -34,13 +34,13 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
   const float* __restrict wv_b = (const float*)args[1];
   float* __restrict x_2 = (float*)args[2];
   const int64_t T = extents[0];
-  float* __restrict panels = dsk_take<float>(scratch, dsk_panels_floats(blocks));
-  float* __restrict panel = dsk_take<float>(scratch, dsk_panel_floats(256));
-  int64_t* __restrict a_at = dsk_take<int64_t>(scratch, 128);
-  int64_t* __restrict a_k = dsk_take<int64_t>(scratch, 1024);
-  float* __restrict sums = dsk_take<float>(scratch, 128 * dsk_row_floats(256));
-  int64_t* __restrict b_at = dsk_take<int64_t>(scratch, 256);
-  int64_t* __restrict b_k = dsk_take<int64_t>(scratch, 1024);
+  float* __restrict panels = dsk_take<float>(scratch, blocks.panels());
+  float* __restrict panel = dsk_take<float>(scratch, blocks.panel());
+  int64_t* __restrict a_at = dsk_take<int64_t>(scratch, blocks.rows);
+  int64_t* __restrict a_k = dsk_take<int64_t>(scratch, blocks.most_depth());
+  float* __restrict sums = dsk_take<float>(scratch, blocks.sums());
+  int64_t* __restrict b_at = dsk_take<int64_t>(scratch, blocks.most_columns());
+  int64_t* __restrict b_k = dsk_take<int64_t>(scratch, blocks.most_depth());
   const dsk_gemm_cut cut(blocks, T, 16);
   for (int64_t item = begin; item < end; item++) {
     const int64_t i_H = (item / cut.items());

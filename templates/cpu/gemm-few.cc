@@ -1,0 +1,172 @@
+// Products of few rows: B is not packed, it goes through the registers once. The order of terms is that of the tiles.
+#include "gemm-parts.h"
+#include <utility>
+
+namespace {
+
+// Few rows, columns of B next to each other: eight rows of B at once are added to the sums, which stay in the nearest cache.
+// Eight streams at once, of which the next pieces are asked for, are what memory serves fastest.
+template <int rows, int at_once, class T>
+DSK_INLINE void add_rows(float* c, int64_t stride, const float* a, const T* base, const int64_t* k, const int64_t* next,
+                         int64_t columns) {
+  const T *right[at_once], *ahead[at_once];
+  float left[at_once][rows];
+  for (int u = 0; u < at_once; u++) {
+    right[u] = base + k[u];
+    ahead[u] = base + next[u];
+    for (int i = 0; i < rows; i++) left[u][i] = a[u * rows + i];
+  }
+  constexpr int line = 64 / int(sizeof(T));
+  int64_t j = 0;
+  for (; j + dsk_tile_lanes <= columns; j += dsk_tile_lanes) {
+    if (j % line == 0)
+      for (int u = 0; u < at_once; u++) __builtin_prefetch(ahead[u] + j, 0, 2);
+    Tile sum[rows];
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; i++) sum[i] = load<Tile>(c + i * stride + j);
+#pragma GCC unroll 8
+    for (int u = 0; u < at_once; u++) {
+      const Tile x = get<dsk_tile_lanes>(right[u] + j);
+#pragma GCC unroll 8
+      for (int i = 0; i < rows; i++) sum[i] += left[u][i] * x;
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; i++) store(c + i * stride + j, sum[i]);
+  }
+  for (; j < columns; j++)
+    for (int i = 0; i < rows; i++)
+      for (int u = 0; u < at_once; u++) c[i * stride + j] += left[u][i] * dsk_get(right[u][j]);
+}
+
+template <int rows, class T>
+void stream_rows(float* c, int64_t stride, const float* a, const T* base, const Terms& k, int64_t columns) {
+  constexpr int at_once = 8;
+  int64_t j = 0;
+  for (; j + at_once <= k.count; j += at_once) {
+    const int64_t next = dsk_min(j + at_once, k.count - at_once);
+    add_rows<rows, at_once>(c, stride, a + j * rows, base, k.at + j, k.at + next, columns);
+  }
+  for (; j < k.count; j++) add_rows<rows, 1>(c, stride, a + j * rows, base, k.at + j, k.at + j, columns);
+}
+
+// Few rows, terms next to each other, columns at equal distances: squares of B are turned around in registers, so that terms are
+// added in their order. The sums of a square are one chain of additions: two squares keep the units busy.
+template <int rows, int squares, class T>
+DSK_INLINE void add_columns(float* c, int64_t stride, const float* a, const T* base, int64_t distance, const Terms& k) {
+  Row sum[squares][rows];
+#pragma GCC unroll 8
+  for (int s = 0; s < squares; s++)
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; i++) sum[s][i] = load<Row>(c + i * stride + s * side);
+  constexpr int line = 2 * square_terms<T>;
+  for (int64_t j = 0; j < k.count;) {
+    const int64_t end = k.end_of_run(j);
+    for (; j + line <= end; j += line) {
+      const T* from = base + k.at[j];
+      Row square[squares][2][side];
+#pragma GCC unroll 8
+      for (int s = 0; s < squares; s++) {
+        // Both squares of a cache line at once: columns often are at distances at which they put each other out of the cache.
+#pragma GCC unroll 8
+        for (int l = 0; l < side; l++, from += distance) {
+          // One address after the other: all of them at once would not fit into registers.
+          __asm__("" : "+r"(from));
+          square[s][0][l] = load<Row>(from);
+          square[s][1][l] = load<Row>(from + square_terms<T>);
+          __builtin_prefetch(from + squares * side * distance, 0, 2);
+        }
+        turn(square[s][0]);
+        turn(square[s][1]);
+      }
+#pragma GCC unroll 2
+      for (int h = 0; h < 2; h++)
+#pragma GCC unroll 16
+        for (int u = 0; u < square_terms<T>; u++)
+#pragma GCC unroll 8
+          for (int s = 0; s < squares; s++) {
+            const Row x = part_of(T{}, square[s][h][u / pairs<T>], u % pairs<T>);
+#pragma GCC unroll 8
+            for (int i = 0; i < rows; i++) sum[s][i] += a[(j + h * square_terms<T> + u) * rows + i] * x;
+          }
+    }
+    for (; j < end; j++)
+      for (int s = 0; s < squares; s++) {
+        Row x;
+        for (int l = 0; l < side; l++) x[l] = dsk_get(base[(s * side + l) * distance + k.at[j]]);
+        for (int i = 0; i < rows; i++) sum[s][i] += a[j * rows + i] * x;
+      }
+  }
+#pragma GCC unroll 8
+  for (int s = 0; s < squares; s++)
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; i++) store(c + i * stride + s * side, sum[s][i]);
+}
+
+template <int rows, class T>
+void stream_columns(float* c, int64_t stride, const float* a, const T* base, int64_t distance, int64_t columns,
+                    const Terms& k) {
+  constexpr int squares = sizeof(T) < 4 && rows <= 4 ? 2 : 1;
+  int64_t j = 0;
+  for (; j + squares * side <= columns; j += squares * side)
+    add_columns<rows, squares>(c + j, stride, a, base + j * distance, distance, k);
+  for (; j + side <= columns; j += side) add_columns<rows, 1>(c + j, stride, a, base + j * distance, distance, k);
+  for (; j < columns; j++)
+    for (int i = 0; i < rows; i++) {
+      float sum = c[i * stride + j];
+      for (int64_t l = 0; l < k.count; l++) sum += a[l * rows + i] * dsk_get(base[j * distance + k.at[l]]);
+      c[i * stride + j] = sum;
+    }
+}
+
+// The distance of columns that are equally far from each other, or 0.
+int64_t distance_of(const int64_t* at, int64_t count) {
+  const int64_t distance = count < 2 ? 0 : at[1] - at[0];
+  for (int64_t i = 1; i < count; i++)
+    if (at[i] - at[i - 1] != distance) return 0;
+  return distance;
+}
+
+// Whether all columns lie in runs that are worth a stream.
+bool all_in_runs(const int64_t* at, int64_t count) {
+  for (int64_t i = 0, run; i < count; i += run)
+    if ((run = run_length(at, i, count)) < dsk_tile_lanes && i + run < count) return false;
+  return true;
+}
+
+template <int rows, class T>
+bool stream(float* c, int64_t stride, bool first, const float* a, const T* base, const int64_t* outer, int64_t columns,
+            const Terms& k) {
+  const int64_t distance = distance_of(outer, columns);
+  const bool in_runs = distance <= 1 && all_in_runs(outer, columns);
+  if (distance <= 1 && !in_runs) return false;
+  if (first)
+    for (int i = 0; i < rows; i++)
+      for (int64_t j = 0; j < columns; j++) c[i * stride + j] = 0;
+  if (distance > 1) {
+    stream_columns<rows>(c, stride, a, base + outer[0], distance, columns, k);
+    return true;
+  }
+  for (int64_t j = 0, run; j < columns; j += run) {
+    run = run_length(outer, j, columns);
+    stream_rows<rows>(c + j, stride, a, base + outer[j], k, run);
+  }
+  return true;
+}
+
+template <class T, int... i>
+bool stream_rows_of(int rows, float* c, int64_t stride, bool first, const float* a, const T* base, const int64_t* outer,
+                    int64_t columns, const Terms& k, std::integer_sequence<int, i...>) {
+  static constexpr decltype(&stream<1, T>) all[] = {stream<i + 1, T>...};
+  return all[rows - 1](c, stride, first, a, base, outer, columns, k);
+}
+
+}  // namespace
+
+bool dsk_stream(float* c, int64_t stride, bool first, const float* a, int rows, const float* base, const int64_t* outer,
+                int64_t columns, const Terms& k) {
+  return stream_rows_of(rows, c, stride, first, a, base, outer, columns, k, std::make_integer_sequence<int, dsk_few_rows>());
+}
+bool dsk_stream(float* c, int64_t stride, bool first, const float* a, int rows, const bf16* base, const int64_t* outer,
+                int64_t columns, const Terms& k) {
+  return stream_rows_of(rows, c, stride, first, a, base, outer, columns, k, std::make_integer_sequence<int, dsk_few_rows>());
+}

@@ -1,0 +1,127 @@
+// What gemm.cc and gemm-few.cc share: vectors, squares that are turned around in registers, offsets of terms.
+#pragma once
+#include "gemm.h"
+#include <type_traits>
+#ifdef __AVX__
+#include <immintrin.h>
+#endif
+
+// Vectors of the compiler: one source for all instruction sets. Products and sums of vectors become fused multiply-adds.
+template <int n> struct Vector {
+  typedef float Floats __attribute__((vector_size(n * 4)));
+  typedef uint32_t Bits __attribute__((vector_size(n * 4)));
+  typedef int32_t Ints __attribute__((vector_size(n * 4)));
+  typedef uint16_t Halves __attribute__((vector_size(n * 2)));
+};
+typedef Vector<dsk_tile_lanes>::Floats Tile;
+
+// Packing turns small squares around in registers, 8 x 8 where vectors have room for it.
+#ifdef __AVX__
+constexpr int side = 8;
+#else
+constexpr int side = 4;
+#endif
+typedef Vector<side>::Floats Row;
+
+template <class V> DSK_INLINE V load(const void* from) {
+  V v;
+  __builtin_memcpy(&v, from, sizeof v);
+  return v;
+}
+template <class V> DSK_INLINE void store(float* to, V v) { __builtin_memcpy(to, &v, sizeof v); }
+
+// Floats of their bits in the lower half of each lane.
+template <int n> DSK_INLINE typename Vector<n>::Floats from_bits(bf16, typename Vector<n>::Bits x) {
+  return (typename Vector<n>::Floats)(x << 16);
+}
+template <int n> DSK_INLINE typename Vector<n>::Floats from_bits(f16, typename Vector<n>::Bits x) {
+  typedef typename Vector<n>::Bits Bits;
+  const auto scaled = (typename Vector<n>::Floats)((x & 0x7fff) << 13) * 0x1p112f;  // as dsk_get does it
+  const Bits special = (Bits)((x & 0x7c00) == 0x7c00) & 0x7f800000u;
+  return (typename Vector<n>::Floats)((Bits)scaled | special | (x & 0x8000) << 16);
+}
+
+template <int n> DSK_INLINE typename Vector<n>::Floats get(const float* from) { return load<typename Vector<n>::Floats>(from); }
+template <int n, class T> DSK_INLINE typename Vector<n>::Floats get(const T* from) {
+#ifdef __F16C__
+  if constexpr (std::is_same_v<T, f16> && n == 8) return (Row)_mm256_cvtph_ps(load<__m128i>(from));
+#endif
+#ifdef __AVX512F__
+  if constexpr (std::is_same_v<T, f16> && n == 16) return (Tile)_mm512_maskz_cvtph_ps(0xffff, load<__m256i>(from));
+#endif
+  return from_bits<n>(T{}, __builtin_convertvector(load<typename Vector<n>::Halves>(from), typename Vector<n>::Bits));
+}
+
+#ifdef __clang__
+#define DSK_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define DSK_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, Vector<side>::Ints{__VA_ARGS__})
+#endif
+
+// Row i of the result has element i of all rows.
+DSK_INLINE void turn(Row (&r)[side]) {
+#ifdef __AVX__
+  Row s[8], t[8];
+  for (int i = 0; i < 8; i += 2) {
+    s[i] = DSK_SHUFFLE(r[i], r[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+    s[i + 1] = DSK_SHUFFLE(r[i], r[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    t[i] = DSK_SHUFFLE(s[i], s[i + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+    t[i + 1] = DSK_SHUFFLE(s[i], s[i + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+    t[i + 2] = DSK_SHUFFLE(s[i + 1], s[i + 3], 0, 1, 8, 9, 4, 5, 12, 13);
+    t[i + 3] = DSK_SHUFFLE(s[i + 1], s[i + 3], 2, 3, 10, 11, 6, 7, 14, 15);
+  }
+  for (int i = 0; i < 4; i++) {
+    r[i] = DSK_SHUFFLE(t[i], t[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+    r[i + 4] = DSK_SHUFFLE(t[i], t[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+  }
+#else
+  const Row a = DSK_SHUFFLE(r[0], r[1], 0, 4, 1, 5), b = DSK_SHUFFLE(r[0], r[1], 2, 6, 3, 7);
+  const Row c = DSK_SHUFFLE(r[2], r[3], 0, 4, 1, 5), d = DSK_SHUFFLE(r[2], r[3], 2, 6, 3, 7);
+  r[0] = DSK_SHUFFLE(a, c, 0, 1, 4, 5);
+  r[1] = DSK_SHUFFLE(a, c, 2, 3, 6, 7);
+  r[2] = DSK_SHUFFLE(b, d, 0, 1, 4, 5);
+  r[3] = DSK_SHUFFLE(b, d, 2, 3, 6, 7);
+#endif
+}
+
+// A square has the bytes of `side` floats of each row: so many terms. Half floats are turned in pairs.
+template <class T> constexpr int pairs = 4 / int(sizeof(T));
+template <class T> constexpr int square_terms = side * pairs<T>;
+
+// Term `part` of the pair that a lane of a turned square has.
+DSK_INLINE Row part_of(float, Row square, int) { return square; }
+DSK_INLINE Row part_of(bf16, Row square, int part) {
+  const auto bits = (Vector<side>::Bits)square;
+  return (Row)(part == 0 ? bits << 16 : bits & 0xffff0000u);
+}
+DSK_INLINE Row part_of(f16, Row square, int part) {
+  const auto bits = (Vector<side>::Bits)square;
+  return from_bits<side>(f16{}, part == 0 ? bits & 0xffff : bits >> 16);
+}
+
+// How many offsets from `from` on are neighbors.
+static inline int64_t run_length(const int64_t* at, int64_t from, int64_t size) {
+  int64_t end = from + 1;
+  while (end < size && at[end] == at[end - 1] + 1) end++;
+  return end - from;
+}
+static inline bool neighbors(const int64_t* at, int64_t size) { return run_length(at, 0, size) == size; }
+
+// Offsets of the terms of a block, and whether all of them are neighbors.
+struct Terms {
+  const int64_t* at;
+  int64_t count;
+  bool line;
+
+  Terms(const int64_t* at, int64_t count) : at(at), count(count), line(neighbors(at, count)) {}
+  int64_t end_of_run(int64_t from) const { return line ? count : from + run_length(at, from, count); }
+};
+
+// Streams B past few rows of A (a[k * rows + i]); as dsk_multiply otherwise. Returns false where the columns of B lie in no order
+// that is worth it: nothing was done then.
+bool dsk_stream(float* c, int64_t stride, bool first, const float* a, int rows, const float* base, const int64_t* outer,
+                int64_t columns, const Terms& k);
+bool dsk_stream(float* c, int64_t stride, bool first, const float* a, int rows, const bf16* base, const int64_t* outer,
+                int64_t columns, const Terms& k);
