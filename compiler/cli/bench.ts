@@ -44,6 +44,8 @@ interface Options {
   readonly json?: boolean;
 }
 
+type Given = Omit<Options, "threads"> & { readonly threads?: number };
+
 export function register(command: Command): void {
   command
     .addArgument(command.createArgument("<what>", "what is measured").choices(WHATS))
@@ -56,7 +58,7 @@ export function register(command: Command): void {
     .option("--length <tokens>", "tokens of each, of its prompt, or in the cache before it decodes", positive)
     .option("--tokens <n>", "tokens of each answer", positive)
     .option("--no-draft", "do not guess tokens with look-ahead modules")
-    .option("--threads <n>", "threads of a call", positive, availableThreads())
+    .option("--threads <n>", "threads of a call; as many as there are processors without this", positive)
     .option("--seconds <s>", "about how long each measurement takes", number(0), 3)
     .option("--json", "print one JSON document")
     .action(run);
@@ -69,7 +71,8 @@ export function register(command: Command): void {
   );
 }
 
-async function run(what: (typeof WHATS)[number], file: string, options: Options): Promise<void> {
+async function run(what: (typeof WHATS)[number], file: string, given: Given): Promise<void> {
+  const options: Options = { threads: availableThreads(), ...given };
   const loaded = loadModel(file, options.model);
   if (loaded === undefined) return;
   try {

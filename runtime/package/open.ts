@@ -3,11 +3,9 @@ import { join } from "node:path";
 import type { Message } from "../data/tokenizer/chat-template.ts";
 import { loadTokenizer, tokenizerBeside } from "../data/tokenizer/load.ts";
 import type { Tokenizer } from "../data/tokenizer/tokenizer.ts";
-import { decoded, encoded } from "../device/elements.ts";
-import type { Elements, Session } from "../device/session.ts";
+import type { Session } from "../device/session.ts";
 import { loadWeights, placeWeights } from "../device/weights.ts";
 import { CheckpointError } from "../io/safetensors/format.ts";
-import type { StorageType } from "../program/launch.ts";
 import type { EngineCounts } from "../serve/engine/counts.ts";
 import { Engine } from "../serve/engine/engine.ts";
 import type { EngineOptions } from "../serve/engine/options.ts";
@@ -33,6 +31,7 @@ import { type Device, readPackage } from "./read.ts";
 import { scoreRows, type Scores } from "./score.ts";
 import { Serving } from "./serving.ts";
 import { type ModelSource, openForTraining } from "./source.ts";
+import { readStores, type Stores, writeStores } from "./stores.ts";
 import { type ModelTrainer, modelTrainer, type TrainerOptions } from "./trainer.ts";
 
 export interface ModelOptions {
@@ -88,8 +87,8 @@ class OpenedModel implements Model {
   readonly #source: ModelSource;
   readonly #options: ModelOptions;
   readonly #plan: ServePlan;
-  /** Where the weights came from; `learned` when a trainer gave them. */
-  #weights: { readonly path: string } | "learned" | undefined;
+  /** Where the weights came from: a path, or a trainer, with what of them the session that answers has no place for. */
+  #weights: { readonly path: string } | { readonly learned: Stores } | undefined;
   #tokenizer: Tokenizer | undefined;
   #serving: Promise<Serving> | undefined;
   #opened: Serving | undefined;
@@ -157,9 +156,16 @@ class OpenedModel implements Model {
   async param(name: string): Promise<ModelTensor> {
     const serving = await this.#withWeights();
     const spec = serving.session.stores.find((store) => store.name === name);
-    if (spec === undefined) throw new ModelError(`${this.name} has no param or state \`${name}\``);
+    if (spec === undefined) throw new ModelError(this.#whyNoParam(name));
     const elements = await serving.read((session) => session.read(name));
     return { dtype: spec.dtype, shape: spec.shape, elements };
+  }
+
+  #whyNoParam(name: string): string {
+    const isOther = this.#source.model.stores.some((store) => store.name === name);
+    return isOther
+      ? `\`${name}\` belongs to look-ahead modules, which are not loaded: \`draftTokens\` is 0`
+      : `${this.name} has no param or state \`${name}\``;
   }
 
   async trainer(name: string, options: TrainerOptions = {}): Promise<ModelTrainer> {
@@ -346,13 +352,14 @@ class OpenedModel implements Model {
   /** Writes the weights of the model into the session of a training; undefined where it has none. */
   async #weightsFor(training: PackagedTraining): Promise<((session: Session) => void) | undefined> {
     if (this.#weights === undefined) return undefined;
-    if (this.#weights !== "learned") {
+    if ("path" in this.#weights) {
       const { path } = this.#weights;
       return (session) => loadWeights(session, trainedModel(this.#source.model, training), path);
     }
+    const { learned } = this.#weights;
     const serving = await this.serving();
     const kept = await serving.read(readStores);
-    return (session) => writeStores(session, kept);
+    return (session) => writeStores(session, new Map([...learned, ...kept]));
   }
 
   /** Takes the params and states of a training. */
@@ -360,7 +367,9 @@ class OpenedModel implements Model {
     const serving = await this.serving();
     const stores = readStores(from);
     await serving.update((session) => writeStores(session, stores));
-    this.#weights = "learned";
+    const answers = new Set(serving.session.stores.map(({ name }) => name));
+    const own = this.#source.model.stores.filter(({ name }) => stores.has(name) && !answers.has(name));
+    this.#weights = { learned: new Map(own.map(({ name }) => [name, stores.get(name)!])) };
   }
 
   #training(name: string): PackagedTraining {
@@ -374,7 +383,7 @@ class OpenedModel implements Model {
   }
 
   get #path(): string | undefined {
-    return typeof this.#weights === "object" ? this.#weights.path : undefined;
+    return this.#weights !== undefined && "path" in this.#weights ? this.#weights.path : undefined;
   }
 
   /** What a prompt, or a row to score, is in tokens: texts begin as documents do. */
@@ -431,21 +440,5 @@ function tokenizerIn(folder: string): Tokenizer {
     return loadTokenizer(folder);
   } catch (error) {
     throw new ModelError((error as Error).message, { cause: error });
-  }
-}
-
-type Stores = ReadonlyMap<string, { readonly dtype: StorageType; readonly elements: Elements }>;
-
-function readStores(session: Session): Stores {
-  return new Map(session.stores.map(({ name, dtype }) => [name, { dtype, elements: session.read(name) }]));
-}
-
-/** Writes those that the session has, as it stores them. */
-function writeStores(session: Session, stores: Stores): void {
-  for (const { name, dtype } of session.stores) {
-    const store = stores.get(name);
-    if (store === undefined) continue;
-    const { elements } = store;
-    session.write(name, store.dtype === dtype ? elements : encoded(decoded(elements, store.dtype), dtype));
   }
 }

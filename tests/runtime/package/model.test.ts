@@ -116,6 +116,19 @@ describe("a trainer", () => {
     expect(model.memory().trainers).toHaveLength(1);
   });
 
+  test("what answers have no use for is learned on as well: look-ahead modules where nothing is guessed", async () => {
+    const model = await open({ weights, draftTokens: 0 });
+    const first = await model.trainer("Short");
+    await first.step(ROWS);
+    await first.publish();
+    first.save(join(pico.folder, "first"));
+    (await model.trainer("Short")).save(join(pico.folder, "second"));
+    const [a, b] = ["first", "second"].map((name) => new Checkpoint(join(pico.folder, name)));
+    expect(a!.names.filter((name) => name.startsWith("mtp.")).length).toBeGreaterThan(10);
+    for (const name of a!.names) expect(b!.tensor(name).read(), `${name}`).toEqual(a!.tensor(name).read());
+    await expect(model.param("mtp.0.join")).rejects.toThrow("`mtp.0.join` belongs to look-ahead modules");
+  });
+
   test("only answers of conversations count", async () => {
     const trainer = await (await open({ weights })).trainer("Short");
     const turns = (content: string) => ({
