@@ -91,7 +91,7 @@ function store(program: Program, units: readonly Unit[], classes: Classes, stora
         break;
       }
       default:
-        if (classes.of(op) === "effect") putEffect(op, classes, storage);
+        if (classes.of(op) === "effect") putEffect(op, storage);
     }
   }
   const bounds = new Set(
@@ -108,7 +108,7 @@ function store(program: Program, units: readonly Unit[], classes: Classes, stora
   return caches;
 }
 
-function putEffect(op: Op, classes: Classes, storage: Storage): void {
+function putEffect(op: Op, storage: Storage): void {
   const put = (value: Value, name: string): void => storage.put(value, storage.named("output", name, value.type));
   const [value] = op.operands;
   const name = stringAttr(op.attrs, "name");
@@ -117,21 +117,11 @@ function putEffect(op: Op, classes: Classes, storage: Storage): void {
       return put(value!, name);
     case "metric.emit":
       return put(value!, `metric.${name}`);
-    case "model.update": {
-      const { buffer } = storage.of(storeRead(classes, name)!)!;
-      return storage.put(value!, buffer);
-    }
+    case "model.update":
+      return storage.put(value!, storage.kept(name));
     default:
       throw new Error(`${op.name} is no effect`);
   }
-}
-
-/** The value that an update's param or state is read as. */
-function storeRead(classes: Classes, name: string): Value | undefined {
-  const op = classes.program.ops.find(
-    ({ name: kind, attrs }) => (kind === "model.param" || kind === "model.state") && attrs["name"] === name,
-  );
-  return op?.results[0];
 }
 
 function readOutside(value: Value, unit: Unit, unitOf: ReadonlyMap<Op, Unit>, classes: Classes): boolean {

@@ -1,7 +1,7 @@
 /** Copies where an effect hands out what has no code of its own, or what another effect hands out already. */
 import { stringAttr } from "../tensor-ir/attrs.ts";
-import { ProgramBuilder } from "../tensor-ir/builder.ts";
 import type { Op, Value } from "../tensor-ir/types.ts";
+import { builderFor } from "../passes/scope.ts";
 import { Classes } from "./classes.ts";
 import type { Fusion } from "./fusions.ts";
 import { type Grouped, unitsOf } from "./units.ts";
@@ -14,10 +14,7 @@ import { type Grouped, unitsOf } from "./units.ts";
 export function placeEffects({ program, groups }: Grouped, without: ReadonlySet<Fusion>): Grouped {
   const classes = new Classes(program);
   const direct = directUpdates({ program, groups }, classes, without);
-  const builder = new ProgramBuilder(
-    new Map(program.dims),
-    1 + Math.max(-1, ...program.ops.flatMap((op) => op.results.map((r) => r.id))),
-  );
+  const builder = builderFor(program);
   const taken = new Set<number>();
   const late: Op[] = [];
   for (const op of program.ops) {
@@ -50,6 +47,8 @@ export function placeEffects({ program, groups }: Grouped, without: ReadonlySet<
 
 /** Updates whose new value may overwrite the old one while it is made. */
 function directUpdates({ program, groups }: Grouped, classes: Classes, without: ReadonlySet<Fusion>): Set<Op> {
+  // Without updates nobody asks in which order kernels run.
+  if (!program.ops.some(({ name }) => name === "model.update")) return new Set();
   const units = unitsOf({ program, groups }, classes, without);
   const place = new Map(units.flatMap((unit, at) => unit.ops.map((op) => [op, { unit, at }] as const)));
   const readers = new Map<string, { readonly op: Op; readonly plain: boolean }[]>();

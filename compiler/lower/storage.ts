@@ -44,6 +44,13 @@ export class Storage {
     return buffer;
   }
 
+  /** The buffer of a param or a state that the program has read before. */
+  kept(name: string): number {
+    const buffer = this.#named.get(`param ${name}`) ?? this.#named.get(`state ${name}`);
+    if (buffer === undefined) throw new Error(`the program does not read ${name}`);
+    return buffer;
+  }
+
   put(value: Value, buffer: number): void {
     this.#values.set(value.id, { buffer, dims: value.type.dims });
   }

@@ -1,6 +1,6 @@
 import type { ColumnsKernel } from "../../kernel-ir/types.ts";
 import { Frame, product } from "./frame.ts";
-import { literal, Scalars, valueType } from "./scalars.ts";
+import { foldInto, Scalars, startOf, valueType } from "./scalars.ts";
 import { dtypeOf } from "../../kernel-ir/expr.ts";
 
 /** Columns that one item sums together: a few cache lines. */
@@ -17,7 +17,7 @@ function printTotals(kernel: ColumnsKernel): string {
   let temps = 0;
   for (const [i, { reduction, value, to, at }] of kernel.sums.entries()) {
     const dtype = dtypeOf(value);
-    const start = literal(reduction === "sum" ? 0 : reduction === "max" ? -Infinity : Infinity, dtype);
+    const start = startOf(reduction, dtype);
     const type = valueType(dtype);
     const isFloat = type === "float" || type === "double";
     const total = isFloat && reduction === "sum" ? "double" : type;
@@ -31,9 +31,7 @@ function printTotals(kernel: ColumnsKernel): string {
           const scalars = new Scalars(names, body, () => `v${temps++}`);
           scalars.prepare(value);
           const text = scalars.print(value);
-          body.add(
-            reduction === "sum" ? `part${i} += ${text};` : `part${i} = dsk_${reduction}<${type}>(part${i}, ${text});`,
-          );
+          body.add(foldInto(`part${i}`, reduction, type, text));
         };
         if (axis === undefined) term();
         else {
@@ -41,11 +39,7 @@ function printTotals(kernel: ColumnsKernel): string {
           if (reduction === "sum" && isFloat) body.add(`#pragma omp simd reduction(+ : part${i})`);
           body.block(`for (int64_t ${name} = 0; ${name} < ${axis.extent}; ${name}++)`, term);
         }
-        body.add(
-          reduction === "sum"
-            ? `total${i} += part${i};`
-            : `total${i} = dsk_${reduction}<${type}>(total${i}, part${i});`,
-        );
+        body.add(foldInto(`total${i}`, reduction, type, `part${i}`));
         return;
       }
       const name = names.axis(axis.name);
@@ -78,7 +72,7 @@ function printBlocks(kernel: ColumnsKernel): string {
     for (const [i, { reduction, value, to, at }] of kernel.sums.entries()) {
       const dtype = dtypeOf(value);
       const type = valueType(dtype);
-      const start = literal(reduction === "sum" ? 0 : reduction === "max" ? -Infinity : Infinity, dtype);
+      const start = startOf(reduction, dtype);
       body.add(`${type} sum${i}[${BLOCK}];`, `for (int64_t c = 0; c < ${BLOCK}; c++) sum${i}[c] = ${start};`);
       const loops = (depth: number): void => {
         const axis = kernel.over[depth];
@@ -91,10 +85,7 @@ function printBlocks(kernel: ColumnsKernel): string {
           const scalars = new Scalars(names, body, () => `v${temps++}`);
           scalars.prepare(value);
           const text = scalars.print(value);
-          const place = `sum${i}[${column} - first]`;
-          body.add(
-            reduction === "sum" ? `${place} += ${text};` : `${place} = dsk_${reduction}<${type}>(${place}, ${text});`,
-          );
+          body.add(foldInto(`sum${i}[${column} - first]`, reduction, type, text));
         });
       };
       loops(0);

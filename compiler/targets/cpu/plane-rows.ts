@@ -5,7 +5,7 @@
 import { axis, dtypeOf, load, walk } from "../../kernel-ir/expr.ts";
 import type { Expr, Local, ScalarType, Stmt } from "../../kernel-ir/types.ts";
 import { isPlane, memoryType, type PlaneBlock } from "./plane-block.ts";
-import { literal, Scalars, storageType, valueType } from "./scalars.ts";
+import { foldInto, Scalars, startOf, storageType, valueType } from "./scalars.ts";
 
 /** The axis of the rows of a strip. */
 const LANE = "lane";
@@ -82,7 +82,7 @@ export class PlaneRows {
       for (const [i, stmt] of group.entries()) {
         if (stmt.kind !== "reduce") continue;
         const type = valueType(dtypeOf(stmt.value));
-        const start = literal(startOf(stmt), dtypeOf(stmt.value));
+        const start = startOf(stmt.reduction, dtypeOf(stmt.value));
         const sum = stmt.reduction === "sum";
         lines.add(`${type} ${results[i]}[DSK_STRIP]${sum ? ` = {}, ${results[i]}_so_far[DSK_STRIP] = {}` : ""};`);
         if (sum) pieces.push(results[i]!);
@@ -141,13 +141,8 @@ export class PlaneRows {
       return;
     }
     const dtype = dtypeOf(value);
-    const term = own === undefined ? text : `(${own} ? ${text} : ${literal(startOf(stmt), dtype)})`;
-    const place = `${result}[${this.#lane}]`;
-    frame.body.add(
-      stmt.reduction === "sum"
-        ? `${place} += ${term};`
-        : `${place} = dsk_${stmt.reduction}<${valueType(dtype)}>(${place}, ${term});`,
-    );
+    const term = own === undefined ? text : `(${own} ? ${text} : ${startOf(stmt.reduction, dtype)})`;
+    frame.body.add(foldInto(`${result}[${this.#lane}]`, stmt.reduction, valueType(dtype), term));
   }
 
   #rowValue(to: string, at: readonly Expr[], value: Expr): void {
@@ -289,10 +284,6 @@ function rowType(expr: Expr): string {
 /** One value for each row. */
 function isRowValue(stmt: Stmt): boolean {
   return stmt.kind === "assign" && stmt.axes.length === 0;
-}
-
-function startOf({ reduction }: Stmt & { kind: "reduce" }): number {
-  return reduction === "sum" ? 0 : reduction === "max" ? -Infinity : Infinity;
 }
 
 function reads(expr: Expr, name: string): boolean {

@@ -1,6 +1,6 @@
 /** Scalar expressions as C++: what is used twice gets a name. */
 import { dtypeOf, INFIX, known, mergedIndices } from "../../kernel-ir/expr.ts";
-import type { Arg, Expr, Local, ScalarType } from "../../kernel-ir/types.ts";
+import type { Arg, Expr, Local, Reduction, ScalarType } from "../../kernel-ir/types.ts";
 import type { Lines } from "../../emit/lines.ts";
 import type { Extent } from "../../../runtime/program/launch.ts";
 
@@ -217,6 +217,16 @@ function parts(expr: Expr): readonly Expr[] {
 
 function isFloatType(dtype: ScalarType): boolean {
   return dtype !== "i32" && dtype !== "index" && dtype !== "bool";
+}
+
+/** What a reduction of nothing is, as C++. */
+export function startOf(reduction: Reduction, dtype: ScalarType): string {
+  return literal(reduction === "sum" ? 0 : reduction === "max" ? -Infinity : Infinity, dtype);
+}
+
+/** A statement that takes one more term into a reduction. */
+export function foldInto(place: string, reduction: Reduction, type: string, term: string): string {
+  return reduction === "sum" ? `${place} += ${term};` : `${place} = dsk_${reduction}<${type}>(${place}, ${term});`;
 }
 
 /** A number as C++ writes it, with its type. */

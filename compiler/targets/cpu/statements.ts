@@ -2,7 +2,7 @@
 import { constant, dtypeOf, index, isOp, known, type Ranges, substitute, walk } from "../../kernel-ir/expr.ts";
 import type { Axis, Expr, ScalarType, Stmt } from "../../kernel-ir/types.ts";
 import type { Lines } from "../../emit/lines.ts";
-import { literal, type Names, Scalars, storageType, valueType } from "./scalars.ts";
+import { foldInto, literal, type Names, Scalars, startOf, storageType, valueType } from "./scalars.ts";
 
 /** An innermost loop of so few iterations is written out. */
 const UNROLLED = 4;
@@ -150,7 +150,7 @@ export class StatementPrinter {
     }
     const dtype = dtypeOf(value);
     const type = valueType(dtype);
-    const start = literal(reduction === "sum" ? 0 : reduction === "max" ? -Infinity : Infinity, dtype);
+    const start = startOf(reduction, dtype);
     if (axes.length > 0 && runsAlong(value, axes.at(-1)!.name) && !runsAlong(value, over.at(-1)!.name)) {
       return this.#accumulate(stmt, start);
     }
@@ -162,9 +162,7 @@ export class StatementPrinter {
         const simd = reduction === "sum" && type !== "int64_t" ? `#pragma omp simd reduction(+ : ${sum})` : undefined;
         this.#loops(over, simd, () => {
           const text = this.#scalars(value).print(value);
-          this.#lines.add(
-            reduction === "sum" ? `${sum} += ${text};` : `${sum} = dsk_${reduction}<${type}>(${sum}, ${text});`,
-          );
+          this.#lines.add(foldInto(sum, reduction, type, text));
         });
       } else this.#extreme(sum, type, reduction, over, value);
       const scalars = this.#scalars(...at);
@@ -195,11 +193,7 @@ export class StatementPrinter {
       this.#loops([last], SIMD, () => this.#lines.add(`${sums}[${i}] = ${start};`));
       this.#loops([...over, last], SIMD, () => {
         const text = this.#scalars(value).print(value);
-        this.#lines.add(
-          reduction === "sum"
-            ? `${sums}[${i}] += ${text};`
-            : `${sums}[${i}] = dsk_${reduction}<${valueType(dtype)}>(${sums}[${i}], ${text});`,
-        );
+        this.#lines.add(foldInto(`${sums}[${i}]`, reduction, valueType(dtype), text));
       });
       this.#loops([last], SIMD, () => {
         const scalars = this.#scalars(...at);
