@@ -96,8 +96,7 @@ function evaluate(expr: FactExpr, facts: Facts, diagnostics: Diagnostics): numbe
     case "number":
       return expr.value;
     case "fact": {
-      if (!isFact(expr.name)) throw new Error(`there is no fact ${expr.name}`);
-      return FACTS[expr.name](facts);
+      return isFact(expr.name, expr.span, diagnostics) ? FACTS[expr.name](facts) : undefined;
     }
     case "binary": {
       const left = evaluate(expr.left, facts, diagnostics);

@@ -42,6 +42,12 @@ export function closest(name: string, candidates: Iterable<string>): string[] {
   return found.slice(0, MOST);
 }
 
+/** ``there are `a`, `b` ``; nothing where there are none. */
+export function thereAre(names: readonly string[]): string | undefined {
+  if (names.length === 0) return undefined;
+  return `there ${names.length === 1 ? "is" : "are"} ${names.map((name) => `\`${name}\``).join(", ")}`;
+}
+
 /** ``did you mean `a` or `b`?``, or nothing where no candidate is near. */
 export function didYouMean(name: string, candidates: Iterable<string>): string | undefined {
   const names = closest(name, candidates).map((candidate) => `\`${candidate}\``);

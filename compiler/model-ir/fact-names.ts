@@ -1,3 +1,7 @@
+import type { Diagnostics } from "../diagnostics/diagnostic.ts";
+import { didYouMean } from "../diagnostics/did-you-mean.ts";
+import type { Span } from "../diagnostics/source.ts";
+
 /** What an `expect` of a model can name; `compiler/analysis/facts.ts` counts them. */
 export const FACT_NAMES = [
   "params.total",
@@ -14,6 +18,10 @@ export const FACT_NAMES = [
 ] as const;
 export type FactName = (typeof FACT_NAMES)[number];
 
-export function isFact(name: string): name is FactName {
-  return (FACT_NAMES as readonly string[]).includes(name);
+/** Whether a name is one of them; reports one that is not. */
+export function isFact(name: string, at: Span, diagnostics: Diagnostics): name is FactName {
+  if ((FACT_NAMES as readonly string[]).includes(name)) return true;
+  const help = didYouMean(name, FACT_NAMES) ?? `facts are ${FACT_NAMES.join(", ")}`;
+  diagnostics.report("DSK2202", at, { name }, { help });
+  return false;
 }

@@ -96,20 +96,20 @@ function argumentsOf(c: Checker, args: readonly ast.Arg[], scope: Scope): Argume
 }
 
 /** Calls the function that stands for a use, or a named one of it. */
-function callUse(c: Checker, expr: Call, name: string, fn: string | undefined, scope: Scope): Meaning {
+function callUse(c: Checker, expr: Call, name: string, fn: string | undefined, scope: Scope, fnAt?: Span): Meaning {
   const use = scope.instance.uses.get(name);
   const args = argumentsOf(c, expr.args, scope);
   switch (use?.kind) {
     case "block":
       return c.rules.callFn(
         c,
-        { instance: use.instance, use: name, fn: fn ?? use.fn, over: use.over },
+        { instance: use.instance, use: name, fn: fn ?? use.fn, fnAt, over: use.over },
         args,
         scope,
         expr.span,
       );
     case "alias":
-      return callUse(c, expr, use.of, fn ?? use.fn, scope);
+      return callUse(c, expr, use.of, fn ?? use.fn, scope, fnAt);
     case "stack":
       return callStack(c, name, use.layers, fn, args, scope, expr.span);
     case "ahead":
@@ -140,12 +140,18 @@ function callStack(
   const [through, ...others] = args.map((arg) => once(arg));
   if (through === undefined) return c.fail("DSK1304", at, { callee: use, why: "needs what goes through the layers" });
   const value = through.evaluate();
-  if (value.kind === "error") return ERROR;
-  let flowing = toTensor(c, value, through.span, scope);
+  let flowing = value.kind === "error" ? undefined : toTensor(c, value, through.span, scope);
   let first = 0;
+  if (flowing === undefined) {
+    // The layers are looked at all the same, and give what they declare.
+    const results = layers.map(({ count, instance }) => {
+      const target: Target = { instance, use, fn: "forward", layers: { first: 0, count } };
+      return c.rules.callFn(c, target, [{ ...through, evaluate: () => ERROR }, ...others], scope, at);
+    });
+    return results.at(-1) ?? ERROR;
+  }
   for (const { count, instance } of layers) {
-    if (flowing === undefined) return ERROR;
-    const now = cast(scope, flowing, c.dtype);
+    const now: Tensor = cast(scope, flowing, c.dtype);
     const target: Target = { instance, use, fn: "forward", layers: { first, count } };
     const result = c.rules.callFn(c, target, [{ ...through, evaluate: () => now }, ...others], scope, at);
     first += count;
@@ -161,7 +167,7 @@ function callStack(
     }
   }
   // A layer gives what it takes: what is done with it is looked at after an error in one as well.
-  return flowing ?? ERROR;
+  return flowing;
 }
 
 function sameType(a: Tensor, b: Tensor): boolean {
@@ -188,7 +194,7 @@ function callMember(
     case "error":
       return ERROR;
     case "use":
-      return callUse(c, expr, object.name, name, scope);
+      return callUse(c, expr, object.name, name, scope, callee.name.span);
     case "cache":
       return append(c, expr, callee, object, scope);
     case "block":

@@ -56,7 +56,8 @@ export function checkFile(source: SourceFile, diagnostics: Diagnostics): Checked
     let training: TrainingModel | undefined;
     const train = (): TrainingModel | undefined => (training ??= trainingModel(decl, scope, loader, diagnostics, seen));
     for (const item of result.checker.seen) seen.add(item);
-    if (result.module === undefined) continue;
+    // Parts of a torn file may be missing from its models.
+    if (result.module === undefined || scope.file.torn) continue;
     if (usesTraining(scope)) train();
     models.set(decl.name.text, {
       decl,

@@ -60,6 +60,8 @@ export interface Target {
   readonly instance: Instance;
   readonly use: string;
   readonly fn: string;
+  /** Where the function is named, if it is. */
+  readonly fnAt?: Span | undefined;
   readonly over?: Dim | undefined;
   /** The layers of a stack, equal ones in a row. */
   readonly layers?: { readonly first: number; readonly count: number };

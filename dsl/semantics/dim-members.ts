@@ -1,7 +1,8 @@
+import type { Span } from "../../compiler/diagnostics/source.ts";
 import type { DType } from "../../compiler/tensor-ir/types.ts";
 import type * as ast from "../syntax/ast.ts";
 import { bodyScope, type Checker, type Scope } from "./checker.ts";
-import { sizeOf, type Dim } from "./dims.ts";
+import { linearText, sizeOf, type Dim } from "./dims.ts";
 import type { Instance } from "./instance.ts";
 import { numberOf } from "./numbers.ts";
 import { describe, type Meaning } from "./values.ts";
@@ -19,28 +20,28 @@ export function memberDim(c: Checker, instance: Instance, name: string): Dim | u
   instance.dims.set(name, "busy");
   const given = instance.sizes.get(name);
   const value = given === undefined ? c.check(item.value, bodyScope(instance, level)) : given.get();
-  const dim = dimOf(c, name, value, item, given !== undefined);
+  const dim = dimOf(c, name, value, given?.at ?? item.value.span, given !== undefined);
   if (dim === undefined) instance.dims.delete(name);
   else instance.dims.set(name, dim);
   return dim;
 }
 
 /** A dim given from outside is that dim itself; one that the block declares is a new one, of the same size. */
-function dimOf(c: Checker, name: string, value: Meaning, item: ast.DimItem, given: boolean): Dim | undefined {
+function dimOf(c: Checker, name: string, value: Meaning, at: Span, given: boolean): Dim | undefined {
   if (value.kind === "error") return c.space.atom(name, undefined);
   if (given && value.kind === "dim") return c.space.compose(value.linear);
   const size = numberOf(value);
   if (size === undefined) {
-    c.fail("DSK1303", item.value.span, { expected: "a size", found: describe(value) });
+    c.fail("DSK1303", at, { expected: "a size", found: describe(value) });
     return c.space.atom(name, undefined);
   }
-  return c.space.atom(name, checkedSize(c, name, size.value, item.value));
+  return c.space.atom(name, checkedSize(c, name, size.value, at));
 }
 
 /** Sizes are positive whole numbers; anything else is reported and treated as unknown. */
-export function checkedSize(c: Checker, name: string, size: number | undefined, at: ast.Expr): number | undefined {
+export function checkedSize(c: Checker, name: string, size: number | undefined, at: Span): number | undefined {
   if (size === undefined || (Number.isSafeInteger(size) && size > 0)) return size;
-  c.fail("DSK1202", at.span, { name, size: `${size}` });
+  c.fail("DSK1202", at, { name, size: `${size}` });
   return undefined;
 }
 
@@ -62,7 +63,7 @@ export function checkDim(c: Checker, expr: ast.Expr, scope: Scope): Dim | undefi
     );
     return undefined;
   }
-  if (expr.kind !== "name") checkedSize(c, "sum", sizeOf(value.linear), expr);
+  if (expr.kind !== "name") checkedSize(c, linearText(value.linear), sizeOf(value.linear), expr.span);
   return c.space.compose(value.linear);
 }
 

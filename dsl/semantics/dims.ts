@@ -120,6 +120,11 @@ export function linearText({ terms, constant }: Linear): string {
   return text;
 }
 
+/** The name as the text has it: labels of other dims of that name end in `.2`, `.3`. */
+export function nameOf({ label }: Dim): string {
+  return label.replace(/\.\d+$/, "");
+}
+
 /** `T, H, N = 128`: how messages name dims. */
 export function dimsText(dims: readonly Dim[]): string {
   return dims.length === 0 ? "no dims" : dims.map((d) => d.label).join(", ");

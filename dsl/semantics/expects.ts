@@ -1,5 +1,4 @@
-import { didYouMean } from "../../compiler/diagnostics/did-you-mean.ts";
-import { FACT_NAMES, isFact } from "../../compiler/model-ir/fact-names.ts";
+import { isFact } from "../../compiler/model-ir/fact-names.ts";
 import type { Expectation, FactExpr } from "../../compiler/model-ir/types.ts";
 import type * as ast from "../syntax/ast.ts";
 import { bodyScope, type Checker } from "./checker.ts";
@@ -42,10 +41,7 @@ function textOf(expr: ast.Expr): string {
 }
 
 function fact(c: Checker, name: string, { span }: ast.Expr): FactExpr | undefined {
-  if (isFact(name)) return { kind: "fact", name, span };
-  const help = didYouMean(name, FACT_NAMES) ?? `facts are ${FACT_NAMES.join(", ")}`;
-  c.diagnostics.report("DSK2202", span, { name }, { help });
-  return undefined;
+  return isFact(name, span, c.diagnostics) ? { kind: "fact", name, span } : undefined;
 }
 
 /** Numbers, dims of the model, facts such as `params.total`, and arithmetic on them. */

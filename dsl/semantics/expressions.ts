@@ -48,6 +48,7 @@ export function checkExpr(c: Checker, expr: ast.Expr, scope: Scope, expected: Ex
         { help: "place it: `use trunk = stack { ... }`" },
       );
     case "error":
+      c.failed = true;
       return ERROR;
   }
 }

@@ -23,6 +23,29 @@ import { runStatements } from "./statements.ts";
 import { acceptsDType, checkStatic, matchDims, patternOf, plainDims, staticType, type Bindings } from "./types.ts";
 import { ERROR, keyOf, type Meaning, type Tensor } from "./values.ts";
 
+/**
+ * Checks the functions of blocks that are placed and never called, as far as their parameters' types say enough: their dims
+ * have sizes here. What the check adds to the model is taken out again.
+ */
+export function checkUncalled(c: Checker): void {
+  const called = new Set([...c.fns.keys()].map((key) => key.slice(0, key.lastIndexOf(".", key.indexOf("@")))));
+  const idle = [...c.instances.values()].filter(({ block, levels }) => levels.length > 0 && !called.has(block.id));
+  const before = { fns: new Set(c.fnTable.keys()), losses: new Set(c.losses), names: new Set(c.trainNames.keys()) };
+  for (const instance of idle) {
+    const scope = {
+      ...bodyScope(instance, instance.levels[0]!),
+      code: true,
+      builder: new ProgramBuilder(c.space.table),
+    };
+    for (const [fn, member] of instance.members)
+      if (member.item.kind === "fn")
+        declaredCall(c, { instance, use: "", fn }, member, member.item, scope, member.item.name.span);
+  }
+  for (const id of c.fnTable.keys()) if (!before.fns.has(id)) c.fnTable.delete(id);
+  for (const loss of c.losses) if (!before.losses.has(loss)) c.losses.delete(loss);
+  for (const name of c.trainNames.keys()) if (!before.names.has(name)) c.trainNames.delete(name);
+}
+
 /** A function with the arguments of one call: enough to check its body. */
 interface Signature {
   readonly item: ast.FnItem;
@@ -34,11 +57,48 @@ interface Signature {
 export function callFn(c: Checker, target: Target, args: readonly Argument[], scope: Scope, at: Span): Meaning {
   const member = target.instance.members.get(target.fn);
   if (member?.item.kind !== "fn") {
-    return noFunction(c, target, at);
+    return noFunction(c, target, target.fnAt ?? at);
   }
   const signature = bindArguments(c, target, member, member.item, args, scope, at);
-  if (signature === undefined) return ERROR;
+  if (typeof signature === "string") {
+    c.failed = true;
+    const result = declaredCall(c, target, member, member.item, scope, at);
+    return signature === "unknown" ? result : ERROR;
+  }
   return applyFn(c, target, signature, scope, at);
+}
+
+/**
+ * A call with arguments as declared, where those that are given have errors: the body is looked at for errors of its own, and
+ * what is done with the result.
+ */
+function declaredCall(
+  c: Checker,
+  target: Target,
+  { level }: Member,
+  item: ast.FnItem,
+  scope: Scope,
+  at: Span,
+): Meaning {
+  const body: Scope = { ...bodyScope(target.instance, level), code: true };
+  const args = item.params.map((param) => declaredArgument(c, param, item, body));
+  if (scope.builder === undefined || args.some((arg) => arg.kind === "error")) return ERROR;
+  const signature: Signature = { item, scope: body, args };
+  return resolveFn(c, target.instance, signature, at) === undefined
+    ? ERROR
+    : declaredResult(c, target, signature, scope);
+}
+
+/** An argument of the type that a parameter declares; an error where only a call can tell it. */
+function declaredArgument(c: Checker, param: ast.Param, item: ast.FnItem, body: Scope): Meaning {
+  if (staticType(param.type) !== undefined || param.type.kind === "tuple" || item.dims.length > 0) return ERROR;
+  if (param.type.dims?.some((dim) => dim.kind === "rest") ?? false) return ERROR;
+  const pattern = patternOf(c, param.type);
+  const dims = pattern === undefined ? undefined : checkDims(c, pattern.dims, body);
+  // Indices say what they point into only at a call.
+  if (dims === undefined || (pattern!.dtype === "i32" && dims.some((dim) => dim.size !== null))) return ERROR;
+  const type = { dtype: pattern!.dtype ?? c.dtype, dims: dims.map((dim) => dim.label) };
+  return { kind: "tensor", value: new ProgramBuilder(c.space.table).value(type), dims };
 }
 
 /** Reports a function that a block does not have, with the nearest one. */
@@ -62,6 +122,7 @@ function nameOf({ use, fn }: Target): string {
   return fn === "forward" ? use : `${use}.${fn}`;
 }
 
+/** Matches a call; `wrong` after arguments that do not fit, `unknown` after errors in arguments alone. */
 function bindArguments(
   c: Checker,
   target: Target,
@@ -70,19 +131,22 @@ function bindArguments(
   args: readonly Argument[],
   scope: Scope,
   at: Span,
-): Signature | undefined {
+): Signature | "wrong" | "unknown" {
   const given = matchArguments(c, nameOf(target), item.params, args, at);
-  if (given === undefined) return undefined;
+  if (given === undefined) return "wrong";
   const body = bodyScope(target.instance, member.level);
   const bindings: Bindings = { rest: member.level.rest, fnDims: new Map() };
   const values: Meaning[] = [];
+  let unknown = false;
   for (const param of item.params) {
     const arg = given.get(param.name.text);
     const value =
       arg === undefined ? defaultOf(c, param, item, body) : bindArgument(c, param, arg, item, bindings, body, scope);
-    values.push(value);
+    if (value === undefined) unknown = true;
+    else values.push(value);
   }
-  if (values.some((v) => v.kind === "error")) return undefined;
+  if (values.some((v) => v.kind === "error")) return "wrong";
+  if (unknown) return "unknown";
   const locals = new Map(item.params.map((p, i) => [p.name.text, values[i]!]));
   const callee: Scope = { ...body, locals, fnDims: bindings.fnDims, rest: bindings.rest, code: true };
   return { item, scope: callee, args: values };
@@ -99,6 +163,7 @@ function defaultOf(c: Checker, param: ast.Param, item: ast.FnItem, body: Scope):
   return meaning;
 }
 
+/** The meaning of an argument; an error where it does not fit, undefined where it has an error of its own. */
 function bindArgument(
   c: Checker,
   param: ast.Param,
@@ -107,7 +172,7 @@ function bindArgument(
   bindings: Bindings,
   body: Scope,
   scope: Scope,
-): Meaning {
+): Meaning | undefined {
   const fixed = staticType(param.type);
   if (fixed !== undefined) return checkStatic(c, arg.evaluate(), fixed, arg.span);
   if (param.type.kind === "tuple") return c.fail("DSK1309", param.type.span, { what: "a tuple", where: "a parameter" });
@@ -115,7 +180,7 @@ function bindArgument(
   if (pattern === undefined) return ERROR;
   const dims = plainDims(c, pattern, item.dims, body);
   const value = arg.evaluate(dims === "lost" ? LOST : dims === undefined ? undefined : { dims, exact: true });
-  if (value.kind === "error") return ERROR;
+  if (value.kind === "error") return undefined;
   const tensor = scope.builder === undefined ? undefined : toTensor(c, value, arg.span, scope);
   if (tensor === undefined)
     return scope.builder === undefined ? c.fail("DSK1306", arg.span, { what: "a tensor" }) : ERROR;
@@ -156,6 +221,7 @@ export function matchArguments<A extends { readonly name?: ast.Name; readonly sp
     if (name === undefined)
       wrong(arg.span, `takes ${names.length} argument${names.length === 1 ? "" : "s"}, this is number ${i + 1}`);
     else if (!names.includes(name)) wrong(arg.span, `has no argument \`${name}\``);
+    else if (names.indexOf(name) !== names.lastIndexOf(name)) sound = false;
     else if (given.has(name)) wrong(arg.span, `is given \`${name}\` twice`);
     else given.set(name, arg);
   }
@@ -172,7 +238,10 @@ function applyFn(c: Checker, target: Target, signature: Signature, scope: Scope,
   if (info === undefined) return ERROR;
   if (info === "body") return declaredResult(c, target, signature, scope);
   if (fixed === undefined && scope.builder === undefined) return c.fail("DSK1306", at, { what: "a tensor" });
-  if (fixed !== undefined) return checkStatic(c, info.result, fixed, item.result!.span);
+  if (fixed !== undefined) {
+    const returned = item.body.stmts.findLast((stmt) => stmt.kind === "return");
+    return checkStatic(c, info.result, fixed, returned?.value.span ?? item.result!.span);
+  }
   return emitCall(c, target, signature.args, info, scope);
 }
 
@@ -221,6 +290,8 @@ function resolveFn(
   c.calling.pop();
   c.checked.pop();
   c.fns.set(key, info ?? "error");
+  // An error of syntax is no error of the checker, and what stands for its result is no code.
+  if (info === undefined || info === "body") c.failed = true;
   return info;
 }
 

@@ -115,15 +115,20 @@ function extendsChain(c: Checker, first: Link): Link[] | undefined {
   const chain = [first];
   for (let link = first; link.decl.extends !== undefined;) {
     const root = rootName(link.decl.extends);
-    const name = root?.name ?? "";
     const from = link.decl.extends.span;
+    if (root === undefined) {
+      const found = `\`${from.file.text.slice(from.start, from.end)}\``;
+      c.fail("DSK1303", from, { expected: `the name of a ${link.decl.kind}`, found });
+      return undefined;
+    }
+    const { name } = root;
     const next = link.decl.kind === "model" ? link.scope.models.get(name) : undefined;
     const base = next === undefined ? link.scope.blocks.get(name) : { decl: next, scope: link.scope };
     if (link.scope.broken.has(name)) return undefined;
     if (base === undefined || (link.decl.kind === "model") !== (base.decl.kind === "model")) {
       const names = link.decl.kind === "model" ? link.scope.models.keys() : link.scope.blocks.keys();
       const near = c.diagnostics.isCrowded ? [] : closest(name, names);
-      c.fail("DSK1001", root?.span ?? from, { name }, near.length > 0 ? { help: `did you mean \`${near[0]}\`?` } : {});
+      c.fail("DSK1001", root.span, { name }, near.length > 0 ? { help: `did you mean \`${near[0]}\`?` } : {});
       return undefined;
     }
     link.scope.unused.delete(name);
@@ -266,7 +271,10 @@ function bindDims(
       dim = alias;
     }
     taken.add(dim);
-    if (formals.has(name)) c.fail("DSK1002", formal.name.span, { name });
+    if (formals.has(name)) {
+      const first = named.find((other) => other.name.text === name)!.name.span;
+      c.fail("DSK1002", formal.name.span, { name }, { secondary: [{ span: first, text: "first declared here" }] });
+    }
     formals.set(name, dim);
   }
   const rest = hasRest ? dims.slice(named.length).filter((d): d is Dim => typeof d !== "number") : undefined;
@@ -366,25 +374,20 @@ function collectMembers(c: Checker, instance: Instance, chain: readonly Link[]):
   for (const { decl, scope } of chain) {
     const unbound: Level = { decl, scope, formals: new Map(), rest: undefined, args: new Map() };
     const own = new Map<string, ast.Name>();
-    const formals = new Set(
+    const formals = new Map(
       decl.kind === "block"
-        ? [
-            ...decl.dims.flatMap((d) => (d.kind === "name" ? [d.name.text] : [])),
-            ...decl.params.map((p) => p.name.text),
-          ]
+        ? [...decl.dims.flatMap((d) => (d.kind === "name" ? [d.name] : [])), ...decl.params.map((p) => p.name)].map(
+            (formal) => [formal.text, formal] as const,
+          )
         : [],
     );
     for (const item of decl.items) {
       if (item.kind === "on" || item.kind === "expect" || item.kind === "set") continue;
       const name = item.name.text;
-      const before = own.get(name);
-      if (before !== undefined || formals.has(name)) {
-        c.fail(
-          "DSK1002",
-          item.name.span,
-          { name },
-          before === undefined ? {} : { secondary: [{ span: before.span, text: "first declared here" }] },
-        );
+      const before = own.get(name) ?? formals.get(name);
+      if (before !== undefined) {
+        const secondary = [{ span: before.span, text: "first declared here" }];
+        c.fail("DSK1002", item.name.span, { name }, { secondary });
         continue;
       }
       if (isBuiltInDim(name)) {

@@ -6,7 +6,7 @@ import { closest, didYouMean } from "../../compiler/diagnostics/did-you-mean.ts"
 import type { SourceFile } from "../../compiler/diagnostics/source.ts";
 import type * as ast from "../syntax/ast.ts";
 import { parseFile } from "../syntax/parse.ts";
-import { BUILT_IN_DIMS, checkBuiltInNames, isBuiltInDim } from "./built-in-dims.ts";
+import { BUILT_IN_DIMS, checkNames, isBuiltInDim } from "./built-in-dims.ts";
 
 /** The names that a file's own declarations and imports give it. */
 export interface FileScope {
@@ -117,13 +117,13 @@ export class Loader {
       } else if (decl.kind === "block") scope.blocks.set(name, { decl, scope });
       else scope.models.set(name, decl);
     }
-    checkBuiltInNames(file, this.#diagnostics);
+    checkNames(file, this.#diagnostics);
     this.#scopes.set(key, scope);
     return scope;
   }
 
   /** The part of the standard library that has a block of this name. */
-  #standardHome(name: string): string | undefined {
+  standardHome(name: string): string | undefined {
     const declares = new RegExp(`^block ${name}\\b`, "m");
     const found = this.#libraries.find((each) => declares.test(readFileSync(join(this.std, `${each}.dsk`), "utf8")));
     return found === undefined ? undefined : `std/${found}`;
@@ -131,7 +131,14 @@ export class Loader {
 
   #libraryHelp(from: string): string {
     const names = this.#libraries.map((name) => `std/${name}`);
-    return didYouMean(from, names) ?? `the standard library has ${names.join(", ")}`;
+    return this.#nearLibrary(from) ?? `the standard library has ${names.join(", ")}`;
+  }
+
+  #nearLibrary(from: string): string | undefined {
+    return didYouMean(
+      from,
+      this.#libraries.map((name) => `std/${name}`),
+    );
   }
 
   #import(item: ast.Import, importer: string, chain: readonly string[], scope: FileScope): void {
@@ -147,7 +154,8 @@ export class Loader {
     if (standard && !this.#libraries.includes(from.slice(4).replace(/\.dsk$/, "")))
       return fail(undefined, this.#libraryHelp(from));
     const folder = !standard && from !== "" && isFolder(path.slice(0, -".dsk".length));
-    if (!existsSync(path) && !folder) return fail(undefined, "paths are relative to the importing file");
+    if (!existsSync(path) && !folder)
+      return fail(undefined, this.#nearLibrary(from) ?? "paths are relative to the importing file");
     const text = existsSync(path) ? textOf(path) : { why: DIRECTORY };
     if ("why" in text) return fail(text.why, "an import names one file of dsk text");
     const key = realpathSync(path);
@@ -165,7 +173,7 @@ export class Loader {
       if (block === undefined) {
         scope.broken.add(local.text);
         if (target.broken.has(name.text)) continue;
-        const home = this.#diagnostics.isCrowded ? undefined : this.#standardHome(name.text);
+        const home = this.#diagnostics.isCrowded ? undefined : this.standardHome(name.text);
         const near = closest(name.text, own);
         const help =
           home !== undefined

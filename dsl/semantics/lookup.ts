@@ -5,7 +5,7 @@ import type * as ast from "../syntax/ast.ts";
 import type { Checker, Scope } from "./checker.ts";
 import { linearOf, type Dim } from "./dims.ts";
 import { memberDim } from "./dim-members.ts";
-import type { Instance, Member } from "./instance.ts";
+import type { Member } from "./instance.ts";
 import { keyed } from "./templates.ts";
 import { ERROR, num, type Meaning, type Tensor } from "./values.ts";
 
@@ -43,7 +43,10 @@ export function lookup(c: Checker, name: string, scope: Scope): Meaning | undefi
     if (formal !== undefined) return { kind: "dim", linear: linearOf(formal) };
     if (level.args.has(name)) return argument(name, { ...scope, level });
   }
-  if (scope.level.scope.broken.has(name)) return ERROR;
+  if (scope.level.scope.broken.has(name)) {
+    c.failed = true;
+    return ERROR;
+  }
   if (!scope.code && instance.misnamed.has(name)) return ERROR;
   const builtIn = builtInDim(c, name);
   if (builtIn !== undefined) return { kind: "dim", linear: linearOf(builtIn) };
@@ -131,8 +134,6 @@ function eventName(c: Checker, name: string, scope: Scope): Meaning | undefined 
   if (scope.event === undefined) return undefined;
   const metric = scope.instance.metrics.get(name);
   if (metric !== undefined) return read(scope, "model.metric", name, metric.value.type, metric.dims);
-  // The function that emits it may have an error.
-  if (c.failed && namesMetric(scope.instance, name)) return ERROR;
   // Where an error kept the model from running, its metrics are not known.
   if (c.diagnostics.hasErrors && declaresMetric(name, scope)) return ERROR;
   if (scope.instance.levels[0]!.rest === undefined) return undefined;
@@ -156,17 +157,6 @@ function declaresMetric(name: string, { instance }: Scope): boolean {
   );
 }
 
-/** True for a metric that some function of the block would emit. */
-function namesMetric({ members }: Instance, name: string): boolean {
-  return [...members.values()].some(
-    ({ item }) =>
-      item.kind === "fn" &&
-      item.body.stmts.some(
-        (stmt) => stmt.kind === "metric" && stmt.targets.some((target) => target.name.text === name),
-      ),
-  );
-}
-
 /** Reports a name that nothing has, with the nearest ones of the kinds that can stand there. */
 export function unknownName(c: Checker, name: string, at: Span, scope: Scope, more: readonly string[] = []): Meaning {
   if (c.diagnostics.isCrowded) return c.fail("DSK1001", at, { name });
@@ -179,11 +169,13 @@ export function unknownName(c: Checker, name: string, at: Span, scope: Scope, mo
     ...Object.keys(CONSTANTS),
     ...more,
   ];
-  const near = closest(name, [...new Set(names)]);
-  return c.fail(
-    "DSK1001",
-    at,
-    { name },
-    near.length > 0 ? { help: `did you mean ${near.map((n) => `\`${n}\``).join(" or ")}?` } : {},
-  );
+  const home = c.loader.standardHome(name);
+  const near = closest(name, [...new Set(names)]).map((each) => `\`${each}\``);
+  const help =
+    home !== undefined
+      ? { help: `write \`import { ${name} } from "${home}"\`` }
+      : near.length > 0
+        ? { help: `did you mean ${near.join(" or ")}?` }
+        : {};
+  return c.fail("DSK1001", at, { name }, help);
 }

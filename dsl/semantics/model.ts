@@ -11,7 +11,7 @@ import { checkOnStep } from "./events.ts";
 import { expectations } from "./expects.ts";
 import { checkExpr } from "./expressions.ts";
 import { extentOf, LARGEST } from "./extent.ts";
-import { callFn } from "./functions.ts";
+import { callFn, checkUncalled } from "./functions.ts";
 import type { Instance } from "./instance.ts";
 import { instantiate, modelInstance } from "./instantiate.ts";
 import type { FileScope, Loader } from "./load.ts";
@@ -43,6 +43,7 @@ export function checkModel(
   if (instance === undefined) return { checker: c, module: undefined };
   const forward = checkForward(c, instance, decl);
   const ahead = forward === undefined ? undefined : checkAhead(c, instance);
+  checkUncalled(c);
   for (const each of c.instances.values()) checkOnStep(c, each);
   const expects = expectations(c, instance);
   if (c.failed || forward === undefined || ahead === undefined) return { checker: c, module: undefined };

@@ -16,11 +16,12 @@ export function withDims(
 ): Meaning {
   if (template.dims.length > 0)
     return c.fail("DSK1303", at, { expected: "a block without dims", found: "a block that has its dims" });
+  const formals = template.decl?.dims.flatMap((formal) => (formal.kind === "name" ? [formal.name.text] : [])) ?? [];
   const found: (Dim | number)[] = [];
   for (const dim of dims) {
     if (dim.kind === "rest") found.push(...(scope.rest ?? []));
     else {
-      const part = dimArgument(c, dim.value, scope);
+      const part = dimArgument(c, formals[found.length] ?? "argument", dim.value, scope);
       if (part === undefined) return ERROR;
       found.push(part);
     }
@@ -28,7 +29,7 @@ export function withDims(
   return keyed({ ...template, dims: found, at });
 }
 
-function dimArgument(c: Checker, expr: ast.Expr, scope: Scope): Dim | number | undefined {
+function dimArgument(c: Checker, name: string, expr: ast.Expr, scope: Scope): Dim | number | undefined {
   const value = c.check(expr, scope);
   if (value.kind === "error") return undefined;
   if (value.kind === "dim") return c.space.compose(value.linear);
@@ -37,7 +38,7 @@ function dimArgument(c: Checker, expr: ast.Expr, scope: Scope): Dim | number | u
     c.fail("DSK1201", expr.span, { found: describe(value) });
     return undefined;
   }
-  return checkedSize(c, "argument", number.value, expr) ?? (number.value === undefined ? 0 : undefined);
+  return checkedSize(c, name, number.value, expr.span) ?? (number.value === undefined ? 0 : undefined);
 }
 
 /** `Block[...](a, name: b)`: arguments for its parameters, or for dims that its body declares. */
@@ -60,13 +61,13 @@ export function withArguments(
   const given = new Map(template.args);
   const places = new Map(template.places);
   let sound = true;
+  const members = decl.items.flatMap((item) => (item.kind === "dim" ? [item.name.text] : []));
   for (const [i, arg] of args.entries()) {
     const name = arg.name?.text ?? decl.params[i]?.name.text;
     if (name === undefined) {
-      c.fail("DSK1304", arg.span, {
-        callee: decl.name.text,
-        why: `takes ${decl.params.length} argument${decl.params.length === 1 ? "" : "s"} by place`,
-      });
+      const why = `takes ${decl.params.length} argument${decl.params.length === 1 ? "" : "s"} by place`;
+      const help = members.length > 0 ? { help: `its dims are given by name: \`${members[0]!}: 8\`` } : {};
+      if (sound) c.fail("DSK1304", arg.span, { callee: decl.name.text, why }, help);
       sound = false;
     } else if (given.has(name)) {
       c.fail("DSK1304", arg.span, { callee: decl.name.text, why: `is given \`${name}\` twice` });

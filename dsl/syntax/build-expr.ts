@@ -64,6 +64,17 @@ export class Expressions {
 
   text(token: IToken): ast.Str {
     const span = this.tokenSpan(token);
+    if (token.tokenType.name === "QuotedText") {
+      const value = token.image.slice(1, -1);
+      const [title, text] = ['write `"`', JSON.stringify(value)];
+      this.diagnostics.report(
+        "DSK0001",
+        span,
+        { text: "`'`" },
+        { help: 'strings stand between `"`', fix: { title, span, text } },
+      );
+      return { kind: "string", value, span };
+    }
     const open = token.tokenType.name === "OpenText";
     if (open) this.diagnostics.report("DSK0002", span, {}, { help: 'close it with `"`' });
     const inner = token.image.slice(1, open ? undefined : -1);

@@ -112,5 +112,5 @@ function misspeltUnit(part: readonly IToken[], at: IToken): IToken | undefined {
 
 function foundText(token: IToken): string {
   const text = token.image.length > 30 ? `${token.image.slice(0, 29)}…` : token.image;
-  return text.startsWith('"') ? "a string" : `\`${text}\``;
+  return /^["']/.test(text) ? "a string" : `\`${text}\``;
 }

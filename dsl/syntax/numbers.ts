@@ -9,7 +9,12 @@ const PARTS = /^(\d[\d_]*(?:\.\d[\d_]*)?(?:[eE][+-]?\d+)?)([A-Za-z0-9_%/]*)(?:[ 
 
 /** `14.8T tokens`: the number with its multiplier, and its unit. What is wrong with it is reported; it then is 1. */
 export function quantityOf(token: IToken, span: Span, diagnostics: Diagnostics): Quantity {
-  const [, digits, glued, unit] = PARTS.exec(token.image)!;
+  const parts = PARTS.exec(token.image);
+  if (parts === null) {
+    diagnostics.report("DSK0004", span, { text: token.image }, { help: "a number has one point" });
+    return { kind: "quantity", text: "1", value: 1, integer: true, span };
+  }
+  const [, digits, glued, unit] = parts;
   const found = suffix(glued!);
   if (found === undefined || !wellGrouped(digits!)) {
     const near = closest(glued!, [...Object.keys(MULTIPLIERS), ...Object.keys(UNITS)]);

@@ -63,7 +63,9 @@ function reportLexing(lexed: ILexingResult, source: SourceFile, diagnostics: Dia
     const shown = /^[\x20-\x7e]+$/.test(text)
       ? `\`${text.length > 30 ? `${text.slice(0, 29)}…` : text}\``
       : codePoint(text);
-    diagnostics.report("DSK0001", { file: source, start: offset, end: offset + length }, { text: shown });
+    const help = MEANT[text];
+    const span = { file: source, start: offset, end: offset + length };
+    diagnostics.report("DSK0001", span, { text: shown }, help === undefined ? {} : { help });
   }
   for (const comment of lexed.groups["blockComments"] ?? []) {
     diagnostics.report(
@@ -75,6 +77,27 @@ function reportLexing(lexed: ILexingResult, source: SourceFile, diagnostics: Dia
   }
   return lexed.errors.length === 0 && (lexed.groups["blockComments"] ?? []).length === 0;
 }
+
+const MEANT: Readonly<Record<string, string>> = {
+  "“": 'strings stand between `"`',
+  "”": 'strings stand between `"`',
+  "„": 'strings stand between `"`',
+  "#": "comments begin with `//`",
+  ";": "an item ends where the next one begins: no `;` is needed",
+  "!": "`not(mask)` negates, `!=` compares",
+  "&&": "`&` joins masks",
+  "−": "did you mean `-`?",
+  "–": "did you mean `-`?",
+  "×": "did you mean `*`?",
+  "·": "did you mean `*`?",
+  "÷": "did you mean `/`?",
+  "≤": "did you mean `<=`?",
+  "≥": "did you mean `>=`?",
+  "≠": "did you mean `!=`?",
+  "→": "did you mean `->`?",
+  "⇒": "did you mean `=>`?",
+  "%": "a percentage is written `30%`; there is no remainder",
+};
 
 function codePoint(text: string): string {
   const code = text.codePointAt(0)!;

@@ -76,7 +76,7 @@ export class Recovery {
   #parts(tokens: readonly IToken[]): IToken[][] {
     return this.#split(tokens, (i) => this.#beginsDecl(i, tokens)).flatMap((part) => {
       const word = part[0]!.image;
-      const path = part.findIndex((t) => t.tokenType.name === "Text" || t.tokenType.name === "OpenText");
+      const path = part.findIndex((t) => /^["']/.test(t.image));
       const end = word === "edition" ? 2 : word === "import" && path >= 0 ? path + 1 : part.length;
       return [part.slice(0, end), part.slice(end)].filter((p) => p.length > 0);
     });
@@ -253,8 +253,16 @@ export class Recovery {
   #unknownItem(tokens: readonly IToken[]): ast.Item[] {
     const [word, first, second] = tokens;
     const name = word?.image === "extern" ? second : first;
-    if (word === undefined || !ITEMS.has(word.image) || word.image === "expect" || name === undefined || !isName(name))
+    if (
+      word === undefined ||
+      !ITEMS.has(word.image) ||
+      word.image === "expect" ||
+      name === undefined ||
+      !isName(name)
+    ) {
+      this.#torn = true;
       return [];
+    }
     return this.#standIn(name, tokens);
   }
 
@@ -342,6 +350,7 @@ function endsValue({ image, tokenType }: IToken): boolean {
 function isName(token: IToken | undefined): boolean {
   if (token === undefined) return false;
   return (
-    token.tokenType.name === "Identifier" || ((token.tokenType.CATEGORIES?.length ?? 0) > 0 && token.image[0] !== '"')
+    token.tokenType.name === "Identifier" ||
+    ((token.tokenType.CATEGORIES?.length ?? 0) > 0 && !/^["']/.test(token.image))
   );
 }

@@ -45,7 +45,7 @@ export const Number = createToken({
   name: "Number",
   label: "a number",
   pattern: new RegExp(
-    `\\d[\\d_]*(?:\\.\\d[\\d_]*)?(?:[eE][+-]?\\d+)?[A-Za-z0-9_%]*(?:[ \\t]+(?:${unitWords})(?![A-Za-z0-9_]))?`,
+    `\\d[\\d_]*(?:\\.\\d[\\d_]*)*(?:[eE][+-]?\\d+)?[A-Za-z0-9_%]*(?:[ \\t]+(?:${unitWords})(?![A-Za-z0-9_]))?`,
   ),
   line_breaks: false,
 });
@@ -60,6 +60,14 @@ export const Text = createToken({
 export const OpenText = createToken({
   name: "OpenText",
   pattern: /"(?:[^"\\\n\r]|\\[^\n\r])*\\?/,
+  categories: [Text],
+  line_breaks: false,
+});
+
+/** A string between other quotes: told by the builder. */
+export const QuotedText = createToken({
+  name: "QuotedText",
+  pattern: /'[^'\n\r]*'/,
   categories: [Text],
   line_breaks: false,
 });
@@ -121,7 +129,7 @@ const OneForwardOneBackward = createToken({
   pattern: /1f1b(?![A-Za-z0-9_])/,
   categories: [Name],
 });
-const WORDS = [OneForwardOneBackward, Number, Text, OpenText, ...Object.values(KEYWORDS), Identifier];
+const WORDS = [OneForwardOneBackward, Number, Text, OpenText, QuotedText, ...Object.values(KEYWORDS), Identifier];
 
 /** In the order of matching. */
 export const TOKENS: TokenType[] = [Space, Doc, Comment, BlockComment].concat(WORDS, LONG_SIGNS, SIGNS, BRACKETS, [

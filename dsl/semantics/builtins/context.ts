@@ -67,6 +67,7 @@ export function bindCall(c: Checker, name: string, builtin: Builtin, call: Call)
     else {
       const found = checkDim(c, dim.value, scope);
       if (found === undefined) return undefined;
+      if (dims.includes(found)) return fail(dim.span, `is given ${found.label} twice`);
       dims.push(found);
     }
   }

@@ -1,7 +1,7 @@
 import type * as ast from "../../syntax/ast.ts";
 import type { Checker } from "../checker.ts";
 import { checkDim } from "../dim-members.ts";
-import { dimsText, union, type Dim } from "../dims.ts";
+import { dimsText, nameOf, union, type Dim } from "../dims.ts";
 import { constant, dtypeOf, elementwise, emit, widest, without } from "../emit.ts";
 import { liveTokens } from "../losses.ts";
 import { numberOf } from "../numbers.ts";
@@ -65,7 +65,7 @@ function top(c: Checker, call: Bound): Meaning {
 
 function fits(c: Checker, k: number | null | undefined, from: Dim, at: ast.Expr): boolean {
   if (typeof k !== "number" || typeof from.size !== "number" || k <= from.size) return true;
-  c.fail("DSK2101", at.span, { k, of: from.label, size: from.size });
+  c.fail("DSK2101", at.span, { k, of: nameOf(from), size: from.size });
   return false;
 }
 
@@ -108,7 +108,7 @@ function topGroups(c: Checker, call: Bound): Meaning {
   if (from === undefined) return ERROR;
   const [n, k] = [groups.size, keep.value];
   if (typeof n === "number" && typeof from.size === "number" && from.size % n !== 0)
-    return c.fail("DSK2102", call.args.get("of")!.span, { groups: n, dim: from.label, size: from.size });
+    return c.fail("DSK2102", call.args.get("of")!.span, { groups: n, dim: nameOf(from), size: from.size });
   if (k !== undefined && (!Number.isSafeInteger(k) || k < 1 || (typeof n === "number" && k > n)))
     return c.fail("DSK2103", call.args.get("keep")!.span, { keep: k, groups: n ?? 0 });
   if (k === n) return x;

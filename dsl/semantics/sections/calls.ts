@@ -1,5 +1,5 @@
 /** Calls of the functions that sections have: `adamw(betas: [0.9, 0.95])`. */
-import { didYouMean } from "../../../compiler/diagnostics/did-you-mean.ts";
+import { didYouMean, thereAre } from "../../../compiler/diagnostics/did-you-mean.ts";
 import type { Span } from "../../../compiler/diagnostics/source.ts";
 import type * as ast from "../../syntax/ast.ts";
 import type { Context } from "./context.ts";
@@ -60,7 +60,8 @@ function reportUnknown(c: Context, { name, span }: ast.Expr & { readonly kind: "
   }
   const names = functionsGiving(c.schemas, result);
   const losses = result === "loss" ? [...(c.model?.module.losses ?? [])] : [];
-  const help = didYouMean(name, [...names, ...losses]) ?? `there are ${[...names, ...losses].join(", ")}`;
+  const known = [...names, ...losses];
+  const help = didYouMean(name, known) ?? thereAre(known) ?? "there are none";
   if (result === "loss" && c.model !== undefined) {
     c.diagnostics.report("DSK6201", span, { model: c.model.module.name, name }, { help });
   } else c.diagnostics.report("DSK6013", span, { name, result: withArticle(result) }, { help });

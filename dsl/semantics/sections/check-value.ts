@@ -87,7 +87,9 @@ function foundText(c: Context, expr: ast.Expr): string {
       return signature === undefined ? "a call" : withArticle(signature.result);
     }
     default:
-      return isNumeric(expr) ? "a number" : "an expression";
+      if (isNumeric(expr)) return "a number";
+      if (expr.kind === "binary" && isNumeric(expr.left) && isNumeric(expr.right)) return "numbers of different units";
+      return "an expression";
   }
 }
 
@@ -114,6 +116,8 @@ function fits(c: Context, expr: ast.Expr, type: Type): boolean {
       return expr.kind === "string";
     case "list":
       return expr.kind === "list";
+    case "part":
+      return pathOf(expr) !== undefined;
     case "result":
       return isCall(c, expr, type.of);
     case "section":

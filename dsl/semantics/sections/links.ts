@@ -1,5 +1,5 @@
 /** How sections hang together: what each is for, and what each is based on. */
-import { didYouMean } from "../../../compiler/diagnostics/did-you-mean.ts";
+import { didYouMean, thereAre } from "../../../compiler/diagnostics/did-you-mean.ts";
 import type { Diagnostics } from "../../../compiler/diagnostics/diagnostic.ts";
 import type * as ast from "../../syntax/ast.ts";
 
@@ -22,14 +22,12 @@ const FOR: Readonly<Record<ast.SectionKind, "model" | "train" | undefined>> = {
   target: undefined,
 };
 
+const FEW = 6;
+
 /** The nearest names, or all of a few. */
 function meant(name: string, names: readonly string[]): string | undefined {
-  const near = didYouMean(name, names);
-  if (near !== undefined || names.length === 0 || names.length > FEW) return near;
-  return `there ${names.length === 1 ? "is" : "are"} ${names.map((each) => `\`${each}\``).join(", ")}`;
+  return didYouMean(name, names) ?? (names.length > FEW ? undefined : thereAre(names));
 }
-
-const FEW = 6;
 
 class Linker {
   readonly #sections: readonly ast.SectionDecl[];
@@ -129,17 +127,19 @@ class Linker {
       return none;
     }
     const { text, span } = decl.for;
+    const other = this.#sections.find((section) => section.name.text === text);
+    const kind = other === undefined ? undefined : `\`${text}\` is a ${other.section} section`;
     if (of === "model") {
       if (this.#models.includes(text)) return this.#sameAsBase(decl, base, { train: undefined, model: text });
       if (this.#isLost(text)) return none;
-      const help = meant(text, this.#models);
+      const help = kind ?? meant(text, this.#models);
       this.#diagnostics.report("DSK2002", span, { name: text }, help === undefined ? {} : { help });
       return none;
     }
     const train = this.#find("train", text);
     if (train !== undefined) return { train, model: this.link(train).model };
     if (this.#isLost(text)) return none;
-    const help = meant(text, this.#names("train"));
+    const help = kind ?? meant(text, this.#names("train"));
     this.#diagnostics.report("DSK6006", span, { section: "train", name: text }, help === undefined ? {} : { help });
     return none;
   }

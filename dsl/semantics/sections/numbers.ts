@@ -96,11 +96,12 @@ export function checkNumber(c: Context, expr: ast.Expr, types: readonly Numeric[
   return { kind: "number", value, ...(type.kind === "quantity" ? { measure: type.measure } : {}), span };
 }
 
-function isWhole(value: number): boolean {
-  return Math.abs(value - Math.round(value)) <= 1e-9 * Math.abs(value);
+export function isWhole(value: number): boolean {
+  return Math.abs(value) <= Number.MAX_SAFE_INTEGER && Math.abs(value - Math.round(value)) <= 1e-9 * Math.abs(value);
 }
 
 function inRange(value: number, type: Numeric): boolean {
+  if (!Number.isFinite(value)) return false;
   if (type.kind === "quantity") return value > 0 && (!isCounted(type.measure) || isWhole(value));
   if (type.whole && !isWhole(value)) return false;
   return value <= type.most && (type.open ? value > type.least : value >= type.least);

@@ -5,6 +5,7 @@ import type * as ast from "../../syntax/ast.ts";
 import type { Context } from "./context.ts";
 import { CLOCKS, type Clock, type Piece, type Shape, type Type, type Value } from "./types.ts";
 import type { UnitKind } from "../../syntax/units.ts";
+import { isWhole } from "./numbers.ts";
 import { amountOf, measureText } from "./units.ts";
 
 const SHAPES = ["ramp", "cosine", "exponential"] as const;
@@ -92,6 +93,13 @@ function checkShape(c: Context, expr: ast.Expr, type: Type): Measured | undefine
 /** Where a piece ends. A bare number counts what the schedule runs by; steps may stand in a schedule by something else. */
 function checkBoundary(c: Context, until: ast.Quantity, by: Clock): Piece["until"] | "error" {
   const { measure, value } = amountOf(until);
+  const isProgress = by === "progress" && (measure === undefined || measure === "ratio");
+  if (value <= 0 || (isProgress ? value > 1 : !isWhole(value))) {
+    const { file, start, end } = until.span;
+    const expected = isProgress ? "a share of the training" : "a whole number from 1 on";
+    c.diagnostics.report("DSK6012", until.span, { value: `\`${file.text.slice(start, end)}\``, expected });
+    return "error";
+  }
   if (measure === undefined || measure === by) return { value, clock: by };
   if (by === "progress" && measure === "ratio") return { value, clock: by };
   if (measure === "steps") return { value, clock: "steps" };

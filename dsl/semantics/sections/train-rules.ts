@@ -8,6 +8,8 @@ import type { CallValue, Value } from "./types.ts";
 
 /** What a train section must set, depending on the way it trains. */
 export function trainNeeds(entries: Entries): readonly string[] {
+  // Which way it trains is not known.
+  if (entries.get("objective")?.value.kind === "error") return [];
   return entries.has("objective") ? ["prompts", "rollout", "reward"] : ["length", "batch", "loss"];
 }
 
@@ -23,6 +25,7 @@ export function checkTrain(c: Context, section: CheckedSection): void {
 
 /** Entries that only the other way to train looks at. */
 function checkUseless(c: Context, entries: Entries): void {
+  if (entries.get("objective")?.value.kind === "error") return;
   const rewards = entries.has("objective");
   const why = rewards ? "beside an objective" : "without an objective";
   for (const name of rewards ? ["loss", "batch"] : ["prompts", "reward", "reference"]) {
