@@ -124,8 +124,10 @@ export class Loader {
 
   /** The part of the standard library that has a block of this name. */
   standardHome(name: string): string | undefined {
-    const declares = new RegExp(`^block ${name}\\b`, "m");
-    const found = this.#libraries.find((each) => declares.test(readFileSync(join(this.std, `${each}.dsk`), "utf8")));
+    const found = this.#libraries.find((each) => {
+      const text = readFileSync(join(this.std, `${each}.dsk`), "utf8");
+      return [..." [({"].some((next) => text.includes(`\nblock ${name}${next}`));
+    });
     return found === undefined ? undefined : `std/${found}`;
   }
 

@@ -103,6 +103,7 @@ describe("long", () => {
   test.each([
     ["a name", block(`  param ${times("w", 1_000_000)}: [D]`), []],
     ["a name that nothing has", returning(times("y", 1_000_000)), ["DSK1001"]],
+    ["a name to import", `import { ${times("n", 1_000_000)} } from "std/nn"`, ["DSK1003"]],
     ["a number", returning(`x * ${times("9", 1_000_000)}`), ["DSK0005"]],
     ["a number with a long suffix", returning(`x * 1${times("K", 1_000_000)}`), ["DSK0004"]],
     ["a string", `target cpu { threads = "${times("s", 1_000_000)}" }`, ["DSK6010"]],
@@ -141,7 +142,7 @@ describe("numbers", () => {
     ["0x10", ["DSK0004"]],
     ["1__0", ["DSK0004"]],
     ["1_", ["DSK0004"]],
-    ["1.2.3", ["DSK0010"]],
+    ["1.2.3", ["DSK0004"]],
     ["1e", ["DSK0004"]],
     ["30%", ["DSK1202"]],
     ["4 tokens", ["DSK1311"]],
