@@ -3,21 +3,25 @@
 
 namespace {
 
-// Vectors of the compiler, as wide as the registers. A tile has so many results, times one or two vectors.
+// Vectors of the compiler, as wide as the registers; columns or rows of a tile; vectors of sums that registers have room for.
 #if defined(__AVX512F__)
-constexpr int64_t lanes = 16, tile = 12;  // up to 24 sums, 32 registers
+constexpr int64_t lanes = 16, tile = 8, sums = 24;
 #elif defined(__AVX__)
-constexpr int64_t lanes = 8, tile = 6;    // 12 sums, 16 registers
+constexpr int64_t lanes = 8, tile = 6, sums = 12;
 #elif defined(__aarch64__)
-constexpr int64_t lanes = 4, tile = 6;    // 24 sums of four vectors, 32 registers
+constexpr int64_t lanes = 4, tile = 6, sums = 24;
 #else
-constexpr int64_t lanes = 4, tile = 2;    // 8 sums of four vectors, 16 registers
+constexpr int64_t lanes = 4, tile = 2, sums = 8;
 #endif
-constexpr int strip_vectors = DSK_STRIP / lanes;
 typedef float Lanes __attribute__((vector_size(lanes * 4), aligned(4)));
+// Half of a strip: what is computed where there are no more rows.
+constexpr int64_t few_rows = 8, few_lanes = lanes < few_rows ? lanes : few_rows;
+typedef float FewLanes __attribute__((vector_size(few_lanes * 4), aligned(4)));
+// Floats of a line of the cache; columns that are fetched ahead, where rows are too few to use them again.
+constexpr int64_t line = 16, ahead = 12;
 
-DSK_INLINE Lanes load(const float* from) { return *(const Lanes*)from; }
-DSK_INLINE void store(float* to, Lanes v) { *(Lanes*)to = v; }
+template <class V = Lanes> DSK_INLINE V load(const float* from) { return *(const V*)from; }
+template <class V> DSK_INLINE void store(float* to, V v) { *(V*)to = v; }
 
 // Calls f<count>() for what is left of a loop over tiles.
 template <int64_t most, class F> DSK_INLINE void rest(int64_t count, F f) {
@@ -27,139 +31,163 @@ template <int64_t most, class F> DSK_INLINE void rest(int64_t count, F f) {
   }
 }
 
-// So many columns of one strip: the sums stay in registers while i runs.
-template <int64_t columns>
-DSK_INLINE void enter_tile(float* plane, bool adds, const float* left, int64_t k, const float* const* right) {
-  Lanes sum[columns][strip_vectors];
+// Results of so many columns and vectors of rows of a strip: the sums stay in registers while i runs. Of the columns `next`, a
+// line is fetched at a time.
+template <int64_t columns, class V, int64_t vectors, bool fetches>
+DSK_INLINE void enter_tile(float* plane, bool adds, const float* left, int64_t k, const float* const* right,
+                           const float* const* next) {
+  constexpr int64_t width = sizeof(V) / sizeof(float);
+  V sum[columns][vectors];
 #pragma GCC unroll 16
   for (int64_t c = 0; c < columns; c++)
 #pragma GCC unroll 4
-    for (int v = 0; v < strip_vectors; v++) sum[c][v] = adds ? load(plane + c * DSK_STRIP + v * lanes) : Lanes{};
-#pragma GCC unroll 2
-  for (int64_t i = 0; i < k; i++) {
-    Lanes rows[strip_vectors];
+    for (int64_t v = 0; v < vectors; v++) sum[c][v] = adds ? load<V>(plane + c * DSK_STRIP + v * width) : V{};
+  const auto step = [&](int64_t i) __attribute__((always_inline)) {
+    V rows[vectors];
 #pragma GCC unroll 4
-    for (int v = 0; v < strip_vectors; v++) rows[v] = load(left + i * DSK_STRIP + v * lanes);
+    for (int64_t v = 0; v < vectors; v++) rows[v] = load<V>(left + i * DSK_STRIP + v * width);
 #pragma GCC unroll 16
     for (int64_t c = 0; c < columns; c++)
 #pragma GCC unroll 4
-      for (int v = 0; v < strip_vectors; v++) sum[c][v] += right[c][i] * rows[v];
+      for (int64_t v = 0; v < vectors; v++) sum[c][v] += right[c][i] * rows[v];
+  };
+  int64_t i = 0;
+  if constexpr (fetches) {
+    for (; i + line <= k; i += line)
+#pragma GCC unroll 16
+      for (int64_t u = 0; u < line; u++) {
+        if (u < columns) __builtin_prefetch(next[u] + i);
+        step(i + u);
+      }
   }
+#pragma GCC unroll 2
+  for (; i < k; i++) step(i);
 #pragma GCC unroll 16
   for (int64_t c = 0; c < columns; c++)
 #pragma GCC unroll 4
-    for (int v = 0; v < strip_vectors; v++) store(plane + c * DSK_STRIP + v * lanes, sum[c][v]);
+    for (int64_t v = 0; v < vectors; v++) store(plane + c * DSK_STRIP + v * width, sum[c][v]);
 }
 
 // The same columns for all strips, while they are in the nearest cache.
 template <int64_t columns>
-DSK_INLINE void enter_strips(int64_t strips, float* plane, int64_t stride, bool adds, const float* left, int64_t k,
-                             const float* base, const int64_t* at) {
+DSK_INLINE void enter_strips(const dsk_plane_block& block, float* plane, int64_t stride, bool adds, const float* left,
+                             int64_t k, const float* base, const int64_t* at, int64_t behind) {
   const float* right[columns];
   for (int64_t c = 0; c < columns; c++) {
     right[c] = base + at[c];
     asm("" : "+r"(right[c]));  // as pointers in registers: vectors of addresses are taken apart again
   }
-  for (int64_t s = 0; s < strips; s++)
-    enter_tile<columns>(plane + s * stride, adds, left + s * k * DSK_STRIP, k, right);
+  if (block.rows <= few_rows) {
+    const float* next[columns];
+    for (int64_t c = 0; c < columns; c++) next[c] = base + at[ahead + c < behind ? ahead + c : behind - 1];
+    return enter_tile<columns, FewLanes, few_rows / few_lanes, true>(plane, adds, left, k, right, next);
+  }
+  for (int64_t s = 0; s < block.strips; s++)
+    enter_tile<columns, Lanes, DSK_STRIP / lanes, false>(plane + s * stride, adds, left + s * k * DSK_STRIP, k, right, nullptr);
 }
 
-// So many rows of a strip and vectors of results, for columns up to the next end of a piece.
-template <int64_t rows, int vectors>
+// So many rows of a strip and vectors of results, for columns of one piece.
+template <int64_t rows, int64_t vectors, bool fetches>
 DSK_INLINE void leave_rows_tile(float* out, int64_t n, const float* plane, int64_t columns, const float* base,
                                 const int64_t* at) {
   Lanes sum[rows][vectors];
 #pragma GCC unroll 16
   for (int64_t r = 0; r < rows; r++)
-#pragma GCC unroll 4
-    for (int v = 0; v < vectors; v++) sum[r][v] = load(out + r * n + v * lanes);
+#pragma GCC unroll 8
+    for (int64_t v = 0; v < vectors; v++) sum[r][v] = load(out + r * n + v * lanes);
 #pragma GCC unroll 4
   for (int64_t c = 0; c < columns; c++) {
     const float* right = base + at[c];
+    if constexpr (fetches) {
+      const float* next = base + at[c + ahead < columns ? c + ahead : columns - 1];
+#pragma GCC unroll 8
+      for (int64_t v = 0; v < vectors * lanes; v += line) __builtin_prefetch(next + v);
+    }
     Lanes x[vectors];
-#pragma GCC unroll 4
-    for (int v = 0; v < vectors; v++) x[v] = load(right + v * lanes);
+#pragma GCC unroll 8
+    for (int64_t v = 0; v < vectors; v++) x[v] = load(right + v * lanes);
 #pragma GCC unroll 16
     for (int64_t r = 0; r < rows; r++)
-#pragma GCC unroll 4
-      for (int v = 0; v < vectors; v++) sum[r][v] += plane[c * DSK_STRIP + r] * x[v];
+#pragma GCC unroll 8
+      for (int64_t v = 0; v < vectors; v++) sum[r][v] += plane[c * DSK_STRIP + r] * x[v];
   }
 #pragma GCC unroll 16
   for (int64_t r = 0; r < rows; r++)
-#pragma GCC unroll 4
-    for (int v = 0; v < vectors; v++) store(out + r * n + v * lanes, sum[r][v]);
+#pragma GCC unroll 8
+    for (int64_t v = 0; v < vectors; v++) store(out + r * n + v * lanes, sum[r][v]);
 }
 
-template <int64_t rows>
-DSK_INLINE void leave_rows_of(float* out, int64_t n, const float* plane, int64_t columns, const float* base,
-                              const int64_t* at) {
-  constexpr int wide = lanes == 4 ? 4 : 2;
-  int64_t j = 0;
-  for (; j + wide * lanes <= n; j += wide * lanes) leave_rows_tile<rows, wide>(out + j, n, plane, columns, base + j, at);
-  for (; j + lanes <= n; j += lanes) leave_rows_tile<rows, 1>(out + j, n, plane, columns, base + j, at);
-  for (; j < n; j++)
-    for (int64_t r = 0; r < rows; r++) {
-      float sum = out[r * n + j];
-      for (int64_t c = 0; c < columns; c++) sum += plane[c * DSK_STRIP + r] * base[at[c] + j];
-      out[r * n + j] = sum;
-    }
+// Vectors of a tile of so many rows: few rows have long tiles, so that they go over the columns once.
+constexpr int64_t vectors_of(int64_t rows) {
+  int64_t vectors = 1;
+  while (vectors < 8 && 2 * vectors * rows <= sums) vectors *= 2;
+  return vectors;
+}
+
+// Results from j on in tiles of so many vectors, then in shorter ones.
+template <int64_t rows, int64_t vectors>
+DSK_INLINE void leave_rows_from(int64_t j, float* out, int64_t n, const float* plane, int64_t columns, const float* base,
+                                const int64_t* at) {
+  for (; j + vectors * lanes <= n; j += vectors * lanes)
+    leave_rows_tile<rows, vectors, rows <= few_rows / 2>(out + j, n, plane, columns, base + j, at);
+  if constexpr (vectors > 1) leave_rows_from<rows, vectors / 2>(j, out, n, plane, columns, base, at);
+  else
+    for (; j < n; j++)
+      for (int64_t r = 0; r < rows; r++) {
+        float sum = out[r * n + j];
+        for (int64_t c = 0; c < columns; c++) sum += plane[c * DSK_STRIP + r] * base[at[c] + j];
+        out[r * n + j] = sum;
+      }
 }
 
 // So many columns and vectors of results; rows of all strips are summed before they are stored.
-template <int64_t columns, int vectors>
+template <int64_t columns, int64_t vectors>
 DSK_INLINE void leave_columns_tile(float* const* out, const float* plane, int64_t stride, int64_t rows, const float* x,
                                    const int64_t* x_at) {
   Lanes sum[columns][vectors];
 #pragma GCC unroll 16
   for (int64_t c = 0; c < columns; c++)
 #pragma GCC unroll 4
-    for (int v = 0; v < vectors; v++) sum[c][v] = load(out[c] + v * lanes);
+    for (int64_t v = 0; v < vectors; v++) sum[c][v] = load(out[c] + v * lanes);
   for (; rows > 0; rows -= DSK_STRIP, plane += stride, x_at += DSK_STRIP) {
     const int64_t own = rows < DSK_STRIP ? rows : DSK_STRIP;
 #pragma GCC unroll 2
     for (int64_t r = 0; r < own; r++) {
       Lanes right[vectors];
 #pragma GCC unroll 4
-      for (int v = 0; v < vectors; v++) right[v] = load(x + x_at[r] + v * lanes);
+      for (int64_t v = 0; v < vectors; v++) right[v] = load(x + x_at[r] + v * lanes);
 #pragma GCC unroll 16
       for (int64_t c = 0; c < columns; c++)
 #pragma GCC unroll 4
-        for (int v = 0; v < vectors; v++) sum[c][v] += plane[c * DSK_STRIP + r] * right[v];
+        for (int64_t v = 0; v < vectors; v++) sum[c][v] += plane[c * DSK_STRIP + r] * right[v];
     }
   }
 #pragma GCC unroll 16
   for (int64_t c = 0; c < columns; c++)
 #pragma GCC unroll 4
-    for (int v = 0; v < vectors; v++) store(out[c] + v * lanes, sum[c][v]);
+    for (int64_t v = 0; v < vectors; v++) store(out[c] + v * lanes, sum[c][v]);
 }
 
-template <int64_t columns>
-DSK_INLINE void leave_columns_of(float* base, const int64_t* at, int64_t n, const float* plane, int64_t stride, int64_t rows,
-                                 const float* x, const int64_t* x_at) {
-  constexpr int wide = lanes == 4 ? 4 : 2;
-  float* out[columns];
-  int64_t j = 0;
-  const auto move = [&] {
+template <int64_t columns, int64_t vectors>
+DSK_INLINE void leave_columns_from(int64_t j, float* base, const int64_t* at, int64_t n, const float* plane, int64_t stride,
+                                   int64_t rows, const float* x, const int64_t* x_at) {
+  for (; j + vectors * lanes <= n; j += vectors * lanes) {
+    float* out[columns];
     for (int64_t c = 0; c < columns; c++) {
       out[c] = base + at[c] + j;
       asm("" : "+r"(out[c]));
     }
-  };
-  for (; j + wide * lanes <= n; j += wide * lanes) {
-    move();
-    leave_columns_tile<columns, wide>(out, plane, stride, rows, x + j, x_at);
+    leave_columns_tile<columns, vectors>(out, plane, stride, rows, x + j, x_at);
   }
-  for (; j + lanes <= n; j += lanes) {
-    move();
-    leave_columns_tile<columns, 1>(out, plane, stride, rows, x + j, x_at);
-  }
-  for (; j < n; j++)
-    for (int64_t c = 0; c < columns; c++) {
-      float sum = base[at[c] + j];
-      for (int64_t r = 0; r < rows; r++)
-        sum += plane[r / DSK_STRIP * stride + c * DSK_STRIP + r % DSK_STRIP] * x[x_at[r] + j];
-      base[at[c] + j] = sum;
-    }
+  if constexpr (vectors > 1) leave_columns_from<columns, vectors / 2>(j, base, at, n, plane, stride, rows, x, x_at);
+  else
+    for (; j < n; j++)
+      for (int64_t c = 0; c < columns; c++) {
+        float sum = base[at[c] + j];
+        for (int64_t r = 0; r < rows; r++)
+          sum += plane[r / DSK_STRIP * stride + c * DSK_STRIP + r % DSK_STRIP] * x[x_at[r] + j];
+        base[at[c] + j] = sum;
+      }
 }
 
 }  // namespace
@@ -193,7 +221,7 @@ void dsk_pack(const dsk_plane_block& block, float* left, int64_t k, const float*
 void dsk_enter(const dsk_plane_block& block, float* plane, int64_t stride, int64_t columns, bool adds, const float* left,
                int64_t k, const float* base, const int64_t* at) {
   const auto part = [&]<int64_t count>(int64_t c) {
-    enter_strips<count>(block.strips, plane + c * DSK_STRIP, stride, adds, left, k, base, at + c);
+    enter_strips<count>(block, plane + c * DSK_STRIP, stride, adds, left, k, base, at + c, columns - c);
   };
   int64_t c = 0;
   for (; c + tile <= columns; c += tile) part.template operator()<tile>(c);
@@ -213,7 +241,8 @@ void dsk_leave_rows(const dsk_plane_block& block, float* out, int64_t n, const f
     for (int64_t s = 0; s < block.strips; s++) {
       const int64_t rows = block.rows - s * DSK_STRIP < DSK_STRIP ? block.rows - s * DSK_STRIP : DSK_STRIP;
       const auto part = [&]<int64_t count>(int64_t r) {
-        leave_rows_of<count>(piece + (s * DSK_STRIP + r) * n, n, plane + s * stride + c * DSK_STRIP + r, end - c, base, at + c);
+        leave_rows_from<count, vectors_of(count)>(0, piece + (s * DSK_STRIP + r) * n, n,
+                                                  plane + s * stride + c * DSK_STRIP + r, end - c, base, at + c);
       };
       int64_t r = 0;
       for (; r + tile <= rows; r += tile) part.template operator()<tile>(r);
@@ -240,7 +269,7 @@ void dsk_leave_rows_end(const dsk_plane_block& block, float* out, int64_t n) {
 void dsk_leave_columns(const dsk_plane_block& block, const float* plane, int64_t stride, int64_t columns, const float* x,
                        const int64_t* x_at, int64_t n, float* base, const int64_t* at) {
   const auto part = [&]<int64_t count>(int64_t c) {
-    leave_columns_of<count>(base, at + c, n, plane + c * DSK_STRIP, stride, block.rows, x, x_at);
+    leave_columns_from<count, vectors_of(tile)>(0, base, at + c, n, plane + c * DSK_STRIP, stride, block.rows, x, x_at);
   };
   int64_t c = 0;
   for (; c + tile <= columns; c += tile) part.template operator()<tile>(c);

@@ -14,7 +14,7 @@
 constexpr int64_t DSK_STRIP = 16;               // rows
 constexpr int64_t DSK_ROWS = 2 * DSK_STRIP;     // the most of a block
 constexpr int64_t DSK_PIECE = 512;              // columns that are summed at once
-constexpr int64_t DSK_COLUMNS = 240;            // columns whose addresses are prepared at once, a multiple of all tiles
+constexpr int64_t DSK_COLUMNS = 288;            // columns whose addresses are prepared at once, a multiple of all tiles
 
 struct dsk_plane_block {
   int64_t row, rows, strips;  // the first of them among all rows

@@ -7,7 +7,7 @@ import { type PlaneBlock, sizeOf } from "./plane-block.ts";
 /** Floats of the columns' side that are computed at once: they stay in the second-level cache. */
 const COMPUTED = 32_768;
 /** DSK_COLUMNS of plane.h. */
-const COLUMNS = 240;
+const COLUMNS = 288;
 /** All tiles divide it. */
 const TILE = 48;
 

@@ -185,7 +185,7 @@ export class PlaneRows {
   #hoistColumns(values: readonly Hoisted[]): void {
     const scalars: Scalars = this.#block.scalars(...values.map(({ expr }) => expr));
     for (const { name, expr } of values)
-      this.#block.frame.body.add(`const ${valueType(dtypeOf(expr))} ${name} = ${scalars.print(expr)};`);
+      this.#block.frame.body.add(`const ${rowType(expr)} ${name} = ${scalars.print(expr)};`);
   }
 }
 
@@ -273,7 +273,9 @@ function isOfLane(expr: Expr): boolean {
   return at!.kind === "axis" && at!.axis === LANE;
 }
 
+/** What named values are kept in. Conditions are as wide as what they choose from: compilers make vectors of that. */
 function wide(dtype: ScalarType): ScalarType {
+  if (dtype === "bool") return "i32";
   return dtype === "bf16" || dtype === "f16" || dtype === "f8e4m3" ? "f32" : dtype;
 }
 
