@@ -1,9 +1,10 @@
+import { constant } from "../kernel-ir/expr.ts";
 import type { Axis, Expr, PlaneKernel, PlaneStmt, Product } from "../kernel-ir/types.ts";
 import { joinDims, withoutDims } from "../tensor-ir/ops/dims.ts";
 import type { DimLabel, Op, Value } from "../tensor-ir/types.ts";
 import type { Built } from "./build-rows.ts";
 import type { Classes } from "./classes.ts";
-import { KernelArgs } from "./kernel-args.ts";
+import { inLocal, KernelArgs } from "./kernel-args.ts";
 import type { Region } from "./planes.ts";
 import { Reader } from "./reader.ts";
 import { Statements } from "./statements.ts";
@@ -39,9 +40,7 @@ export function buildPlane(region: Region, classes: Classes, storage: Storage): 
   const place = (op: Op): void => {
     const [result] = op.results;
     if (storage.of(result!) !== undefined) return;
-    const lender = op.operands.find(
-      (x) => isPlane(x) && isPlane(result!) && own.has(x.id) && lastUser(x, uses) === op && !inline.has(own.get(x.id)!),
-    );
+    const lender = isPlane(result!) ? lenderOf(op, own, uses, inline) : undefined;
     if (lender !== undefined && args.hasLocal(lender)) args.alias(result!, lender);
     else args.local(result!, isPlane(result!) ? [POSITIONS!] : []);
   };
@@ -55,14 +54,14 @@ export function buildPlane(region: Region, classes: Classes, storage: Storage): 
       body.push({ kind: "enter", local: args.localName(result!), products: terms.map(product) });
       continue;
     }
-    const plane = op.name === "tensor.contract" ? op.operands.filter((x) => isPlane(x)) : [];
-    if (plane.length === 1) {
-      const other = op.operands.find((x) => x !== plane[0])!;
+    if (isLeave(op)) {
+      const plane = op.operands.filter((x) => isPlane(x));
+      const other = op.operands.find((x) => x !== plane[0]);
       const n = withoutDims(result!.type.dims, [...outer, POSITIONS!]);
       const point = args.point([...outer, POSITIONS!, ...n]);
       const target = args.target(result!, point);
       const local = args.localName(plane[0]!);
-      const value: Expr = reader.at(other, point);
+      const value: Expr = other === undefined ? constant(1, "f32") : reader.at(other, point);
       body.push(
         result!.type.dims.includes(TOKENS!)
           ? { kind: "leave_rows", local, n: axes(n), b: value, ...target }
@@ -90,7 +89,7 @@ export function buildPlane(region: Region, classes: Classes, storage: Storage): 
       column,
       ...bounds,
       locals: args.locals(),
-      body,
+      body: leavesLast(body),
     },
     buffers: args.buffers(),
   };
@@ -110,8 +109,47 @@ function usesOf(ops: readonly Op[], classes: Classes): Uses {
   return uses;
 }
 
-function lastUser(value: Value, uses: Uses): Op | undefined {
-  return uses.get(value.id)?.at(-1);
+/** A plane that the op is the last to read, those first that no product leads out of: the op's result may take its place. */
+function lenderOf(op: Op, own: ReadonlyMap<number, Op>, uses: Uses, inline: ReadonlySet<Op>): Value | undefined {
+  const order = [...new Set(own.values())];
+  // Inlined ops run where they are read, which is once.
+  const consumer = (user: Op): Op => (inline.has(user) ? consumer(uses.get(user.results[0]!.id)![0]!) : user);
+  const read = (reader: Op): Value[] =>
+    reader.operands.flatMap((x) => {
+      const from = isPlane(x) ? own.get(x.id) : undefined;
+      if (from === undefined) return [];
+      return inline.has(from) ? read(from) : [x];
+    });
+  const last = order.indexOf(op);
+  const free = read(op).filter(
+    (x) =>
+      inLocal(x.type.dtype) === inLocal(op.results[0]!.type.dtype) &&
+      uses.get(x.id)!.every((user) => order.indexOf(consumer(user)) <= last),
+  );
+  return free.find((x) => !uses.get(x.id)!.some((user) => isLeave(user))) ?? free[0];
+}
+
+/** A product of a plane and something else that is no plane; a sum over rows is one with ones. */
+function isLeave({ name, operands, results: [result] }: Op): boolean {
+  if (isPlane(result!) || operands.filter((x) => isPlane(x)).length !== 1) return false;
+  return name === "tensor.contract" || (name === "tensor.reduce" && result!.type.dims.includes(POSITIONS!));
+}
+
+/** Products lead out as late as they can, so that row statements stand next to each other: they share loops then. */
+function leavesLast(body: readonly PlaneStmt[]): PlaneStmt[] {
+  const done: PlaneStmt[] = [];
+  let waiting: (PlaneStmt & { kind: "leave_rows" | "leave_columns" })[] = [];
+  for (const stmt of body) {
+    if (stmt.kind === "leave_rows" || stmt.kind === "leave_columns") {
+      waiting.push(stmt);
+      continue;
+    }
+    const written = stmt.kind === "enter" ? stmt.local : stmt.stmt.to;
+    done.push(...waiting.filter(({ local }) => local === written));
+    waiting = waiting.filter(({ local }) => local !== written);
+    done.push(stmt);
+  }
+  return [...done, ...waiting];
 }
 
 /** The products that an op adds up, when it is one or a sum of several that nobody else reads. */

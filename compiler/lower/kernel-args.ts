@@ -78,10 +78,8 @@ export class KernelArgs {
 
   local(value: Value, dims: readonly DimLabel[]): void {
     const name = this.fresh(value.name ?? "x");
-    const { dtype } = value.type;
-    // What lives in a row is never stored: there is no reason to round it.
-    const wide = dtype === "bf16" || dtype === "f16" || dtype === "f8e4m3" ? "f32" : dtype;
-    this.#locals.set(value.id, { name, dtype: wide, shape: dims.map((label) => this.extent(label)), dims });
+    const dtype = inLocal(value.type.dtype);
+    this.#locals.set(value.id, { name, dtype, shape: dims.map((label) => this.extent(label)), dims });
   }
 
   hasLocal(value: Value): boolean {
@@ -160,6 +158,11 @@ export class KernelArgs {
     this.#taken.add(name);
     return name;
   }
+}
+
+/** What lives in a row is never stored: there is no reason to round it. */
+export function inLocal(dtype: StorageType): StorageType {
+  return dtype === "bf16" || dtype === "f16" || dtype === "f8e4m3" ? "f32" : dtype;
 }
 
 function indices(dims: readonly DimLabel[], point: Point): Expr[] {

@@ -27,7 +27,8 @@ export interface Region {
 type Role = "enter" | "inside" | "row" | "leave";
 
 /** Finds the regions, and computes planes of one region again where another one needs them. */
-export function planesOf(program: Program): Grouped {
+export function planesOf(source: Program): Grouped {
+  const program = rowsFirst(source);
   const classes = new Classes(program);
   const roles = new Map<Op, Role>();
   const ranks = ranksOf(program, classes, roles);
@@ -40,6 +41,33 @@ function isPlane({ type: { dims } }: Value): boolean {
   return dims.includes(TOKENS!) && dims.includes(POSITIONS!);
 }
 
+/**
+ * Sums of planes over more than a row has are sums of the rows' sums: a region gives the rows', another kernel the rest.
+ */
+function rowsFirst(program: Program): Program {
+  const builder = builderFor(program);
+  for (const op of program.ops) {
+    const [result] = op.results;
+    const isSum = op.name === "tensor.contract" && op.operands.every(isPlane);
+    const isReduction = op.name === "tensor.reduce" && isPlane(op.operands[0]!);
+    const rows = withoutDims(joinDims(...op.operands.map((x) => x.type.dims)), [POSITIONS!]);
+    if (!(isSum || isReduction) || result!.type.dims.includes(POSITIONS!) || isSame(rows, result!.type.dims)) {
+      builder.push(op);
+      continue;
+    }
+    const own = builder.value({ dtype: result!.type.dtype, dims: rows });
+    builder.push({ ...op, results: [own] });
+    const attrs = isReduction ? op.attrs : { kind: "sum" };
+    builder.push({ name: "tensor.reduce", operands: [own], results: op.results, attrs });
+  }
+  return builder.finish(program.name);
+}
+
+/** What products compute in f32. */
+function isFloat({ type: { dtype } }: Value): boolean {
+  return dtype === "f32" || dtype === "bf16" || dtype === "f16" || dtype === "f8e4m3";
+}
+
 /** What an op does for planes; undefined when it has nothing to do with them, or nothing that a region could hold. */
 function roleOf(op: Op, classes: Classes, roles: ReadonlyMap<Op, Role>): Role | undefined {
   const kind = classes.of(op);
@@ -49,18 +77,38 @@ function roleOf(op: Op, classes: Classes, roles: ReadonlyMap<Op, Role>): Role | 
   if ([result!, ...op.operands].some(({ type }) => type.dtype === "f64")) return undefined;
   const planes = op.operands.filter((x) => isPlane(x));
   if (isPlane(result!)) {
-    if (op.name === "tensor.contract") return planes.length === 0 ? "enter" : undefined;
+    if (op.name === "tensor.contract") return planes.length === 0 && isFloat(result!) ? "enter" : undefined;
     const known = op.name.startsWith("math.") || op.name === "nn.softmax" || op.name === "tensor.cast";
-    return known ? "inside" : undefined;
+    return known && !isMask(op, classes, roles) ? "inside" : undefined;
   }
   const { dims } = result!.type;
   const ownRoots = op.operands.flatMap((x) => classes.roots(x));
-  const inRow = ownRoots.some((x) => roles.get(classes.producer(x)) === "row");
+  const inRow = ownRoots.some((x) => roles.get(classes.producer(x)) === "row" && isSame(x.type.dims, dims));
   if (op.name.startsWith("math.") && inRow && dims.includes(TOKENS!)) return "row";
-  if (op.name === "tensor.reduce" && planes.length === 1) return dims.includes(TOKENS!) ? "row" : undefined;
+  if (op.name === "nn.logsumexp" && isPlane(op.operands[0]!)) return dims.includes(TOKENS!) ? "row" : undefined;
+  if (op.name === "tensor.reduce" && planes.length === 1) {
+    if (dims.includes(TOKENS!)) return "row";
+    return dims.includes(POSITIONS!) && op.attrs["kind"] === "sum" && isFloat(result!) ? "leave" : undefined;
+  }
   if (op.name !== "tensor.contract" || planes.length === 0) return undefined;
   if (planes.length === 2) return dims.includes(TOKENS!) ? "row" : undefined;
   return "leave";
+}
+
+/**
+ * A plane that no product leads into, and that is the same for all copies of what reads it: it is stored, unless it is a view.
+ */
+function isMask(op: Op, classes: Classes, roles: ReadonlyMap<Op, Role>): boolean {
+  const [result] = op.results;
+  const isEntered = (x: Value): boolean =>
+    classes.roots(x).some((root) => {
+      const from = classes.producer(root);
+      const role = roles.get(from);
+      return role === "enter" || (role === "inside" && from.operands.some(isEntered));
+    });
+  const isLarger = ({ results: [by] }: Op): boolean =>
+    by !== undefined && isPlane(by) && by.type.dims.length > result!.type.dims.length;
+  return usersOf(result!, classes).some(isLarger) && !op.operands.some(isEntered);
 }
 
 /**
@@ -176,14 +224,14 @@ function regionOf(ops: readonly Op[], classes: Classes, roles: ReadonlyMap<Op, R
     const role = roles.get(op)!;
     const [result] = op.results;
     if (isPlane(result!)) {
-      if (result!.type.dims.length !== planeDims.length || result!.type.dims.at(-1) !== POSITIONS) return undefined;
+      if (result!.type.dims.length !== planeDims.length) return undefined;
       // What is read elsewhere would have to be stored.
       if (!usersOf(result!, classes).every((user) => own.has(user))) return undefined;
     }
-    if (role === "row" && !isSubset(result!.type.dims, [TOKENS!, ...extra])) return undefined;
+    if (role === "row" && !isSame(result!.type.dims, [TOKENS!, ...extra])) return undefined;
     if (role === "inside" || role === "row") continue;
-    const side = op.operands.find((x) => !isPlane(x) && x.type.dims.includes(POSITIONS!));
-    if (side !== undefined) batch.push(...extra.filter((label) => side.type.dims.includes(label)));
+    for (const { type } of [...op.operands.filter((x) => !isPlane(x)), ...op.results.filter((x) => !isPlane(x))])
+      if (type.dims.includes(POSITIONS!)) batch.push(...extra.filter((label) => type.dims.includes(label)));
   }
   const batchDims = extra.filter((label) => batch.includes(label));
   const rows = withoutDims(extra, batchDims);
@@ -202,6 +250,10 @@ function isSubset(inner: readonly DimLabel[], outer: readonly DimLabel[]): boole
   return inner.every((label) => outer.includes(label));
 }
 
+function isSame(a: readonly DimLabel[], b: readonly DimLabel[]): boolean {
+  return isSubset(a, b) && isSubset(b, a);
+}
+
 /** Whether a product has the form that the kernel's statements have. */
 function fits({ operands, results }: Op, role: Role, batch: readonly DimLabel[], rows: readonly DimLabel[]): boolean {
   const dims = results[0]!.type.dims;
@@ -212,10 +264,10 @@ function fits({ operands, results }: Op, role: Role, batch: readonly DimLabel[],
     return side.length === 1 && tokens.length === 1;
   }
   if (role !== "leave") return true;
-  const other = isPlane(a!) ? b! : a!;
+  const other = isPlane(a!) ? b : a;
   if (dims.includes(TOKENS!)) {
     // Over positions: the result keeps all rows.
-    return !dims.includes(POSITIONS!) && isSubset([...batch, ...rows], dims) && other.type.dims.includes(POSITIONS!);
+    return !dims.includes(POSITIONS!) && isSubset([...batch, ...rows], dims) && other!.type.dims.includes(POSITIONS!);
   }
   return dims.includes(POSITIONS!) && !rows.some((label) => dims.includes(label));
 }
@@ -282,7 +334,10 @@ function maskedBy({ ops }: Region): Value | undefined {
   }
   const left = ops
     .filter((op) => !isPlane(op.results[0]!) && op.operands.some((x) => isPlane(x)))
-    .map((op) => op.operands.map((x) => masks.get(x.id)).find((mask) => mask !== undefined));
+    .map((op) => {
+      if (op.name === "nn.logsumexp") return op.operands[1];
+      return op.operands.map((x) => masks.get(x.id)).find((mask) => mask !== undefined);
+    });
   return left.every((mask) => mask !== undefined && mask === left[0]) ? left[0] : undefined;
 }
 

@@ -42,6 +42,7 @@ template <class To, class From> DSK_INLINE To dsk_bits(From x) {
 DSK_INLINE float dsk_get(float x) { return x; }
 DSK_INLINE double dsk_get(double x) { return x; }
 DSK_INLINE int32_t dsk_get(int32_t x) { return x; }
+DSK_INLINE int64_t dsk_get(int64_t x) { return x; }
 DSK_INLINE bool dsk_get(uint8_t x) { return x != 0; }
 DSK_INLINE float dsk_get(bf16 x) { return dsk_bits<float>(uint32_t(x.bits) << 16); }
 DSK_INLINE float dsk_get(f16 x) {

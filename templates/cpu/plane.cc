@@ -13,15 +13,37 @@ constexpr int64_t lanes = 4, tile = 6, sums = 24;
 #else
 constexpr int64_t lanes = 4, tile = 2, sums = 8;
 #endif
-typedef float Lanes __attribute__((vector_size(lanes * 4), aligned(4)));
+typedef float Lanes __attribute__((vector_size(lanes * 4)));
 // Half of a strip: what is computed where there are no more rows.
 constexpr int64_t few_rows = 8, few_lanes = lanes < few_rows ? lanes : few_rows;
-typedef float FewLanes __attribute__((vector_size(few_lanes * 4), aligned(4)));
+typedef float FewLanes __attribute__((vector_size(few_lanes * 4)));
 // Floats of a line of the cache; columns that are fetched ahead, where rows are too few to use them again.
 constexpr int64_t line = 16, ahead = 12;
 
-template <class V = Lanes> DSK_INLINE V load(const float* from) { return *(const V*)from; }
-template <class V> DSK_INLINE void store(float* to, V v) { *(V*)to = v; }
+// Anywhere: elements of arguments lie on multiples of 4 bytes, no more.
+template <class V = Lanes> DSK_INLINE V load(const float* from) {
+  V v;
+  __builtin_memcpy(&v, from, sizeof v);
+  return v;
+}
+template <class V> DSK_INLINE void store(float* to, V v) { __builtin_memcpy(to, &v, sizeof v); }
+
+// Squares of elements are turned around in registers.
+typedef float Four __attribute__((vector_size(16)));
+#ifdef __clang__
+#define DSK_SHUFFLE_FOUR(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+typedef int32_t FourIndices __attribute__((vector_size(16)));
+#define DSK_SHUFFLE_FOUR(a, b, ...) __builtin_shuffle(a, b, FourIndices{__VA_ARGS__})
+#endif
+DSK_INLINE void turn(Four (&r)[4]) {
+  const Four a = DSK_SHUFFLE_FOUR(r[0], r[1], 0, 4, 1, 5), b = DSK_SHUFFLE_FOUR(r[0], r[1], 2, 6, 3, 7);
+  const Four c = DSK_SHUFFLE_FOUR(r[2], r[3], 0, 4, 1, 5), d = DSK_SHUFFLE_FOUR(r[2], r[3], 2, 6, 3, 7);
+  r[0] = DSK_SHUFFLE_FOUR(a, c, 0, 1, 4, 5);
+  r[1] = DSK_SHUFFLE_FOUR(a, c, 2, 3, 6, 7);
+  r[2] = DSK_SHUFFLE_FOUR(b, d, 0, 1, 4, 5);
+  r[3] = DSK_SHUFFLE_FOUR(b, d, 2, 3, 6, 7);
+}
 
 // Calls f<count>() for what is left of a loop over tiles.
 template <int64_t most, class F> DSK_INLINE void rest(int64_t count, F f) {
@@ -213,9 +235,18 @@ void dsk_clear(const dsk_plane_block& block, float* plane, int64_t stride) {
 }
 
 void dsk_pack(const dsk_plane_block& block, float* left, int64_t k, const float* base, const int64_t* at) {
-  for (int64_t s = 0; s < block.strips; s++, at += DSK_STRIP)
-    for (int64_t i = 0; i < k; i++, left += DSK_STRIP)
-      for (int64_t r = 0; r < DSK_STRIP; r++) left[r] = base[at[r] + i];
+  for (int64_t s = 0; s < block.strips; s++, at += DSK_STRIP, left += k * DSK_STRIP) {
+    int64_t i = 0;
+    for (; i + 4 <= k; i += 4)
+      for (int64_t r = 0; r < DSK_STRIP; r += 4) {
+        Four row[4];
+        for (int64_t u = 0; u < 4; u++) row[u] = load<Four>(base + at[r + u] + i);
+        turn(row);
+        for (int64_t u = 0; u < 4; u++) store(left + (i + u) * DSK_STRIP + r, row[u]);
+      }
+    for (; i < k; i++)
+      for (int64_t r = 0; r < DSK_STRIP; r++) left[i * DSK_STRIP + r] = base[at[r] + i];
+  }
 }
 
 void dsk_enter(const dsk_plane_block& block, float* plane, int64_t stride, int64_t columns, bool adds, const float* left,

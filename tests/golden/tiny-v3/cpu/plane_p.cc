@@ -167,7 +167,7 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
           }
         }
         {
-          uint8_t of_row20[DSK_STRIP];
+          int32_t of_row20[DSK_STRIP];
           for (int64_t i_lane = 0; i_lane < DSK_STRIP; i_lane++) {
             const int64_t index = block.index(strip * DSK_STRIP + i_lane);
             const int64_t i_H = index % 4;
