@@ -96,10 +96,10 @@ class PackedGemm {
   }
 
   file(): string {
-    const { batch, m, n, groups } = this.#kernel;
+    const { batch, m, groups } = this.#kernel;
     const body = this.#body;
     const [item, cut, block] = [this.#name("item"), this.#name("cut"), this.#name("block")];
-    const whole = `${cut}(blocks, ${sizeOf(m)}, ${sizeOf(n)})`;
+    const whole = `${cut}${this.#cut(sizeOf(m))}`;
     const counting: string[] = [];
     let perBatch = `${cut}.items()`;
     if (groups?.over === "m") {
@@ -146,11 +146,19 @@ class PackedGemm {
     return scalars;
   }
 
+  /** How so many rows are cut into blocks, as arguments of dsk_gemm_cut. */
+  #cut(rows: string): string {
+    const { batch, n, products, groups } = this.#kernel;
+    const terms = products.map(({ k }) => sizeOf(k)).join(" + ");
+    const others = [...batch, ...(groups?.over === "m" ? [groups.group] : [])];
+    return `(blocks, ${rows}, ${sizeOf(n)}, ${terms}, ${sizeOf(others)})`;
+  }
+
   // Groups
 
   /** Counts the members of each group, for the number of items. */
   #groupItems(lines: string[]): string {
-    const { m, n, groups } = this.#kernel;
+    const { m, groups } = this.#kernel;
     const { group, of } = groups!;
     const [count, items, i, g] = ["count", "items", "i", "g"].map((hint) => this.#name(hint)) as [
       string,
@@ -169,7 +177,7 @@ class PackedGemm {
     });
     counting.body.add(
       `int64_t ${items} = 0;`,
-      `for (int64_t ${g} = 0; ${g} <= ${group.extent}; ${g}++) ${items} += dsk_gemm_cut(blocks, ${count}[${g}], ${sizeOf(n)}).items();`,
+      `for (int64_t ${g} = 0; ${g} <= ${group.extent}; ${g}++) ${items} += dsk_gemm_cut${this.#cut(`${count}[${g}]`)}.items();`,
     );
     lines.push(...counting.body.text().trimEnd().split("\n"));
     return items;
@@ -177,7 +185,7 @@ class PackedGemm {
 
   /** Brings the members of each group together. */
   #sortGroups(axes: readonly Axis[]): void {
-    const { groups, n } = this.#kernel;
+    const { groups } = this.#kernel;
     const { group, of, over } = groups!;
     const body = this.#body;
     const size = sizeOf(axes);
@@ -195,19 +203,19 @@ class PackedGemm {
     body.add(
       `${first}[0] = 0;`,
       `for (int64_t ${g} = 0; ${g} <= ${group.extent}; ${g}++)`,
-      `  ${first}[${g} + 1] = ${first}[${g}] + dsk_gemm_cut(blocks, ${start}[${g} + 1] - ${start}[${g}], ${sizeOf(n)}).items();`,
+      `  ${first}[${g} + 1] = ${first}[${g}] + dsk_gemm_cut${this.#cut(`${start}[${g} + 1] - ${start}[${g}]`)}.items();`,
     );
   }
 
   /** The block of an item among those of all groups; the last group is that of rows without one. */
   #enterGroup(item: string): void {
-    const { groups, n } = this.#kernel;
+    const { groups } = this.#kernel;
     const { group } = groups!;
     const g = this.#frame.names.axis(group.name);
     const [first, start] = [this.#name("first_item"), this.#name("start")];
     this.#body.add(
       `const int64_t ${g} = dsk_group_of_item(${first}, ${group.extent} + 1, ${item});`,
-      `const dsk_gemm_cut ${this.#name("cut")}(blocks, ${start}[${g} + 1] - ${start}[${g}], ${sizeOf(n)});`,
+      `const dsk_gemm_cut ${this.#name("cut")}${this.#cut(`${start}[${g} + 1] - ${start}[${g}]`)};`,
       `const dsk_gemm_block ${this.#name("block")} = ${this.#name("cut")}.block(${item} - ${first}[${g}]);`,
     );
   }

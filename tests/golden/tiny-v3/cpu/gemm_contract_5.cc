@@ -14,7 +14,7 @@ static int64_t items(void* const* args, const int64_t* extents) {
   const float* __restrict wv_b = (const float*)args[1];
   float* __restrict x_2 = (float*)args[2];
   const int64_t T = extents[0];
-  const dsk_gemm_cut cut(blocks, T, 16);
+  const dsk_gemm_cut cut(blocks, T, 16, 16, 4);
   return 4 * cut.items();
 }
 
@@ -41,7 +41,7 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
   float* __restrict sums = dsk_take<float>(scratch, blocks.sums());
   int64_t* __restrict b_at = dsk_take<int64_t>(scratch, blocks.most_columns());
   int64_t* __restrict b_k = dsk_take<int64_t>(scratch, blocks.most_depth());
-  const dsk_gemm_cut cut(blocks, T, 16);
+  const dsk_gemm_cut cut(blocks, T, 16, 16, 4);
   for (int64_t item = begin; item < end; item++) {
     const int64_t i_H = (item / cut.items());
     const dsk_gemm_block block = cut.block(item % cut.items());

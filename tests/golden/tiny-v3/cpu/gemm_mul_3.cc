@@ -26,7 +26,7 @@ static int64_t items(void* const* args, const int64_t* extents) {
     count[g < 8 ? g : 8]++;
   }
   int64_t items = 0;
-  for (int64_t g = 0; g <= 8; g++) items += dsk_gemm_cut(blocks, count[g], 16).items();
+  for (int64_t g = 0; g <= 8; g++) items += dsk_gemm_cut(blocks, count[g], 16, 64 + 64, 8).items();
   return items;
 }
 
@@ -77,10 +77,10 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
   dsk_sort_groups(group_of, T * 3, 8, start, order);
   first_item[0] = 0;
   for (int64_t g = 0; g <= 8; g++)
-    first_item[g + 1] = first_item[g] + dsk_gemm_cut(blocks, start[g + 1] - start[g], 16).items();
+    first_item[g + 1] = first_item[g] + dsk_gemm_cut(blocks, start[g + 1] - start[g], 16, 64 + 64, 8).items();
   for (int64_t item = begin; item < end; item++) {
     const int64_t i_E = dsk_group_of_item(first_item, 8 + 1, item);
-    const dsk_gemm_cut cut(blocks, start[i_E + 1] - start[i_E], 16);
+    const dsk_gemm_cut cut(blocks, start[i_E + 1] - start[i_E], 16, 64 + 64, 8);
     const dsk_gemm_block block = cut.block(item - first_item[i_E]);
     {
       const int64_t terms = i_E < 8 ? 64 : 0, step = cut.depth(terms);
