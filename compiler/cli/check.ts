@@ -8,8 +8,9 @@ import { evaluateExpectations, factsOf } from "../analysis/facts.ts";
 import { type Diagnostic, Diagnostics } from "../diagnostics/diagnostic.ts";
 import { unexecuted } from "../package/training-plan.ts";
 import { didYouMean } from "../diagnostics/did-you-mean.ts";
-import { examples, readSource, remark, UsageError } from "./io.ts";
-import { type Format, FORMATS, report, summary } from "./report.ts";
+import type { SourceFile } from "../diagnostics/source.ts";
+import { examples, InputError, readSource, remark, UsageError } from "./io.ts";
+import { type Format, FORMATS, inputDiagnostics, report, summary } from "./report.ts";
 
 interface Options {
   readonly json?: boolean;
@@ -52,18 +53,7 @@ function run(files: readonly string[], { json, format, verbose, color }: Options
   // Files that import each other share diagnostics of the imported one: each is told once.
   const told = new Set<string>();
   for (const file of new Set(files)) {
-    const diagnostics = new Diagnostics();
-    const source = readSource(file);
-    if (source.text.length > LONG) setFlagsFromString("--opt");
-    const { models, sections, scope } = checkFile(source, diagnostics);
-    for (const { module } of models.values()) {
-      if (module.expects.length > 0) evaluateExpectations(module, factsOf(module), diagnostics);
-    }
-    if (verbose === true) {
-      noteAll(models, sections, diagnostics);
-      noteExterns(scope.file, diagnostics);
-    }
-    for (const diagnostic of diagnostics.all) {
+    for (const diagnostic of diagnosticsOf(file, verbose ?? false).all) {
       const { span } = diagnostic.primary;
       const key = `${diagnostic.code} ${span.file.path} ${span.start} ${span.end}`;
       if (told.has(key)) continue;
@@ -74,6 +64,28 @@ function run(files: readonly string[], { json, format, verbose, color }: Options
   const chosen = json === true ? "json" : (format ?? "text");
   report(all, { format: chosen, ...(color === undefined ? {} : { color }) });
   if (chosen === "text") remark(`${files.length === 1 ? files[0]! : `${files.length} files`}: ${summary(all)}`);
+}
+
+function diagnosticsOf(file: string, verbose: boolean): Diagnostics {
+  const diagnostics = new Diagnostics();
+  let source: SourceFile;
+  try {
+    source = readSource(file);
+  } catch (error) {
+    // The other files are checked all the same.
+    if (error instanceof InputError) return inputDiagnostics(error);
+    throw error;
+  }
+  if (source.text.length > LONG) setFlagsFromString("--opt");
+  const { models, sections, scope } = checkFile(source, diagnostics);
+  for (const { module } of models.values()) {
+    if (module.expects.length > 0) evaluateExpectations(module, factsOf(module), diagnostics);
+  }
+  if (verbose) {
+    noteAll(models, sections, diagnostics);
+    noteExterns(scope.file, diagnostics);
+  }
+  return diagnostics;
 }
 
 /** Tells what nothing executes: of a train section what has no place in a training plan, of other sections each entry. */

@@ -6,7 +6,7 @@ import { InputError, isFolder, readSource } from "./io.ts";
 
 /**
  * The text of a spec, which is imported first when the path leads to a config.json.
- * @throws UsageError when the file cannot be read, InputError when the config.json cannot be imported
+ * @throws InputError when the file cannot be read, or the config.json cannot be imported
  */
 export function readSpec(path: string): SourceFile {
   return isFolder(path) || path.endsWith(".json") ? importedSpec(path) : readSource(path);
@@ -14,21 +14,21 @@ export function readSpec(path: string): SourceFile {
 
 /**
  * The spec of a config.json or of the folder that holds one.
- * @throws UsageError when the file cannot be read, InputError with a line for each problem when it cannot be imported
+ * @throws InputError when the file cannot be read, with a line for each problem when it cannot be imported
  */
 export function importedSpec(path: string): SourceFile {
   const file = isFolder(path) ? join(path, "config.json") : path;
   const imported = importConfig(parsed(readSource(file)), nameOf(file));
   if ("text" in imported) return { path: file, text: imported.text };
   const lines = imported.problems.map((problem) => `  ${problem}`);
-  throw new InputError(`cannot import \`${file}\`:\n${lines.join("\n")}`);
+  throw new InputError(`cannot import \`${file}\`:\n${lines.join("\n")}`, file);
 }
 
 function parsed({ path, text }: SourceFile): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new InputError(`\`${path}\` is no JSON: ${(error as Error).message}`);
+    throw new InputError(`\`${path}\` is no JSON: ${(error as Error).message}`, path);
   }
 }
 

@@ -85,7 +85,7 @@ function specOf(source: string): string {
   if (!isFolder(source) || existsSync(join(source, "config.json"))) return source;
   const specs = readdirSync(source).filter((name) => name.endsWith(".dsk"));
   if (specs.length === 1) return join(source, specs[0]!);
-  throw new UsageError(`\`${source}\` has no config.json and ${specs.length === 0 ? "no" : "more than one"} spec`);
+  throw new InputError(`\`${source}\` has no config.json and ${specs.length === 0 ? "no" : "more than one"} spec`);
 }
 
 /**

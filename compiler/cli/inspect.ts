@@ -53,7 +53,7 @@ function run(file: string, { model, context, json }: Options): void {
     const { params, flops: counted, cache } = facts;
     printJson({ model: module.name, params, flops: counted, cache, expect });
   } else print(describe(module.name, facts, breakdown(module, forward, flops, LEVELS), expect));
-  report(diagnostics.all);
+  report(diagnostics.all, { format: "text" });
 }
 
 function describe(name: string, facts: Facts, parts: readonly Part[], expect: readonly ExpectationResult[]): string {

@@ -8,7 +8,15 @@ import type { SourceFile } from "../diagnostics/source.ts";
 export class UsageError extends Error {}
 
 /** Input that cannot be used, where no diagnostic tells more: exit 1. */
-export class InputError extends Error {}
+export class InputError extends Error {
+  /** The file that is at fault, where it is one. */
+  readonly path: string | undefined;
+
+  constructor(message: string, path?: string) {
+    super(message);
+    this.path = path;
+  }
+}
 
 /** A number on the command line: `4096`, `131_072`, `2e9`. */
 export function positive(text: string): number {
@@ -78,7 +86,7 @@ const REASONS: Readonly<Record<string, string>> = {
 
 /**
  * The text of a file; `-` is stdin.
- * @throws UsageError when it cannot be read
+ * @throws InputError when it cannot be read
  */
 export function readSource(path: string): SourceFile {
   try {
@@ -86,9 +94,9 @@ export function readSource(path: string): SourceFile {
     const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
     return { path: path === "-" ? "<stdin>" : path, text };
   } catch (error) {
-    if (error instanceof TypeError) throw new InputError(`\`${path}\` is not UTF-8 text`);
+    if (error instanceof TypeError) throw new InputError(`\`${path}\` is not UTF-8 text`, path);
     const { code, message } = error as NodeJS.ErrnoException;
-    throw new UsageError(`cannot read \`${path}\`: ${REASONS[code ?? ""] ?? message}`);
+    throw new InputError(`cannot read \`${path}\`: ${REASONS[code ?? ""] ?? message}`, path);
   }
 }
 

@@ -10,6 +10,8 @@
  * - sets `process.exitCode = 1` when the input has errors (`report` of `./report.ts` renders diagnostics and does so);
  * - throws `UsageError` for arguments that make no sense (exit 2) and `InputError` for input that cannot be used and has
  *   no diagnostic (exit 1). Everything else that is thrown is a fault of dskc (exit 70).
+ *
+ * With an option `--json` errors of the input are one JSON document on stdout as well, in the form of `dskc check`.
  */
 import { statSync } from "node:fs";
 import { setFlagsFromString } from "node:v8";
@@ -17,6 +19,7 @@ import { Command, CommanderError } from "commander";
 import { INTERNAL as INTERNAL_CODES } from "../diagnostics/codes/internal.ts";
 import { InputError, remark, UsageError } from "./io.ts";
 import { version } from "./installation.ts";
+import { forPrograms, reportInput } from "./report.ts";
 
 interface Entry {
   /**
@@ -74,6 +77,9 @@ async function build(args: readonly string[]): Promise<Command> {
     if (name !== chosen) continue;
     if (brief && !args.some(isLarge)) setFlagsFromString("--no-opt");
     (await load()).register(command);
+    command.hook("preAction", () => {
+      if (command.opts()["json"] === true) forPrograms();
+    });
   }
   return program;
 }
@@ -101,9 +107,13 @@ async function run(args: readonly string[]): Promise<number> {
     return Number(process.exitCode ?? OK);
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === OK ? OK : USAGE;
-    if (error instanceof UsageError || error instanceof InputError) {
+    if (error instanceof UsageError) {
       remark(`dskc: ${error.message}`);
-      return error instanceof UsageError ? USAGE : INPUT;
+      return USAGE;
+    }
+    if (error instanceof InputError) {
+      reportInput(error);
+      return INPUT;
     }
     const { name, message } = INTERNAL_CODES.DSK9001;
     const what = error instanceof Error ? error.message : String(error);
@@ -115,12 +125,23 @@ async function run(args: readonly string[]): Promise<number> {
   }
 }
 
-/** A reader that goes away (`dskc check | head`) is no error. */
-function quietOnClosedPipe(error: NodeJS.ErrnoException): void {
-  if (error.code !== "EPIPE") throw error;
-  process.exit(process.exitCode ?? OK);
+/**
+ * A reader that goes away (`dskc check | head`) is no error: nobody wants the rest of the data. Remarks that nobody reads end
+ * nothing: a server goes on.
+ */
+function onClosedPipe(end: () => void): (error: NodeJS.ErrnoException) => void {
+  return (error) => {
+    if (error.code !== "EPIPE") throw error;
+    end();
+  };
 }
 
-process.stdout.on("error", quietOnClosedPipe);
-process.stderr.on("error", quietOnClosedPipe);
+process.stdout.on(
+  "error",
+  onClosedPipe(() => process.exit(process.exitCode ?? OK)),
+);
+process.stderr.on(
+  "error",
+  onClosedPipe(() => {}),
+);
 process.exitCode = await run(process.argv.slice(2));

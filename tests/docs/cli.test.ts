@@ -9,14 +9,15 @@ const page = resolve(root, "docs/cli.md");
 
 const HEAD = `# The command line
 
-Data goes to stdout, remarks and diagnostics to stderr; \`--json\` prints one JSON document to stdout. Files are written aside and renamed:
-a cut leaves the old file or the new one. A file of \`-\` is stdin, where a command reads text.
+Data goes to stdout, remarks and diagnostics to stderr; \`--json\` prints one JSON document to stdout, which has the form of
+\`dskc check --json\` when the input has errors. Files are written aside and renamed: a cut leaves the old file or the new one. A file of \`-\`
+is stdin, where a command reads text.
 
 | exit code | says |
 | --- | --- |
 | 0 | fine |
-| 1 | the input has errors, or cannot be read as what it is given for |
-| 2 | wrong usage: arguments, options, a file that is not there |
+| 1 | the input has errors, is not there, or cannot be read as what it is given for |
+| 2 | wrong usage: arguments and options |
 | 70 | a fault of dskc: please report it; \`DSKC_DEBUG=1\` shows where |
 
 Diagnostics are colored on a terminal unless \`NO_COLOR\` is set. This page is made from what \`dskc help COMMAND\` prints.

@@ -14,8 +14,9 @@ const codes = Object.keys(CODES).toSorted();
 /** Codes that the text of one file does not give; those of checkpoints (DSK7050 on) are about other files. */
 function isWithoutExample(code: string): boolean {
   return (
-    ["DSK0013", "DSK0017", "DSK1005", "DSK2001", "DSK2107", "DSK6901", "DSK6902", "DSK9001"].includes(code) ||
-    /^DSK7(?!0[0-4])/.test(code)
+    ["DSK0013", "DSK0017", "DSK0018", "DSK1005", "DSK2001", "DSK2107", "DSK6901", "DSK6902", "DSK9001"].includes(
+      code,
+    ) || /^DSK7(?!0[0-4])/.test(code)
   );
 }
 

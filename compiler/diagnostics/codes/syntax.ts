@@ -19,4 +19,5 @@ export const SYNTAX = {
   DSK0015: error("never-closed", (p: { bracket: string }) => `\`${p.bracket}\` is never closed`),
   DSK0016: error("unknown-edition", (p: { year: string }) => `there is no edition ${p.year}`),
   DSK0017: error("expression-too-long", (p: { limit: number }) => `an expression has more than ${p.limit} operators`),
+  DSK0018: error("unusable-input", (p: { what: string }) => p.what),
 };

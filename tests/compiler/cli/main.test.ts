@@ -53,14 +53,31 @@ describe("the shell", () => {
     expect(misspelt.stderr).toContain("unknown command 'chekc'\n(Did you mean check?)");
     expect(dskc(["check"]).status).toBe(2);
     expect(dskc(["check", "--jsno", "x.dsk"])).toMatchObject({ status: 2, stdout: "" });
-    const missing = dskc(["check", "no-such.dsk"]);
-    expect([missing.status, missing.stderr]).toEqual([2, "dskc: cannot read `no-such.dsk`: there is no such file\n"]);
+  });
+
+  test.each([
+    ["fmt", []],
+    ["inspect", []],
+    ["score", ["--weights", "w", "--tokens", "t", "-o", "o"]],
+    ["import", []],
+    ["build", []],
+    ["export", ["-o", "o"]],
+    ["train", []],
+    ["generate", ["--prompt", "p"]],
+    ["serve", []],
+    ["bench", ["latency"]],
+  ])("%s of a file that is not there is an error of the input", (command, more) => {
+    const { status, stdout, stderr } = dskc([command, ...more, "no-such.dsk"]);
+    expect([status, stdout, stderr]).toEqual([1, "", "dskc: cannot read `no-such.dsk`: there is no such file\n"]);
   });
 
   test("text that is not UTF-8 is an error of the input", () => {
     const path = join(folder, "latin1.dsk");
     writeFileSync(path, Buffer.from([0x62, 0xe9]));
-    expect(dskc(["check", path])).toMatchObject({ status: 1, stderr: `dskc: \`${path}\` is not UTF-8 text\n` });
+    expect(dskc(["inspect", path])).toMatchObject({ status: 1, stderr: `dskc: \`${path}\` is not UTF-8 text\n` });
+    const { status, stderr } = dskc(["check", path]);
+    expect(status).toBe(1);
+    expect(stderr).toContain(`error[DSK0018 unusable-input]: \`${path}\` is not UTF-8 text\n  ┌─ ${path}:1:1\n`);
   });
 
   test("a file without a model where one is needed", () => {
@@ -133,6 +150,31 @@ describe("check", () => {
     });
   });
 
+  test("a file that is not there beside one with an error", () => {
+    const path = file("bad.dsk", BAD);
+    const { status, stdout, stderr } = dskc(["check", "no-such.dsk", path]);
+    expect([status, stdout]).toEqual([1, ""]);
+    expect(stderr).toContain("error[DSK0018 unusable-input]: cannot read `no-such.dsk`: there is no such file\n");
+    expect(stderr).toContain(`┌─ ${path}:4:16`);
+    expect(stderr.endsWith("2 files: 2 errors\n")).toBe(true);
+  });
+
+  test("a file that is not there, for programs", () => {
+    const document = JSON.parse(dskc(["check", "--json", "no-such.dsk"]).stdout) as object;
+    const place = { line: 1, column: 1, offset: 0 };
+    expect(document).toMatchObject({
+      errors: 1,
+      warnings: 0,
+      diagnostics: [{ code: "DSK0018", file: "no-such.dsk", start: place, end: place }],
+    });
+    const sarif = JSON.parse(dskc(["check", "--format", "sarif", "no-such.dsk"]).stdout) as object;
+    expect(sarif).toMatchObject({ runs: [{ results: [{ ruleId: "DSK0018", level: "error" }] }] });
+    expect(dskc(["check", "--format", "github", "no-such.dsk"]).stdout).toBe(
+      "::error file=no-such.dsk,line=1,endLine=1,col=1,endColumn=1,title=DSK0018 unusable-input::" +
+        "cannot read `no-such.dsk`: there is no such file\n",
+    );
+  });
+
   test("an expectation that fails", () => {
     const model = readFileSync(join(root, "specs/quickstart.dsk"), "utf8").replace(
       "cache.values == 256",
@@ -150,6 +192,43 @@ describe("check", () => {
     const noted = dskc(["check", "--verbose", join(root, "specs/deepseek-v3.dsk")]).stderr;
     expect(noted).toContain("note[DSK6901 not-executed]: `precision.gemm` is checked");
     expect(noted).not.toContain("`lr` is checked");
+  });
+});
+
+describe("--json of other commands, when the input has errors", () => {
+  const commands: readonly (readonly [string, readonly string[]])[] = [
+    ["inspect", []],
+    ["train", []],
+    ["generate", ["--prompt", "p"]],
+    ["bench", ["kernels"]],
+  ];
+
+  test.each(commands)("%s prints what check prints", (command, more) => {
+    const path = file("bad.dsk", BAD);
+    const { status, stdout, stderr } = dskc([command, "--json", ...more, path]);
+    expect([status, stderr]).toEqual([1, ""]);
+    expect(JSON.parse(stdout)).toEqual(JSON.parse(dskc(["check", "--json", path]).stdout));
+  });
+
+  test.each(commands)("%s tells of a file that is not there", (command, more) => {
+    const { status, stdout, stderr } = dskc([command, "--json", ...more, "no-such.dsk"]);
+    expect([status, stderr]).toEqual([1, ""]);
+    expect(JSON.parse(stdout)).toEqual(JSON.parse(dskc(["check", "--json", "no-such.dsk"]).stdout));
+  });
+
+  test("a config.json that is not understood", () => {
+    const path = file("config.json", '{"architectures": ["Strange"], "model_type": "strange"}');
+    const { status, stdout, stderr } = dskc(["inspect", "--json", path]);
+    expect([status, stderr]).toEqual([1, ""]);
+    expect(JSON.parse(stdout)).toMatchObject({ errors: 1, diagnostics: [{ code: "DSK0018", file: path }] });
+  });
+
+  test("facts of a model whose expectation fails are still its facts", () => {
+    const model = readFileSync(join(root, "specs/quickstart.dsk"), "utf8").replace("== 256", "== 257");
+    const { status, stdout, stderr } = dskc(["inspect", "--json", file("expect.dsk", model)]);
+    expect(status).toBe(1);
+    expect(JSON.parse(stdout)).toMatchObject({ model: "Tiny" });
+    expect(stderr).toContain("error[DSK2201 expectation-failed]");
   });
 });
 

@@ -197,6 +197,25 @@ describe("serve", () => {
     expect(await exited).toEqual([0, null]);
   });
 
+  test("goes on when nobody reads its remarks", async () => {
+    const probe = createServer().listen(0, "127.0.0.1");
+    await once(probe, "listening");
+    const { port } = probe.address() as { port: number };
+    await new Promise((done) => probe.close(done));
+    const child = spawn(process.execPath, [DSKC, "serve", "model.dsk", "--port", String(port)], { cwd: folder });
+    children.push(child);
+    child.stderr.destroy();
+    const healthy = (): Promise<boolean> =>
+      fetch(`http://127.0.0.1:${port}/health`).then(
+        ({ ok }) => ok,
+        () => false,
+      );
+    while (child.exitCode === null && !(await healthy())) await new Promise((done) => setTimeout(done, 50));
+    const exited = once(child, "exit");
+    child.kill("SIGTERM");
+    expect(await exited).toEqual([0, null]);
+  });
+
   test("a port that is taken", async () => {
     const taken = createServer().listen(0, "127.0.0.1");
     await once(taken, "listening");
