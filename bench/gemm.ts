@@ -93,6 +93,7 @@ function dense(name: string, K: number, N: number, turned: boolean, dtype: Stora
     products: [
       {
         name: "product",
+        dtype: "f32",
         k: [{ name: "K", extent: K }],
         a: load("x", at("T", "K"), "f32"),
         b: load("w", turned ? at("N", "K") : at("K", "N"), dtype),
@@ -130,6 +131,7 @@ function experts(name: string, over: "m" | "k", turned: boolean, T: number): Cas
           products: [
             {
               name: "product",
+              dtype: "f32",
               k: axes(["D", D]),
               a,
               b: load("w", turned ? at("E", "F", "D") : at("E", "D", "F"), "f32"),
@@ -143,7 +145,9 @@ function experts(name: string, over: "m" | "k", turned: boolean, T: number): Cas
           batch: axes(["E", E]),
           m: axes(["D", D]),
           n: axes(["F", F]),
-          products: [{ name: "product", k: axes(["T", "T"], ["S", S]), a, b: load("d", at("T", "S", "F"), "f32") }],
+          products: [
+            { name: "product", dtype: "f32", k: axes(["T", "T"], ["S", S]), a, b: load("d", at("T", "S", "F"), "f32") },
+          ],
           epilogue: [{ kind: "assign", axes: [], to: "y", at: at("E", "D", "F"), value }],
         };
   return { name, kernel, work: 2 * T * S * D * F, limit: "fma", T };

@@ -11,7 +11,7 @@ import {
   sizeOf,
   STORAGE_BYTES,
 } from "../../runtime/program/launch.ts";
-import type { Arg, Axis, Expr, GemmKernel, Kernel, PlaneKernel, Product, ScalarOp, Stmt, Target } from "./types.ts";
+import type { Arg, Axis, Expr, GemmKernel, Kernel, PlaneKernel, ScalarOp, Stmt, Target, Terms } from "./types.ts";
 
 export interface KernelCost {
   /** Operations on floats, one for each arithmetic operator, two for each term of a product. */
@@ -169,7 +169,7 @@ class Count {
     this.#visited.delete(name);
   }
 
-  product({ a, b, k }: Omit<Product, "name">, terms: number): void {
+  product({ a, b, k }: Terms, terms: number): void {
     this.space(k, () => {
       // What happens to operands on their way happens once for each of their elements.
       this.expression(a, this.#elements([a]));

@@ -19,6 +19,26 @@ export const INFIX: Readonly<Partial<Record<ScalarOp, string>>> = {
   or: "|",
 };
 
+const CONDITIONS: ReadonlySet<ScalarOp> = new Set(["lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"]);
+
+/** The wider one of two that meet comes later. */
+const WIDTHS: readonly ScalarType[] = ["bool", "i32", "index", "f8e4m3", "f16", "bf16", "f32", "f64"];
+
+/** What an operator gives where the text form does not say it: a condition, or the widest of its operands (or branches). */
+export function usualDtype(name: ScalarOp, operands: readonly Expr[]): ScalarType {
+  if (CONDITIONS.has(name)) return "bool";
+  return operands
+    .slice(name === "select" ? 1 : 0)
+    .map(dtypeOf)
+    .reduce((a, b) => (WIDTHS.indexOf(b) > WIDTHS.indexOf(a) ? b : a));
+}
+
+/** How many operands an operator takes. */
+export function arityOf(name: ScalarOp): number {
+  if (name === "select") return 3;
+  return name in INFIX || name === "pow" || name === "max" || name === "min" ? 2 : 1;
+}
+
 export function constant(value: number | boolean, dtype: ScalarType): Expr {
   return { kind: "const", dtype, value };
 }

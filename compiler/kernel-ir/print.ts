@@ -1,7 +1,8 @@
-/** Kernels and launch programs as text: what `dskc build --emit kernel` shows. See docs/kernel-ir.md. */
+/** Kernels and launch programs as text, which `parseKernels` reads back: see docs/kernel-ir.md. */
 import type { BufferSpec, LaunchProgram } from "../../runtime/program/launch.ts";
-import { INFIX } from "./expr.ts";
-import type { Arg, Axis, Expr, Kernel, KernelModule, Local, PlaneStmt, Stmt, Target } from "./types.ts";
+import { numberText } from "../tensor-ir/text-cursor.ts";
+import { INFIX, usualDtype } from "./expr.ts";
+import type { Arg, Axis, Expr, Kernel, KernelModule, Local, PlaneStmt, Stmt, Target, Terms } from "./types.ts";
 
 export function printKernels({ kernels, programs }: KernelModule): string {
   return [...kernels.map(printKernel), ...programs.map(printLaunches)].join("\n");
@@ -33,11 +34,7 @@ export function printKernel(kernel: Kernel): string {
         const { over, group, of } = kernel.groups;
         add(`group ${axesText([group])} over ${over} of ${exprText(of)}`);
       }
-      add(
-        ...kernel.products.map(
-          ({ name, k, a, b }) => `product ${name} ${axesText(k)} = ${exprText(a)} @ ${exprText(b)}`,
-        ),
-      );
+      add(...kernel.products.map(({ name, dtype, ...terms }) => `product ${name}: ${dtype} = ${termsText(terms)}`));
       add(...kernel.epilogue.map(stmtText));
       break;
     case "plane":
@@ -61,7 +58,7 @@ export function printLaunches({ name, dims, buffers, launches }: LaunchProgram):
 }
 
 function bufferText({ kind, name, dtype, shape }: BufferSpec): string {
-  return `${kind} "${name}": ${dtype}[${shape.join(", ")}]`;
+  return `${kind} ${JSON.stringify(name)}: ${dtype}[${shape.join(", ")}]`;
 }
 
 function storeText({ name, dtype, shape }: Pick<Arg | Local, "name" | "dtype" | "shape">): string {
@@ -70,6 +67,10 @@ function storeText({ name, dtype, shape }: Pick<Arg | Local, "name" | "dtype" | 
 
 function axesText(axes: readonly Axis[]): string {
   return `(${axes.map(({ name, extent }) => (name === extent ? name : `${name} < ${extent}`)).join(", ")})`;
+}
+
+function termsText({ k, a, b }: Terms): string {
+  return `sum ${axesText(k)} ${exprText(a)} @ ${exprText(b)}`;
 }
 
 function targetText({ to, at }: Target): string {
@@ -105,9 +106,7 @@ function planeText(stmt: PlaneStmt): string {
     case "row":
       return stmtText(stmt.stmt);
     case "enter":
-      return `enter ${stmt.local} = ${stmt.products
-        .map(({ k, a, b }) => `sum ${axesText(k)} ${exprText(a)} @ ${exprText(b)}`)
-        .join(" + ")}`;
+      return `enter ${stmt.local} = ${stmt.products.map(termsText).join(" + ")}`;
     case "leave_rows":
       return `leave ${axesText(stmt.n)} ${targetText(stmt)} = sum over columns ${stmt.local} @ ${exprText(stmt.b)}`;
     case "leave_columns":
@@ -117,21 +116,27 @@ function planeText(stmt: PlaneStmt): string {
 
 function exprText(expr: Expr): string {
   switch (expr.kind) {
-    case "const":
-      return expr.dtype === "index" ? String(expr.value) : `${expr.dtype} ${String(expr.value)}`;
+    case "const": {
+      const value = typeof expr.value === "number" ? numberText(expr.value) : `${expr.value}`;
+      return expr.dtype === "index" ? value : `${expr.dtype} ${value}`;
+    }
     case "axis":
       return expr.axis;
     case "extent":
       return `size(${expr.extent})`;
     case "load":
       return `${expr.from}[${expr.at.map(exprText).join(", ")}]`;
-    case "random":
-      return `random.${expr.draw}(${expr.stream}, ${[expr.element, expr.seed, expr.step].map(exprText).join(", ")})`;
+    case "random": {
+      const parts = [`${expr.stream}`, ...[expr.element, expr.seed, expr.step].map(exprText)];
+      return `random.${expr.draw}(${parts.join(", ")}${expr.dtype === "f32" ? "" : `: ${expr.dtype}`})`;
+    }
     case "op": {
       const symbol = INFIX[expr.op];
       const operands = expr.operands.map(exprText);
-      if (symbol !== undefined) return `(${operands[0]} ${symbol} ${operands[1]})`;
-      return `${expr.op === "cast" ? expr.dtype : expr.op}(${operands.join(", ")})`;
+      if (expr.op === "cast") return `${expr.dtype}(${operands[0]})`;
+      const dtype = expr.dtype === usualDtype(expr.op, expr.operands) ? "" : `: ${expr.dtype}`;
+      if (symbol !== undefined) return `(${operands[0]} ${symbol} ${operands[1]}${dtype})`;
+      return `${expr.op}(${operands.join(", ")}${dtype})`;
     }
   }
 }

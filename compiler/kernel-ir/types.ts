@@ -191,11 +191,17 @@ export interface GemmKernel extends KernelBase {
   readonly groups?: Groups;
 }
 
-export interface Product {
-  readonly name: string;
+/** The sum over all of `k` of `a * b`. */
+export interface Terms {
   readonly k: readonly Axis[];
   readonly a: Expr;
   readonly b: Expr;
+}
+
+/** A sum as the epilogue reads it: computed in f32 (f64 for f64), rounded when it is stored. */
+export interface Product extends Terms {
+  readonly name: string;
+  readonly dtype: ScalarType;
 }
 
 /**
@@ -241,7 +247,7 @@ export type PlaneStmt =
   /** In each row. Loops over the column's axis run over the row's span. */
   | { readonly kind: "row"; readonly stmt: Stmt }
   /** `local[column] = sum over k of a * b` for each of the products, added up. `a` knows batch, rows, k; `b` batch, column, k. */
-  | { readonly kind: "enter"; readonly local: string; readonly products: readonly Omit<Product, "name">[] }
+  | { readonly kind: "enter"; readonly local: string; readonly products: readonly Terms[] }
   /** `to[at] = sum over columns of local[column] * b` for all of `n`: b knows batch, column, n. */
   | ({ readonly kind: "leave_rows"; readonly local: string; readonly n: readonly Axis[]; readonly b: Expr } & Target)
   /** `to[at] = sum over rows of local[column] * x` for all columns and all of `n`: x knows batch, rows, n. */

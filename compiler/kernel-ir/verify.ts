@@ -1,7 +1,7 @@
 /** Rules of the kernel IR that targets rely on. */
 import type { LaunchProgram } from "../../runtime/program/launch.ts";
-import { walk } from "./expr.ts";
-import type { Axis, Expr, Kernel, KernelModule, PlaneStmt, Stmt, Target } from "./types.ts";
+import { arityOf, walk } from "./expr.ts";
+import type { Axis, Expr, Kernel, KernelModule, PlaneStmt, ScalarType, Stmt, Target } from "./types.ts";
 
 /** What is wrong with a module, a line each; empty when it is sound. */
 export function verifyKernels({ kernels, programs }: KernelModule): string[] {
@@ -49,21 +49,27 @@ function verifyLaunches({ dims, buffers, launches }: LaunchProgram, kernels: Rea
   return faults;
 }
 
+interface Store {
+  readonly dtype: ScalarType;
+  readonly rank: number;
+  readonly writable: boolean;
+}
+
 class KernelVerifier {
   readonly #kernel: Kernel;
-  readonly #shapes: ReadonlyMap<string, { readonly rank: number; readonly writable: boolean }>;
+  readonly #shapes: ReadonlyMap<string, Store>;
   readonly #faults: string[] = [];
 
   constructor(kernel: Kernel) {
     this.#kernel = kernel;
     const locals = "locals" in kernel ? kernel.locals : [];
     const products = kernel.family === "gemm" ? kernel.products : [];
-    this.#shapes = new Map([
+    this.#shapes = new Map<string, Store>([
       ...kernel.args.map(
-        ({ name, shape, access }) => [name, { rank: shape.length, writable: access !== "read" }] as const,
+        ({ name, dtype, shape, access }) => [name, { dtype, rank: shape.length, writable: access !== "read" }] as const,
       ),
-      ...locals.map(({ name, shape }) => [name, { rank: shape.length, writable: true }] as const),
-      ...products.map(({ name }) => [name, { rank: 0, writable: false }] as const),
+      ...locals.map(({ name, dtype, shape }) => [name, { dtype, rank: shape.length, writable: true }] as const),
+      ...products.map(({ name, dtype }) => [name, { dtype, rank: 0, writable: false }] as const),
     ]);
     if (this.#shapes.size !== kernel.args.length + locals.length + products.length)
       this.#faults.push("a name is taken twice");
@@ -182,10 +188,13 @@ class KernelVerifier {
       if (part.kind === "axis" && !names.has(part.axis)) this.#faults.push(`the axis ${part.axis} is not bound here`);
       if (part.kind === "extent" && !this.#kernel.extents.includes(part.extent))
         this.#faults.push(`the extent ${part.extent} is not known`);
+      if (part.kind === "op" && part.operands.length !== arityOf(part.op))
+        this.#faults.push(`${part.op} has ${part.operands.length} operands`);
       if (part.kind !== "load") return;
       const store = this.#shapes.get(part.from);
       if (store === undefined) this.#faults.push(`there is no ${part.from}`);
       else if (store.rank !== part.at.length) this.#faults.push(`${part.from} is read with ${part.at.length} indices`);
+      else if (store.dtype !== part.dtype) this.#faults.push(`${part.from} is read as ${part.dtype}`);
     });
   }
 }

@@ -1,5 +1,5 @@
 import { constant } from "../kernel-ir/expr.ts";
-import type { Axis, Expr, PlaneKernel, PlaneStmt, Product } from "../kernel-ir/types.ts";
+import type { Axis, Expr, PlaneKernel, PlaneStmt, Terms } from "../kernel-ir/types.ts";
 import { joinDims, withoutDims } from "../tensor-ir/ops/dims.ts";
 import type { DimLabel, Op, Value } from "../tensor-ir/types.ts";
 import type { Built } from "./build-rows.ts";
@@ -29,7 +29,7 @@ export function buildPlane(region: Region, classes: Classes, storage: Storage): 
     labels.map((label) => args.axis(label)).filter(({ extent }) => extent !== 1);
   const body: PlaneStmt[] = [];
 
-  const product = (op: Op): Omit<Product, "name"> => {
+  const product = (op: Op): Terms => {
     const [x, y] = op.operands as readonly [Value, Value];
     const [a, b] = x.type.dims.includes(TOKENS!) ? [x, y] : [y, x];
     const k = withoutDims(joinDims(a.type.dims, b.type.dims), op.results[0]!.type.dims);

@@ -63,8 +63,8 @@ export function buildGemm(ops: readonly Op[], classes: Classes, storage: Storage
   const grouped = groups?.over === "m" ? [groups.dim] : [];
   const products = spaces.map(({ a, b, k }, i) => {
     const point = args.point([...batch, ...m, ...n, ...k, ...grouped]);
-    const { from: name } = [...sums.values()][i] as Expr & { kind: "load" };
-    return { name, k: axes(k), a: reader.at(a, point), b: reader.at(b, point) };
+    const { from: name, dtype } = [...sums.values()][i] as Expr & { kind: "load" };
+    return { name, dtype, k: axes(k), a: reader.at(a, point), b: reader.at(b, point) };
   });
   const all = args.point([...batch, ...m, ...n, ...spaces[0]!.k, ...grouped]);
   const of =

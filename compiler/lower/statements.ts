@@ -4,7 +4,7 @@ import { booleanAttr, stringAttr } from "../tensor-ir/attrs.ts";
 import { joinDims, withoutDims } from "../tensor-ir/ops/dims.ts";
 import type { DimLabel, Op, Value } from "../tensor-ir/types.ts";
 import { axis, constant, load, op as scalar, toIndex } from "../kernel-ir/expr.ts";
-import type { KernelArgs } from "./kernel-args.ts";
+import { inLocal, type KernelArgs } from "./kernel-args.ts";
 import { type Point, type Reader, zero } from "./reader.ts";
 
 /** Ops that need statements of their own: they cannot be written into an expression. */
@@ -167,7 +167,7 @@ export class Statements {
     const outer = withoutDims(dims, [dim]);
     const sum = this.#args.scratch("sum", "f32", this.#inner(outer));
     const at = this.#inner(outer).map((label) => point.get(label)!);
-    const stored = load(target.to, target.at, dtype);
+    const stored = load(target.to, target.at, this.#args.hasLocal(result!) ? inLocal(dtype) : dtype);
     this.body.push({
       kind: "reduce",
       reduction: "sum",

@@ -1,10 +1,10 @@
 import { TextCursor } from "./text-cursor.ts";
+import { TextLines } from "./text-lines.ts";
 import {
   type Attrs,
   type AttrValue,
   type DimSize,
   type DimTable,
-  type DType,
   DTYPES,
   type Op,
   type Program,
@@ -15,29 +15,19 @@ import {
 /**
  * Reads the text form of a program. Blank lines and indentation do not matter. Checks the form only; whether the program
  * is sound is for the verifier.
- * @throws Error with the line number when the text is malformed
+ * @throws Error with the line, and mostly the column, when the text is malformed
  */
 export function parseProgram(text: string): Program {
-  const lines = text.split("\n").map((line, i) => ({ text: line.trim(), number: i + 1 }));
-  const full = lines.filter((line) => line.text !== "");
-  let line = { text: "", number: lines.length };
-  const next = (what: string): string => {
-    const found = full.shift();
-    if (found === undefined) throw new Error(`the text ends before ${what}`);
-    line = found;
-    return found.text;
-  };
-  try {
-    const [, name] = /^program @(\S+)$/.exec(next("`program @name`")) ?? [];
+  const lines = new TextLines(text);
+  return lines.read(() => {
+    const [, name] = /^program @(\S+)$/.exec(lines.line("`program @name`")) ?? [];
     if (name === undefined) throw new Error("expected `program @name`");
-    const dims = parseDims(next("`dims { ... }`"));
-    if (next("`{`") !== "{") throw new Error("expected `{`");
-    const ops = parseBody(() => next("`}`"));
-    if (full.length > 0) throw new Error(`\`${next("the end")}\` follows the program`);
+    const dims = parseDims(lines.line("`dims { ... }`"));
+    if (lines.line("`{`") !== "{") throw new Error("expected `{`");
+    const ops = parseBody(() => lines.line("`}`"));
+    if (!lines.done) throw new Error(`\`${lines.line("the end")}\` follows the program`);
     return { name, dims, ops };
-  } catch (error) {
-    throw new Error(`line ${line.number}: ${(error as Error).message}`, { cause: error });
-  }
+  });
 }
 
 /** Ops, one per line, up to a line `}`. */
@@ -66,16 +56,17 @@ export function parseDims(text: string): DimTable {
   cursor.list("}", () => {
     const label = cursor.word("a dim label");
     cursor.expect("=");
-    if (dims.has(label)) throw new Error(`dim ${label} is listed twice`);
-    dims.set(label, dimSize(cursor.word("a size")));
+    if (dims.has(label)) cursor.fail(`dim ${label} is listed twice`);
+    dims.set(label, dimSize(cursor));
   });
   cursor.end();
   return dims;
 }
 
-function dimSize(text: string): DimSize {
+function dimSize(cursor: TextCursor): DimSize {
+  const text = cursor.word("a size");
   if (text === "?") return null;
-  if (!/^\d+$/.test(text)) throw new Error(`${text} is no size`);
+  if (!/^\d+$/.test(text)) cursor.fail(`${text} is no size`);
   return Number(text);
 }
 
@@ -91,12 +82,21 @@ export function parseOp(text: string, lookup: (id: number) => Value): Op {
   const name = cursor.word("the name of an op");
   const operands: Value[] = [];
   if (cursor.at("%")) {
-    do operands.push(lookup(valueId(cursor)));
+    do operands.push(operand(cursor, lookup));
     while (cursor.take(","));
   }
   const attrs = cursor.take("{") ? parseAttrs(cursor) : {};
   cursor.end();
   return { name, operands, results, attrs };
+}
+
+function operand(cursor: TextCursor, lookup: (id: number) => Value): Value {
+  const id = valueId(cursor);
+  try {
+    return lookup(id);
+  } catch (error) {
+    return cursor.fail((error as Error).message);
+  }
 }
 
 /** A value where it is defined: `%0 tokens: i32[T]`. */
@@ -118,20 +118,14 @@ function value(cursor: TextCursor): Value {
 function valueId(cursor: TextCursor): number {
   cursor.expect("%");
   const digits = cursor.word("the number of a value");
-  if (!/^\d+$/.test(digits)) throw new Error(`%${digits} is no value`);
+  if (!/^\d+$/.test(digits)) cursor.fail(`%${digits} is no value`);
   return Number(digits);
 }
 
 function tensorType(cursor: TextCursor): TensorType {
-  const dtype = cursor.word("a dtype");
-  if (!isDType(dtype)) throw new Error(`${dtype} is no dtype`);
-  const dims: string[] = [];
-  if (cursor.take("[")) cursor.list("]", () => dims.push(cursor.word("a dim label")));
+  const dtype = cursor.oneOf(DTYPES, "a dtype");
+  const dims = cursor.take("[") ? cursor.list("]", () => cursor.word("a dim label")) : [];
   return { dtype, dims };
-}
-
-function isDType(text: string): text is DType {
-  return (DTYPES as readonly string[]).includes(text);
 }
 
 function parseAttrs(cursor: TextCursor): Attrs {
@@ -139,7 +133,7 @@ function parseAttrs(cursor: TextCursor): Attrs {
   cursor.list("}", () => {
     const key = cursor.word("the name of an attribute");
     cursor.expect("=");
-    if (Object.hasOwn(attrs, key)) throw new Error(`attribute ${key} is given twice`);
+    if (Object.hasOwn(attrs, key)) cursor.fail(`attribute ${key} is given twice`);
     attrs[key] = attrValue(cursor);
   });
   return attrs;
@@ -147,26 +141,15 @@ function parseAttrs(cursor: TextCursor): Attrs {
 
 function attrValue(cursor: TextCursor): AttrValue {
   if (!cursor.take("[")) return scalar(cursor);
-  const items: (string | number | boolean)[] = [];
-  cursor.list("]", () => items.push(scalar(cursor)));
+  const items = cursor.list("]", () => scalar(cursor));
   if (items.every((item) => typeof item === "string")) return items;
   if (items.every((item) => typeof item === "number")) return items;
-  throw new Error("a list holds either strings or numbers");
+  return cursor.fail("a list holds either strings or numbers");
 }
-
-const WORDS: Readonly<Record<string, number | boolean>> = {
-  true: true,
-  false: false,
-  inf: Infinity,
-  "-inf": -Infinity,
-  nan: NaN,
-};
 
 function scalar(cursor: TextCursor): string | number | boolean {
   if (cursor.at('"')) return cursor.string();
-  const word = cursor.word("a value");
-  const known = WORDS[word];
-  if (known !== undefined) return known;
-  if (!/^-?\d+(\.\d+)?(e[+-]?\d+)?$/.test(word)) throw new Error(`${word} is no value`);
-  return Number(word);
+  if (cursor.take("true")) return true;
+  if (cursor.take("false")) return false;
+  return cursor.number("a value");
 }

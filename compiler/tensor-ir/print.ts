@@ -1,3 +1,4 @@
+import { numberText } from "./text-cursor.ts";
 import { type Attrs, type AttrValue, type DimTable, type Op, type Program, typeText, type Value } from "./types.ts";
 
 /** The text form of a program, which `parseProgram` reads back: see docs/tensor-ir.md. Places in the source are not in it. */
@@ -30,15 +31,8 @@ function printAttrs(attrs: Attrs): string {
 }
 
 function printAttr(value: AttrValue): string {
-  if (typeof value === "number") return printNumber(value);
+  if (typeof value === "number") return numberText(value);
   if (typeof value === "boolean") return `${value}`;
   if (typeof value === "string") return JSON.stringify(value);
   return `[${value.map(printAttr).join(", ")}]`;
-}
-
-/** The shortest decimal that reads back as the same number; `-0`, `inf`, `-inf`, `nan` for the others. */
-function printNumber(value: number): string {
-  if (Number.isNaN(value)) return "nan";
-  if (Number.isFinite(value)) return Object.is(value, -0) ? "-0" : `${value}`;
-  return value > 0 ? "inf" : "-inf";
 }

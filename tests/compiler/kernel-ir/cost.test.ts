@@ -28,7 +28,7 @@ const gemm: GemmKernel = {
   batch: [],
   m: [over("T")],
   n: [over("F", 48)],
-  products: [{ name: "p", k: [over("D", 32)], a: f32("x", "T", "D"), b: f32("w", "D", "F") }],
+  products: [{ name: "p", dtype: "f32", k: [over("D", 32)], a: f32("x", "T", "D"), b: f32("w", "D", "F") }],
   epilogue: [{ kind: "assign", axes: [], to: "y", at: [axis("T"), axis("F")], value: op("silu", [f32("p")], "f32") }],
 };
 

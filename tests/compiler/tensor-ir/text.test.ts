@@ -58,14 +58,17 @@ describe("text of programs", () => {
 
   test.each([
     ["program score", "line 1: expected `program @name`"],
-    ["program @a\ndims { T = x }", "line 2: x is no size"],
-    ["program @a\ndims { T = 1, T = 2 }", "line 2: dim T is listed twice"],
-    ["program @a\ndims { }\n{\n  %0: f31 = x.y\n}", "line 4: f31 is no dtype"],
-    ["program @a\ndims { }\n{\n  %0: f32 = x.y %1\n}", "line 4: %1 is not defined before"],
-    ["program @a\ndims { }\n{\n  %0: f32 = x.y {a = }\n}", "line 4: expected a value at `}`"],
-    ["program @a\ndims { }\n{\n  %0: f32 = x.y {a = 1, a = 2}\n}", "line 4: attribute a is given twice"],
-    ["program @a\ndims { }\n{\n  %0: f32 = x.y {a = [1, true]}\n}", "line 4: a list holds either strings or numbers"],
-    ["program @a\ndims { }\n{\n  %0: f32[T = x.y\n}", "line 4: expected `]` at `= x.y`"],
+    ["program @a\ndims { T = x }", "line 2, column 12: x is no size"],
+    ["program @a\ndims { T = 1, T = 2 }", "line 2, column 17: dim T is listed twice"],
+    ["program @a\ndims { }\n{\n  %0: f31 = x.y\n}", "line 4, column 7: f31 is no dtype"],
+    ["program @a\ndims { }\n{\n  %0: f32 = x.y %1\n}", "line 4, column 18: %1 is not defined before"],
+    ["program @a\ndims { }\n{\n  %0: f32 = x.y {a = }\n}", "line 4, column 22: expected a value at `}`"],
+    ["program @a\ndims { }\n{\n  %0: f32 = x.y {a = 1, a = 2}\n}", "line 4, column 27: attribute a is given twice"],
+    [
+      "program @a\ndims { }\n{\n  %0: f32 = x.y {a = [1, true]}\n}",
+      "line 4, column 30: a list holds either strings or numbers",
+    ],
+    ["program @a\ndims { }\n{\n  %0: f32[T = x.y\n}", "line 4, column 13: expected `]` at `= x.y`"],
     ["program @a\ndims { }\n{\n  x.y\n", "line 4: the text ends before `}`"],
     ["program @a\ndims { }\n{\n}\nx.y", "line 5: `x.y` follows the program"],
   ])("rejects %j", (text, message) => {

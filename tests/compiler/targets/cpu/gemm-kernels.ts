@@ -65,7 +65,7 @@ function plain(
   const out = tensor("out", dtypes[2], [...spaces.m, ...(spaces.batch ?? []), ...spaces.n]);
   return gemm(name, spaces, {
     args: [a.arg, b.arg],
-    products: [{ name: "product", a: a.value, b: b.value }],
+    products: [{ name: "product", dtype: dtypes[2], a: a.value, b: b.value }],
     out,
     value: load("product", [], dtypes[2]),
   });
@@ -89,7 +89,7 @@ function experts(name: string, bDims: readonly string[], scaled: boolean): GemmK
     { m: ["T", "S3"], n: ["N"], k: ["K"] },
     {
       args: [CHOSEN.arg, x.arg, w.arg, ...(scaled ? [s.arg] : [])],
-      products: [{ name: "product", a, b: w.value }],
+      products: [{ name: "product", dtype: "f32", a, b: w.value }],
       out: tensor("out", "f32", ["T", "S3", "N"]),
       value: PRODUCT,
       groups: { over: "m", group: { name: "E4", extent: 4 }, of: CHOSEN.value },
@@ -109,7 +109,12 @@ function expertGradient(name: string, scaled: boolean): GemmKernel {
     {
       args: [CHOSEN.arg, x.arg, d.arg, ...(scaled ? [s.arg] : [])],
       products: [
-        { name: "product", a: dispatched(x.value), b: scaled ? op("mul", [d.value, s.value], "f32") : d.value },
+        {
+          name: "product",
+          dtype: "f32",
+          a: dispatched(x.value),
+          b: scaled ? op("mul", [d.value, s.value], "f32") : d.value,
+        },
       ],
       out: tensor("out", "f32", ["E4", "M", "N"]),
       value: PRODUCT,
@@ -134,8 +139,8 @@ function gated(): GemmKernel {
   return gemm("gated", MNK, {
     args: [x.arg, gate.arg, up.arg, residual.arg],
     products: [
-      { name: "g", a: x.value, b: gate.value },
-      { name: "u", a: x.value, b: up.value },
+      { name: "g", dtype: "f32", a: x.value, b: gate.value },
+      { name: "u", dtype: "f32", a: x.value, b: up.value },
     ],
     out: tensor("out", "f32", ["M", "N"]),
     value,
@@ -151,6 +156,7 @@ function computed(): GemmKernel {
     products: [
       {
         name: "product",
+        dtype: "f32",
         a: op("mul", [op("mul", [x.value, r.value], "f32"), s.value], "f32"),
         b: op("sub", [b.value, c.value], "f32"),
       },
@@ -166,7 +172,7 @@ function gathered(): GemmKernel {
   const a = load("a", [op("cast", [table.value], "index"), axis("K")], "f32");
   return gemm("gathered", MNK, {
     args: [table.arg, { name: "a", dtype: "f32", shape: [5, "K"], access: "read" }, b.arg],
-    products: [{ name: "product", a, b: b.value }],
+    products: [{ name: "product", dtype: "f32", a, b: b.value }],
     out: tensor("out", "f32", ["M", "N"]),
     value: PRODUCT,
   });
@@ -181,7 +187,7 @@ function sliced(): GemmKernel {
     { m: ["M"], n: ["H2", "N"], k: ["K"] },
     {
       args: [a.arg, { name: "b", dtype: "f32", shape: ["K", 2, 100], access: "read" }],
-      products: [{ name: "product", a: a.value, b: load("b", at, "f32") }],
+      products: [{ name: "product", dtype: "f32", a: a.value, b: load("b", at, "f32") }],
       out: tensor("out", "f32", ["M", "H2", "N"]),
       value: PRODUCT,
     },

@@ -1,0 +1,148 @@
+/** Reads the text form of kernels and launch programs: see docs/kernel-ir.md. Notes of launches are kept. */
+import type { BufferKind, BufferSpec, Launch, LaunchProgram } from "../../runtime/program/launch.ts";
+import type { TextCursor } from "../tensor-ir/text-cursor.ts";
+import { TextLines } from "../tensor-ir/text-lines.ts";
+import { extentsOf, StmtParser, storageOf } from "./parse-stmt.ts";
+import type { Arg, Axis, Kernel, KernelModule, Local, Product, Stmt } from "./types.ts";
+
+const FAMILIES = ["rows", "gemm", "columns", "plane", "serial"] as const satisfies readonly Kernel["family"][];
+const KINDS = ["input", "param", "state", "cache", "output", "temp"] as const satisfies readonly BufferKind[];
+
+/**
+ * The inverse of `printKernels`. Checks the form only; whether the module is sound is for `verifyKernels`.
+ * @throws Error with line and column when the text is malformed
+ */
+export function parseKernels(text: string): KernelModule {
+  const lines = new TextLines(text);
+  const kernels: Kernel[] = [];
+  const programs: LaunchProgram[] = [];
+  return lines.read(() => {
+    while (!lines.done) {
+      const cursor = lines.cursor("a kernel or a program");
+      if (cursor.take("program @")) programs.push(parseLaunches(cursor, lines));
+      else {
+        cursor.expect("kernel @");
+        kernels.push(parseKernel(cursor, lines));
+      }
+    }
+    return { kernels, programs };
+  });
+}
+
+function parseKernel(head: TextCursor, lines: TextLines): Kernel {
+  const name = head.word("the name of a kernel");
+  const family = head.oneOf(FAMILIES, "a family");
+  head.expect("extents");
+  head.expect("[");
+  const extents = head.list("]", () => head.word("an extent"));
+  opened(head);
+  const args: Arg[] = [];
+  const locals: Local[] = [];
+  const parser = new StmtParser();
+  let cursor = lines.cursor("`}`");
+  const endLine = (): void => {
+    cursor.end();
+    cursor = lines.cursor("`}`");
+  };
+  for (; ; endLine()) {
+    const access = (["read", "write", "update"] as const).find((word) => cursor.take(`${word} `));
+    if (access !== undefined) args.push({ ...parser.argument(cursor), access });
+    else if (cursor.take("local ")) locals.push(parser.local(cursor));
+    else break;
+  }
+  const common = { name, from: [], args, extents };
+  const axes = (word: string): Axis[] => {
+    cursor.expect(word);
+    return parser.axes(cursor);
+  };
+  /** Lines up to the closing one. */
+  const rest = <T>(read: (line: TextCursor) => T): T[] => {
+    const items: T[] = [];
+    for (; !cursor.take("}"); endLine()) items.push(read(cursor));
+    cursor.end();
+    return items;
+  };
+  const body = (): Stmt[] => rest((line) => parser.stmt(line));
+  if (locals.length > 0 && (family === "gemm" || family === "columns"))
+    throw new Error(`a ${family} kernel has no locals`);
+  switch (family) {
+    case "rows": {
+      const rows = axes("rows");
+      endLine();
+      return { ...common, family, rows, locals, body: body() };
+    }
+    case "serial":
+      return { ...common, family, locals, body: body() };
+    case "columns": {
+      const space = { columns: axes("columns"), over: axes("over") };
+      endLine();
+      return { ...common, family, ...space, sums: rest((line) => parser.sum(line)) };
+    }
+    case "gemm": {
+      const space = { batch: axes("batch"), m: axes("m"), n: axes("n") };
+      endLine();
+      const groups = cursor.take("group ") ? { groups: parser.groups(cursor) } : {};
+      if (groups.groups !== undefined) endLine();
+      const products: Product[] = [];
+      for (; cursor.take("product "); endLine()) products.push(parser.product(cursor));
+      return { ...common, family, ...space, ...groups, products, epilogue: body() };
+    }
+    case "plane": {
+      const [batch, rows] = [axes("batch"), axes("rows")];
+      cursor.expect("column");
+      const column = parser.axis(cursor);
+      endLine();
+      const span = cursor.take("span ") ? { span: parser.span(cursor) } : {};
+      if (span.span !== undefined) endLine();
+      return { ...common, family, batch, rows, column, ...span, locals, body: rest((line) => parser.planeStmt(line)) };
+    }
+  }
+}
+
+function parseLaunches(head: TextCursor, lines: TextLines): LaunchProgram {
+  const name = head.word("the name of a program");
+  head.expect("dims");
+  head.expect("[");
+  const dims = head.list("]", () => head.word("a run-time dim"));
+  opened(head);
+  const buffers: BufferSpec[] = [];
+  const launches: Launch[] = [];
+  for (;;) {
+    const cursor = lines.cursor("`}`");
+    if (cursor.take("}")) {
+      cursor.end();
+      return { name, dims, buffers, launches };
+    }
+    if (cursor.take("#")) {
+      if (cursor.number("the number of a buffer") !== buffers.length) cursor.fail(`expected buffer ${buffers.length}`);
+      buffers.push(parseBuffer(cursor));
+      cursor.end();
+    } else launches.push(parseLaunch(cursor));
+  }
+}
+
+function parseBuffer(cursor: TextCursor): BufferSpec {
+  const kind = cursor.oneOf(KINDS, "a kind of buffer");
+  const name = cursor.string();
+  cursor.expect(":");
+  return { kind, name, ...storageOf(cursor) };
+}
+
+function parseLaunch(cursor: TextCursor): Launch {
+  cursor.expect("@");
+  const kernel = cursor.word("the name of a kernel");
+  cursor.expect("(");
+  const args = cursor.list(")", () => {
+    cursor.expect("#");
+    return cursor.number("the number of a buffer");
+  });
+  const extents = cursor.take("[") ? extentsOf(cursor) : [];
+  const note = cursor.take("// ") ? cursor.rest() : undefined;
+  cursor.end();
+  return { kernel, args, extents, ...(note === undefined ? {} : { note }) };
+}
+
+function opened(cursor: TextCursor): void {
+  cursor.expect("{");
+  cursor.end();
+}
