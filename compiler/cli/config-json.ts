@@ -1,5 +1,6 @@
 /** Files of Hugging Face beside specs: a config.json, or a folder that holds one, reads as the spec that it imports as. */
 import { basename, dirname, join, resolve } from "node:path";
+import { parseJson } from "../../runtime/io/json.ts";
 import type { SourceFile } from "../diagnostics/source.ts";
 import { importConfig } from "../import/import.ts";
 import { InputError, isFolder, readSource } from "./io.ts";
@@ -26,7 +27,7 @@ export function importedSpec(path: string): SourceFile {
 
 function parsed({ path, text }: SourceFile): unknown {
   try {
-    return JSON.parse(text);
+    return parseJson(text);
   } catch (error) {
     throw new InputError(`\`${path}\` is no JSON: ${(error as Error).message}`, path);
   }

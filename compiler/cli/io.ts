@@ -1,6 +1,7 @@
 /** Reading, printing and failing: what every command shares. */
 import { existsSync, readFileSync, statSync } from "node:fs";
 import type { Command } from "commander";
+import { isSystemError, reasonOf } from "../../runtime/io/reason.ts";
 import { replaceFile } from "../../runtime/io/replace-file.ts";
 import type { SourceFile } from "../diagnostics/source.ts";
 
@@ -74,16 +75,6 @@ export function timed(what: string, started: number): void {
   if (seconds > 2) progress(`${what} in ${seconds.toFixed(1)} s`);
 }
 
-const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: "there is no such file",
-  EISDIR: "it is a directory",
-  ENOTDIR: "a part of the path is no directory",
-  EEXIST: "it is a file, not a directory",
-  EACCES: "permission denied",
-  ENOSPC: "the disk is full",
-  EROFS: "the disk cannot be written",
-};
-
 /**
  * The text of a file; `-` is stdin.
  * @throws InputError when it cannot be read
@@ -95,8 +86,7 @@ export function readSource(path: string): SourceFile {
     return { path: path === "-" ? "<stdin>" : path, text };
   } catch (error) {
     if (error instanceof TypeError) throw new InputError(`\`${path}\` is not UTF-8 text`, path);
-    const { code, message } = error as NodeJS.ErrnoException;
-    throw new InputError(`cannot read \`${path}\`: ${REASONS[code ?? ""] ?? message}`, path);
+    throw new InputError(`cannot read \`${path}\`: ${reasonOf(error as NodeJS.ErrnoException)}`, path);
   }
 }
 
@@ -108,9 +98,8 @@ export function writing<T>(path: string, write: () => T): T {
   try {
     return write();
   } catch (error) {
-    const { code, syscall, message } = error as NodeJS.ErrnoException;
-    if (syscall === undefined) throw error;
-    throw new InputError(`cannot write \`${path}\`: ${REASONS[code ?? ""] ?? message}`);
+    if (!isSystemError(error)) throw error;
+    throw new InputError(`cannot write \`${path}\`: ${reasonOf(error)}`);
   }
 }
 

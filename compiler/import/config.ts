@@ -1,15 +1,10 @@
 /** The keys of a config.json, with account of which were read: what nobody reads is a problem, not a guess. */
+import { shown } from "../../runtime/io/json.ts";
 
 export type Json = Readonly<Record<string, unknown>>;
 
 export function isObject(value: unknown): value is Json {
   return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-/** A value as messages show it: JSON, cut when it is long. */
-export function shown(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
-  return text.length <= 60 ? text : `${text.slice(0, 57)}...`;
 }
 
 /**

@@ -1,8 +1,9 @@
 /** Hugging Face's config.json as a spec. */
 import { formatFile } from "../../dsl/format/format.ts";
+import { shown } from "../../runtime/io/json.ts";
 import { Diagnostics } from "../diagnostics/diagnostic.ts";
 import { type Architecture, ARCHITECTURES } from "./architectures.ts";
-import { Config, isObject, type Json, shown } from "./config.ts";
+import { Config, isObject, type Json } from "./config.ts";
 import { takeNeutral } from "./neutral.ts";
 import { isTaken, type ModelPlan, specText } from "./spec.ts";
 

@@ -1,3 +1,4 @@
+import { named } from "../json.ts";
 import { CheckpointError } from "../safetensors/format.ts";
 import type { Checkpoint, StoredTensor } from "../safetensors/read.ts";
 import { f32, type WrittenTensor } from "../safetensors/write.ts";
@@ -27,11 +28,7 @@ export function locateParams(
   const found = stored.filter(({ name }) => checkpoint.has(name));
   const problems = [
     ...nameProblems(checkpoint, table, stored, optional),
-    ...found.flatMap(({ name, shape }) => {
-      const own = checkpoint.tensor(name).shape;
-      if (own.join() === shape.join()) return [];
-      return [`tensor \`${name}\` has the shape [${own.join(", ")}], the model needs [${shape.join(", ")}]`];
-    }),
+    ...found.flatMap(({ name, shape }) => checkpoint.problemOf(name, shape) ?? integers(checkpoint.tensor(name)) ?? []),
   ];
   if (problems.length > 0) throw new CheckpointError(`${checkpoint.path}: ${problems.join("\n")}`);
   return found.map(({ name, parts }) => ({ tensor: checkpoint.tensor(name), parts }));
@@ -57,6 +54,11 @@ export function loadParams(
     }
   }
   return values;
+}
+
+/** Numbers of a quantization that nobody has undone. */
+function integers({ name, dtype }: StoredTensor): string | undefined {
+  return /^[IU]\d|^BOOL$/.test(dtype) ? `tensor ${named(name)} is ${dtype}, weights are floats` : undefined;
 }
 
 function nameProblems(
@@ -100,7 +102,7 @@ export function storeParams(
 }
 
 function listed(names: readonly string[]): string {
-  return names.map((name) => `\`${name}\``).join(", ");
+  return names.map(named).join(", ");
 }
 
 function escape(text: string): string {

@@ -1,3 +1,4 @@
+import { named } from "../json.ts";
 import { CheckpointError, type DType } from "../safetensors/format.ts";
 import type { Checkpoint, StoredTensor } from "../safetensors/read.ts";
 import { walk } from "./layout.ts";
@@ -52,11 +53,9 @@ function ownParams(
     ...params.flatMap((param) => {
       const { path, shape } = param;
       if (!checkpoint.has(path)) return optional(param) ? [] : [`there is no tensor \`${path}\``];
-      const own = checkpoint.tensor(path).shape;
-      if (own.join() === shape.join()) return [];
-      return [`tensor \`${path}\` has the shape [${own.join(", ")}], the model needs [${shape.join(", ")}]`];
+      return checkpoint.problemOf(path, shape) ?? [];
     }),
-    ...(left.length > 0 ? [`the model has no place for ${left.map((name) => `\`${name}\``).join(", ")}`] : []),
+    ...(left.length > 0 ? [`the model has no place for ${left.map(named).join(", ")}`] : []),
   ];
   if (problems.length > 0) throw new CheckpointError(`${checkpoint.path}: ${problems.join("\n")}`);
   return new Map(
@@ -77,7 +76,11 @@ function namedParams(
 ): Map<string, FoundParam> {
   const pieces = new Map<Param, { readonly tensor: StoredTensor; readonly part: Part }[]>();
   for (const { tensor, parts } of locateParams(checkpoint, table, params, options)) {
-    for (const part of parts) pieces.set(part.param, [...(pieces.get(part.param) ?? []), { tensor, part }]);
+    for (const part of parts) {
+      const own = pieces.get(part.param) ?? [];
+      if (own.length === 0) pieces.set(part.param, own);
+      own.push({ tensor, part });
+    }
   }
   // Params that share a tensor follow each other: it is decoded once for them.
   let last: { readonly name: string; readonly data: ArrayLike<number> } | undefined;

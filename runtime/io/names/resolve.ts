@@ -1,4 +1,5 @@
-import { parseLayout, placement, shapeOf, type Sizes } from "./layout.ts";
+import { CheckpointError } from "../safetensors/format.ts";
+import { parseLayout, placement, shapeOf } from "./layout.ts";
 import type { NameTable, Rule } from "./table.ts";
 
 /** A parameter or state of a model, as the name table sees it. */
@@ -40,9 +41,15 @@ interface Found {
   readonly dims: readonly string[];
 }
 
-/** Finds for all parameters where a checkpoint of the table's family keeps them. */
+/**
+ * Finds for all parameters where a checkpoint of the table's family keeps them.
+ * @throws CheckpointError for more tensors than any checkpoint has
+ */
 export function resolveNames(table: NameTable, params: readonly Param[]): Resolved {
-  const layers = 1 + Math.max(-1, ...params.map((p) => Number(/^trunk\.(\d+)\./.exec(p.path)?.[1] ?? -1)));
+  const layers = params.reduce(
+    (most, { path }) => Math.max(most, 1 + Number(/^trunk\.(\d+)\./.exec(path)?.[1] ?? -1)),
+    0,
+  );
   const unnamed: Param[] = [];
   const groups = new Map<string, Found[]>();
   for (const param of params) {
@@ -53,8 +60,8 @@ export function resolveNames(table: NameTable, params: readonly Param[]): Resolv
       groups.set(key, [...(groups.get(key) ?? []), found]);
     }
   }
-  const stored = [...groups.values()].flatMap((group) => tensorsOf(group));
-  return { stored, unnamed };
+  checkCount([...groups.values()]);
+  return { stored: [...groups.values()].flatMap(tensorsOf), unnamed };
 }
 
 function ruleOf(table: NameTable, param: Param, layers: number): Found | undefined {
@@ -75,26 +82,41 @@ function ruleOf(table: NameTable, param: Param, layers: number): Found | undefin
   return undefined;
 }
 
-/** The stored tensors of one rule: one, or one for each expert. */
+/**
+ * More tensors than this are a slip, not a model: Kimi-K3 has 250,000, and each takes some hundred bytes here.
+ * @throws CheckpointError
+ */
+function checkCount(groups: readonly (readonly Found[])[]): void {
+  if (groups.reduce((sum, group) => sum + countOf(group), 0) <= MOST_TENSORS) return;
+  const [first] = groups.reduce((a, b) => (countOf(b) > countOf(a) ? b : a));
+  const { path, shape } = first!.param;
+  throw new CheckpointError(
+    `the model has more than ${MOST_TENSORS} tensors in a checkpoint: \`${path}\` has the shape [${shape.join(", ")}]`,
+  );
+}
+
+const MOST_TENSORS = 1_000_000;
+
+/** How many tensors a rule gives: one, or one for each expert. */
+function countOf([first]: readonly Found[]): number {
+  return first!.rule.name.includes("{e}") ? first!.param.shape[0]! : 1;
+}
+
 function tensorsOf(group: readonly Found[]): Stored[] {
   const { rule, prefix } = group[0]!;
   const layout = parseLayout(rule.layout);
   const sizes = new Map<string, number>();
   for (const { dims, param } of group) dims.forEach((dim, i) => sizes.set(dim, param.shape[i]!));
   const shape = shapeOf(layout, sizes);
-  if (!rule.name.includes("{e}"))
-    return [{ name: prefix + rule.name, shape, parts: group.map((f) => partOf(f, sizes, undefined)) }];
-  const experts = group[0]!.param.shape[0]!;
-  return Array.from({ length: experts }, (_, e) => ({
-    name: prefix + rule.name.replace("{e}", `${e}`),
+  const name = prefix + rule.name;
+  const own = rule.name.includes("{e}") ? 1 : 0;
+  const parts = group.map(({ param, dims }): Part => {
+    const part = param.shape.slice(own);
+    return { param, first: 0, shape: part, ...placement(layout, sizes, dims.slice(own)) };
+  });
+  return Array.from({ length: countOf(group) }, (_, e) => ({
+    name: name.replace("{e}", `${e}`),
     shape,
-    parts: group.map((f) => partOf(f, sizes, e)),
+    parts: e === 0 ? parts : parts.map((part) => ({ ...part, first: e * part.shape.reduce((a, b) => a * b, 1) })),
   }));
-}
-
-function partOf({ rule, param, dims }: Found, sizes: Sizes, expert: number | undefined): Part {
-  const own = expert === undefined ? dims : dims.slice(1);
-  const shape = expert === undefined ? param.shape : param.shape.slice(1);
-  const size = shape.reduce((a, b) => a * b, 1);
-  return { param, first: (expert ?? 0) * size, shape, ...placement(parseLayout(rule.layout), sizes, own) };
 }

@@ -1,4 +1,5 @@
 /** The safetensors format: an 8-byte little-endian length, a JSON header, then the tensors' bytes. */
+import { named, parseJson, RepeatedKeyError, shown } from "../json.ts";
 
 export const DTYPES = {
   F64: 8,
@@ -43,27 +44,45 @@ export const LARGEST_HEADER = 100_000_000;
 
 /** Reads a header strictly. `size` is that of the file; `bytes` are its first 8 and the header's. */
 export function parseHeader(file: string, bytes: Uint8Array, size: number): Header {
-  const fail = (why: string): never => {
-    throw new CheckpointError(`${file}: ${why}`);
-  };
-  let json: unknown;
+  const json = headerJson(file, bytes.subarray(8));
   const length = bytes.length - 8;
-  try {
-    json = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes.subarray(8)));
-  } catch {
-    return fail("the header is not JSON");
-  }
-  if (typeof json !== "object" || json === null || Array.isArray(json)) return fail("the header is not an object");
   const room = size - 8 - length;
   const entries: Entry[] = [];
   let metadata: Record<string, string> = {};
   for (const [name, value] of Object.entries(json)) {
-    if (name === "__metadata__") metadata = value as Record<string, string>;
-    else entries.push(parseEntry(file, name, value, room));
+    if (name !== "__metadata__") entries.push(parseEntry(file, name, value, room));
+    else if (isTexts(value)) metadata = value;
+    else throw new CheckpointError(`${file}: the metadata is no object of texts`);
   }
-  checkDuplicates(file, new TextDecoder().decode(bytes.subarray(8)), entries.length, fail);
   checkLayout(file, entries, room);
   return { entries, metadata, dataStart: 8 + length };
+}
+
+function headerJson(file: string, bytes: Uint8Array): object {
+  const fail = (why: string): never => {
+    throw new CheckpointError(`${file}: ${why}`);
+  };
+  let json: unknown;
+  try {
+    json = parseJson(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes));
+  } catch (error) {
+    if (!(error instanceof RepeatedKeyError)) return fail("the header is not JSON");
+    const [tensor = "", ...inside] = error.path;
+    const twice = inside.length === 0 ? "is described twice" : `has ${named(inside.join("."))} twice`;
+    return fail(`tensor ${named(tensor)} ${twice}`);
+  }
+  if (typeof json !== "object" || json === null || Array.isArray(json)) return fail("the header is not an object");
+  // Other readers look at the first byte.
+  return bytes[0] === 0x7b ? json : fail("the header does not begin with {");
+}
+
+function isTexts(value: unknown): value is Record<string, string> {
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    !Array.isArray(value) &&
+    Object.values(value).every((text) => typeof text === "string")
+  );
 }
 
 /** The length of the header as the first 8 bytes give it. */
@@ -79,19 +98,20 @@ export function headerLength(file: string, first: Uint8Array, size: number): num
 
 function parseEntry(file: string, name: string, value: unknown, room: number): Entry {
   const fail = (why: string): never => {
-    throw new CheckpointError(`${file}: tensor \`${name}\` ${why}`);
+    throw new CheckpointError(`${file}: tensor ${named(name)} ${why}`);
   };
-  if (typeof value !== "object" || value === null) return fail("has no description");
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return fail("has no description");
   const { dtype, shape, data_offsets: offsets } = value as Record<string, unknown>;
-  if (typeof dtype !== "string" || !Object.hasOwn(DTYPES, dtype))
-    return fail(`has the unknown dtype ${JSON.stringify(dtype)}`);
-  if (!isSizes(shape)) return fail(`has the shape ${JSON.stringify(shape)}`);
-  if (!isSizes(offsets) || offsets.length !== 2) return fail(`has the offsets ${JSON.stringify(offsets)}`);
+  if (typeof dtype !== "string" || !Object.hasOwn(DTYPES, dtype)) return fail(`has the unknown dtype ${shown(dtype)}`);
+  if (!isSizes(shape)) return fail(`has the shape ${shown(shape)}`);
+  if (!isSizes(offsets) || offsets.length !== 2) return fail(`has the offsets ${shown(offsets)}`);
   const [start, end] = offsets as [number, number];
   if (start > end || end > room) return fail(`lies at bytes ${start} to ${end} of ${room}`);
-  const wanted = shape.reduce((a, b) => a * b, 1) * DTYPES[dtype as DType];
-  if (!Number.isSafeInteger(wanted) || wanted !== end - start)
-    return fail(`has ${end - start} bytes, its shape ${JSON.stringify(shape)} of ${dtype} needs ${wanted}`);
+  const wanted = shape.includes(0) ? 0 : shape.reduce((a, b) => a * b, DTYPES[dtype as DType]);
+  if (wanted !== end - start) {
+    const bytes = Number.isSafeInteger(wanted) ? wanted : "more than 2^53";
+    return fail(`has ${end - start} bytes, its shape ${shown(shape)} of ${dtype} needs ${bytes}`);
+  }
   return { name, dtype: dtype as DType, shape, start, end };
 }
 
@@ -99,22 +119,13 @@ function isSizes(value: unknown): value is number[] {
   return Array.isArray(value) && value.every((n) => Number.isSafeInteger(n) && (n as number) >= 0);
 }
 
-/** JSON.parse keeps the last of equal keys: a name that is given twice hides a tensor. */
-function checkDuplicates(_file: string, text: string, count: number, fail: (why: string) => never): void {
-  const names = [...text.matchAll(/"((?:[^"\\]|\\.)*)"\s*:\s*\{\s*"(?:dtype|shape|data_offsets)"/g)].map((m) => m[1]!);
-  if (names.length > count) {
-    const twice = names.find((n, i) => names.indexOf(n) !== i);
-    fail(`tensor \`${twice ?? ""}\` is described twice`);
-  }
-}
-
 /** Tensors lie side by side: no overlap, no gap, nothing behind the last one. */
 function checkLayout(file: string, entries: readonly Entry[], room: number): void {
   let at = 0;
   for (const { name, start, end } of entries.toSorted((a, b) => a.start - b.start || a.end - b.end)) {
-    if (start < at) throw new CheckpointError(`${file}: tensor \`${name}\` overlaps the one before it`);
+    if (start < at) throw new CheckpointError(`${file}: tensor ${named(name)} overlaps the one before it`);
     if (start > at)
-      throw new CheckpointError(`${file}: ${start - at} bytes before tensor \`${name}\` belong to no tensor`);
+      throw new CheckpointError(`${file}: ${start - at} bytes before tensor ${named(name)} belong to no tensor`);
     at = end;
   }
   if (at !== room) throw new CheckpointError(`${file}: ${room - at} bytes at the end belong to no tensor`);

@@ -1,5 +1,6 @@
-import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync, statSync } from "node:fs";
-import { basename, join } from "node:path";
+import { basename } from "node:path";
+import { named } from "../json.ts";
+import { bytesOf, filesOf, sizeOf } from "./files.ts";
 import { CheckpointError, type DType, type Entry, headerLength, parseHeader } from "./format.ts";
 import { decode } from "./numbers.ts";
 
@@ -28,7 +29,9 @@ export class Checkpoint {
    */
   constructor(path: string) {
     this.path = path;
-    for (const file of filesOf(path)) this.#open(file);
+    const { files, index } = filesOf(path);
+    for (const file of files) this.#open(file);
+    if (index !== undefined) this.#checkIndex(index);
   }
 
   get names(): string[] {
@@ -42,7 +45,7 @@ export class Checkpoint {
   tensor(name: string): StoredTensor {
     const { entry, file, dataStart } = this.#entry(name);
     const { dtype, shape } = entry;
-    const scales = this.#isScale(name) ? undefined : this.#scalesOf(name, shape);
+    const scales = this.#isScale(name) ? undefined : this.#scalesOf(name, entry);
     const bytes = (): Uint8Array => bytesOf(file, dataStart + entry.start, entry.end - entry.start);
     return {
       name,
@@ -58,9 +61,23 @@ export class Checkpoint {
     };
   }
 
+  /** Why a tensor cannot be weights of this shape; undefined when it can. */
+  problemOf(name: string, wanted: readonly number[]): string | undefined {
+    try {
+      const { dtype, shape, scales } = this.tensor(name);
+      if (shape.join() !== wanted.join())
+        return `tensor ${named(name)} has the shape [${shape.join(", ")}], the model needs [${wanted.join(", ")}]`;
+      if (!FP8.includes(dtype) || scales !== undefined) return undefined;
+      return `tensor ${named(name)} is ${dtype} and has no scales ${named(`${name}_scale_inv`)}`;
+    } catch (error) {
+      if (error instanceof CheckpointError) return error.message;
+      throw error;
+    }
+  }
+
   #entry(name: string): { readonly entry: Entry; readonly file: string; readonly dataStart: number } {
     const found = this.#entries.get(name);
-    if (found === undefined) throw new CheckpointError(`${this.path}: there is no tensor \`${name}\``);
+    if (found === undefined) throw new CheckpointError(`${this.path}: there is no tensor ${named(name)}`);
     return found;
   }
 
@@ -69,29 +86,49 @@ export class Checkpoint {
   }
 
   #open(file: string): void {
-    const size = statSync(file).size;
+    const size = sizeOf(file);
     const shown = basename(file);
     const length = headerLength(shown, bytesOf(file, 0, Math.min(8, size)), size);
     const { entries, dataStart } = parseHeader(shown, bytesOf(file, 0, 8 + length), size);
     for (const entry of entries) {
-      if (this.#entries.has(entry.name))
-        throw new CheckpointError(`${shown}: tensor \`${entry.name}\` is in another file as well`);
+      const other = this.#entries.get(entry.name);
+      if (other !== undefined)
+        throw new CheckpointError(`${shown}: tensor ${named(entry.name)} is in ${basename(other.file)} as well`);
       this.#entries.set(entry.name, { entry, file, dataStart });
     }
   }
 
-  #scalesOf(name: string, shape: readonly number[]): StoredTensor | undefined {
+  /** An index that leads to the wrong shard is one of other shards: of an older checkpoint, or of one that was cut. */
+  #checkIndex(index: ReadonlyMap<string, string>): void {
+    const wrong = [...index].flatMap(([name, shard]) => {
+      const found = this.#entries.get(name);
+      if (found === undefined) return [`${shard}: there is no tensor ${named(name)}, which the index says it has`];
+      const own = basename(found.file);
+      return own === shard ? [] : [`${shard}: tensor ${named(name)} is in ${own}, the index says here`];
+    });
+    const extra = [...this.#entries].flatMap(([name, { file }]) =>
+      index.has(name) ? [] : [`${basename(file)}: tensor ${named(name)} is not in the index`],
+    );
+    if (wrong.length + extra.length > 0) throw new CheckpointError([...wrong, ...extra].join("\n"));
+  }
+
+  /** Scales make a weight what it is: those of fp8 must fit, other weights have none. */
+  #scalesOf(name: string, { dtype, shape }: Entry): StoredTensor | undefined {
     if (!this.#entries.has(`${name}_scale_inv`)) return undefined;
     const scales = this.tensor(`${name}_scale_inv`);
+    const fail = (why: string): never => {
+      throw new CheckpointError(`${basename(scales.place.file)}: tensor ${named(scales.name)} ${why}`);
+    };
+    if (!FP8.includes(dtype)) return fail(`scales ${named(name)}, which is ${dtype}: only fp8 weights are scaled`);
+    if (!FACTORS.includes(scales.dtype)) return fail(`is ${scales.dtype}; factors are ${FACTORS.join(", ")}`);
     const blocks = shape.map((size) => Math.ceil(size / BLOCK));
-    if (shape.length !== 2 || scales.shape.join() !== blocks.join()) {
-      throw new CheckpointError(
-        `${this.path}: tensor \`${scales.name}\` has the shape [${scales.shape.join(", ")}], blocks of 128 x 128 need [${blocks.join(", ")}]`,
-      );
-    }
-    return scales;
+    if (shape.length === 2 && scales.shape.join() === blocks.join()) return scales;
+    return fail(`has the shape [${scales.shape.join(", ")}], blocks of 128 x 128 need [${blocks.join(", ")}]`);
   }
 }
+
+const FP8: readonly DType[] = ["F8_E4M3", "F8_E5M2"];
+const FACTORS: readonly DType[] = ["F32", "BF16", "F16", "F64"];
 
 /** One factor for each block of 128 x 128, the last ones smaller (DeepSeek-V3, README_WEIGHTS). */
 const BLOCK = 128;
@@ -108,52 +145,4 @@ function scaled(values: ArrayLike<number>, shape: readonly number[], factors: Ar
     }
   }
   return result;
-}
-
-function bytesOf(file: string, start: number, length: number): Uint8Array {
-  const fd = openSync(file, "r");
-  try {
-    if (fstatSync(fd).size < start + length) throw new CheckpointError(`${basename(file)}: the file became shorter`);
-    const bytes = new Uint8Array(length);
-    for (let at = 0; at < length;) {
-      const got = readSync(fd, bytes, at, Math.min(length - at, 1 << 30), start + at);
-      if (got === 0) throw new CheckpointError(`${basename(file)}: the file became shorter`);
-      at += got;
-    }
-    return bytes;
-  } finally {
-    closeSync(fd);
-  }
-}
-
-function filesOf(path: string): string[] {
-  if (!existsSync(path)) throw new CheckpointError(`${path}: there is no such file or directory`);
-  if (!statSync(path).isDirectory()) return [path];
-  const index = join(path, "model.safetensors.index.json");
-  if (existsSync(index)) return shardsOf(path, index);
-  const single = join(path, "model.safetensors");
-  if (existsSync(single)) return [single];
-  throw new CheckpointError(`${path}: there is no model.safetensors and no model.safetensors.index.json`);
-}
-
-function shardsOf(dir: string, index: string): string[] {
-  let map: unknown;
-  try {
-    map = (JSON.parse(readFileSync(index, "utf8")) as { weight_map?: unknown }).weight_map;
-  } catch {
-    throw new CheckpointError(`${basename(index)}: not JSON`);
-  }
-  if (typeof map !== "object" || map === null) throw new CheckpointError(`${basename(index)}: there is no weight_map`);
-  const names = new Set<string>();
-  for (const [tensor, file] of Object.entries(map)) {
-    if (typeof file !== "string" || file !== basename(file) || file === ".." || file === "." || file.includes("\\")) {
-      throw new CheckpointError(
-        `${basename(index)}: tensor \`${tensor}\` is said to be in ${JSON.stringify(file)}, which is not a file of the directory`,
-      );
-    }
-    names.add(file);
-  }
-  for (const name of names)
-    if (!existsSync(join(dir, name))) throw new CheckpointError(`${basename(index)}: the shard \`${name}\` is missing`);
-  return [...names].toSorted().map((name) => join(dir, name));
 }

@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import { parseLayout, placement, shapeOf } from "../../../runtime/io/names/layout.ts";
 import { loadParams, storeParams } from "../../../runtime/io/names/load.ts";
 import { findParams, readParams } from "../../../runtime/io/names/read-params.ts";
-import type { Param } from "../../../runtime/io/names/resolve.ts";
+import { type Param, resolveNames } from "../../../runtime/io/names/resolve.ts";
 import { readTable } from "../../../runtime/io/names/table.ts";
 import { Checkpoint } from "../../../runtime/io/safetensors/read.ts";
 import { f32, writeSafetensors } from "../../../runtime/io/safetensors/write.ts";
@@ -102,6 +102,14 @@ describe("names", () => {
       ],
       "tensor `model.embed_tokens.weight` has the shape [4, 7], the model needs [7, 4]",
     ],
+    [
+      "of integers",
+      [
+        ...storeParams(table, params, values(1)).slice(1),
+        { ...f32("model.embed_tokens.weight", [7, 4], values(1).get("embed.weight")!), dtype: "I32" as const },
+      ],
+      "tensor `model.embed_tokens.weight` is I32, weights are floats",
+    ],
   ])("a tensor that is %s", (_, tensors, message) => {
     expect(() => inFile(tensors, (c) => loadParams(c, table, params))).toThrow(message);
   });
@@ -150,6 +158,21 @@ describe("names", () => {
     expect(placed(storeParams(table, params, values(1)))).toEqual(["embed.weight"]);
     const own = params.map(({ path, shape }) => f32(path, shape, values(1).get(path)!));
     expect(placed(own)).toEqual(params.map(({ path }) => path));
+  });
+
+  test("experts are counted before they are named", () => {
+    const experts = (count: number): Param[] => [
+      { path: "trunk.3.ffn.experts.down", shape: [count, 3, 4], blocks: ["SwiGlu"] },
+    ];
+    const { stored } = resolveNames(table, experts(1_000_000));
+    expect(stored).toHaveLength(1_000_000);
+    expect(stored.at(-1)).toMatchObject({
+      name: "model.layers.3.mlp.experts.999999.down_proj.weight",
+      parts: [{ first: 999_999 * 12, shape: [3, 4] }],
+    });
+    expect(() => resolveNames(table, experts(1e9))).toThrow(
+      "the model has more than 1000000 tensors in a checkpoint: `trunk.3.ffn.experts.down` has the shape [1000000000, 3, 4]",
+    );
   });
 
   test("what holds nothing of its own is passed over", () => {

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -50,17 +50,86 @@ describe("a file that lies", () => {
     [
       `{"a":${tensor("[0,8]", "[9007199254740991,1024]")}}`,
       8,
-      "x.safetensors: tensor `a` has 8 bytes, its shape [9007199254740991,1024] of F32 needs 36893488147419100000",
+      "x.safetensors: tensor `a` has 8 bytes, its shape [9007199254740991,1024] of F32 needs more than 2^53",
     ],
     [`{"a":${tensor("[0,8]", "[2]", "F99")}}`, 8, 'x.safetensors: tensor `a` has the unknown dtype "F99"'],
     [`{"a":${tensor("[0]")}}`, 8, "x.safetensors: tensor `a` has the offsets [0]"],
     [`{"a":3}`, 0, "x.safetensors: tensor `a` has no description"],
+    [`{"a":[]}`, 0, "x.safetensors: tensor `a` has no description"],
+    [`{"a":{"shape":[0]}}`, 0, "x.safetensors: tensor `a` has the unknown dtype undefined"],
+    [`{"a":${tensor("[0,8]", "[1.5]")}}`, 8, "x.safetensors: tensor `a` has the shape [1.5]"],
+    [`{"a":${tensor("[0,8]", "[1e400]")}}`, 8, "x.safetensors: tensor `a` has the shape [null]"],
+    [`{"a":${tensor("[0,8]", "null")}}`, 8, "x.safetensors: tensor `a` has the shape null"],
+    [`{"a":${tensor("[-4,4]")}}`, 8, "x.safetensors: tensor `a` has the offsets [-4,4]"],
+    [
+      `{"a":${tensor("[0,1152921504606846976]")}}`,
+      8,
+      "x.safetensors: tensor `a` has the offsets [0,1152921504606847000]",
+    ],
+    [`{"a":${tensor("[0,0]", "[9007199254740991,9007199254740991,0]")}}`, 0, "fine"],
     ["[1]", 0, "x.safetensors: the header is not an object"],
     ["{", 0, "x.safetensors: the header is not JSON"],
+    ["", 0, "x.safetensors: the header is not JSON"],
+    [` {"a":${tensor("[0,8]")}}`, 8, "x.safetensors: the header does not begin with {"],
+    [`\ufeff{"a":${tensor("[0,8]")}}`, 8, "x.safetensors: the header is not JSON"],
+    [`{"__metadata__":{"format":3}}`, 0, "x.safetensors: the metadata is no object of texts"],
   ])("%s with %i bytes", (header, bytes, wanted) => expect(message(file(header, bytes))).toBe(wanted));
+
+  const twice = "x.safetensors: tensor `a` is described twice";
+  test.each([
+    [`{"a":${tensor("[0,8]")},"a":{"note":1,"dtype":"F32","shape":[2],"data_offsets":[0,8]}}`, twice],
+    [`{"a":${tensor("[0,8]")},"\\u0061":${tensor("[0,8]")}}`, twice],
+    [`{"a":{},"a":${tensor("[0,8]")}}`, twice],
+    [
+      `{"a":{"dtype":"F32","shape":[9],"data_offsets":[0,8],"shape":[2]}}`,
+      "x.safetensors: tensor `a` has `shape` twice",
+    ],
+    // Text that only looks like a second description.
+    [`{"a":${tensor("[0,8]")},"b\\":{\\"a":{"dtype":"F32","shape":[0],"data_offsets":[8,8]}}`, "fine"],
+  ])("%s", (header, wanted) => expect(message(file(header, 8))).toBe(wanted));
+
+  test("is cut at any byte", () => {
+    const path = join(dir, "whole");
+    writeSafetensors(path, [f32("a", [2], [1, 2]), f32("b", [3], [3, 4, 5])]);
+    const bytes = readFileSync(path);
+    expect(message(path)).toBe("fine");
+    const header = bytes.length - 20;
+    for (let size = 0; size < bytes.length; size++) {
+      writeFileSync(join(dir, "cut"), bytes.subarray(0, size));
+      const wanted =
+        size < 8
+          ? "cut: too short for a header"
+          : size < header
+            ? `cut: the header claims ${header - 8} bytes, the file has ${size}`
+            : size < header + 8
+              ? `cut: tensor \`a\` lies at bytes 0 to 8 of ${size - header}`
+              : `cut: tensor \`b\` lies at bytes 8 to 20 of ${size - header}`;
+      expect(message(join(dir, "cut"))).toBe(wanted);
+    }
+  });
+
+  test("has names and values that no line has room for", () => {
+    const long = "n".repeat(1_000_000);
+    expect(message(file(`{"${long}":3}`))).toBe(`x.safetensors: tensor \`${"n".repeat(197)}...\` has no description`);
+    expect(message(file(`{"a\\nb\\u001b[31m":3}`))).toBe("x.safetensors: tensor `a\\nb\\u001b[31m` has no description");
+    const deep = `${"[".repeat(1_000_000)}${"]".repeat(1_000_000)}`;
+    expect(message(file(`{"a":${tensor("[0,8]", deep)}}`))).toBe("x.safetensors: tensor `a` has the shape [...]");
+  });
+
+  test("is no file", () => {
+    mkdirSync(join(dir, "model.safetensors"));
+    expect(message(dir)).toBe("model.safetensors: it is a directory");
+    symlinkSync("/dev/zero", join(dir, "zero"));
+    expect(message(join(dir, "zero"))).toBe("zero: it is no file");
+    symlinkSync("circle", join(dir, "circle"));
+    expect(message(join(dir, "circle"))).toBe("DIR/circle: there is no such file or directory");
+  });
 
   test("headers longer than the file, or than any", () => {
     expect(message(file("{}", 0, 1_000))).toBe("x.safetensors: the header claims 1000 bytes, the file has 10");
+    expect(message(file("{}", 0, 2 ** 63))).toBe(
+      "x.safetensors: the header claims 9223372036854775808 bytes, more than 100000000",
+    );
     expect(message(file("{}", 0, 2 ** 40))).toBe(
       "x.safetensors: the header claims 1099511627776 bytes, more than 100000000",
     );
@@ -92,6 +161,50 @@ describe("shards", () => {
     expect([...checkpoint.tensor("y").read()]).toEqual([3]);
   });
 
+  test("that are not what the index says", () => {
+    writeSafetensors(join(dir, "a.safetensors"), [f32("x", [2], [1, 2]), f32("z", [1], [1])]);
+    writeSafetensors(join(dir, "b.safetensors"), [f32("y", [1], [3])]);
+    index({ x: "b.safetensors", y: "b.safetensors", w: "a.safetensors" });
+    expect(message(dir)).toBe(
+      [
+        "b.safetensors: tensor `x` is in a.safetensors, the index says here",
+        "a.safetensors: there is no tensor `w`, which the index says it has",
+        "a.safetensors: tensor `z` is not in the index",
+      ].join("\n"),
+    );
+    writeSafetensors(join(dir, "b.safetensors"), [f32("z", [1], [3])]);
+    index({ x: "a.safetensors", z: "b.safetensors" });
+    expect(message(dir)).toBe("b.safetensors: tensor `z` is in a.safetensors as well");
+    index({ x: "c.safetensors", z: "d.safetensors" });
+    expect(message(dir)).toBe(
+      [
+        "model.safetensors.index.json: the shard `c.safetensors` is missing",
+        "model.safetensors.index.json: the shard `d.safetensors` is missing",
+      ].join("\n"),
+    );
+  });
+
+  test("whose index is no index", () => {
+    const path = join(dir, "model.safetensors.index.json");
+    writeFileSync(path, "{");
+    expect(message(dir)).toBe("model.safetensors.index.json: not JSON");
+    writeFileSync(path, Buffer.from('{"weight_map":{"\xff":"a"}}', "latin1"));
+    expect(message(dir)).toBe("model.safetensors.index.json: not JSON");
+    writeFileSync(path, '{"weight_map":{"x":"a","x":"b"}}');
+    expect(message(dir)).toBe('model.safetensors.index.json: the key "weight_map.x" stands twice');
+    rmSync(path);
+    mkdirSync(path);
+    expect(message(dir)).toBe("model.safetensors.index.json: it is a directory");
+  });
+
+  test("that are links to files elsewhere, as in the cache of a hub, are read", () => {
+    mkdirSync(join(dir, "blobs"));
+    writeSafetensors(join(dir, "blobs", "1f"), [f32("x", [1], [1])]);
+    symlinkSync(join("blobs", "1f"), join(dir, "a.safetensors"));
+    index({ x: "a.safetensors" });
+    expect(message(dir)).toBe("fine");
+  });
+
   test.each([
     [
       { x: "../../etc/passwd" },
@@ -101,8 +214,13 @@ describe("shards", () => {
       { x: ".." },
       'model.safetensors.index.json: tensor `x` is said to be in "..", which is not a file of the directory',
     ],
+    ...["/etc/passwd", "a/b", "a\\b", "", ".", "a\0", null, 3].map((shard): [object, string] => [
+      { x: shard },
+      `model.safetensors.index.json: tensor \`x\` is said to be in ${JSON.stringify(shard)}, which is not a file of the directory`,
+    ]),
     [{ x: "gone.safetensors" }, "model.safetensors.index.json: the shard `gone.safetensors` is missing"],
     [3, "model.safetensors.index.json: there is no weight_map"],
+    [[], "model.safetensors.index.json: there is no weight_map"],
   ])("%j", (map, wanted) => {
     index(map);
     expect(message(dir)).toBe(wanted);
@@ -152,10 +270,24 @@ describe("values", () => {
     expect(checkpoint.names).toEqual(["w"]);
     const values = checkpoint.tensor("w").read();
     expect([values[0], values[128], values[128 * 129], values[129 * 129 + 128]]).toEqual([1, 2, 3, 4]);
-    writeSafetensors(join(dir, "b"), [weight, f32("w_scale_inv", [1, 2], [1, 2])]);
-    expect(() => new Checkpoint(join(dir, "b")).tensor("w").read()).toThrow(
-      "tensor `w_scale_inv` has the shape [1, 2], blocks of 128 x 128 need [2, 2]",
+  });
+
+  test("factors that do not fit, or that a weight does not need, are refused", () => {
+    const plain = f32("w", [2, 2], [1, 2, 3, 4]);
+    const fp8: WrittenTensor = { ...plain, dtype: "F8_E4M3", bytes: () => new Uint8Array(4) };
+    const told = (...tensors: WrittenTensor[]): string | undefined => {
+      writeSafetensors(join(dir, "b"), tensors);
+      return new Checkpoint(join(dir, "b")).problemOf("w", [2, 2]);
+    };
+    const one = f32("w_scale_inv", [1, 1], [1]);
+    expect(told(fp8, one)).toBe(undefined);
+    expect(told(plain)).toBe(undefined);
+    expect(told(fp8)).toBe("tensor `w` is F8_E4M3 and has no scales `w_scale_inv`");
+    expect(told(fp8, f32("w_scale_inv", [1, 2], [1, 2]))).toBe(
+      "b: tensor `w_scale_inv` has the shape [1, 2], blocks of 128 x 128 need [1, 1]",
     );
+    expect(told(plain, one)).toBe("b: tensor `w_scale_inv` scales `w`, which is F32: only fp8 weights are scaled");
+    expect(told(fp8, { ...one, dtype: "I32" })).toBe("b: tensor `w_scale_inv` is I32; factors are F32, BF16, F16, F64");
   });
 
   test("a cut leaves the old file", () => {
