@@ -1,7 +1,7 @@
 // Runs a benchmark: node bench/run.mjs launch-overhead
 import { mkdirSync, rmSync } from "node:fs";
 import { resolve } from "node:path";
-import { build } from "esbuild";
+import { build, stop } from "esbuild";
 
 const [name] = process.argv.slice(2);
 if (name === undefined) throw new Error("usage: node bench/run.mjs NAME");
@@ -17,6 +17,8 @@ await build({
   target: "node20",
   packages: "external",
 });
+// Nothing else runs while a benchmark does.
+await stop();
 try {
   await import(outfile);
 } finally {
