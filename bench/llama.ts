@@ -50,7 +50,9 @@ const { values: options } = parseArgs({
   },
 });
 if (options.peer === undefined)
-  throw new Error("--peer FOLDER: where `npm install --ignore-scripts node-llama-cpp @node-llama-cpp/linux-x64` was run");
+  throw new Error(
+    "--peer FOLDER: where `npm install --ignore-scripts node-llama-cpp @node-llama-cpp/linux-x64` was run",
+  );
 const peer = options.peer;
 const rounds = Number(options.rounds);
 
@@ -127,7 +129,9 @@ function printProfile(session: CpuSession, program: string): void {
     });
   }
   for (const [kernel, { launches, items, us }] of [...kernels].toSorted(([, a], [, b]) => b.us - a.us))
-    console.log(`${us.toFixed(1).padStart(10)} us ${String(launches).padStart(4)} x ${items.toFixed(0).padStart(5)} items  ${kernel}`);
+    console.log(
+      `${us.toFixed(1).padStart(10)} us ${String(launches).padStart(4)} x ${items.toFixed(0).padStart(5)} items  ${kernel}`,
+    );
   console.log(`${(total / all[0]!.calls / 1000).toFixed(1).padStart(10)} us in ${all.length} launches`);
 }
 
@@ -150,33 +154,49 @@ async function measure(spec: string, dtype: ModelDtype, threads: number, folder:
   const gguf = join(folder, "model.gguf");
   writeDeepseek2(folder, dtype === "bf16" ? "BF16" : "F32", gguf);
   const place = { threads, sequences: SEQUENCES, context: CONTEXT };
-  const exact = await openLlama(peer, gguf, { ...place, exact: true });
-  process.stdout.write(`\n${spec} ${dtype}, ${threads} threads: ${await compare(ours, exact, tokensOf(0, 0, 256), dtype)}\n`);
+  const exact = await openLlama(peer, gguf, { ...place, attention: "exact" });
+  process.stdout.write(
+    `\n${spec} ${dtype}, ${threads} threads: ${await compare(ours, exact, tokensOf(0, 0, 256), dtype)}\n`,
+  );
   await exact.close();
-  const llama = await openLlama(peer, gguf, place, SAMPLED);
-  process.stdout.write("| work | here | llama.cpp | ratio | |\n| --- | --- | --- | --- | --- |\n");
+  const ways = ["flash", "plain"] as const;
+  const llamas = await Promise.all(ways.map((attention) => openLlama(peer, gguf, { ...place, attention }, SAMPLED)));
+  const fastest = (rates: readonly number[]): number => rates.indexOf(Math.max(...rates));
+  process.stdout.write("| work | here | llama.cpp | ratio | its attention |\n| --- | --- | --- | --- | --- |\n");
   for (const one of CASES) {
+    for (const side of [ours, ...llamas]) await prepare(side, one).then(() => rateOf(side, one));
+    const tried: number[] = [];
+    for (const llama of llamas) tried.push(await rateOf(llama, one));
+    const way = fastest(tried);
     const [own, their]: [number[], number[]] = [[], []];
-    for (const side of [ours, llama]) await prepare(side, one).then(() => rateOf(side, one));
     for (let round = 0; round < rounds; round++) {
       own.push(await rateOf(ours, one));
-      their.push(await rateOf(llama, one));
+      their.push(await rateOf(llamas[way]!, one));
     }
-    row(one.name, own, their);
+    row(one.name, own, their, ways[way]);
   }
   for (const count of [1, SEQUENCES]) {
-    const rates: [number, number][] = [];
-    for (let round = 0; round <= rounds; round++) rates.push(await answers(session, llama, count));
-    row(`${count} answers, drawn`, rates.slice(1).map(([a]) => a), rates.slice(1).map(([, b]) => b));
+    const tried: number[] = [];
+    for (const llama of llamas) tried.push((await answers(session, llama, count))[1]);
+    const way = fastest(tried);
+    const [own, their]: [number[], number[]] = [[], []];
+    for (let round = 0; round < rounds; round++) {
+      const [a, b] = await answers(session, llamas[way]!, count);
+      own.push(a);
+      their.push(b);
+    }
+    row(`${count} ${count === 1 ? "answer" : "answers"}, drawn`, own, their, ways[way]);
   }
-  await llama.close();
+  for (const llama of llamas) await llama.close();
   await ours.close();
 }
 
 console.log(await llamaInfo(peer));
 for (const threads of options.threads.map(Number)) {
   const { flops, read: memory } = await measureMachine(1 << 28, threads);
-  console.log(`${threads} threads: ${(flops / 1e9).toFixed(0)} GFLOP/s, ${(memory.bytesPerSecond / 1e9).toFixed(1)} GB/s from memory`);
+  console.log(
+    `${threads} threads: ${(flops / 1e9).toFixed(0)} GFLOP/s, ${(memory.bytesPerSecond / 1e9).toFixed(1)} GB/s from memory`,
+  );
   for (const spec of options.spec)
     for (const dtype of options.dtype as ModelDtype[]) {
       const folder = mkdtempSync(join(tmpdir(), "dskc-llama-"));

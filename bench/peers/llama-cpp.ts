@@ -43,10 +43,10 @@ export interface LlamaOptions {
   /** Positions of each sequence. */
   readonly context: number;
   /**
-   * Keys and values in f32 and attention in separate products. Its own way, flash attention over a cache in f16, is faster and
-   * rounds more.
+   * `exact`: keys and values in f32, products and softmax apart. Its own ways, over a cache in f16, round more: `flash`, and
+   * `plain`, which is faster in some cases.
    */
-  readonly exact?: boolean;
+  readonly attention: "exact" | "flash" | "plain";
 }
 
 /** Tokens that llama.cpp computes at once: its own default. */
@@ -81,7 +81,7 @@ export interface Llama extends Generator {
 export async function openLlama(
   folder: string,
   gguf: string,
-  { threads, sequences, context, exact = false }: LlamaOptions,
+  { threads, sequences, context, attention }: LlamaOptions,
   sampling: { readonly temperature?: number; readonly topP?: number; readonly seed?: number } = {},
 ): Promise<Llama> {
   const { AddonModel, AddonContext, AddonSampler } = await (bindings ??= load(folder));
@@ -92,9 +92,9 @@ export async function openLlama(
     batchSize: BATCH,
     sequences,
     threads,
-    flashAttention: !exact,
-    kvCacheKeyType: exact ? F32 : F16,
-    kvCacheValueType: exact ? F32 : F16,
+    flashAttention: attention === "flash",
+    kvCacheKeyType: attention === "exact" ? F32 : F16,
+    kvCacheValueType: attention === "exact" ? F32 : F16,
   });
   if (!(await own.init())) throw new Error("llama.cpp has no room for a context");
   const sampler = new AddonSampler(model);

@@ -61,7 +61,9 @@ export function oursAs(session: CpuSession, context: number): Generator {
   return {
     read: async (pieces: readonly Piece[]) => {
       const parts = pieces.map(({ sequence, from, tokens }) => ({
-        sequence: { rows: Int32Array.from({ length: from + tokens.length }, (_, p) => sequence * context + p) } as Sequence,
+        sequence: {
+          rows: Int32Array.from({ length: from + tokens.length }, (_, p) => sequence * context + p),
+        } as Sequence,
         from,
         tokens,
         wanted: 1,
