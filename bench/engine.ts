@@ -26,7 +26,7 @@ const CASES: readonly Case[] = [
   { answers: 8, prompt: 16, sampling: SAMPLED },
   { answers: 64, prompt: 64, sampling: SAMPLED },
 ];
-const TOKENS = 100;
+const TOKENS = 400;
 
 const path = "specs/quickstart.dsk";
 const source = { path, text: readFileSync(path, "utf8") };
@@ -39,22 +39,24 @@ initialize(session, model, 1);
 /** The session, and how long it was at work. */
 function timed(): { readonly session: Session; readonly busy: () => number } {
   let busy = 0;
-  const run: Session["run"] = async (...call) => {
+  const timing = async <T>(work: () => Promise<T>): Promise<T> => {
     const started = performance.now();
     try {
-      return await session.run(...call);
+      return await work();
     } finally {
       busy += performance.now() - started;
     }
   };
-  return { session: Object.assign(Object.create(session) as Session, { run }), busy: () => busy };
+  const run: Session["run"] = (...call) => timing(() => session.run(...call));
+  const choose: Session["choose"] = (...call) => timing(() => session.choose!(...call));
+  return { session: Object.assign(Object.create(session) as Session, { run, choose }), busy: () => busy };
 }
 
 async function measure({ answers, prompt, sampling, draftTokens = 0 }: Case): Promise<void> {
   const { session: device, busy } = timed();
   const engine = new Engine(device, { draftTokens, context: 2048 });
   const request = (i: number, maxTokens: number) => ({
-    prompt: Array.from({ length: prompt }, (_, k) => (k * 37 + i * 11) % 4096),
+    prompt: Array.from({ length: prompt }, (_, k) => (k * 37 + i * 11) % model.vocabulary),
     maxTokens,
     sampling: { ...GREEDY, ...sampling, seed: i },
     stopTokens: new Set<number>(),

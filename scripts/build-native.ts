@@ -23,6 +23,8 @@ try {
       "-pthread",
       "-Wall",
       "-Wextra",
+      // Tokens are chosen with the same bits on every processor.
+      "-ffp-contract=off",
       "-DNAPI_VERSION=8",
       "-DNODE_ADDON_API_CPP_EXCEPTIONS_ALL",
       "-DNODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS",

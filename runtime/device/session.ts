@@ -1,4 +1,5 @@
 import type { Sizes, StorageType } from "../program/launch.ts";
+import type { Choice, Sampled } from "./choice.ts";
 
 /** Elements in memory order: Float32Array for f32, Int32Array for i32, Uint16Array for the bits of bf16 and f16, Uint8Array for bool. */
 export type Elements = Float32Array | Float64Array | Int32Array | Uint16Array | Uint8Array;
@@ -10,6 +11,12 @@ export interface Call {
   readonly inputs: Readonly<Record<string, Elements>>;
   /** Outputs that are wanted; all of them when not given. */
   readonly outputs?: readonly string[];
+}
+
+export interface Outcome {
+  readonly outputs: Readonly<Record<string, Elements>>;
+  /** What was chosen, in the order of the choices; undefined where a logit is NaN, or none is finite. */
+  readonly chosen: readonly (Sampled | undefined)[];
 }
 
 /** A param or a state of a package. */
@@ -62,6 +69,13 @@ export interface Session {
    * aborted between launches: what the call updates may then be half updated
    */
   run(call: Call, signal?: AbortSignal): Promise<Readonly<Record<string, Elements>>>;
+  /**
+   * Runs a call and chooses tokens by its `logits`, which only leave the device when they are among its outputs. Devices without it
+   * are helped by runtime/serve/sampling/choose.ts, which says what is chosen, to the last bit.
+   * @param known tokens below this number can be chosen; all when not given
+   * @throws as `run`
+   */
+  choose?(call: Call, choices: readonly Choice[], known?: number): Promise<Outcome>;
   /** A copy of a param or a state. Devices may refuse to read and write while a call is under way. */
   read(store: string): Elements;
   write(store: string, elements: Elements): void;

@@ -27,6 +27,22 @@ export interface NativeOptions {
   readonly profile: boolean;
 }
 
+/** Tokens to be chosen when the launches of a call are over. */
+export interface NativeChoices {
+  /**
+   * The output that has the logits f32[B, V], below which number tokens can be chosen, and by choice: row, temperature, topK, topP,
+   * ln(minP), frequencyPenalty, presencePenalty, repetitionPenalty, the two words of the noise, how many alternatives are told (-1
+   * for no log-probabilities), how many tokens penalties are about, how many biases there are; then those tokens, how often each
+   * was generated, the tokens that have biases, and these.
+   */
+  readonly wanted: Float64Array;
+  /**
+   * Written before the promise settles. By choice: the token, or -1 when logits are no numbers; when alternatives are told, the
+   * log-probability of the token and those of the alternatives, each behind its token.
+   */
+  readonly chosen: Float64Array;
+}
+
 /** A package in memory. Calls run one after the other on a thread of the session, helped by the threads of the process. */
 export interface NativeSession {
   /**
@@ -44,11 +60,13 @@ export interface NativeSession {
     inputs: readonly ArrayBufferView[],
     outputBuffers: Float64Array,
     outputs: readonly ArrayBufferView[],
+    wanted?: Float64Array,
+    chosen?: Float64Array,
   ): Promise<boolean>;
   /** Ends a call before its next launch. */
   cancel(id: number): void;
-  /** Bytes of scratch memory of all threads in a call with such sizes. */
-  scratchBytes(program: number, sizes: Float64Array): number;
+  /** Bytes of scratch memory of all threads in a call with such sizes, which chooses among so many tokens (0: it does not). */
+  scratchBytes(program: number, sizes: Float64Array, tokens: number): number;
   /** Fills an array of exactly its size with a param or state. @throws Error while a call is under way */
   read(store: string, into: ArrayBufferView): void;
   /** Overwrites a param or state. @throws Error while a call is under way */

@@ -1,6 +1,6 @@
 import type { Engine } from "../../runtime/serve/engine/engine.ts";
 import type { EngineRequest, Finished } from "../../runtime/serve/engine/request.ts";
-import type { Sampled } from "../../runtime/serve/sampling/sampler.ts";
+import type { Sampled } from "../../runtime/device/choice.ts";
 import { GREEDY, type Sampling } from "../../runtime/serve/sampling/sampling.ts";
 import { randoms } from "./plain.ts";
 

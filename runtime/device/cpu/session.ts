@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { addon, type NativeSession } from "../../native/addon.ts";
+import { addon, type NativeChoices, type NativeSession } from "../../native/addon.ts";
 import { ALIGNMENT, type ArenaPlan } from "../../program/arena.ts";
-import type { LaunchProgram, Sizes } from "../../program/launch.ts";
+import { elementsOf, type LaunchProgram, sizeOf, type Sizes, STORAGE_BYTES } from "../../program/launch.ts";
 import { readPrograms, selectPrograms } from "../../program/read.ts";
 import { type CpuVariant, libraryOf, variantsFor } from "../../program/variants.ts";
 import {
@@ -16,9 +16,11 @@ import {
   outputsOf,
 } from "../elements.ts";
 import { Plans } from "../plans.ts";
-import type { Call, Elements, MemoryUse, Session, StoreSpec } from "../session.ts";
+import type { Choice } from "../choice.ts";
+import type { Call, Elements, MemoryUse, Outcome, Session, StoreSpec } from "../session.ts";
 import { bytesOf, keptBy } from "../stores.ts";
 import type { FilePlace } from "../weights.ts";
+import { nativeChoices, sampledBy } from "./choices.ts";
 import { availableMemory, availableThreads } from "./limits.ts";
 
 export interface CpuOptions {
@@ -134,14 +136,34 @@ class PackageOnCpu implements CpuSession {
   }
 
   async run(call: Call, signal?: AbortSignal): Promise<Readonly<Record<string, Elements>>> {
+    return this.#run(call, undefined, signal);
+  }
+
+  async choose(call: Call, choices: readonly Choice[], known?: number): Promise<Outcome> {
+    if (choices.length === 0) return { outputs: await this.#run(call), chosen: [] };
+    const { program, border } = this.#program(call.program);
+    const logits = border.outputs.find(({ spec }) => spec.name === "logits");
+    if (logits === undefined) throw new Error(`program ${program.name}: there is no output logits`);
+    const vocabulary = sizeOf(logits.spec.shape[1]!, call.sizes);
+    const tokens = Math.min(known ?? vocabulary, vocabulary);
+    const native = nativeChoices(logits.buffer, tokens, choices);
+    const outputs = await this.#run(call, { ...native, tokens });
+    return { outputs, chosen: sampledBy(native.chosen, tokens, choices) };
+  }
+
+  async #run(
+    call: Call,
+    choices?: NativeChoices & { readonly tokens: number },
+    signal?: AbortSignal,
+  ): Promise<Readonly<Record<string, Elements>>> {
     signal?.throwIfAborted();
     const { index, program, border, plans } = this.#program(call.program);
     const dims = Float64Array.from(dimsOf(program, call.sizes));
     const inputs = inputsOf(border, call.sizes, call.inputs);
     const plan = plans.of(call.sizes);
-    const scratch = this.#native.scratchBytes(index, dims);
+    const scratch = this.#native.scratchBytes(index, dims, choices?.tokens ?? 0);
     const outputs = outputsOf(border, call.sizes, call.outputs);
-    this.#promise(program, call.sizes, plan, scratch, outputs);
+    this.#promise(border, call.sizes, plan, scratch);
     const id = this.#calls++;
     const done = this.#native.run(
       id,
@@ -151,6 +173,8 @@ class PackageOnCpu implements CpuSession {
       plan.bytes,
       ...columns(inputs),
       ...columns(outputs),
+      choices?.wanted,
+      choices?.chosen,
     );
     const cancel = (): void => this.#native.cancel(id);
     signal?.addEventListener("abort", cancel, { once: true });
@@ -220,8 +244,9 @@ class PackageOnCpu implements CpuSession {
   }
 
   /** Makes sure that what a call needs beyond the calls before it is there. */
-  #promise(program: LaunchProgram, sizes: Sizes, plan: ArenaPlan, scratch: number, outputs: readonly Given[]): void {
-    const wanted = { arena: plan.bytes, scratch, outputs: sum(outputs.map((o) => aligned(o.elements.byteLength))) };
+  #promise({ program, outputs }: Border, sizes: Sizes, plan: ArenaPlan, scratch: number): void {
+    const bytes = outputs.map(({ spec }) => aligned(elementsOf(spec, sizes) * STORAGE_BYTES[spec.dtype]));
+    const wanted = { arena: plan.bytes, scratch, outputs: sum(bytes) };
     const more = (["arena", "scratch", "outputs"] as const).map((of) => Math.max(0, wanted[of] - this.#promised[of]));
     if (sum(more) === 0) return;
     const bound = program.dims.map((dim) => `${dim} = ${sizes[dim]}`).join(", ");

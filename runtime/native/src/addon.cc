@@ -139,6 +139,54 @@ Config configuration(const Napi::Value& value) {
   return config;
 }
 
+// `NativeChoices` of runtime/native/addon.ts.
+Choices choices_of(const Napi::Value& wanted, const Napi::Value& chosen) {
+  const auto numbers = [](const Napi::Value& array, const char* what) {
+    if (array.IsTypedArray() && array.As<Napi::TypedArray>().TypedArrayType() == napi_float64_array) return bytes(array, what);
+    fail(std::string(what) + ": a Float64Array is needed");
+  };
+  const Bytes all = numbers(wanted, "wanted");
+  const auto* next = reinterpret_cast<const double*>(all.data);
+  const double* const end = next + all.size / 8;
+  const auto number = [&] { return next < end ? *next++ : (fail("wanted: there are too few numbers"), 0.0); };
+  const auto whole = [&] { return integer(number(), "wanted"); };
+  const auto word = [&] { return static_cast<uint32_t>(whole()); };
+  const auto token = [&] {
+    const int64_t one = whole();
+    if (one < 0 || one > INT32_MAX) fail("wanted: " + std::to_string(one) + " is no token");
+    return static_cast<int32_t>(one);
+  };
+  Choices result;
+  result.buffer = whole();
+  result.known = whole();
+  int64_t entries = 0;
+  while (next < end) {
+    Choice choice;
+    choice.row = whole();
+    choice.temperature = number();
+    choice.top_k = whole();
+    choice.top_p = number();
+    choice.log_min_p = number();
+    choice.frequency_penalty = number();
+    choice.presence_penalty = number();
+    choice.repetition_penalty = number();
+    for (uint32_t& noise : choice.noise) noise = word();
+    choice.alternatives = whole();
+    const int64_t touched = whole();
+    const int64_t biased = whole();
+    for (int64_t i = 0; i < touched; ++i) choice.touched.push_back(token());
+    for (int64_t i = 0; i < touched; ++i) choice.counts.push_back(number());
+    for (int64_t i = 0; i < biased; ++i) choice.biased.push_back(token());
+    for (int64_t i = 0; i < biased; ++i) choice.biases.push_back(number());
+    entries += numbers_of(choice);
+    result.list.push_back(std::move(choice));
+  }
+  const Bytes into = numbers(chosen, "chosen");
+  if (into.size / 8 != entries) fail("chosen: the choices write " + std::to_string(entries) + " numbers");
+  result.chosen = reinterpret_cast<double*>(into.data);
+  return result;
+}
+
 class NativeSession : public Napi::ObjectWrap<NativeSession> {
  public:
   static Napi::Function define(Napi::Env env) {
@@ -192,6 +240,7 @@ class NativeSession : public Napi::ObjectWrap<NativeSession> {
     napi_deferred deferred;
     // The arrays that the session writes to, and this object.
     Napi::ObjectReference outputs;
+    Napi::ObjectReference chosen;
     Napi::ObjectReference self;
   };
 
@@ -240,7 +289,7 @@ class NativeSession : public Napi::ObjectWrap<NativeSession> {
     return open().store(text(info[0], "store"));
   }
 
-  // run(id, program, sizes, offsets, arenaBytes, inputBuffers, inputs, outputBuffers, outputs): Promise<boolean>
+  // run(id, program, sizes, offsets, arenaBytes, inputBuffers, inputs, outputBuffers, outputs, wanted, chosen): Promise<boolean>
   Napi::Value run(const Napi::CallbackInfo& info) {
     Session& session = open();
     const auto copies = [&](size_t at, const char* what) {
@@ -259,9 +308,12 @@ class NativeSession : public Napi::ObjectWrap<NativeSession> {
     call.arena = integer(info[4], "arenaBytes");
     call.inputs = copies(5, "inputs");
     call.outputs = copies(7, "outputs");
+    const bool chooses = !info[9].IsUndefined();
+    if (chooses) call.choices = choices_of(info[9], info[10]);
     if (pending_.contains(call.id)) fail("there is a call " + std::to_string(call.id) + " already");
 
     Pending pending{nullptr, Napi::Persistent(info[8].As<Napi::Object>()),
+                    chooses ? Napi::Persistent(info[10].As<Napi::Object>()) : Napi::ObjectReference(),
                     Napi::Persistent(info.This().As<Napi::Object>())};
     napi_value promise = nullptr;
     if (napi_create_promise(env_, &pending.deferred, &promise) != napi_ok) fail("cannot make a promise");
@@ -277,7 +329,9 @@ class NativeSession : public Napi::ObjectWrap<NativeSession> {
 
   Napi::Value scratch_bytes(const Napi::CallbackInfo& info) {
     const auto program = static_cast<size_t>(integer(info[0], "program"));
-    return Napi::Number::New(env_, static_cast<double>(open().scratch_bytes(program, integers(info[1], "sizes"))));
+    const std::vector<int64_t> sizes = integers(info[1], "sizes");
+    const int64_t tokens = integer(info[2], "tokens");
+    return Napi::Number::New(env_, static_cast<double>(open().scratch_bytes(program, sizes, tokens)));
   }
 
   // The array of a call that reads or writes a whole store.

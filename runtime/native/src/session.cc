@@ -38,6 +38,9 @@ struct Session::Bound {
   int64_t input_bytes = 0;
   int64_t output_bytes = 0;
   std::vector<Copy> outputs;
+  Choices choices;
+  // Logits of a row.
+  int64_t vocabulary = 0;
   std::atomic<bool> cancelled{false};
 };
 
@@ -165,7 +168,7 @@ std::unique_ptr<Session::Bound> Session::bind(const Call& call) const {
   bound->program = call.program;
   bound->offsets = call.offsets;
   bound->arena = call.arena;
-  bound->scratch_stride = scratch_bytes(call.program, call.sizes) / threads_;
+  bound->scratch_stride = scratch_bytes(call.program, call.sizes, call.choices.known) / threads_;
   std::vector<int64_t> bytes;
   for (const Buffer& buffer : program.buffers) {
     bytes.push_back(buffer.kind == Kind::kCache || is_store(buffer.kind) ? 0 : program.bytes(buffer, call.sizes));
@@ -183,7 +186,33 @@ std::unique_ptr<Session::Bound> Session::bind(const Call& call) const {
     }
   }
   bind_copies(*bound, call, bytes);
+  bind_choices(*bound, call);
   return bound;
+}
+
+void Session::bind_choices(Bound& bound, const Call& call) const {
+  if (call.choices.list.empty()) return;
+  const Program& program = programs_[call.program];
+  const std::string where = "program " + program.name + ": ";
+  const int64_t at = call.choices.buffer;
+  if (at < 0 || at >= static_cast<int64_t>(program.buffers.size()) || program.buffers[at].kind != Kind::kOutput) {
+    fail(where + "buffer " + std::to_string(at) + " is no output");
+  }
+  const Buffer& buffer = program.buffers[at];
+  if (buffer.shape.size() != 2 || buffer.element != sizeof(float)) fail(where + buffer.name + " is no table of logits");
+  const int64_t rows = size_of(buffer.shape[0], call.sizes);
+  bound.vocabulary = size_of(buffer.shape[1], call.sizes);
+  const int64_t known = call.choices.known;
+  if (known < 1 || known > std::min<int64_t>(bound.vocabulary, INT32_MAX)) {
+    fail(where + std::to_string(known) + " tokens of " + std::to_string(bound.vocabulary) + " can be chosen");
+  }
+  for (const Choice& choice : call.choices.list) {
+    if (choice.row < 0 || choice.row >= rows) fail(where + "there is no row " + std::to_string(choice.row));
+    if (choice.top_k < 0 || choice.alternatives < -1 || choice.alternatives > known) {
+      fail(where + "a choice keeps or tells a wrong number of tokens");
+    }
+  }
+  bound.choices = call.choices;
 }
 
 // Where inputs and outputs lie, and the copies of inputs.
@@ -223,11 +252,12 @@ void Session::bind_copies(Bound& bound, const Call& call, const std::vector<int6
   }
 }
 
-int64_t Session::scratch_bytes(size_t index, const std::vector<int64_t>& sizes) const {
+int64_t Session::scratch_bytes(size_t index, const std::vector<int64_t>& sizes, int64_t tokens) const {
   if (index >= programs_.size()) fail("there is no program " + std::to_string(index));
   const Program& program = programs_[index];
   program.check_sizes(sizes);
-  int64_t most = 0;
+  if (tokens < 0 || tokens > INT32_MAX) fail("there are not " + std::to_string(tokens) + " tokens");
+  int64_t most = choosing_bytes(tokens);
   std::vector<int64_t> extents;
   for (const Launch& launch : program.launches) {
     extents.clear();
@@ -365,6 +395,7 @@ Outcome Session::run_launches(Bound& bound) {
     arg += kernel.args;
     extent += kernel.extents;
   }
+  if (!bound.choices.list.empty()) make_choices(bound);
   turn.reset();
   for (const Copy& output : bound.outputs) {
     if (output.bytes > 0) std::memcpy(output.data, outputs_.data() + bound.places[output.buffer], output.bytes);
@@ -377,6 +408,17 @@ Outcome Session::run_launches(Bound& bound) {
     sum.nanoseconds += timings[i].nanoseconds;
   }
   return {Outcome::kDone, ""};
+}
+
+void Session::make_choices(const Bound& bound) {
+  const auto* const logits = reinterpret_cast<const float*>(outputs_.data() + bound.places[bound.choices.buffer]);
+  const void* const args[] = {&bound.choices, logits};
+  const auto run = [](void* const* arg, const int64_t* vocabulary, int64_t begin, int64_t end, char* scratch) {
+    choose(*static_cast<const Choices*>(arg[0]), static_cast<const float*>(arg[1]), *vocabulary, begin, end, scratch);
+  };
+  const auto items = static_cast<int64_t>(bound.choices.list.size());
+  Pool::shared().run({run, const_cast<void* const*>(args), &bound.vocabulary, items, scratch_.data(), bound.scratch_stride},
+                     threads_);
 }
 
 const Store& Session::store(const std::string& name) const {

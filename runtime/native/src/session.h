@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "choose.h"
 #include "library.h"
 #include "memory.h"
 #include "program.h"
@@ -59,6 +60,8 @@ struct Call {
   // What the caller's arrays have: inputs are read by `submit`, outputs are written before the end is reported.
   std::vector<Copy> inputs;
   std::vector<Copy> outputs;
+  // Made when the launches are over; written like outputs.
+  Choices choices;
 };
 
 struct Outcome {
@@ -92,8 +95,8 @@ class Session : public std::enable_shared_from_this<Session> {
   // Waits until no launch runs any more. After `close`.
   void wait();
 
-  // Bytes of scratch memory of all threads in a call with such sizes.
-  int64_t scratch_bytes(size_t program, const std::vector<int64_t>& sizes) const;
+  // Bytes of scratch memory of all threads in a call with such sizes, which chooses among so many tokens (0: it does not).
+  int64_t scratch_bytes(size_t program, const std::vector<int64_t>& sizes, int64_t tokens) const;
   // The memory of a param or a state. Only while no call is under way.
   const Store& store(const std::string& name) const;
   Usage usage() const;
@@ -111,9 +114,11 @@ class Session : public std::enable_shared_from_this<Session> {
   void allocate_stores();
   std::unique_ptr<Bound> bind(const Call& call) const;
   void bind_copies(Bound& bound, const Call& call, const std::vector<int64_t>& bytes) const;
+  void bind_choices(Bound& bound, const Call& call) const;
   void loop();
   Outcome execute(Bound& bound);
   Outcome run_launches(Bound& bound);
+  void make_choices(const Bound& bound);
   std::vector<char*> place(Bound& bound);
 
   const Library library_;

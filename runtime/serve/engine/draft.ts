@@ -1,4 +1,6 @@
 import type { Session } from "../../device/session.ts";
+import { runAndChoose } from "../sampling/choose.ts";
+import { LogitsError } from "../sampling/sampler.ts";
 import { type Part, inputsOf } from "./call.ts";
 import type { EngineCounts } from "./counts.ts";
 import type { EngineOptions } from "./options.ts";
@@ -74,21 +76,23 @@ export class Drafter {
     const width = states[0]!.length;
     const hidden = new Float32Array(states.length * width);
     for (const [i, state] of states.entries()) hidden.set(state, i * width);
-    const outputs = module < this.#modules ? ["logits", "hidden"] : ["logits"];
+    const outputs = module < this.#modules ? ["hidden"] : [];
     const call = { program: `draft.${module}`, sizes, inputs: { ...inputs, hidden }, outputs };
-    const results = await this.#session.run(call);
-    const vocabulary = results["logits"]!.length / sizes["B"]!;
-    let [row, wanted] = [0, 0];
+    const choices = group.flatMap(({ sequence, samples }, i) =>
+      samples ? [sequence.sampler.choice(i, sequence.drafts)] : [],
+    );
+    const { outputs: results, chosen } = await runAndChoose(this.#session, call, choices, this.#options.tokens);
+    let [row, next] = [0, 0];
     for (const { sequence, from, tokens, samples } of group) {
       const lookahead = this.#known.get(sequence)!;
       for (let p = from; p < from + tokens.length; p++, row++) {
         if (module < this.#modules)
           lookahead.hidden[module]!.set(p, (results["hidden"] as Float32Array).slice(row * width, (row + 1) * width));
       }
-      const logits = results["logits"]!.subarray(wanted * vocabulary, ++wanted * vocabulary) as Float32Array;
       if (samples) {
-        const known = logits.subarray(0, this.#options.tokens);
-        sequence.drafts.push(sequence.sampler.guess(known, sequence.drafts));
+        const guess = chosen[next++];
+        if (guess === undefined) throw new LogitsError();
+        sequence.drafts.push(guess.token);
         this.#counts.draftedTokens++;
       }
       this.#settle(sequence, lookahead, module);

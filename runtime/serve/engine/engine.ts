@@ -1,4 +1,7 @@
-import type { Elements, Session } from "../../device/session.ts";
+import type { Choice, Sampled } from "../../device/choice.ts";
+import type { Outcome, Session } from "../../device/session.ts";
+import { runAndChoose } from "../sampling/choose.ts";
+import { LogitsError } from "../sampling/sampler.ts";
 import { type Part, inputsOf } from "./call.ts";
 import type { EngineCounts } from "./counts.ts";
 import { Drafter } from "./draft.ts";
@@ -324,46 +327,59 @@ export class Engine {
   }
 
   async #call(program: ProgramName, parts: readonly Part[]): Promise<void> {
-    const outputs = this.#drafter === undefined ? ["logits"] : ["logits", "hidden"];
+    const outputs = this.#drafter === undefined ? [] : ["hidden"];
     const { sizes, inputs } = inputsOf(parts);
-    let results: Readonly<Record<string, Elements>>;
+    let outcome: Outcome;
     try {
-      results = await this.#session.run({ program, sizes, inputs, outputs });
+      const call = { program, sizes, inputs, outputs };
+      outcome = await runAndChoose(this.#session, call, choicesOf(parts), this.options.tokens);
     } catch (error) {
       for (const { sequence } of parts) sequence.fail(error);
       return;
     }
-    const logits = results["logits"] as Float32Array;
-    const vocabulary = logits.length / sizes["B"]!;
-    this.#drafter?.keepHidden(parts, results["hidden"] as Float32Array);
-    let row = 0;
+    this.#drafter?.keepHidden(parts, outcome.outputs["hidden"] as Float32Array);
+    let next = 0;
     for (const part of parts) {
-      const rows = logits.subarray(row * vocabulary, (row += part.wanted) * vocabulary);
+      const chosen = part.samples ? outcome.chosen.slice(next, (next += part.wanted)) : [];
       try {
-        this.#advance(part, rows, vocabulary);
+        this.#advance(part, chosen);
       } catch (error) {
         part.sequence.fail(error);
       }
     }
   }
 
-  /** Takes over what a call computed, and samples what follows. */
-  #advance({ sequence, from, tokens, wanted, samples }: Part, logits: Float32Array, vocabulary: number): void {
+  /** Takes over what a call computed, and what was chosen behind its last tokens. */
+  #advance({ sequence, from, tokens, wanted }: Part, chosen: readonly (Sampled | undefined)[]): void {
     const guesses = tokens.slice(tokens.length - wanted + 1);
     sequence.computed = from + tokens.length - guesses.length;
     sequence.drafts = [];
     if (from < sequence.promptLength) this.counts.promptTokens += sequence.computed - from;
     let finished: Finished["reason"] | undefined;
-    for (let i = 0; samples && i < wanted && finished === undefined; i++) {
-      const row = logits.subarray(i * vocabulary, (i + 1) * vocabulary);
-      const sampled = sequence.sampler.sample(row.subarray(0, this.options.tokens));
+    for (const [i, sampled] of chosen.entries()) {
+      if (sampled === undefined) throw new LogitsError();
       this.counts.generatedTokens++;
       finished = sequence.accept(sampled, this.options.context);
+      // What was chosen behind a wrong guess is void.
       if (i === guesses.length || sampled.token !== guesses[i]) break;
       sequence.computed++;
       this.counts.acceptedTokens++;
+      if (finished !== undefined) break;
     }
     sequence.publish(this.#pool, this.#kindOf(sequence));
     if (finished !== undefined) sequence.finish(finished);
   }
+}
+
+/** A token behind each row that someone looks at: behind guesses as if they were right. */
+function choicesOf(parts: readonly Part[]): Choice[] {
+  let row = 0;
+  return parts.flatMap(({ sequence, tokens, wanted, samples }) => {
+    const first = row;
+    row += wanted;
+    const guesses = tokens.slice(tokens.length - wanted + 1);
+    return samples
+      ? Array.from({ length: wanted }, (_, i) => sequence.sampler.choice(first + i, guesses.slice(0, i)))
+      : [];
+  });
 }

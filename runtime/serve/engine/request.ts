@@ -1,5 +1,5 @@
 import type { Sampling } from "../sampling/sampling.ts";
-import type { Sampled } from "../sampling/sampler.ts";
+import type { Sampled } from "../../device/choice.ts";
 
 export interface EngineRequest {
   /** At least one token. */

@@ -1,4 +1,5 @@
-import { type Sampled, Sampler } from "../sampling/sampler.ts";
+import type { Sampled } from "../../device/choice.ts";
+import { Sampler } from "../sampling/sampler.ts";
 import { NO_PREFIX, type PagePool } from "./pages.ts";
 import type { EngineRequest, Finished } from "./request.ts";
 

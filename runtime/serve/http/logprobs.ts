@@ -1,5 +1,5 @@
 import type { Tokenizer } from "../../data/tokenizer/tokenizer.ts";
-import type { TokenLogprob } from "../sampling/sampler.ts";
+import type { TokenLogprob } from "../../device/choice.ts";
 import type { PieceToken } from "../text/answer.ts";
 
 /** OpenAI has no infinity: what can't be is as unlikely as this. */

@@ -23,20 +23,16 @@ export function leastWord(gap: number): number {
 /**
  * Random words for every token at one place of one answer: a pure function of seed, choice, index of the generated token and
  * token. Adding their Gumbel noise to logits and taking the largest sum draws from the softmax (Gumbel 1954; Maddison et al.
- * 2014). Philox makes a key of the place; a bijective hash of 32 bits, keyed twice, makes the word of each token.
+ * 2014). Philox makes two words of the place; a bijective hash of 32 bits, keyed by both, makes the word of each token.
  */
-export class TokenNoise {
-  readonly #first: number;
-  readonly #second: number;
+export function noiseWords(seed: number, choice: number, index: number): [number, number] {
+  const [first, second] = philox([index, choice, 0, 0], [seed >>> 0, Math.floor(seed / WORDS) >>> 0]);
+  return [first, second];
+}
 
-  constructor(seed: number, choice: number, index: number) {
-    const key = [seed >>> 0, Math.floor(seed / WORDS) >>> 0];
-    [this.#first, this.#second] = philox([index, choice, 0, 0], key);
-  }
-
-  word(token: number): number {
-    return mix(mix(token ^ this.#first) ^ this.#second) >>> 0;
-  }
+/** The random word of a token. */
+export function wordOf([first, second]: readonly [number, number], token: number): number {
+  return mix(mix(token ^ first) ^ second) >>> 0;
 }
 
 /** `lowbias32` (Wellons, "Prospecting for hash functions", 2018). */

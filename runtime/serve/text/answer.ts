@@ -1,5 +1,5 @@
 import type { Tokenizer } from "../../data/tokenizer/tokenizer.ts";
-import type { Sampled } from "../sampling/sampler.ts";
+import type { Sampled } from "../../device/choice.ts";
 import { StopStrings } from "./stop-strings.ts";
 
 /** Some text of an answer, and the tokens that it was read from. */

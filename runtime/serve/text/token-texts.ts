@@ -1,5 +1,5 @@
 import type { Tokenizer } from "../../data/tokenizer/tokenizer.ts";
-import type { Sampled } from "../sampling/sampler.ts";
+import type { Sampled } from "../../device/choice.ts";
 import { StopStrings } from "./stop-strings.ts";
 
 /** A token of an answer. */

@@ -11,7 +11,7 @@ import {
   type EngineRequest,
   QueueFullError,
 } from "../../../runtime/serve/engine/request.ts";
-import type { Sampled } from "../../../runtime/serve/sampling/sampler.ts";
+import type { Sampled } from "../../../runtime/device/choice.ts";
 import { GREEDY } from "../../../runtime/serve/sampling/sampling.ts";
 import { type Answer, answer, type Job, jobs, plain } from "../../support/answers.ts";
 import { fixtureTensors } from "../../support/fixture.ts";
