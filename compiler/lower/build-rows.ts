@@ -11,6 +11,8 @@ import type { Storage } from "./storage.ts";
 export interface Built<K> {
   readonly kernel: Omit<K, "name" | "from">;
   readonly buffers: readonly number[];
+  /** Ids of the values that lie in locals, by the names of these. */
+  readonly values?: ReadonlyMap<string, number>;
 }
 
 /**
@@ -52,6 +54,7 @@ export function buildRows(
       body: statements.body,
     },
     buffers: args.buffers(),
+    values: args.localValues(),
   };
 }
 

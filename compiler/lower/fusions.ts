@@ -1,4 +1,5 @@
 /** The fusions by name, as `dskc build --without` takes them. Without one of them, its ops are kernels of their own. */
+import type { Capability } from "../kernel-ir/capability.ts";
 
 /**
  * - `fuse-rows`: connected ops inside of the rows of a space (units.ts)
@@ -14,4 +15,6 @@ export type Fusion = (typeof FUSIONS)[number];
 export interface LowerOptions {
   /** Fusions that are switched off. */
   readonly without?: ReadonlySet<Fusion>;
+  /** What kernels have to fit; anything does without this. */
+  readonly target?: Capability;
 }

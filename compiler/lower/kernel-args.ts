@@ -1,7 +1,7 @@
 import type { Extent, StorageType } from "../../runtime/program/launch.ts";
 import type { Arg, Axis, Expr, Local, Target } from "../kernel-ir/types.ts";
 import type { DimLabel, Value } from "../tensor-ir/types.ts";
-import { axis, extent, index, load, type Ranges, toIndex } from "../kernel-ir/expr.ts";
+import { axis, extent, index, load, op, type Ranges, toIndex } from "../kernel-ir/expr.ts";
 import type { Point } from "./reader.ts";
 import type { Storage } from "./storage.ts";
 
@@ -54,7 +54,9 @@ export class KernelArgs {
     if (local !== undefined) return load(local.name, indices(local.dims, point), local.dtype);
     const stored = this.#storage.of(value);
     if (stored === undefined) throw new Error(`%${value.id} is in no buffer`);
-    return load(this.#arg(stored.buffer, value, "read"), this.#address(value, point), value.type.dtype);
+    const { dtype } = this.#storage.buffers[stored.buffer]!;
+    const found = load(this.#arg(stored.buffer, value, "read"), this.#address(value, point), dtype);
+    return dtype === value.type.dtype ? found : op("cast", [found], value.type.dtype);
   }
 
   /** An element of a program input that no op of the program reads. */
@@ -99,6 +101,11 @@ export class KernelArgs {
     const local = { name: this.fresh(name), dtype, shape: dims.map((label) => this.extent(label)), dims };
     this.#locals.set(-1 - this.#locals.size, local);
     return local;
+  }
+
+  /** Ids of the values that lie in locals, by the names of these; scratch is of no value. */
+  localValues(): Map<string, number> {
+    return new Map([...this.#locals].flatMap(([id, { name }]) => (id < 0 ? [] : [[name, id] as const])));
   }
 
   locals(): Local[] {

@@ -1,5 +1,6 @@
 /** Tensor IR to kernel IR: units of ops become kernels, values that cross their borders become buffers. */
 import type { Launch, LaunchProgram } from "../../runtime/program/launch.ts";
+import type { Capability } from "../kernel-ir/capability.ts";
 import type { Kernel, KernelModule, RowsKernel } from "../kernel-ir/types.ts";
 import { stringAttr } from "../tensor-ir/attrs.ts";
 import type { Op, Program, Value } from "../tensor-ir/types.ts";
@@ -13,6 +14,7 @@ import { fuseSums } from "./fuse-sums.ts";
 import type { Fusion, LowerOptions } from "./fusions.ts";
 import { KernelTable } from "./kernel-table.ts";
 import { placeEffects } from "./place-effects.ts";
+import { type Cut, narrowed } from "./narrow.ts";
 import { planesOf } from "./planes.ts";
 import { Storage } from "./storage.ts";
 import { type Grouped, type Unit, unitsOf } from "./units.ts";
@@ -24,22 +26,44 @@ export function lowerPrograms(programs: readonly Program[], options: LowerOption
   return { kernels: table.kernels, programs: lowered };
 }
 
-function lowerProgram(source: Program, table: KernelTable, { without = new Set() }: LowerOptions): LaunchProgram {
-  const grouped = placeEffects(fused(source, without), without);
+function lowerProgram(
+  source: Program,
+  table: KernelTable,
+  { without = new Set(), target }: LowerOptions,
+): LaunchProgram {
+  const off =
+    target === undefined || target.families.includes("plane") ? without : new Set([...without, "fuse-planes"] as const);
+  const grouped = placeEffects(fused(source, off), off);
   const { program } = grouped;
   const classes = new Classes(program);
-  const units = unitsOf(grouped, classes, without);
-  const storage = new Storage(program);
-  const caches = store(program, units, classes, storage);
-  const launches = units.map((unit): Launch => {
-    const built = build(unit, classes, storage, caches);
-    const flat = built.kernel.family === "rows" ? flattened(built.kernel as RowsKernel) : undefined;
-    const { name, extents } = table.add((flat?.kernel ?? built.kernel) as Kernel, unit);
+  let cut: Cut = { units: unitsOf(grouped, classes, off), spilled: new Set() };
+  let made = buildAll(program, cut, classes, target);
+  for (;;) {
+    const next = target === undefined ? undefined : narrowed(cut, made, target, classes);
+    if (next === undefined) break;
+    cut = next;
+    made = buildAll(program, cut, classes, target);
+  }
+  const launches = cut.units.map((unit, i): Launch => {
+    const { kernel, buffers } = made.built[i]!;
+    const flat = kernel.family === "rows" ? flattened(kernel as RowsKernel) : undefined;
+    const { name, extents } = table.add((flat?.kernel ?? kernel) as Kernel, unit);
     const given = flat === undefined ? extents : [flat.elements];
-    return { kernel: name, args: built.buffers, extents: given, note: noteOf(unit) };
+    return { kernel: name, args: buffers, extents: given, note: noteOf(unit) };
   });
   const dims = [...program.dims].flatMap(([label, size]) => (size === null ? [label] : []));
-  return { name: program.name, dims, buffers: storage.buffers, launches };
+  return { name: program.name, dims, buffers: made.storage.buffers, launches };
+}
+
+function buildAll(
+  program: Program,
+  cut: Cut,
+  classes: Classes,
+  target: Capability | undefined,
+): { storage: Storage; built: Built<Kernel>[] } {
+  const storage = new Storage(program, target);
+  const caches = store(program, cut, classes, storage);
+  return { storage, built: cut.units.map((unit) => build(unit, classes, storage, caches)) };
 }
 
 /** What fusions make of a program. */
@@ -66,7 +90,7 @@ function build(unit: Unit, classes: Classes, storage: Storage, caches: ReadonlyM
 }
 
 /** Gives a buffer to every value that is read outside of the kernel that makes it. */
-function store(program: Program, units: readonly Unit[], classes: Classes, storage: Storage): Map<number, number> {
+function store(program: Program, { units, spilled }: Cut, classes: Classes, storage: Storage): Map<number, number> {
   const unitOf = new Map(units.flatMap((unit) => unit.ops.map((op) => [op, unit] as const)));
   const caches = new Map<number, number>();
   for (const op of program.ops) {
@@ -103,7 +127,8 @@ function store(program: Program, units: readonly Unit[], classes: Classes, stora
     if (unit === undefined || storage.of(result!) !== undefined) continue;
     // What a product or a sum is made for is stored even where nobody reads it; rows and planes have locals.
     const inside = unit.kind === "row" || unit.kind === "plane" || op !== unit.ops.at(-1);
-    if (!inside || bounds.has(result!) || readOutside(result!, unit, unitOf, classes)) storage.temp(result!);
+    if (!inside || bounds.has(result!) || spilled.has(result!.id) || readOutside(result!, unit, unitOf, classes))
+      storage.temp(result!);
   }
   return caches;
 }

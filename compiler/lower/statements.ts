@@ -152,6 +152,7 @@ export class Statements {
   #softmax(op: Op): void {
     const [result] = op.results;
     const { dtype, dims } = result!.type;
+    const total = inLocal(dtype);
     const dim = stringAttr(op.attrs, "dim");
     const { x, none, largest } = this.#largest(op, dim);
     const point = this.#point(dims);
@@ -165,7 +166,7 @@ export class Statements {
       ...target,
     });
     const outer = withoutDims(dims, [dim]);
-    const sum = this.#args.scratch("sum", "f32", this.#inner(outer));
+    const sum = this.#args.scratch("sum", total, this.#inner(outer));
     const at = this.#inner(outer).map((label) => point.get(label)!);
     const stored = load(target.to, target.at, this.#args.hasLocal(result!) ? inLocal(dtype) : dtype);
     this.body.push({
@@ -177,9 +178,9 @@ export class Statements {
       to: sum.name,
       at,
     });
-    const total = load(sum.name, at, "f32");
-    const empty = scalar("eq", [total, constant(0, "f32")], "bool");
-    const share = scalar("select", [empty, zero(dtype), scalar("div", [stored, total], dtype)], dtype);
+    const whole = load(sum.name, at, total);
+    const empty = scalar("eq", [whole, constant(0, total)], "bool");
+    const share = scalar("select", [empty, zero(dtype), scalar("div", [stored, whole], dtype)], dtype);
     this.body.push({ kind: "assign", axes, value: share, ...target });
   }
 
@@ -187,11 +188,12 @@ export class Statements {
   #logSumExp(op: Op): void {
     const [result] = op.results;
     const { dtype, dims } = result!.type;
+    const total = inLocal(dtype);
     const dim = stringAttr(op.attrs, "dim");
     const { x, none, largest } = this.#largest(op, dim);
     const point = this.#point(joinDims(dims, [dim]));
     const power = scalar("exp", [scalar("sub", [x(point), largest(point)], dtype)], dtype);
-    const sum = this.#args.scratch("sum", "f32", this.#inner(dims));
+    const sum = this.#args.scratch("sum", total, this.#inner(dims));
     const at = this.#inner(dims).map((label) => point.get(label)!);
     this.body.push({
       kind: "reduce",
@@ -202,7 +204,7 @@ export class Statements {
       to: sum.name,
       at,
     });
-    const log = scalar("log", [load(sum.name, at, "f32")], "f32");
+    const log = scalar("log", [load(sum.name, at, total)], total);
     this.body.push({
       kind: "assign",
       axes: this.#axes(dims),
@@ -216,12 +218,13 @@ export class Statements {
     const [x, mask] = op.operands as readonly [Value, Value | undefined];
     const dims = withoutDims(joinDims(x.type.dims, mask?.type.dims ?? []), [dim]);
     const { dtype } = x.type;
+    const total = inLocal(dtype);
     const lowest = constant(-Infinity, dtype);
     const point = this.#point(joinDims(dims, [dim]));
     const value = this.#reader.at(x, point);
     const masked = (p: Point): Expr =>
       mask === undefined ? constant(false, "bool") : scalar("not", [this.#reader.at(mask, p)], "bool");
-    const peak = this.#args.scratch("peak", "f32", this.#inner(dims));
+    const peak = this.#args.scratch("peak", total, this.#inner(dims));
     const at = (p: Point): Expr[] => this.#inner(dims).map((label) => p.get(label)!);
     this.body.push({
       kind: "reduce",
@@ -232,11 +235,11 @@ export class Statements {
       to: peak.name,
       at: at(point),
     });
-    const found = (p: Point): Expr => load(peak.name, at(p), "f32");
+    const found = (p: Point): Expr => load(peak.name, at(p), total);
     return {
       x: (p) => this.#reader.at(x, p),
       none: masked,
-      largest: (p) => scalar("select", [scalar("eq", [found(p), lowest], "bool"), constant(0, "f32"), found(p)], "f32"),
+      largest: (p) => scalar("select", [scalar("eq", [found(p), lowest], "bool"), constant(0, total), found(p)], total),
     };
   }
 

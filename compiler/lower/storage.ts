@@ -1,4 +1,5 @@
 import type { BufferKind, BufferSpec, Extent } from "../../runtime/program/launch.ts";
+import type { Capability } from "../kernel-ir/capability.ts";
 import type { DimLabel, Program, TensorType, Value } from "../tensor-ir/types.ts";
 
 /** Where a value lies: a buffer with the value's dims in memory order. */
@@ -13,11 +14,14 @@ export interface Stored {
 export class Storage {
   readonly buffers: BufferSpec[] = [];
   readonly #program: Program;
+  readonly #bool: "bool" | "i32";
   readonly #values = new Map<number, Stored>();
   readonly #named = new Map<string, number>();
 
-  constructor(program: Program) {
+  /** @param target what temps are stored for: where it can't write a truth value alone, that is a number */
+  constructor(program: Program, target?: Capability) {
     this.#program = program;
+    this.#bool = target === undefined || target.stored.includes("bool") ? "bool" : "i32";
   }
 
   of(value: Value): Stored | undefined {
@@ -62,7 +66,9 @@ export class Storage {
   }
 
   temp(value: Value): void {
-    this.put(value, this.#add("temp", `${value.name ?? "value"}.${value.id}`, value.type));
+    const { dtype, dims } = value.type;
+    const type = { dtype: dtype === "bool" ? this.#bool : dtype, dims };
+    this.put(value, this.#add("temp", `${value.name ?? "value"}.${value.id}`, type));
   }
 
   #add(kind: BufferKind, name: string, type: TensorType): number {

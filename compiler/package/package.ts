@@ -10,6 +10,7 @@ import type { KernelModule } from "../kernel-ir/types.ts";
 import type { LowerOptions } from "../lower/fusions.ts";
 import { lowerPrograms } from "../lower/lower.ts";
 import { runPasses } from "../passes/pipeline.ts";
+import { CPU } from "../targets/cpu/capability.ts";
 import { Cache } from "../targets/cpu/cache.ts";
 import { compileLibrary, VARIANT_FLAGS } from "../targets/cpu/compile.ts";
 import { printCpu } from "../targets/cpu/print.ts";
@@ -30,11 +31,11 @@ export interface PackageSource {
   readonly lower?: LowerOptions;
 }
 
-/** Programs of the tensor IR as kernels and launches. */
+/** Programs of the tensor IR as kernels and launches, for the CPU unless another target is asked for. */
 export function lowered(programs: readonly Program[], options: LowerOptions = {}): KernelModule {
   return lowerPrograms(
     programs.map((program) => runPasses(program)),
-    options,
+    { target: CPU, ...options },
   );
 }
 

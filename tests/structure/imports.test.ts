@@ -35,6 +35,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   ],
   "compiler/emit": [],
   "compiler/targets/cpu": ["compiler/kernel-ir", "compiler/emit", "runtime/program"],
+  "compiler/targets/webgpu": ["compiler/kernel-ir"],
   "compiler/package": ["compiler", "dsl/semantics", "runtime"],
   "compiler/cli": ["compiler", "dsl", "runtime"],
   "runtime/io": ["runtime/native"],

@@ -47,8 +47,8 @@ describe("fuse-epilogues", () => {
   test("gate and up are one kernel, the residual is added where the product is made", () => {
     const [gateUp, down, norm, ...others] = kernelsOf(swiGlu);
     expect(others).toEqual([]);
-    expect(gateUp).toContain("product product (D < 8) = x[T, D] @ gate[D, F]");
-    expect(gateUp).toContain("product product_2 (D < 8) = x[T, D] @ up[D, F]");
+    expect(gateUp).toContain("product product: f32 = sum (D < 8) x[T, D] @ gate[D, F]");
+    expect(gateUp).toContain("product product_2: f32 = sum (D < 8) x[T, D] @ up[D, F]");
     expect(gateUp).toContain("[T, F] = (silu(product[]) * product_2[])");
     expect(down).toContain("y[T, D] = (x_2[T, D] + product[])");
     // The square is read in the row of the sum alone: it stays there.

@@ -1,0 +1,22 @@
+import { STORAGE_BYTES, type StorageType } from "../../../runtime/program/launch.ts";
+import type { Capability } from "../../kernel-ir/capability.ts";
+import { TILES } from "./gemm-tiles.ts";
+
+/** One thread runs an item, with scratch memory of any size. */
+export const CPU: Capability = {
+  target: "cpu",
+  families: ["rows", "gemm", "columns", "plane", "serial"],
+  vectors: [...new Set(TILES.map(({ lanes }) => lanes))].toSorted((a, b) => a - b),
+  threads: 1,
+  itemBytes: Infinity,
+  runTimeLocals: true,
+  bindings: Infinity,
+  arenaIsOne: false,
+  largestBuffer: Infinity,
+  largestBinding: Infinity,
+  alignment: 1,
+  stored: Object.keys(STORAGE_BYTES) as StorageType[],
+  computed: ["f64", "f32", "i32", "bool", "index"],
+  atomics: [],
+  timestamps: true,
+};

@@ -1,0 +1,35 @@
+import type { Capability } from "../../kernel-ir/capability.ts";
+
+/** Optional features of an adapter. */
+export interface WebGpuFeatures {
+  readonly subgroups: boolean;
+  readonly f16: boolean;
+  readonly timestamps: boolean;
+}
+
+/**
+ * What kernels for WebGPU may ask for: the limits that every device has (W3C, WebGPU, section Limits), with more storage buffers
+ * per stage and the 32 KiB of workgroup memory that current adapters offer. There is no f64, no 64-bit index, and memory is
+ * made of words of 32 bits. Several parts of one buffer may be bound, but not both read-only and writable: so the arena is
+ * bound once, as a whole.
+ */
+export function webGpu({ subgroups, f16, timestamps }: WebGpuFeatures): Capability {
+  return {
+    target: "webgpu",
+    families: ["rows", "gemm", "columns", "plane", "serial"],
+    vectors: [1],
+    threads: 256,
+    itemBytes: 32 * 1024,
+    ...(subgroups ? { subgroup: { least: 4, most: 128 } } : {}),
+    runTimeLocals: false,
+    bindings: 12,
+    arenaIsOne: true,
+    largestBuffer: 256 * 1024 ** 2,
+    largestBinding: 128 * 1024 ** 2,
+    alignment: 256,
+    stored: f16 ? ["f32", "i32", "f16"] : ["f32", "i32"],
+    computed: f16 ? ["f32", "f16", "i32", "bool", "index"] : ["f32", "i32", "bool", "index"],
+    atomics: ["i32"],
+    timestamps,
+  };
+}
