@@ -65,6 +65,30 @@ static inline int64_t dsk_tokens_of_item(int64_t tokens, int64_t inner) {
   return rows > inner ? rows / inner : 1;
 }
 
+// Tokens in runs, neighbors among which see no column in common: sequences, or several of them. Sums over the tokens of a run are
+// complete, and runs are independent. Each of them has the columns from column[i] to column[i + 1] - 1.
+struct dsk_plane_runs {
+  enum { most = 64 };
+  int64_t count = 1, token[most + 1], column[most + 1];
+
+  template <class From, class To> dsk_plane_runs(int64_t tokens, int64_t columns, From from, To to) {
+    const int64_t least = (tokens + most - 1) / most;
+    token[0] = column[0] = 0;
+    for (int64_t t = 0, seen = 0; t < tokens; t++) {
+      const int64_t f = from(t), e = to(t);
+      if (e <= f) continue;
+      while (count > 1 && f < column[count - 1]) count--;
+      if (f >= seen && t - token[count - 1] >= least) {
+        token[count] = t;
+        column[count++] = seen;
+      }
+      seen = e > seen ? e : seen;
+    }
+    token[count] = tokens;
+    column[count] = columns;
+  }
+};
+
 // The next column behind `column` at which the sum of some row begins a new piece; the end of the block when there is none.
 int64_t dsk_piece_end(const dsk_plane_block& block, int64_t column);
 // Adds the sums of those rows whose piece ends at `column` to what they have so far, and starts them anew.

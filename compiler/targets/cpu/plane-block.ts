@@ -6,6 +6,8 @@ import { Scalars, storageType, valueType } from "./scalars.ts";
 const VARIABLES = [
   "item",
   "chunk",
+  "runs",
+  "part",
   "limit",
   "row",
   "block",

@@ -55,11 +55,13 @@ export class PlaneProducts {
     }
   }
 
-  /** Before the first block: sums over rows start from 0. */
-  zero({ n, to, at }: PlaneStmt & { kind: "leave_columns" }): void {
+  /** Before the first block: sums over rows start from 0, in the columns from `first` to `end` - 1. */
+  zero({ n, to, at }: PlaneStmt & { kind: "leave_columns" }, first: string, end: string): void {
     const block = this.#block;
-    block.loops([block.kernel.column, ...n], true, () =>
-      block.frame.body.add(`dsk_put(${block.place(to, at)}, 0.0f);`),
+    const { names, body } = block.frame;
+    const column = names.axis(block.kernel.column.name);
+    body.block(`for (int64_t ${column} = ${first}; ${column} < ${end}; ${column}++)`, () =>
+      block.loops(n, true, () => body.add(`dsk_put(${block.place(to, at)}, 0.0f);`)),
     );
   }
 

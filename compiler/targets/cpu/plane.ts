@@ -13,20 +13,28 @@ export function printPlane(kernel: PlaneKernel): string {
   const tokens = String(rows[0]!.extent);
   const products = new PlaneProducts(block);
   const statements = new PlaneRows(block);
+  const bounds = [bound(block, id.from, span?.from, "0"), bound(block, id.to, span?.to, String(column.extent))];
+  const runs = `const dsk_plane_runs ${id.runs}(${tokens}, ${column.extent}, ${id.from}, ${id.to});`;
+  // Sums over the tokens of a run belong to one item; otherwise blocks of tokens are independent.
   const sumsTokens = body.some(({ kind }) => kind === "leave_columns");
-  // Sums over tokens belong to one item; otherwise blocks of tokens are independent.
-  frame.prelude(`const int64_t ${id.chunk} = ${sumsTokens ? tokens : `dsk_tokens_of_item(${tokens}, ${inner})`};`);
-  const chunks = sumsTokens ? "1" : `((${tokens} + ${id.chunk} - 1) / ${id.chunk})`;
+  const behind = `${id.part} * ${id.chunk} + ${id.chunk}`;
+  const [first, end] = sumsTokens
+    ? [`${id.runs}.token[${id.part}]`, `${id.runs}.token[${id.part} + 1]`]
+    : [`${id.part} * ${id.chunk}`, `(${behind} < ${tokens} ? ${behind} : ${tokens})`];
+  if (!sumsTokens) frame.prelude(`const int64_t ${id.chunk} = dsk_tokens_of_item(${tokens}, ${inner});`);
+  const parts = sumsTokens ? `${id.runs}.count` : `((${tokens} + ${id.chunk} - 1) / ${id.chunk})`;
+  const perPart = product(batch.map(({ extent }) => String(extent)));
+  lines.add(...bounds, ...(sumsTokens ? [runs] : []));
   lines.block(`for (int64_t ${id.item} = begin; ${id.item} < end; ${id.item}++)`, () => {
-    const chunkIndex = "chunk index";
-    frame.unpack([...batch, { name: chunkIndex, extent: chunks }], id.item);
-    const first = `${frame.names.axis(chunkIndex)} * ${id.chunk}`;
-    for (const stmt of body) if (stmt.kind === "leave_columns") products.zero(stmt);
-    const last = `(${first} + ${id.chunk} < ${tokens} ? ${first} + ${id.chunk} : ${tokens})`;
-    lines.add(`const int64_t ${id.limit} = ${product([last, inner])};`);
-    bound(block, id.from, span?.from, "0");
-    bound(block, id.to, span?.to, String(column.extent));
-    lines.block(`for (int64_t ${id.row} = ${product([first, inner])}; ${id.row} < ${id.limit};)`, () => {
+    // Tokens first: what a thread has in its cache of other kernels is tokens, all of their heads.
+    lines.add(`const int64_t ${id.part} = ${perPart === "1" ? id.item : `${id.item} / (${perPart})`};`);
+    frame.unpack(batch, perPart === "1" ? "0" : `${id.item} % (${perPart})`);
+    for (const stmt of body) {
+      if (stmt.kind === "leave_columns")
+        products.zero(stmt, `${id.runs}.column[${id.part}]`, `${id.runs}.column[${id.part} + 1]`);
+    }
+    lines.add(`const int64_t ${id.limit} = ${product([end, inner])};`);
+    lines.block(`for (int64_t ${id.row} = ${product([`(${first})`, inner])}; ${id.row} < ${id.limit};)`, () => {
       lines.add(
         `const dsk_plane_block ${id.block} = dsk_next_block(${id.row}, ${id.limit}, ${inner}, ${id.from}, ${id.to});`,
       );
@@ -48,12 +56,12 @@ export function printPlane(kernel: PlaneKernel): string {
       lines.add(`${id.row} += ${id.block}.rows;`);
     });
   });
-  return frame.file(product([...batch.map(({ extent }) => String(extent)), chunks]));
+  return frame.file(product([parts, perPart]), sumsTokens ? { counting: [...bounds, runs] } : {});
 }
 
 /** `from(token)`: the first column that a token sees, or the end. */
-function bound(block: PlaneBlock, name: string, expr: Expr | undefined, otherwise: string): void {
+function bound(block: PlaneBlock, name: string, expr: Expr | undefined, otherwise: string): string {
   const token = block.frame.names.axis(block.kernel.rows[0]!.name);
   const text = expr === undefined ? otherwise : block.value(expr);
-  block.frame.body.add(`const auto ${name} = [&]([[maybe_unused]] int64_t ${token}) { return int64_t(${text}); };`);
+  return `const auto ${name} = [&]([[maybe_unused]] int64_t ${token}) { return int64_t(${text}); };`;
 }

@@ -199,6 +199,22 @@ describe("on the CPU", () => {
     120_000,
   );
 
+  test.each(SPECS.map((spec, i) => [spec.name, programs[2 * i + 1]!] as const))(
+    "%s: sums over tokens are right where sequences of tokens lie in another order than those of positions",
+    async (_, program) => {
+      const packing: Packing = { sequences: [40, 3, 90, 64, 1, 70].map((tokens) => ({ positions: tokens, tokens })) };
+      const places = [...planeTokens(packing)];
+      for (const order of [
+        [0, 2, 1, 3, 5, 4],
+        [5, 4, 3, 2, 1, 0],
+      ]) {
+        const tokens = order.flatMap((sequence) => places.filter(({ seq }) => seq === sequence));
+        await expectValues(program, inputsOf(program, tokens, places));
+      }
+    },
+    60_000,
+  );
+
   test.each(programs.map((program) => [program.name, program] as const))(
     "%s: the same bits with one thread and with three",
     async (_, program) => {
