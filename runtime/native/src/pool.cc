@@ -13,7 +13,6 @@ namespace {
 
 // Chunks per thread: threads that got slow items, or lost their processor for a while, leave the rest to others.
 constexpr int kChunksPerThread = 8;
-constexpr int kMaxThreads = 1024;
 
 // How long a thread looks before it sleeps: longer than what usually lies between two launches.
 constexpr auto kSpin = std::chrono::microseconds(100);
@@ -21,11 +20,20 @@ constexpr auto kSpin = std::chrono::microseconds(100);
 // How long a session keeps the turn while others wait.
 constexpr auto kTurn = std::chrono::milliseconds(1);
 
-constexpr int kChunkBits = 24;
-constexpr uint64_t kChunkMask = (uint64_t{1} << kChunkBits) - 1;
+// A thread's share of a launch: the launch's number and which of its chunks are unclaimed, `first` up to `end`.
+constexpr int kBits = 4;
+constexpr uint64_t kMask = (uint64_t{1} << kBits) - 1;
+static_assert(kChunksPerThread <= kMask);
 
-uint64_t job_of(uint64_t word) { return word >> kChunkBits; }
-uint32_t unclaimed_of(uint64_t word) { return static_cast<uint32_t>(word & kChunkMask); }
+uint64_t share_of(uint64_t job, uint64_t first, uint64_t end) { return job << 2 * kBits | first << kBits | end; }
+uint64_t job_of(uint64_t share) { return share >> 2 * kBits; }
+uint64_t first_of(uint64_t share) { return share >> kBits & kMask; }
+uint64_t end_of(uint64_t share) { return share & kMask; }
+
+// The first chunk of thread i's share of a launch; that of `threads` is the end.
+uint32_t first_chunk(uint32_t chunks, int threads, int i) {
+  return static_cast<uint32_t>(uint64_t{chunks} * static_cast<uint64_t>(i) / static_cast<uint64_t>(threads));
+}
 
 void pause() {
 #if defined(__x86_64__)
@@ -82,16 +90,17 @@ void Pool::run(const Task& task, int threads) {
     task.run(task.args, task.extents, 0, task.items, task.scratch);
     return;
   }
-  const auto chunks = static_cast<uint32_t>(std::min<int64_t>(task.items, int64_t{threads} * kChunksPerThread));
-  publish(task, threads, chunks);
-  work(ticket_.load(std::memory_order_relaxed), 0);
+  publish(task, threads);
+  work(job_.load(std::memory_order_relaxed), 0);
   if (!spin([&] { return pending_.load(std::memory_order_acquire) == 0; })) {
     for (uint32_t pending; (pending = pending_.load()) != 0;) pending_.wait(pending);
   }
 }
 
-void Pool::publish(const Task& task, int threads, uint32_t chunks) {
+void Pool::publish(const Task& task, int threads) {
   constexpr auto relaxed = std::memory_order_relaxed;
+  const auto chunks = static_cast<uint32_t>(std::min<int64_t>(task.items, int64_t{threads} * kChunksPerThread));
+  const uint64_t job = job_.load(relaxed) + 1;
   run_.store(task.run, relaxed);
   args_.store(task.args, relaxed);
   extents_.store(task.extents, relaxed);
@@ -101,52 +110,64 @@ void Pool::publish(const Task& task, int threads, uint32_t chunks) {
   chunks_.store(chunks, relaxed);
   threads_.store(threads, relaxed);
   pending_.store(chunks, relaxed);
+  for (int i = 0; i < threads; ++i) {
+    const uint32_t count = first_chunk(chunks, threads, i + 1) - first_chunk(chunks, threads, i);
+    // What was stored above belongs to a claim that succeeds.
+    shares_[i].unclaimed.store(share_of(job, 0, count), std::memory_order_release);
+  }
   // Sequentially consistent with `sleep`: either the worker sees the launch, or the caller sees that it sleeps.
-  ticket_.store((job_of(ticket_.load(relaxed)) + 1) << kChunkBits | chunks);
+  job_.store(job);
   if (sleepers_.load() > 0) {
     wakes_.fetch_add(1);
     wakes_.notify_all();
   }
 }
 
-// Claims chunks of the launch of `word` as long as there are some.
-void Pool::work(uint64_t word, int index) {
+// Works off its own share of the launch in order, then takes from the ends of others'.
+void Pool::work(uint64_t job, int index) {
   constexpr auto relaxed = std::memory_order_relaxed;
-  const uint64_t job = job_of(word);
   const Task task{run_.load(relaxed),   args_.load(relaxed),    extents_.load(relaxed),
                   items_.load(relaxed), scratch_.load(relaxed), stride_.load(relaxed)};
-  const int64_t chunks = chunks_.load(relaxed);
-  if (index >= threads_.load(relaxed)) return;
+  const uint32_t chunks = chunks_.load(relaxed);
+  const int threads = threads_.load(relaxed);
+  if (index >= threads) return;
   uint32_t done = 0;
-  while (job_of(word) == job && unclaimed_of(word) > 0) {
-    if (!ticket_.compare_exchange_weak(word, word - 1, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
-    // From here on, what was read above is known to be of this launch.
-    const int64_t chunk = chunks - unclaimed_of(word);
-    --word;
-    const int64_t size = task.items / chunks;
-    const int64_t larger = task.items % chunks;
-    const int64_t begin = chunk * size + std::min(chunk, larger);
-    const int64_t end = begin + size + (chunk < larger ? 1 : 0);
-    task.run(task.args, task.extents, begin, end, task.scratch + index * task.stride);
-    ++done;
+  for (int i = 0; i < threads; ++i) {
+    const int owner = (index + i) % threads;
+    auto& unclaimed = shares_[owner].unclaimed;
+    uint64_t share = unclaimed.load(std::memory_order_acquire);
+    while (job_of(share) == job && first_of(share) < end_of(share)) {
+      const uint64_t first = first_of(share), end = end_of(share);
+      const uint64_t rest = i == 0 ? share_of(job, first + 1, end) : share_of(job, first, end - 1);
+      if (!unclaimed.compare_exchange_weak(share, rest, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+      // From here on, what was read above is known to be of this launch.
+      share = rest;
+      const int64_t chunk = first_chunk(chunks, threads, owner) + static_cast<int64_t>(i == 0 ? first : end - 1);
+      const int64_t size = task.items / chunks;
+      const int64_t larger = task.items % chunks;
+      const int64_t begin = chunk * size + std::min(chunk, larger);
+      const int64_t stop = begin + size + (chunk < larger ? 1 : 0);
+      task.run(task.args, task.extents, begin, stop, task.scratch + index * task.stride);
+      ++done;
+    }
   }
   if (done > 0 && pending_.fetch_sub(done) == done) pending_.notify_one();
 }
 
 void Pool::loop(int index) {
   for (uint64_t seen = 0;;) {
-    uint64_t word = 0;
-    const auto next = [&] { return job_of(word = ticket_.load(std::memory_order_acquire)) != seen; };
+    uint64_t job = 0;
+    const auto next = [&] { return (job = job_.load(std::memory_order_acquire)) != seen; };
     while (!spin(next)) sleep(seen);
-    seen = job_of(word);
-    work(word, index);
+    seen = job;
+    work(job, index);
   }
 }
 
 void Pool::sleep(uint64_t seen) {
   const uint32_t wakes = wakes_.load();
   sleepers_.fetch_add(1);
-  if (job_of(ticket_.load()) == seen) wakes_.wait(wakes);
+  if (job_.load() == seen) wakes_.wait(wakes);
   sleepers_.fetch_sub(1);
 }
 

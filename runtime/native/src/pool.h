@@ -23,6 +23,9 @@ struct Task {
 // A decode step has hundreds of launches of a few microseconds, so a launch is handed over without system calls: workers
 // look for the next one for a while before they sleep. Items are claimed in chunks, and a launch is over when its chunks are
 // done: nobody waits for a worker that is asleep or that the system took the processor from before it claimed anything.
+//
+// Thread i begins with the i-th part of the items. The items of most launches are rows in the same order, so a thread finds
+// in its cache what it wrote there: from the cache of another core, reading takes four times as long.
 class Pool {
  public:
   static Pool& shared();
@@ -36,14 +39,15 @@ class Pool {
  private:
   friend class Turn;
 
-  void publish(const Task& task, int threads, uint32_t chunks);
-  void work(uint64_t word, int index);
+  static constexpr int kMaxThreads = 1024;
+
+  void publish(const Task& task, int threads);
+  void work(uint64_t job, int index);
   void loop(int index);
   void sleep(uint64_t seen);
 
-  // The number of the launch and, in the lower bits, how many of its chunks are unclaimed: one word, so that a claim can
-  // only succeed for the launch that was looked at.
-  alignas(64) std::atomic<uint64_t> ticket_{0};
+  // The number of the launch.
+  alignas(64) std::atomic<uint64_t> job_{0};
   // Chunks that are not done.
   alignas(64) std::atomic<uint32_t> pending_{0};
   alignas(64) std::atomic<uint32_t> wakes_{0};
@@ -58,6 +62,12 @@ class Pool {
   std::atomic<int64_t> stride_{0};
   std::atomic<uint32_t> chunks_{0};
   std::atomic<int> threads_{0};
+  // What is unclaimed of each thread's share: one word with the number of the launch, so that a claim can only succeed for
+  // the launch that was looked at.
+  struct alignas(64) Share {
+    std::atomic<uint64_t> unclaimed{0};
+  };
+  Share shares_[kMaxThreads];
 
   // Whose turn it is to share out launches, in the order of asking.
   alignas(64) std::atomic<uint32_t> asked_{0};
