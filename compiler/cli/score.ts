@@ -8,6 +8,7 @@ import { encoded } from "../../runtime/device/elements.ts";
 import { CheckpointError } from "../../runtime/io/safetensors/format.ts";
 import { Checkpoint } from "../../runtime/io/safetensors/read.ts";
 import { f32, type WrittenTensor, writeSafetensors } from "../../runtime/io/safetensors/write.ts";
+import { NonFiniteError } from "../../runtime/train/finite.ts";
 import { vocabularySize } from "../elaborate/forward.ts";
 import { scoreProgram, type ScoreOptions } from "../elaborate/score.ts";
 import { weightsOf } from "../model-ir/places.ts";
@@ -103,6 +104,11 @@ function readWeights(module: Module, checkpoint: Checkpoint, table: NameTable | 
   const params = weightsOf(module);
   const ahead = new Set(params.filter(({ place }) => place.ahead).map(({ path }) => path));
   const values = readParams(checkpoint, table, params, { optional: ({ path }) => ahead.has(path) });
+  const wrong = [...values].flatMap(([path, data]) => {
+    const index = Array.prototype.findIndex.call(data, (value: number) => !Number.isFinite(value));
+    return index < 0 ? [] : [new NonFiniteError(path, index).message];
+  });
+  if (wrong.length > 0) throw new CheckpointError(`${checkpoint.path}: ${wrong.join("\n")}`);
   return new Map([...values].map(([path, data]) => [path, { data }]));
 }
 

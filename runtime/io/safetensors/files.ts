@@ -1,5 +1,5 @@
 /** Which files make up a checkpoint: one, or the shards of an index. */
-import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync, statSync } from "node:fs";
+import { closeSync, existsSync, fstatSync, openSync, readdirSync, readFileSync, readSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { named, parseJson, RepeatedKeyError, shown } from "../json.ts";
 import { isSystemError, reasonOf } from "../reason.ts";
@@ -26,6 +26,8 @@ export function filesOf(path: string): CheckpointFiles {
   if (existsSync(index)) return shardsOf(path, readIndex(index));
   const single = join(path, SINGLE);
   if (existsSync(single)) return { files: [single], index: undefined };
+  // A folder that may not be read seems empty.
+  reading(path, () => readdirSync(path));
   throw new CheckpointError(`${path}: there is no ${SINGLE} and no ${INDEX}`);
 }
 

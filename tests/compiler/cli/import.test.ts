@@ -59,7 +59,7 @@ describe("import", () => {
     expect(dskc("import", path).stderr).toContain(`\`${path}\` is no JSON: `);
     const empty = join(folder, "empty");
     mkdirSync(empty);
-    expect(dskc("import", empty)).toMatchObject({ status: 2, stdout: "" });
+    expect(dskc("import", empty)).toMatchObject({ status: 1, stdout: "" });
     expect(dskc("import", LITE, "-o", join(folder, "none", "x.dsk")).status).toBe(1);
   });
 });
