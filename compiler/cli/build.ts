@@ -6,8 +6,6 @@ import { printAst } from "../../dsl/syntax/print-ast.ts";
 import { Diagnostics } from "../diagnostics/diagnostic.ts";
 import { didYouMean } from "../diagnostics/did-you-mean.ts";
 import { scoreProgram } from "../elaborate/score.ts";
-import { draftPrograms, serveProgram } from "../elaborate/serve.ts";
-import { trainStepProgram } from "../elaborate/train-step.ts";
 import { printModule } from "../model-ir/print.ts";
 import { PIPELINE, runPasses } from "../passes/pipeline.ts";
 import { printProgram } from "../tensor-ir/print.ts";
@@ -20,25 +18,12 @@ import { printCpu } from "../targets/cpu/print.ts";
 import { readSpec } from "./config-json.ts";
 import { examples, print, UsageError } from "./io.ts";
 import { loadModel, type LoadedModel } from "./load-model.ts";
+import { PROGRAMS, trainSection } from "./named-programs.ts";
 import { report } from "./report.ts";
-import { trainPlan } from "./train-plan.ts";
 import { unifiedDiff } from "./unified-diff.ts";
 import type { WriteOptions } from "./write-package.ts";
 
 const FORMS = ["ast", "model", "tensor", "kernel", "code"] as const;
-
-/** Programs of a module by name. */
-const PROGRAMS: Readonly<Record<string, (model: LoadedModel, train: CheckedSection | undefined) => Program>> = {
-  score: ({ module }) => scoreProgram(module),
-  prefill: ({ module }) => serveProgram(module, "prefill"),
-  decode: ({ module }) => serveProgram(module, "decode"),
-  "draft.1": ({ module }) => {
-    const [first] = draftPrograms(module);
-    if (first === undefined) throw new UsageError(`${module.name} has no look-ahead module`);
-    return first;
-  },
-  train_step: ({ training }, section) => trainStepProgram(training().module, trainPlan(section, training())),
-};
 
 interface Options extends WriteOptions {
   readonly emit?: (typeof FORMS)[number];
@@ -162,18 +147,5 @@ function checkPass({ emit, after, diff, without }: Options): void {
   if (after === undefined || names.includes(after)) return;
   throw new UsageError(
     `there is no pass \`${after}\`; ${didYouMean(after, names) ?? `passes are ${names.join(", ")}`}`,
-  );
-}
-
-function trainSection({ trains, decl }: LoadedModel, name: string | undefined): CheckedSection | undefined {
-  if (name === undefined) return trains.find(({ entries }) => entries.has("loss"));
-  const found = trains.find((section) => section.name === name);
-  if (found !== undefined) return found;
-  const help = didYouMean(
-    name,
-    trains.map((section) => section.name),
-  );
-  throw new UsageError(
-    `\`${decl.name.text}\` has no train section \`${name}\`${help === undefined ? "" : `; ${help}`}`,
   );
 }

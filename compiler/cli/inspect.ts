@@ -1,5 +1,5 @@
-/** `dskc inspect FILE`: what a model costs. */
-import type { Command } from "commander";
+/** `dskc inspect FILE`: what a model costs. `dskc inspect kernels FILE`: what its programs launch. */
+import { type Command, Option } from "commander";
 import { breakdown, type Part } from "../analysis/breakdown.ts";
 import {
   DEFAULT_CONTEXT,
@@ -12,7 +12,9 @@ import {
 import { flopsByPlace } from "../analysis/flops.ts";
 import { probe } from "../analysis/probe.ts";
 import { examples, positive, print, printJson } from "./io.ts";
+import type { KernelOptions } from "./inspect-kernels.ts";
 import { loadModel } from "./load-model.ts";
+import { PROGRAMS } from "./named-programs.ts";
 import { report } from "./report.ts";
 import { bytesText, countText, scaled, table } from "./text-table.ts";
 
@@ -36,6 +38,29 @@ export function register(command: Command): void {
     command,
     ["dskc inspect specs/deepseek-v3.dsk", "params, FLOPs and cache of DeepSeek-V3"],
     ["dskc inspect model.dsk --context 131072 --json", "the same facts for a program"],
+    ["dskc inspect kernels model.dsk", "the kernels of a step of generation"],
+  );
+  registerKernels(command.command("kernels").description("tell which kernels a program launches, and what they cost"));
+}
+
+/** `--model` and `--json` are those of the command above. */
+function registerKernels(command: Command): void {
+  command
+    .argument("<file>", "a spec, or a config.json of Hugging Face")
+    .addOption(new Option("--program <name>", "whose launches").choices(Object.keys(PROGRAMS)).default("decode"))
+    .option("--train <name>", "the train section of `train_step`; the first one without this")
+    .option("--sequences <n>", "sequences of a call", positive, 1)
+    .option("--length <tokens>", "tokens of each, or in the cache before it decodes", positive)
+    .option("--model <name>", "the model of the file; the first one without this")
+    .option("--json", "print one JSON document")
+    .action(async (file: string, _: object, self: Command) => {
+      const { inspectKernels } = await import("./inspect-kernels.ts");
+      inspectKernels(file, self.optsWithGlobals<KernelOptions>());
+    });
+  examples(
+    command,
+    ["dskc inspect kernels model.dsk", "a step of generation after 1024 tokens, kernel by kernel and layer by layer"],
+    ["dskc inspect kernels model.dsk --program train_step --json", "a training step, for a program"],
   );
 }
 

@@ -30,7 +30,7 @@ export function planArena(program: LaunchProgram, sizes: Sizes): ArenaPlan {
   for (const interval of intervals.toSorted((a, b) => b.bytes - a.bytes || a.first - b.first || a.buffer - b.buffer))
     offsets[interval.buffer] = placed.add(interval);
   const bytes = intervals.reduce((end, { buffer, bytes: size }) => Math.max(end, offsets[buffer]! + size), 0);
-  return { offsets, bytes, peak: peakOf(intervals, program.launches.length) };
+  return { offsets, bytes, peak: Math.max(0, ...liveOf(intervals, program.launches.length)) };
 }
 
 /** What has its place, in the order of offsets. Flat arrays: programs have thousands of temps, and each looks at all before it. */
@@ -96,12 +96,17 @@ function intervalsOf(program: LaunchProgram, sizes: Sizes): Interval[] {
   });
 }
 
-function peakOf(intervals: readonly Interval[], launches: number): number {
+/** The bytes of temps that are alive at each launch. */
+export function liveBytes(program: LaunchProgram, sizes: Sizes): number[] {
+  return liveOf(intervalsOf(program, sizes), program.launches.length);
+}
+
+function liveOf(intervals: readonly Interval[], launches: number): number[] {
   const change = Array.from({ length: launches + 1 }, () => 0);
   for (const { bytes, first, last } of intervals) {
     change[first]! += bytes;
     change[last + 1]! -= bytes;
   }
   let now = 0;
-  return change.reduce((peak, by) => Math.max(peak, (now += by)), 0);
+  return change.slice(0, launches).map((by) => (now += by));
 }

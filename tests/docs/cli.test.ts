@@ -20,7 +20,7 @@ is stdin, where a command reads text.
 | 2 | wrong usage: arguments and options |
 | 70 | a fault of dskc: please report it; \`DSKC_DEBUG=1\` shows where |
 
-Diagnostics are colored on a terminal unless \`NO_COLOR\` is set. This page is made from what \`dskc help COMMAND\` prints.
+Diagnostics are colored on a terminal unless \`NO_COLOR\` is set. This page is made from what \`dskc COMMAND --help\` prints.
 `;
 
 /** What a help text has no room for, below the text of its command. */
@@ -34,6 +34,14 @@ is 2.1.0, for code scanning; \`github\` are the annotations of GitHub Actions.
 modules; FLOPs are those of matrices and of causal attention at \`context\`, the head included, the input embedding not.
 
 Layers of a stack that are alike share a row of the table, whose numbers are those of all of them together.
+`,
+  "inspect kernels": `Kernels as lowering makes them for the CPU, in the order of their first launch; operations and bytes are those of
+\`dskc bench kernels\`, \`arena\` the bytes of temps that are alive while a kernel runs, at most. Nothing runs. A launch belongs to the
+layer whose params or caches it touches, else to that of what it reads; layers that are alike share a row, with the numbers of one.
+
+\`--json\`: \`{ model, program, sequences, length, tokens, launches, arenaBytes, kernels: [{ kernel, family, count, items, flops, bytes,
+arena, computes }], layers: [{ layer, launches, flops, bytes, kernels: [name] }] }\`, each layer by itself; \`layer\` is empty for what
+belongs to none.
 `,
   score: `The tokens are \`{"tokens": [[1, 2, 3], [4, 5]]}\`: rows of any length, each scored by itself. The file that is written has
 
@@ -76,8 +84,11 @@ experts count once for each token that they get, attention for the positions tha
   explain: "The pages are those in [errors](errors).\n",
 };
 
+/** Commands below a command. */
+const WITHIN: Readonly<Record<string, readonly string[]>> = { inspect: ["inspect kernels"] };
+
 function help(...args: string[]): string {
-  const { stdout, status } = spawnSync(process.execPath, ["bin/dskc.js", "help", ...args], {
+  const { stdout, status } = spawnSync(process.execPath, ["bin/dskc.js", ...args, "--help"], {
     cwd: root,
     encoding: "utf8",
   });
@@ -89,11 +100,20 @@ function render(): string {
   const all = help();
   const commands = [...all.slice(all.indexOf("Commands:")).matchAll(/^ {2}([a-z]+) /gm)]
     .map((m) => m[1]!)
-    .filter((name) => name !== "help");
+    .filter((name) => name !== "help")
+    .flatMap((name) => [name, ...(WITHIN[name] ?? [])]);
   expect(commands.length).toBeGreaterThan(8);
   expect(Object.keys(MORE).filter((name) => !commands.includes(name))).toEqual([]);
   const parts = commands.map((name) =>
-    [`## dskc ${name}`, "", "```text", help(name).trimEnd(), "```", "", ...(MORE[name] ? [MORE[name]] : [])].join("\n"),
+    [
+      `## dskc ${name}`,
+      "",
+      "```text",
+      help(...name.split(" ")).trimEnd(),
+      "```",
+      "",
+      ...(MORE[name] ? [MORE[name]] : []),
+    ].join("\n"),
   );
   return [HEAD, ...parts].join("\n");
 }

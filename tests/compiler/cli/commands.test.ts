@@ -73,6 +73,45 @@ model Flat {
   });
 });
 
+describe("inspect kernels", () => {
+  interface Facts {
+    readonly launches: number;
+    readonly arenaBytes: number;
+    readonly kernels: readonly { kernel: string; family: string; count: number; items: number; arena: number }[];
+    readonly layers: readonly { layer: string; launches: number; kernels: readonly string[] }[];
+  }
+
+  test("--json has every launch of a step, kernel by kernel and layer by layer", () => {
+    const { status, stdout } = dskc("inspect", "kernels", "specs/quickstart.dsk", "--json", "--length", "100");
+    expect(status).toBe(0);
+    const facts = JSON.parse(stdout) as Facts;
+    expect(facts).toMatchObject({ model: "Tiny", program: "decode", sequences: 1, length: 100, tokens: 1 });
+    const total = (of: readonly number[]): number => of.reduce((a, b) => a + b, 0);
+    expect(total(facts.kernels.map(({ count }) => count))).toBe(facts.launches);
+    expect(total(facts.layers.map(({ launches }) => launches))).toBe(facts.launches);
+    expect(facts.layers.map(({ layer }) => layer)).toEqual(["trunk.0", "", "trunk.1", "trunk.2", "trunk.3"]);
+    const [, , first, second, third] = facts.layers;
+    expect(second!.kernels).toEqual(third!.kernels);
+    expect(first!.launches).toBe(second!.launches);
+    // One attention in each layer, with a row for each head.
+    expect(facts.kernels.filter(({ family }) => family === "plane")).toMatchObject([{ count: 4, items: 4 }]);
+    expect(Math.max(...facts.kernels.map(({ arena }) => arena))).toBeLessThanOrEqual(facts.arenaBytes);
+  });
+
+  test("the table, of another program", () => {
+    const { stdout } = dskc("inspect", "kernels", "specs/quickstart.dsk", "--program", "prefill", "--sequences", "2");
+    expect(stdout).toMatch(/^model Tiny, program prefill: 1_024 new tokens, length 512 of each of 2 sequences\n/);
+    expect(stdout).toMatch(/^trunk\.2-3 +\d+ /m);
+    expect(stdout).toMatch(/^gemm_\w+ +gemm +\d+ /m);
+  });
+
+  test("wrong usage and wrong input", () => {
+    expect(dskc("inspect", "kernels", "specs/quickstart.dsk", "--program", "encode").status).toBe(2);
+    expect(dskc("inspect", "kernels").status).toBe(2);
+    expect(dskc("inspect", "kernels", spec("model {")).status).toBe(1);
+  });
+});
+
 describe("build --emit", () => {
   test.each(["score", "prefill", "decode", "train_step"])(
     "tensor prints the program %s, and it is sound",
