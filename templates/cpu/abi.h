@@ -2,7 +2,7 @@
 #pragma once
 #include <stdint.h>
 
-#define DSK_ABI 1
+#define DSK_ABI 2
 
 typedef struct dsk_kernel {
   const char* name;
@@ -19,6 +19,9 @@ typedef struct dsk_kernel {
   int64_t (*scratch)(const int64_t* extents);
   // Computes the items from begin to end - 1.
   void (*run)(void* const* args, const int64_t* extents, int64_t begin, int64_t end, char* scratch);
+  // Bytes of memory (64-byte aligned) that `items` fills for all items: its address stands behind those of the buffers. Null where
+  // there is none.
+  int64_t (*shared)(const int64_t* extents);
 } dsk_kernel;
 
 #ifdef __cplusplus

@@ -5,7 +5,7 @@ import type { Axis, Kernel, Local } from "../../kernel-ir/types.ts";
 import { Names, storageType, valueType } from "./scalars.ts";
 import { StatementPrinter } from "./statements.ts";
 
-/** Memory of one work item, in the order of its declaration. */
+/** Memory of one work item, or of all of them, in the order of its declaration. */
 interface Scratch {
   readonly name: string;
   readonly type: string;
@@ -29,6 +29,7 @@ export class Frame {
   readonly statements: StatementPrinter;
   readonly #kernel: Kernel;
   readonly #arrays: Scratch[] = [];
+  readonly #shared: Scratch[] = [];
   readonly #header: string;
   readonly #prelude: string[] = [];
 
@@ -51,6 +52,12 @@ export class Frame {
   /** An array of the item's scratch memory with a name of `Names.local`. */
   reserve(name: string, type: string, count: string): string {
     this.#arrays.push({ name, type, count });
+    return name;
+  }
+
+  /** An array that `items` fills and all items read. */
+  share(name: string, type: string, count: string): string {
+    this.#shared.push({ name, type, count });
     return name;
   }
 
@@ -89,11 +96,21 @@ export class Frame {
       const type = `${access === "read" ? "const " : ""}${storageType(dtype)}*`;
       return `${type} __restrict ${arg} = (${type})args[${i}];`;
     });
+    const shared = (type: string): string[] =>
+      this.#shared.length === 0
+        ? []
+        : [
+            `char* shared = (char*)args[${args.length}];`,
+            ...this.#shared.map((one) => `${type}${one.type}* __restrict ${one.name} = ${take("shared", one)};`),
+          ];
     const run = new Lines();
-    run.add(...pointers, ...bound, ...this.#prelude);
-    for (const { name: array, type, count } of this.#arrays)
-      run.add(`${type}* __restrict ${array} = dsk_take<${type}>(scratch, ${count});`);
-    const total = this.#arrays.map(({ type, count }) => `dsk_bytes<${type}>(${count})`).join(" +\n       ");
+    run.add(...pointers, ...bound, ...this.#prelude, ...shared("const "));
+    for (const array of this.#arrays) run.add(`${array.type}* __restrict ${array.name} = ${take("scratch", array)};`);
+    const bytes = (arrays: readonly Scratch[]): string =>
+      [
+        ...bound,
+        `return ${arrays.map((one) => `dsk_bytes<${one.type}>(${one.count})`).join(" +\n       ") || "0"};`,
+      ].join("\n");
     const shapes = args.map(({ name: arg, dtype, shape, access }) => `${access} ${arg}: ${dtype}[${shape.join(", ")}]`);
     return render("cpu/kernel.cc", {
       header: [`${name}: ${family}`, ...from, ...shapes.map((text) => `  ${text}`), ...notes],
@@ -106,13 +123,20 @@ export class Frame {
         ...(counting.length > 0 ? pointers : []),
         ...bound,
         ...this.#prelude,
+        ...shared(""),
         ...counting,
         `return ${items};`,
       ].join("\n"),
-      scratch: [...bound, `return ${total === "" ? "0" : total};`].join("\n"),
+      scratch: bytes(this.#arrays),
+      shared: this.#shared.length === 0 ? "" : bytes(this.#shared),
+      sharedFunction: this.#shared.length === 0 ? "nullptr" : `${name}::shared`,
       run: run.text() + this.body.text(),
     });
   }
+}
+
+function take(from: string, { type, count }: Scratch): string {
+  return `dsk_take<${type}>(${from}, ${count})`;
 }
 
 /** A C++ product. */

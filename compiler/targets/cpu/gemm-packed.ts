@@ -103,12 +103,12 @@ class PackedGemm {
     const counting: string[] = [];
     let perBatch = `${cut}.items()`;
     if (groups?.over === "m") {
-      perBatch = this.#groupItems(counting);
-      this.#sortGroups(m);
+      counting.push(...this.#sortGroups(m));
+      perBatch = `${this.#name("first_item")}[${groups.group.extent} + 1]`;
     } else {
       counting.push(`const dsk_gemm_cut ${whole};`);
       body.add(`const dsk_gemm_cut ${whole};`);
-      if (groups !== undefined) this.#sortGroups(this.#kernel.products[0]!.k);
+      if (groups !== undefined) counting.push(...this.#sortGroups(this.#kernel.products[0]!.k));
     }
     body.block(`for (int64_t ${item} = begin; ${item} < end; ${item}++)`, () => {
       let own = item;
@@ -156,55 +156,35 @@ class PackedGemm {
 
   // Groups
 
-  /** Counts the members of each group, for the number of items. */
-  #groupItems(lines: string[]): string {
-    const { m, groups } = this.#kernel;
-    const { group, of } = groups!;
-    const [count, items, i, g] = ["count", "items", "i", "g"].map((hint) => this.#name(hint)) as [
-      string,
-      string,
-      string,
-      string,
-    ];
-    const counting = new Frame(this.#kernel, []);
-    counting.body.add(`int64_t ${count}[${group.extent} + 1] = {};`);
-    counting.body.block(`for (int64_t ${i} = 0; ${i} < ${sizeOf(m)}; ${i}++)`, () => {
-      counting.unpack(m, i);
-      const scalars = new Scalars(counting.names, counting.body, () => this.#name(`v${this.#temps++}`));
-      scalars.prepare(of);
-      counting.body.add(`const uint32_t ${g} = ${scalars.print(of)};`);
-      counting.body.add(`${count}[${g} < ${group.extent} ? ${g} : ${group.extent}]++;`);
-    });
-    counting.body.add(
-      `int64_t ${items} = 0;`,
-      `for (int64_t ${g} = 0; ${g} <= ${group.extent}; ${g}++) ${items} += dsk_gemm_cut${this.#cut(`${count}[${g}]`)}.items();`,
-    );
-    lines.push(...counting.body.text().trimEnd().split("\n"));
-    return items;
-  }
-
-  /** Brings the members of each group together. */
-  #sortGroups(axes: readonly Axis[]): void {
+  /** Brings the members of each group together, once for all items, and counts the items of each group of rows. */
+  #sortGroups(axes: readonly Axis[]): string[] {
     const { groups } = this.#kernel;
     const { group, of, over } = groups!;
-    const body = this.#body;
     const size = sizeOf(axes);
-    const groupOf = this.#array("int32_t", size, "group_of");
-    const start = this.#array("int64_t", `${group.extent} + 2`, "start");
-    const order = this.#array("int64_t", size, "order");
+    const share = (type: string, count: string, hint: string): string =>
+      this.#frame.share(this.#name(hint), type, count);
+    const groupOf = share("int32_t", size, "group_of");
+    const start = share("int64_t", `${group.extent} + 2`, "start");
+    const order = share("int64_t", size, "order");
     const [i, g] = [this.#name("i"), this.#name("g")];
+    const counting = new Frame(this.#kernel, []);
+    const { body } = counting;
     body.block(`for (int64_t ${i} = 0; ${i} < ${size}; ${i}++)`, () => {
-      this.#frame.unpack(axes, i);
-      body.add(`${groupOf}[${i}] = ${this.#scalars(body, of).print(of)};`);
+      counting.unpack(axes, i);
+      const scalars = new Scalars(counting.names, body, () => this.#name(`v${this.#temps++}`));
+      scalars.prepare(of);
+      body.add(`${groupOf}[${i}] = ${scalars.print(of)};`);
     });
     body.add(`dsk_sort_groups(${groupOf}, ${size}, ${group.extent}, ${start}, ${order});`);
-    if (over === "k") return;
-    const first = this.#array("int64_t", `${group.extent} + 2`, "first_item");
-    body.add(
-      `${first}[0] = 0;`,
-      `for (int64_t ${g} = 0; ${g} <= ${group.extent}; ${g}++)`,
-      `  ${first}[${g} + 1] = ${first}[${g}] + dsk_gemm_cut${this.#cut(`${start}[${g} + 1] - ${start}[${g}]`)}.items();`,
-    );
+    if (over === "m") {
+      const first = share("int64_t", `${group.extent} + 2`, "first_item");
+      body.add(
+        `${first}[0] = 0;`,
+        `for (int64_t ${g} = 0; ${g} <= ${group.extent}; ${g}++)`,
+        `  ${first}[${g} + 1] = ${first}[${g}] + dsk_gemm_cut${this.#cut(`${start}[${g} + 1] - ${start}[${g}]`)}.items();`,
+      );
+    }
+    return body.text().trimEnd().split("\n");
   }
 
   /** The block of an item among those of all groups; the last group is that of rows without one. */

@@ -29,7 +29,7 @@ struct Session::Bound {
   std::vector<int64_t> offsets;
   int64_t arena;
   int64_t high_water = 0;
-  int64_t scratch_stride = 0;
+  Scratch scratch{};
   // By launch, one after the other: values of the kernels' extents.
   std::vector<int64_t> extents;
   // The inputs, and by buffer: where in them an input lies; where in the session's outputs an output lies.
@@ -168,7 +168,7 @@ std::unique_ptr<Session::Bound> Session::bind(const Call& call) const {
   bound->program = call.program;
   bound->offsets = call.offsets;
   bound->arena = call.arena;
-  bound->scratch_stride = scratch_bytes(call.program, call.sizes, call.choices.known) / threads_;
+  bound->scratch = scratch_of(call.program, call.sizes, call.choices.known);
   std::vector<int64_t> bytes;
   for (const Buffer& buffer : program.buffers) {
     bytes.push_back(buffer.kind == Kind::kCache || is_store(buffer.kind) ? 0 : program.bytes(buffer, call.sizes));
@@ -253,22 +253,32 @@ void Session::bind_copies(Bound& bound, const Call& call, const std::vector<int6
 }
 
 int64_t Session::scratch_bytes(size_t index, const std::vector<int64_t>& sizes, int64_t tokens) const {
+  return total(scratch_of(index, sizes, tokens));
+}
+
+int64_t Session::total(const Scratch& scratch) const { return scratch.shared + scratch.stride * threads_; }
+
+Session::Scratch Session::scratch_of(size_t index, const std::vector<int64_t>& sizes, int64_t tokens) const {
   if (index >= programs_.size()) fail("there is no program " + std::to_string(index));
   const Program& program = programs_[index];
   program.check_sizes(sizes);
   if (tokens < 0 || tokens > INT32_MAX) fail("there are not " + std::to_string(tokens) + " tokens");
-  int64_t most = choosing_bytes(tokens);
+  Scratch most{0, choosing_bytes(tokens)};
   std::vector<int64_t> extents;
   for (const Launch& launch : program.launches) {
     extents.clear();
     for (const Extent& extent : launch.extents) extents.push_back(size_of(extent, sizes));
-    const int64_t bytes = launch.kernel->scratch(extents.data());
-    if (bytes < 0 || bytes > (int64_t{1} << 48)) {
-      fail("program " + program.name + ": kernel " + launch.name + " asks for " + std::to_string(bytes) + " bytes of scratch");
-    }
-    most = std::max(most, bytes);
+    const auto checked = [&](int64_t bytes) {
+      if (bytes < 0 || bytes > (int64_t{1} << 48)) {
+        fail("program " + program.name + ": kernel " + launch.name + " asks for " + std::to_string(bytes) + " bytes of scratch");
+      }
+      return bytes;
+    };
+    const dsk_kernel& kernel = *launch.kernel;
+    most.stride = std::max(most.stride, checked(kernel.scratch(extents.data())));
+    if (kernel.shared != nullptr) most.shared = std::max(most.shared, checked(kernel.shared(extents.data())));
   }
-  return aligned(most) * threads_;
+  return {aligned(most.shared), aligned(most.stride)};
 }
 
 void Session::cancel(uint64_t id) {
@@ -335,7 +345,7 @@ Outcome Session::execute(Bound& bound) {
 std::vector<char*> Session::place(Bound& bound) {
   // Empty buffers need an address as well.
   arena_.grow(std::max(bound.arena, kAlignment));
-  scratch_.grow(bound.scratch_stride * threads_);
+  scratch_.grow(total(bound.scratch));
   outputs_.grow(std::max(bound.output_bytes, kAlignment));
   const Program& program = programs_[bound.program];
   std::vector<char*> memory(program.buffers.size());
@@ -355,7 +365,7 @@ std::vector<char*> Session::place(Bound& bound) {
     const std::lock_guard lock(mutex_);
     usage_.arena = std::max(usage_.arena, bound.arena);
     usage_.arena_high_water = std::max(usage_.arena_high_water, bound.high_water);
-    usage_.scratch = std::max(usage_.scratch, bound.scratch_stride * threads_);
+    usage_.scratch = std::max(usage_.scratch, total(bound.scratch));
     usage_.transfers = std::max(usage_.transfers, bound.input_bytes + bound.output_bytes);
   }
   return memory;
@@ -368,7 +378,9 @@ Outcome Session::run_launches(Bound& bound) {
   std::vector<void*> args;
   for (const Launch& launch : program.launches) {
     for (const int64_t arg : launch.args) args.push_back(memory[arg]);
+    if (launch.kernel->shared != nullptr) args.push_back(scratch_.data());
   }
+  char* const scratch = scratch_.data() + bound.scratch.shared;
   std::vector<Timing> timings(profile_ ? program.launches.size() : 0);
   void* const* arg = args.data();
   const int64_t* extent = bound.extents.data();
@@ -385,14 +397,14 @@ Outcome Session::run_launches(Bound& bound) {
            std::to_string(items) + " work items");
     }
     if (items > 0) {
-      Pool::shared().run({kernel.run, arg, extent, items, scratch_.data(), bound.scratch_stride}, threads_);
+      Pool::shared().run({kernel.run, arg, extent, items, scratch, bound.scratch.stride}, threads_);
     }
     if (profile_) {
       const Clock::time_point now = Clock::now();
       timings[i] = {1, items, std::chrono::nanoseconds(now - before).count()};
       before = now;
     }
-    arg += kernel.args;
+    arg += kernel.args + (kernel.shared != nullptr ? 1 : 0);
     extent += kernel.extents;
   }
   if (!bound.choices.list.empty()) make_choices(bound);
@@ -417,7 +429,8 @@ void Session::make_choices(const Bound& bound) {
     choose(*static_cast<const Choices*>(arg[0]), static_cast<const float*>(arg[1]), *vocabulary, begin, end, scratch);
   };
   const auto items = static_cast<int64_t>(bound.choices.list.size());
-  Pool::shared().run({run, const_cast<void* const*>(args), &bound.vocabulary, items, scratch_.data(), bound.scratch_stride},
+  Pool::shared().run({run, const_cast<void* const*>(args), &bound.vocabulary, items,
+                      scratch_.data() + bound.scratch.shared, bound.scratch.stride},
                      threads_);
 }
 

@@ -105,6 +105,12 @@ class Session : public std::enable_shared_from_this<Session> {
   const std::vector<Program>& programs() const { return programs_; }
 
  private:
+  // Scratch memory: of all items of a launch together, and of each thread.
+  struct Scratch {
+    int64_t shared, stride;
+  };
+  Scratch scratch_of(size_t program, const std::vector<int64_t>& sizes, int64_t tokens) const;
+  int64_t total(const Scratch& scratch) const;
   // A call with all that its launches need but pointers.
   struct Bound;
 

@@ -75,4 +75,4 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
 }
 
 extern const dsk_kernel dsk_gemm_add;
-const dsk_kernel dsk_gemm_add = {"gemm_add", 4, 1, gemm_add::items, gemm_add::scratch, gemm_add::run};
+const dsk_kernel dsk_gemm_add = { "gemm_add", 4, 1, gemm_add::items, gemm_add::scratch, gemm_add::run, nullptr };

@@ -72,4 +72,4 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
 }
 
 extern const dsk_kernel dsk_gemm_contract;
-const dsk_kernel dsk_gemm_contract = {"gemm_contract", 3, 1, gemm_contract::items, gemm_contract::scratch, gemm_contract::run};
+const dsk_kernel dsk_gemm_contract = { "gemm_contract", 3, 1, gemm_contract::items, gemm_contract::scratch, gemm_contract::run, nullptr };

@@ -72,4 +72,4 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
 }
 
 extern const dsk_kernel dsk_gemm_contract_2;
-const dsk_kernel dsk_gemm_contract_2 = {"gemm_contract_2", 3, 1, gemm_contract_2::items, gemm_contract_2::scratch, gemm_contract_2::run};
+const dsk_kernel dsk_gemm_contract_2 = { "gemm_contract_2", 3, 1, gemm_contract_2::items, gemm_contract_2::scratch, gemm_contract_2::run, nullptr };

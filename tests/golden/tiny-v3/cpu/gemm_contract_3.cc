@@ -78,4 +78,4 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
 }
 
 extern const dsk_kernel dsk_gemm_contract_3;
-const dsk_kernel dsk_gemm_contract_3 = {"gemm_contract_3", 3, 1, gemm_contract_3::items, gemm_contract_3::scratch, gemm_contract_3::run};
+const dsk_kernel dsk_gemm_contract_3 = { "gemm_contract_3", 3, 1, gemm_contract_3::items, gemm_contract_3::scratch, gemm_contract_3::run, nullptr };

@@ -73,4 +73,4 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
 }
 
 extern const dsk_kernel dsk_gemm_contract_4;
-const dsk_kernel dsk_gemm_contract_4 = {"gemm_contract_4", 3, 1, gemm_contract_4::items, gemm_contract_4::scratch, gemm_contract_4::run};
+const dsk_kernel dsk_gemm_contract_4 = { "gemm_contract_4", 3, 1, gemm_contract_4::items, gemm_contract_4::scratch, gemm_contract_4::run, nullptr };

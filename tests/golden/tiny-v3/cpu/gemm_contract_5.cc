@@ -73,4 +73,4 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
 }
 
 extern const dsk_kernel dsk_gemm_contract_5;
-const dsk_kernel dsk_gemm_contract_5 = {"gemm_contract_5", 3, 1, gemm_contract_5::items, gemm_contract_5::scratch, gemm_contract_5::run};
+const dsk_kernel dsk_gemm_contract_5 = { "gemm_contract_5", 3, 1, gemm_contract_5::items, gemm_contract_5::scratch, gemm_contract_5::run, nullptr };

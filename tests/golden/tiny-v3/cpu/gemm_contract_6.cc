@@ -72,4 +72,4 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
 }
 
 extern const dsk_kernel dsk_gemm_contract_6;
-const dsk_kernel dsk_gemm_contract_6 = {"gemm_contract_6", 3, 1, gemm_contract_6::items, gemm_contract_6::scratch, gemm_contract_6::run};
+const dsk_kernel dsk_gemm_contract_6 = { "gemm_contract_6", 3, 1, gemm_contract_6::items, gemm_contract_6::scratch, gemm_contract_6::run, nullptr };

@@ -16,16 +16,21 @@ static int64_t items(void* const* args, const int64_t* extents) {
   const int32_t* __restrict chosen = (const int32_t*)args[2];
   float* __restrict x_2 = (float*)args[3];
   const int64_t T = extents[0];
-  int64_t count[8 + 1] = {};
+  char* shared = (char*)args[4];
+  int32_t* __restrict group_of = dsk_take<int32_t>(shared, T * 3);
+  int64_t* __restrict start = dsk_take<int64_t>(shared, 8 + 2);
+  int64_t* __restrict order = dsk_take<int64_t>(shared, T * 3);
+  int64_t* __restrict first_item = dsk_take<int64_t>(shared, 8 + 2);
   for (int64_t i = 0; i < T * 3; i++) {
     const int64_t i_K = i % 3;
     const int64_t i_T = i / 3;
-    const uint32_t g = dsk_get(chosen[i_T * 3 + i_K]);
-    count[g < 8 ? g : 8]++;
+    group_of[i] = dsk_get(chosen[i_T * 3 + i_K]);
   }
-  int64_t items = 0;
-  for (int64_t g = 0; g <= 8; g++) items += dsk_gemm_cut(blocks, count[g], 64, 16, 8).items();
-  return items;
+  dsk_sort_groups(group_of, T * 3, 8, start, order);
+  first_item[0] = 0;
+  for (int64_t g = 0; g <= 8; g++)
+    first_item[g + 1] = first_item[g] + dsk_gemm_cut(blocks, start[g + 1] - start[g], 64, 16, 8).items();
+  return first_item[8 + 1];
 }
 
 static int64_t scratch(const int64_t* extents) {
@@ -36,8 +41,12 @@ static int64_t scratch(const int64_t* extents) {
          dsk_bytes<int64_t>(blocks.most_depth()) +
          dsk_bytes<float>(blocks.sums()) +
          dsk_bytes<int64_t>(blocks.most_columns()) +
-         dsk_bytes<int64_t>(blocks.most_depth()) +
-         dsk_bytes<int32_t>(T * 3) +
+         dsk_bytes<int64_t>(blocks.most_depth());
+}
+
+static int64_t shared(const int64_t* extents) {
+  const int64_t T = extents[0];
+  return dsk_bytes<int32_t>(T * 3) +
          dsk_bytes<int64_t>(8 + 2) +
          dsk_bytes<int64_t>(T * 3) +
          dsk_bytes<int64_t>(8 + 2);
@@ -49,6 +58,11 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
   const int32_t* __restrict chosen = (const int32_t*)args[2];
   float* __restrict x_2 = (float*)args[3];
   const int64_t T = extents[0];
+  char* shared = (char*)args[4];
+  const int32_t* __restrict group_of = dsk_take<int32_t>(shared, T * 3);
+  const int64_t* __restrict start = dsk_take<int64_t>(shared, 8 + 2);
+  const int64_t* __restrict order = dsk_take<int64_t>(shared, T * 3);
+  const int64_t* __restrict first_item = dsk_take<int64_t>(shared, 8 + 2);
   float* __restrict panels = dsk_take<float>(scratch, blocks.panels());
   float* __restrict panel = dsk_take<float>(scratch, blocks.panel());
   int64_t* __restrict a_at = dsk_take<int64_t>(scratch, blocks.rows);
@@ -56,19 +70,6 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
   float* __restrict sums = dsk_take<float>(scratch, blocks.sums());
   int64_t* __restrict b_at = dsk_take<int64_t>(scratch, blocks.most_columns());
   int64_t* __restrict b_k = dsk_take<int64_t>(scratch, blocks.most_depth());
-  int32_t* __restrict group_of = dsk_take<int32_t>(scratch, T * 3);
-  int64_t* __restrict start = dsk_take<int64_t>(scratch, 8 + 2);
-  int64_t* __restrict order = dsk_take<int64_t>(scratch, T * 3);
-  int64_t* __restrict first_item = dsk_take<int64_t>(scratch, 8 + 2);
-  for (int64_t i = 0; i < T * 3; i++) {
-    const int64_t i_K = i % 3;
-    const int64_t i_T = i / 3;
-    group_of[i] = dsk_get(chosen[i_T * 3 + i_K]);
-  }
-  dsk_sort_groups(group_of, T * 3, 8, start, order);
-  first_item[0] = 0;
-  for (int64_t g = 0; g <= 8; g++)
-    first_item[g + 1] = first_item[g] + dsk_gemm_cut(blocks, start[g + 1] - start[g], 64, 16, 8).items();
   for (int64_t item = begin; item < end; item++) {
     const int64_t i_E = dsk_group_of_item(first_item, 8 + 1, item);
     const dsk_gemm_cut cut(blocks, start[i_E + 1] - start[i_E], 64, 16, 8);
@@ -102,4 +103,4 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
 }
 
 extern const dsk_kernel dsk_gemm_contract_8;
-const dsk_kernel dsk_gemm_contract_8 = {"gemm_contract_8", 4, 1, gemm_contract_8::items, gemm_contract_8::scratch, gemm_contract_8::run};
+const dsk_kernel dsk_gemm_contract_8 = { "gemm_contract_8", 4, 1, gemm_contract_8::items, gemm_contract_8::scratch, gemm_contract_8::run, gemm_contract_8::shared };

@@ -72,4 +72,4 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
 }
 
 extern const dsk_kernel dsk_gemm_contract_9;
-const dsk_kernel dsk_gemm_contract_9 = {"gemm_contract_9", 3, 1, gemm_contract_9::items, gemm_contract_9::scratch, gemm_contract_9::run};
+const dsk_kernel dsk_gemm_contract_9 = { "gemm_contract_9", 3, 1, gemm_contract_9::items, gemm_contract_9::scratch, gemm_contract_9::run, nullptr };

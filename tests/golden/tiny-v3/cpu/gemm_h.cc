@@ -75,4 +75,4 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
 }
 
 extern const dsk_kernel dsk_gemm_h;
-const dsk_kernel dsk_gemm_h = {"gemm_h", 4, 1, gemm_h::items, gemm_h::scratch, gemm_h::run};
+const dsk_kernel dsk_gemm_h = { "gemm_h", 4, 1, gemm_h::items, gemm_h::scratch, gemm_h::run, nullptr };

@@ -86,4 +86,4 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
 }
 
 extern const dsk_kernel dsk_gemm_mul;
-const dsk_kernel dsk_gemm_mul = {"gemm_mul", 4, 1, gemm_mul::items, gemm_mul::scratch, gemm_mul::run};
+const dsk_kernel dsk_gemm_mul = { "gemm_mul", 4, 1, gemm_mul::items, gemm_mul::scratch, gemm_mul::run, nullptr };

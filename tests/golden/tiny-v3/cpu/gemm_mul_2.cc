@@ -86,4 +86,4 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
 }
 
 extern const dsk_kernel dsk_gemm_mul_2;
-const dsk_kernel dsk_gemm_mul_2 = {"gemm_mul_2", 4, 1, gemm_mul_2::items, gemm_mul_2::scratch, gemm_mul_2::run};
+const dsk_kernel dsk_gemm_mul_2 = { "gemm_mul_2", 4, 1, gemm_mul_2::items, gemm_mul_2::scratch, gemm_mul_2::run, nullptr };

@@ -59,12 +59,12 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
   int64_t* __restrict columns_at_5 = dsk_take<int64_t>(scratch, DSK_COLUMNS);
   float* __restrict left_6 = dsk_take<float>(scratch, DSK_ROWS * 8);
   float* __restrict out_7 = dsk_take<float>(scratch, 2 * DSK_ROWS * 16);
+  const auto from = [&]([[maybe_unused]] int64_t i_T) { return int64_t(dsk_get(span_from[i_T])); };
+  const auto to = [&]([[maybe_unused]] int64_t i_T) { return int64_t(dsk_get(span_to[i_T])); };
   for (int64_t item = begin; item < end; item++) {
-    const int64_t i_chunk_index = item;
-    const int64_t limit = (i_chunk_index * chunk + chunk < T ? i_chunk_index * chunk + chunk : T) * 4;
-    const auto from = [&]([[maybe_unused]] int64_t i_T) { return int64_t(dsk_get(span_from[i_T])); };
-    const auto to = [&]([[maybe_unused]] int64_t i_T) { return int64_t(dsk_get(span_to[i_T])); };
-    for (int64_t row = i_chunk_index * chunk * 4; row < limit;) {
+    const int64_t part = item;
+    const int64_t limit = (part * chunk + chunk < T ? part * chunk + chunk : T) * 4;
+    for (int64_t row = (part * chunk) * 4; row < limit;) {
       const dsk_plane_block block = dsk_next_block(row, limit, 4, from, to);
       for (int64_t r = 0; r < block.strips * DSK_STRIP; r++) {
         const int64_t index = block.index(r);
@@ -211,4 +211,4 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
 }
 
 extern const dsk_kernel dsk_plane_p;
-const dsk_kernel dsk_plane_p = {"plane_p", 12, 2, plane_p::items, plane_p::scratch, plane_p::run};
+const dsk_kernel dsk_plane_p = { "plane_p", 12, 2, plane_p::items, plane_p::scratch, plane_p::run, nullptr };

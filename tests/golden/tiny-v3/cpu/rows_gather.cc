@@ -37,4 +37,4 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
 }
 
 extern const dsk_kernel dsk_rows_gather;
-const dsk_kernel dsk_rows_gather = {"rows_gather", 3, 2, rows_gather::items, rows_gather::scratch, rows_gather::run};
+const dsk_kernel dsk_rows_gather = { "rows_gather", 3, 2, rows_gather::items, rows_gather::scratch, rows_gather::run, nullptr };

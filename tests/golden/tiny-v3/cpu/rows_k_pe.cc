@@ -102,4 +102,4 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
 }
 
 extern const dsk_kernel dsk_rows_k_pe;
-const dsk_kernel dsk_rows_k_pe = {"rows_k_pe", 10, 1, rows_k_pe::items, rows_k_pe::scratch, rows_k_pe::run};
+const dsk_kernel dsk_rows_k_pe = { "rows_k_pe", 10, 1, rows_k_pe::items, rows_k_pe::scratch, rows_k_pe::run, nullptr };

@@ -51,4 +51,4 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
 }
 
 extern const dsk_kernel dsk_rows_mul;
-const dsk_kernel dsk_rows_mul = {"rows_mul", 5, 1, rows_mul::items, rows_mul::scratch, rows_mul::run};
+const dsk_kernel dsk_rows_mul = { "rows_mul", 5, 1, rows_mul::items, rows_mul::scratch, rows_mul::run, nullptr };

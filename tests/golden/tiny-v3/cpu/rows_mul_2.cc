@@ -42,4 +42,4 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
 }
 
 extern const dsk_kernel dsk_rows_mul_2;
-const dsk_kernel dsk_rows_mul_2 = {"rows_mul_2", 3, 1, rows_mul_2::items, rows_mul_2::scratch, rows_mul_2::run};
+const dsk_kernel dsk_rows_mul_2 = { "rows_mul_2", 3, 1, rows_mul_2::items, rows_mul_2::scratch, rows_mul_2::run, nullptr };

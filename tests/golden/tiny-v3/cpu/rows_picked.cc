@@ -134,4 +134,4 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
 }
 
 extern const dsk_kernel dsk_rows_picked;
-const dsk_kernel dsk_rows_picked = {"rows_picked", 5, 1, rows_picked::items, rows_picked::scratch, rows_picked::run};
+const dsk_kernel dsk_rows_picked = { "rows_picked", 5, 1, rows_picked::items, rows_picked::scratch, rows_picked::run, nullptr };

@@ -25,4 +25,4 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
 }
 
 extern const dsk_kernel dsk_rows_pow;
-const dsk_kernel dsk_rows_pow = {"rows_pow", 1, 0, rows_pow::items, rows_pow::scratch, rows_pow::run};
+const dsk_kernel dsk_rows_pow = { "rows_pow", 1, 0, rows_pow::items, rows_pow::scratch, rows_pow::run, nullptr };

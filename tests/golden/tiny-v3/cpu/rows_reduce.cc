@@ -52,4 +52,4 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
 }
 
 extern const dsk_kernel dsk_rows_reduce;
-const dsk_kernel dsk_rows_reduce = {"rows_reduce", 5, 1, rows_reduce::items, rows_reduce::scratch, rows_reduce::run};
+const dsk_kernel dsk_rows_reduce = { "rows_reduce", 5, 1, rows_reduce::items, rows_reduce::scratch, rows_reduce::run, nullptr };

@@ -139,4 +139,4 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
 }
 
 extern const dsk_kernel dsk_rows_span_to;
-const dsk_kernel dsk_rows_span_to = {"rows_span_to", 17, 2, rows_span_to::items, rows_span_to::scratch, rows_span_to::run};
+const dsk_kernel dsk_rows_span_to = { "rows_span_to", 17, 2, rows_span_to::items, rows_span_to::scratch, rows_span_to::run, nullptr };

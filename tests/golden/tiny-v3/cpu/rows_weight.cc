@@ -70,4 +70,4 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
 }
 
 extern const dsk_kernel dsk_rows_weight;
-const dsk_kernel dsk_rows_weight = {"rows_weight", 9, 1, rows_weight::items, rows_weight::scratch, rows_weight::run};
+const dsk_kernel dsk_rows_weight = { "rows_weight", 9, 1, rows_weight::items, rows_weight::scratch, rows_weight::run, nullptr };

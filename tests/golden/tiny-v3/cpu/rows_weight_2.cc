@@ -70,4 +70,4 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
 }
 
 extern const dsk_kernel dsk_rows_weight_2;
-const dsk_kernel dsk_rows_weight_2 = {"rows_weight_2", 8, 1, rows_weight_2::items, rows_weight_2::scratch, rows_weight_2::run};
+const dsk_kernel dsk_rows_weight_2 = { "rows_weight_2", 8, 1, rows_weight_2::items, rows_weight_2::scratch, rows_weight_2::run, nullptr };
