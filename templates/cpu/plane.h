@@ -59,10 +59,12 @@ static inline dsk_plane_block dsk_next_block(int64_t row, int64_t limit, int64_t
   return block;
 }
 
-// How many tokens a work item has: a few blocks, fewer where there are few.
-static inline int64_t dsk_tokens_of_item(int64_t tokens, int64_t inner) {
-  const int64_t rows = tokens * inner < 512 ? DSK_STRIP : 2 * DSK_ROWS;
-  return rows > inner ? rows / inner : 1;
+// How many rows a work item has, of tokens that have `inner`: whole tokens, a few blocks of them; a part of one where there are so
+// few that threads would have nothing to do. Those parts read the same columns, at about the same time.
+static inline int64_t dsk_rows_of_item(int64_t rows, int64_t inner) {
+  const int64_t few = rows <= 2 * DSK_ROWS ? DSK_STRIP / 2 : inner < DSK_ROWS ? DSK_STRIP : DSK_ROWS;
+  const int64_t wanted = rows < 512 ? few : 2 * DSK_ROWS;
+  return wanted < inner ? wanted : wanted / inner * inner;
 }
 
 // Tokens in runs, neighbors among which see no column in common: sequences, or several of them. Sums over the tokens of a run are

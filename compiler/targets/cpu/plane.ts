@@ -11,18 +11,19 @@ export function printPlane(kernel: PlaneKernel): string {
   const { batch, rows, body, column, span } = kernel;
   const lines = frame.body;
   const tokens = String(rows[0]!.extent);
+  const all = product([tokens, inner]);
   const products = new PlaneProducts(block);
   const statements = new PlaneRows(block);
   const bounds = [bound(block, id.from, span?.from, "0"), bound(block, id.to, span?.to, String(column.extent))];
   const runs = `const dsk_plane_runs ${id.runs}(${tokens}, ${column.extent}, ${id.from}, ${id.to});`;
-  // Sums over the tokens of a run belong to one item; otherwise blocks of tokens are independent.
+  // Sums over the tokens of a run belong to one item; otherwise rows are independent.
   const sumsTokens = body.some(({ kind }) => kind === "leave_columns");
   const behind = `${id.part} * ${id.chunk} + ${id.chunk}`;
   const [first, end] = sumsTokens
-    ? [`${id.runs}.token[${id.part}]`, `${id.runs}.token[${id.part} + 1]`]
-    : [`${id.part} * ${id.chunk}`, `(${behind} < ${tokens} ? ${behind} : ${tokens})`];
-  if (!sumsTokens) frame.prelude(`const int64_t ${id.chunk} = dsk_tokens_of_item(${tokens}, ${inner});`);
-  const parts = sumsTokens ? `${id.runs}.count` : `((${tokens} + ${id.chunk} - 1) / ${id.chunk})`;
+    ? [`${id.runs}.token[${id.part}]`, `${id.runs}.token[${id.part} + 1]`].map((token) => product([token, inner]))
+    : [`${id.part} * ${id.chunk}`, `${behind} < ${all} ? ${behind} : ${all}`];
+  if (!sumsTokens) frame.prelude(`const int64_t ${id.chunk} = dsk_rows_of_item(${all}, ${inner});`);
+  const parts = sumsTokens ? `${id.runs}.count` : `((${all} + ${id.chunk} - 1) / ${id.chunk})`;
   const perPart = product(batch.map(({ extent }) => String(extent)));
   lines.add(...bounds, ...(sumsTokens ? [runs] : []));
   lines.block(`for (int64_t ${id.item} = begin; ${id.item} < end; ${id.item}++)`, () => {
@@ -33,8 +34,8 @@ export function printPlane(kernel: PlaneKernel): string {
       if (stmt.kind === "leave_columns")
         products.zero(stmt, `${id.runs}.column[${id.part}]`, `${id.runs}.column[${id.part} + 1]`);
     }
-    lines.add(`const int64_t ${id.limit} = ${product([end, inner])};`);
-    lines.block(`for (int64_t ${id.row} = ${product([`(${first})`, inner])}; ${id.row} < ${id.limit};)`, () => {
+    lines.add(`const int64_t ${id.limit} = ${end};`);
+    lines.block(`for (int64_t ${id.row} = ${first}; ${id.row} < ${id.limit};)`, () => {
       lines.add(
         `const dsk_plane_block ${id.block} = dsk_next_block(${id.row}, ${id.limit}, ${inner}, ${id.from}, ${id.to});`,
       );

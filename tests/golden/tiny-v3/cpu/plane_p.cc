@@ -18,8 +18,8 @@ namespace plane_p {
 static int64_t items(void* const* args, const int64_t* extents) {
   const int64_t S = extents[0];
   const int64_t T = extents[1];
-  const int64_t chunk = dsk_tokens_of_item(T, 4);
-  return ((T + chunk - 1) / chunk);
+  const int64_t chunk = dsk_rows_of_item(T * 4, 4);
+  return ((T * 4 + chunk - 1) / chunk);
 }
 
 static int64_t scratch(const int64_t* extents) {
@@ -50,7 +50,7 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
   const int32_t* __restrict span_to = (const int32_t*)args[11];
   const int64_t S = extents[0];
   const int64_t T = extents[1];
-  const int64_t chunk = dsk_tokens_of_item(T, 4);
+  const int64_t chunk = dsk_rows_of_item(T * 4, 4);
   float* __restrict x_plane = dsk_take<float>(scratch, DSK_ROWS * S);
   float* __restrict peak_rows = dsk_take<float>(scratch, DSK_ROWS);
   float* __restrict sum_rows = dsk_take<float>(scratch, DSK_ROWS);
@@ -63,8 +63,8 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
   const auto to = [&]([[maybe_unused]] int64_t i_T) { return int64_t(dsk_get(span_to[i_T])); };
   for (int64_t item = begin; item < end; item++) {
     const int64_t part = item;
-    const int64_t limit = (part * chunk + chunk < T ? part * chunk + chunk : T) * 4;
-    for (int64_t row = (part * chunk) * 4; row < limit;) {
+    const int64_t limit = part * chunk + chunk < T * 4 ? part * chunk + chunk : T * 4;
+    for (int64_t row = part * chunk; row < limit;) {
       const dsk_plane_block block = dsk_next_block(row, limit, 4, from, to);
       for (int64_t r = 0; r < block.strips * DSK_STRIP; r++) {
         const int64_t index = block.index(r);
