@@ -5,6 +5,7 @@ import { storeParams } from "../../runtime/io/names/load.ts";
 import { readParams } from "../../runtime/io/names/read-params.ts";
 import type { NameTable } from "../../runtime/io/names/table.ts";
 import { encoded } from "../../runtime/device/elements.ts";
+import { MemoryError } from "../../runtime/device/cpu/session.ts";
 import { CheckpointError } from "../../runtime/io/safetensors/format.ts";
 import { Checkpoint } from "../../runtime/io/safetensors/read.ts";
 import { f32, type WrittenTensor, writeSafetensors } from "../../runtime/io/safetensors/write.ts";
@@ -79,7 +80,7 @@ async function run(file: string, options: Options): Promise<void> {
     timed(`scored ${rows.length} rows`, started);
     print(`loss ${scores.tensors.get("loss")!.data[0]}`);
   } catch (error) {
-    if (error instanceof CheckpointError) throw new InputError(error.message);
+    if (error instanceof CheckpointError || error instanceof MemoryError) throw new InputError(error.message);
     throw error;
   }
 }

@@ -139,3 +139,27 @@ test("a kernel's share of the peak is the least time of its operations or bytes,
     { kernel: "a", launches: 2, milliseconds: 4, shareOfTime: 4 / 9, shareOfPeak: 1e9 / 1e12 / 4e-3, bound: "compute" },
   ]);
 });
+
+test("a model that no machine holds is refused before anything is allocated, with its bytes", () => {
+  writeFileSync(
+    join(folder, "huge.dsk"),
+    `edition 2026
+import { Embedding } from "std/nn"
+model Huge {
+  dim V = 1_000_000
+  dim D = 10_000_000
+  use embed = Embedding[V, D]
+  fn forward(tokens: i32[T], pos: i32[T]) -> f32[T, V] { return embed.transposed(embed(tokens)) }
+}
+train Pretrain for Huge { data = text("*.txt")  length = 16 tokens  batch = 4  stop = 3 steps  optimizer = adamw()  lr = 1e-3  loss = next_token() }
+`,
+  );
+  const refused = /need 120,000,000,000,000 bytes of memory, only [\d,]+ are available/;
+  expect(bench("train", "huge.dsk")).toMatchObject({ status: 1, stderr: expect.stringMatching(refused) as string });
+  writeFileSync(join(folder, "a.txt"), "Some text, and more of it.\n".repeat(500));
+  const train = spawnSync(process.execPath, [resolve("bin/dskc.js"), "train", "huge.dsk"], {
+    cwd: folder,
+    encoding: "utf8",
+  });
+  expect(train).toMatchObject({ status: 1, stderr: expect.stringMatching(refused) as string });
+});
