@@ -4,7 +4,7 @@ import { known } from "../../kernel-ir/expr.ts";
 import type { Axis, Expr, GemmKernel, Product } from "../../kernel-ir/types.ts";
 import { Frame, product } from "./frame.ts";
 import { insideGroup, linear, type Operand, operandOf } from "./gemm-operands.ts";
-import { type Blocks, blocksFor, type GemmShape } from "./gemm-tiles.ts";
+import { type Blocks, blocksFor, type GemmShape, TILES } from "./gemm-tiles.ts";
 import { STORAGE_BYTES } from "../../../runtime/program/launch.ts";
 import { Scalars } from "./scalars.ts";
 
@@ -12,6 +12,9 @@ import { Scalars } from "./scalars.ts";
 export function printPackedGemm(kernel: GemmKernel): string {
   return new PackedGemm(kernel).file();
 }
+
+/** Floats of the longest vector. */
+const WIDEST = Math.max(...TILES.map(({ lanes }) => lanes));
 
 /** Products with the same A: it is packed once for all of them. */
 interface Shared {
@@ -29,8 +32,17 @@ interface Side {
   readonly values: string;
 }
 
+/** Where results lie, when they are only stored: rows at equal distances, columns next to each other. */
+interface Target {
+  readonly to: string;
+  /** One index per dim of the argument for what a whole item has in common. */
+  readonly fixed: readonly Expr[];
+  readonly stride: number;
+}
+
 class PackedGemm {
   readonly #kernel: GemmKernel;
+  readonly #target: Target | undefined;
   readonly #frame: Frame;
   readonly #blocks: Blocks;
   readonly #shared: readonly Shared[];
@@ -43,6 +55,7 @@ class PackedGemm {
     this.#frame = new Frame(kernel, results, "gemm.h");
     const all = kernel.products.map((given) => insideGroup(given, kernel, () => undefined));
     this.#blocks = blocksFor(shapeOf(kernel, all));
+    this.#target = targetOf(kernel);
     this.#array("float", "blocks.panels()", "panels");
     this.#array("float", "blocks.panel()", "panel");
     const keys = [...new Set(all.map(shareKey))];
@@ -76,7 +89,7 @@ class PackedGemm {
       a: this.#side(a, m, k, "a", suffix(number)),
       products: products.map(({ name, b }) => {
         const own = suffix(this.#sums.size);
-        const sums = this.#array("float", "blocks.sums()", `sums${own}`);
+        const sums = this.#target === undefined ? this.#array("float", "blocks.sums()", `sums${own}`) : "";
         this.#sums.set(name, sums);
         return { b: this.#side(b, n, k, "b", own), sums };
       }),
@@ -120,7 +133,7 @@ class PackedGemm {
       if (groups?.over === "m") this.#enterGroup(own);
       else body.add(`const dsk_gemm_block ${block} = ${cut}.block(${own});`);
       for (const shared of this.#shared) this.#multiply(shared);
-      this.#epilogue();
+      if (this.#target === undefined) this.#epilogue();
     });
     return this.#frame.file(product([...batch.map(({ extent }) => String(extent)), perBatch]), {
       counting,
@@ -245,12 +258,21 @@ class PackedGemm {
         for (const { b, sums } of products) {
           const right = this.#operand(b, k, `${block}.columns`, (i) => `${block}.n + ${i}`);
           body.add(
-            `dsk_multiply(${sums}, dsk_row_floats(${cut}.n_block), ${k0} == 0, ${panels}, ${block}.rows,`,
+            `dsk_multiply(${this.#results(sums)}, ${k0} == 0, ${panels}, ${block}.rows,`,
             `             ${right}, ${b.at}, ${block}.columns, ${b.k}, ${depth}, ${panel});`,
           );
         }
       });
     });
+  }
+
+  /** Where a block of results is summed, and the floats between its rows. */
+  #results(sums: string): string {
+    const block = this.#name("block");
+    if (this.#target === undefined) return `${sums}, dsk_row_floats(${this.#name("cut")}.n_block)`;
+    const { to, fixed, stride } = this.#target;
+    const offset = this.#offset(to, fixed);
+    return `${to} + ${offset === "0" ? "" : `${offset} + `}${block}.m * ${stride} + ${block}.n, ${stride}`;
   }
 
   /** Offsets of the rows of A or the columns of B, when they are the same for all terms. */
@@ -368,6 +390,21 @@ class PackedGemm {
       });
     });
   }
+}
+
+/** Results that need no epilogue, in whole vectors: they are summed where they belong. */
+function targetOf({ m, n, products, epilogue, groups, args }: GemmKernel): Target | undefined {
+  const [stmt, ...others] = epilogue;
+  if (stmt?.kind !== "assign" || stmt.axes.length > 0 || others.length > 0) return undefined;
+  if (products.length !== 1 || groups?.over === "m" || points(n) % WIDEST !== 0) return undefined;
+  const { to, at, value } = stmt;
+  if (value.kind !== "load" || value.from !== products[0]!.name) return undefined;
+  const arg = args.find(({ name }) => name === to);
+  if (arg?.dtype !== "f32" || arg.access !== "write") return undefined;
+  const place = operandOf({ kind: "load", from: to, at, dtype: "f32" }, m, n, args);
+  if (place.kind !== "strided" || linear(n, place.at.k, arg.shape) !== 1) return undefined;
+  const stride = linear(m, place.at.outer, arg.shape);
+  return stride === undefined ? undefined : { to, fixed: place.at.fixed, stride };
 }
 
 /** What the blocks depend on: the longest sum, the narrowest elements of B. */

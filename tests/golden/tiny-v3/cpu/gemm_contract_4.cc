@@ -24,7 +24,6 @@ static int64_t scratch(const int64_t* extents) {
          dsk_bytes<float>(blocks.panel()) +
          dsk_bytes<int64_t>(blocks.rows) +
          dsk_bytes<int64_t>(blocks.most_depth()) +
-         dsk_bytes<float>(blocks.sums()) +
          dsk_bytes<int64_t>(blocks.most_columns()) +
          dsk_bytes<int64_t>(blocks.most_depth());
 }
@@ -38,7 +37,6 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
   float* __restrict panel = dsk_take<float>(scratch, blocks.panel());
   int64_t* __restrict a_at = dsk_take<int64_t>(scratch, blocks.rows);
   int64_t* __restrict a_k = dsk_take<int64_t>(scratch, blocks.most_depth());
-  float* __restrict sums = dsk_take<float>(scratch, blocks.sums());
   int64_t* __restrict b_at = dsk_take<int64_t>(scratch, blocks.most_columns());
   int64_t* __restrict b_k = dsk_take<int64_t>(scratch, blocks.most_depth());
   const dsk_gemm_cut cut(blocks, T, 16, 16, 4);
@@ -54,17 +52,8 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
         for (int64_t i = 0; i < depth; i++) a_k[i] = k0 + i;
         dsk_pack(panels, x + i_H * 24, a_at, block.rows, a_k, depth);
         for (int64_t i = 0; i < depth; i++) b_k[i] = k0 + i;
-        dsk_multiply(sums, dsk_row_floats(cut.n_block), k0 == 0, panels, block.rows,
+        dsk_multiply(x_2 + i_H * 16 + block.m * 64 + block.n, 64, k0 == 0, panels, block.rows,
                      wk_b + i_H * 16, b_at, block.columns, b_k, depth, panel);
-      }
-    }
-    for (int64_t i = 0; i < block.rows; i++) {
-      const int64_t i_T = (block.m + i);
-      #pragma omp simd
-      for (int64_t j = 0; j < block.columns; j++) {
-        const int64_t i_C = block.n + j;
-        const float product = sums[i * dsk_row_floats(cut.n_block) + j];
-        dsk_put(x_2[i_T * 64 + i_H * 16 + i_C], product);
       }
     }
   }
