@@ -37,10 +37,18 @@ export interface Details {
   readonly fix?: Fix;
   /** Where the mistake shows, if that is not the place that is told: mistakes that show at two places are two. */
   readonly shows?: Span;
+  /**
+   * What the mistake is about, such as a name that nothing has: reports about the same are one mistake, and the later ones
+   * only add their places.
+   */
+  readonly about?: string;
 }
 
 /** The parameters that the message of a code takes. */
 export type ParamsOf<C extends Code> = Parameters<(typeof CODES)[C]["message"]>[0];
+
+/** Places of one mistake beyond this many are as good as told. */
+const PLACES = 4;
 
 /** A name that is looked for among all others, for each of 100,000 errors, would take hours. */
 const CROWD = 100;
@@ -52,6 +60,8 @@ const CROWD = 100;
 export class Diagnostics {
   readonly #items: Diagnostic[] = [];
   readonly #seen = new Set<string>();
+  /** Index of the diagnostic about something. */
+  readonly #about = new Map<string, number>();
   #errors = 0;
 
   report<C extends Code>(code: C, at: Span, params: ParamsOf<C>, details: Details = {}): void {
@@ -60,6 +70,7 @@ export class Diagnostics {
     const key = `${code} ${file.path} ${start} ${end}`;
     if (this.#seen.has(key)) return;
     this.#seen.add(key);
+    if (details.about !== undefined && this.#joins(`${details.about} ${file.path}`, at)) return;
     if (entry.severity === "error") this.#errors++;
     this.#items.push({
       code,
@@ -72,6 +83,19 @@ export class Diagnostics {
       ...(details.help === undefined ? {} : { help: details.help }),
       ...(details.fix === undefined ? {} : { fix: details.fix }),
     });
+  }
+
+  /** True for a mistake that is told already: the place is added to it. */
+  #joins(about: string, at: Span): boolean {
+    const index = this.#about.get(about);
+    if (index === undefined) {
+      this.#about.set(about, this.#items.length);
+      return false;
+    }
+    const first = this.#items[index]!;
+    if (first.secondary.length + 1 < PLACES)
+      this.#items[index] = { ...first, secondary: [...first.secondary, { span: at, text: "" }] };
+    return true;
   }
 
   /** In the order of the files' first report, then by place. */

@@ -96,6 +96,8 @@ export class Checker {
   /** Defaults of parameters that are being evaluated. */
   readonly defaults = new Set<ast.Expr>();
   readonly #visited = new Set<ast.Expr>();
+  /** Errors inside of the standard library: code and place of the block. */
+  readonly #inside = new Set<string>();
   /** Blocks whose functions are being checked, the outermost first. */
   readonly checked: Instance[] = [];
   dtype: DType = "f32";
@@ -129,14 +131,41 @@ export class Checker {
   }
 
   fail<C extends Code>(code: C, at: Span, params: ParamsOf<C>, details: Details = {}): Meaning {
-    const origin = this.#originOf(at);
-    if (origin === undefined) this.diagnostics.report(code, at, params, details);
-    else {
-      const secondary = [{ span: at, text: details.label ?? "" }, ...(details.secondary ?? [])];
-      this.diagnostics.report(code, origin, params, { ...details, label: "in this block", secondary, shows: at });
-    }
     this.failed ||= CODES[code].severity === "error";
+    const told = this.#told(params, details);
+    if (told === undefined) return ERROR;
+    const origin = this.#originOf(at);
+    if (origin === undefined) this.diagnostics.report(code, at, ...told);
+    else {
+      const secondary = [{ span: at, text: told[1].label ?? "" }, ...(told[1].secondary ?? [])];
+      // What does not fit into a block may show at several places of it.
+      if (this.#inside.has(`${code} ${origin.file.path} ${origin.start}`)) return ERROR;
+      this.#inside.add(`${code} ${origin.file.path} ${origin.start}`);
+      this.diagnostics.report(code, origin, told[0], { ...told[1], label: "in this block", secondary, shows: at });
+    }
     return ERROR;
+  }
+
+  /** A message with its dims as the user calls them; undefined where one of them is lost: then it is a consequence. */
+  #told<P>(params: P, details: Details): [P, Details] | undefined {
+    const { label, help } = details;
+    const secondary = details.secondary ?? [];
+    const parts = Object.entries(params ?? {}).filter(
+      (entry): entry is [string, string] => typeof entry[1] === "string",
+    );
+    const texts = [...parts.map(([, text]) => text), label ?? "", help ?? "", ...secondary.map(({ text }) => text)];
+    if (DimSpace.namesLost(parts.map(([, text]) => text))) return undefined;
+    const shown = this.space.shown(texts);
+    const rest = shown.slice(parts.length);
+    return [
+      { ...params, ...Object.fromEntries(parts.map(([key], i) => [key, shown[i]!])) },
+      {
+        ...details,
+        ...(label === undefined ? {} : { label: rest[0]! }),
+        ...(help === undefined ? {} : { help: rest[1]! }),
+        secondary: secondary.map(({ span }, i) => ({ span, text: rest[2 + i]! })),
+      },
+    ];
   }
 
   /** An error inside of the standard library comes from how a block of it is used: that is its place. */

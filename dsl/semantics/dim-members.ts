@@ -3,7 +3,7 @@ import type { DType } from "../../compiler/tensor-ir/types.ts";
 import type * as ast from "../syntax/ast.ts";
 import { bodyScope, type Checker, type Scope } from "./checker.ts";
 import { linearText, sizeOf, type Dim } from "./dims.ts";
-import type { Instance } from "./instance.ts";
+import { type Instance, instanceName } from "./instance.ts";
 import { numberOf } from "./numbers.ts";
 import { describe, type Meaning } from "./values.ts";
 
@@ -20,22 +20,29 @@ export function memberDim(c: Checker, instance: Instance, name: string): Dim | u
   instance.dims.set(name, "busy");
   const given = instance.sizes.get(name);
   const value = given === undefined ? c.check(item.value, bodyScope(instance, level)) : given.get();
-  const dim = dimOf(c, name, value, given?.at ?? item.value.span, given !== undefined);
+  const dim = dimOf(c, instance, name, value, given?.at ?? item.value.span, given !== undefined);
   if (dim === undefined) instance.dims.delete(name);
   else instance.dims.set(name, dim);
   return dim;
 }
 
 /** A dim given from outside is that dim itself; one that the block declares is a new one, of the same size. */
-function dimOf(c: Checker, name: string, value: Meaning, at: Span, given: boolean): Dim | undefined {
-  if (value.kind === "error") return c.space.atom(name, undefined);
+function dimOf(
+  c: Checker,
+  instance: Instance,
+  name: string,
+  value: Meaning,
+  at: Span,
+  given: boolean,
+): Dim | undefined {
+  if (value.kind === "error") return c.space.lost(name);
   if (given && value.kind === "dim") return c.space.compose(value.linear);
   const size = numberOf(value);
   if (size === undefined) {
     c.fail("DSK1303", at, { expected: "a size", found: describe(value) });
-    return c.space.atom(name, undefined);
+    return c.space.lost(name);
   }
-  return c.space.atom(name, checkedSize(c, name, size.value, at));
+  return c.space.atom(name, checkedSize(c, name, size.value, at), instanceName(instance));
 }
 
 /** Sizes are positive whole numbers; anything else is reported and treated as unknown. */

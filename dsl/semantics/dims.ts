@@ -5,7 +5,7 @@ import type { DimTable } from "../../compiler/tensor-ir/types.ts";
  * their terms, so that the same sum written twice is one dim.
  */
 export interface Dim {
-  /** Unique within a module; the label in the IR. */
+  /** Unique within a module; the label in the IR. Messages show it through `DimSpace.shown`. */
   readonly label: string;
   /** A number, null for run-time dims (`T`, `S`, `B`), undefined where a block is checked without an instance. */
   readonly size: number | null | undefined;
@@ -24,10 +24,18 @@ export interface Linear {
   readonly constant: number;
 }
 
+/** Begins the labels of dims that are not known because of an error. No other text of a message has it before a name. */
+const LOST = "?";
+
+/** A dim's label in a text. */
+const LABEL = /(?<![\w.`])[A-Za-z_]\w*(?:\.\d+)?(?![\w.`])/g;
+
 /** Creates the dims of one module and keeps their labels unique. */
 export class DimSpace {
   readonly table: DimTable = new Map();
   readonly #dims = new Map<string, Dim>();
+  /** The block that declares a dim, by label. */
+  readonly #owners = new Map<string, string>();
   readonly #helpers = new Map<string, Dim>();
   readonly #composites = new Map<string, Dim>();
   readonly tokens = this.atom("T", null);
@@ -41,13 +49,47 @@ export class DimSpace {
     return dim;
   }
 
-  /** A new dim, different from every other one. */
-  atom(name: string, size: number | null | undefined): Dim {
+  /**
+   * A new dim, different from every other one.
+   * @param owner the block that declares it
+   */
+  atom(name: string, size: number | null | undefined, owner?: string): Dim {
     const label = this.#free(name);
+    if (owner !== undefined) this.#owners.set(label, owner);
     this.table.set(label, size ?? null);
     const dim: Dim = { label, size };
     this.#dims.set(label, dim);
     return dim;
+  }
+
+  /** What stands for a dim that an error, which is told, keeps from being known. */
+  lost(name: string): Dim {
+    return this.atom(`${LOST}${name}`, undefined);
+  }
+
+  /** True for texts that name a lost dim: whatever they tell is a consequence. */
+  static namesLost(texts: readonly string[]): boolean {
+    return texts.some((text) => /\?[A-Za-z_]/.test(text));
+  }
+
+  /**
+   * Texts with dims as the user calls them. Where two dims have one name, each is told with the block that declares it: `R of
+   * Mla`.
+   */
+  shown(texts: readonly string[]): string[] {
+    const labels = new Map<string, Set<string>>();
+    for (const [label] of texts.join(" ").matchAll(LABEL)) {
+      if (!this.table.has(label)) continue;
+      const name = plain(label);
+      labels.set(name, (labels.get(name) ?? new Set()).add(label));
+    }
+    return texts.map((text) =>
+      text.replaceAll(LABEL, (label) => {
+        if (!this.table.has(label)) return label;
+        const owner = labels.get(plain(label))!.size > 1 ? this.#owners.get(label) : undefined;
+        return owner === undefined ? plain(label) : `${plain(label)} of ${owner}`;
+      }),
+    );
   }
 
   /** The dim of a linear combination: the dim itself for a single one. */
@@ -122,6 +164,10 @@ export function linearText({ terms, constant }: Linear): string {
 
 /** The name as the text has it: labels of other dims of that name end in `.2`, `.3`. */
 export function nameOf({ label }: Dim): string {
+  return plain(label);
+}
+
+function plain(label: string): string {
   return label.replace(/\.\d+$/, "");
 }
 

@@ -8,10 +8,11 @@ import type { Dim } from "./dims.ts";
 import { lazy, type Instance, type Lazy, type Level } from "./instance.ts";
 import { BUILT_IN_DIMS, isBuiltInDim } from "./built-in-dims.ts";
 import type { FileScope } from "./load.ts";
-import { isDType } from "./lookup.ts";
+import { aboutName, isDType } from "./lookup.ts";
 import { placeMembers } from "./members.ts";
+import { numberOf } from "./numbers.ts";
 import { TOO_DEEP_HELP } from "./too-deep.ts";
-import { checkStatic, staticType } from "./types.ts";
+import { checkStatic, staticType, type StaticType } from "./types.ts";
 import { ERROR, num, type BlockTemplate, type Meaning } from "./values.ts";
 
 /** How deep blocks may lie in each other before it counts as a recursion that never ends. */
@@ -107,7 +108,10 @@ function build(
   const bound = bindLevels(c, instance, chain, template, at, alone);
   if (bound) placeMembers(c, instance);
   c.nesting.pop();
-  return bound ? instance : undefined;
+  if (bound) return instance;
+  c.instances.delete(key);
+  c.blocks.delete(id);
+  return undefined;
 }
 
 /** The declarations from the block itself to the last one it extends. */
@@ -179,11 +183,12 @@ function bindLevels(
     }),
   );
   let from = at;
+  let sound = true;
   for (const [i, link] of chain.entries()) {
     const level = bindDims(c, instance, link, dims, from, alone && i === 0);
     if (level === undefined) return false;
     instance.levels.push(level);
-    bindArgs(c, instance, level, args, from, alone && i === 0);
+    sound = bindArgs(c, instance, level, args, from, alone && i === 0) && sound;
     const base = link.decl.extends;
     if (base === undefined) break;
     from = base.span;
@@ -193,7 +198,7 @@ function bindLevels(
     const level = instance.levels.find((l) => l.decl === member.level.decl)!;
     instance.members.set(member.item.name.text, { item: member.item, level });
   }
-  return true;
+  return sound;
 }
 
 /** Dims and arguments that `extends Base[D](name: value)` gives, evaluated where the extending block stands. */
@@ -211,8 +216,7 @@ function extendsArguments(
     if (dim.kind === "rest") dims.push(...(level.rest ?? []));
     else if (dim.value.kind === "quantity") dims.push(dim.value.value);
     else {
-      const found = checkDim(c, dim.value, scope);
-      if (found !== undefined) dims.push(found);
+      dims.push(checkDim(c, dim.value, scope) ?? c.space.lost("D"));
     }
   }
   const params = baseParams(expr, level);
@@ -263,10 +267,10 @@ function bindDims(
   const taken = new Set<Dim>();
   for (const [i, formal] of named.entries()) {
     const name = formal.name.text;
-    const given = alone ? c.space.atom(name, undefined) : dims[i]!;
-    let dim = typeof given === "number" ? c.space.atom(name, given === 0 ? undefined : given) : given;
+    const given = alone ? c.space.atom(name, undefined, decl.name.text) : dims[i]!;
+    let dim = typeof given === "number" ? c.space.atom(name, given === 0 ? undefined : given, decl.name.text) : given;
     if (taken.has(dim)) {
-      const alias = c.space.atom(name, dim.size);
+      const alias = c.space.atom(name, dim.size, decl.name.text);
       instance.aliases.set(alias, dim);
       dim = alias;
     }
@@ -281,6 +285,7 @@ function bindDims(
   return { decl, scope, formals, rest, args: new Map() };
 }
 
+/** False after an argument of which is not known what was meant. */
 function bindArgs(
   c: Checker,
   instance: Instance,
@@ -288,30 +293,34 @@ function bindArgs(
   given: ReadonlyMap<string, Lazy>,
   at: Span,
   alone: boolean,
-): void {
+): boolean {
   const { decl } = level;
   const params = decl.kind === "block" ? decl.params : [];
   const scope = bodyScope(instance, level);
   const names = params.map((p) => p.name.text);
   const takes = names.length === 0 ? "it takes no arguments" : `it takes ${names.map((n) => `\`${n}\``).join(", ")}`;
-  let unknown = false;
+  const found = new Map(given);
+  const dims = [...instance.members].flatMap(([name, { item }]) => (item.kind === "dim" ? [name] : []));
+  let sound = true;
   for (const [name, arg] of given) {
     if (names.includes(name)) continue;
-    if (instance.members.get(name)?.item.kind === "dim") {
+    if (dims.includes(name)) {
       if (!instance.sizes.has(name)) instance.sizes.set(name, arg);
       continue;
     }
-    const near = closest(name, [
-      ...names,
-      ...[...instance.members].filter(([, m]) => m.item.kind === "dim").map(([n]) => n),
-    ]);
+    const near = closest(name, [...names, ...dims]);
     c.fail(
       "DSK1304",
       arg.at ?? at,
       { callee: decl.name.text, why: `has no argument and no dim \`${name}\`` },
-      { help: near.length > 0 ? `did you mean \`${near[0]}\`?` : takes },
+      { help: near.length > 0 ? `did you mean \`${near[0]}\`?` : takes, about: aboutName(name, decl) },
     );
-    unknown = true;
+    // What was meant counts as given; where that is not known, nothing is known of the block.
+    const meant = near.length === 1 && !given.has(near[0]!) ? near[0]! : undefined;
+    if (meant === undefined) sound = false;
+    else if (names.includes(meant))
+      found.set(meant, ofKind(arg, staticType(params.find((p) => p.name.text === meant)!.type)));
+    else if (!instance.sizes.has(meant)) instance.sizes.set(meant, ofKind(arg, "Number"));
   }
   for (const param of params) {
     const name = param.name.text;
@@ -323,12 +332,13 @@ function bindArgs(
         { expected: "Number, Bool, String or Block", found: typeText(param.type) },
         isTensor(param.type) ? { help: "tensors are parameters of functions" } : {},
       );
+      level.args.set(name, { get: () => ERROR });
       continue;
     }
-    const arg = given.get(name);
+    const arg = found.get(name);
     const { value } = param;
     if (arg === undefined && value === undefined && !alone) {
-      if (!unknown) c.fail("DSK1304", at, { callee: decl.name.text, why: `needs \`${name}\`` }, { help: takes });
+      if (sound) c.fail("DSK1304", at, { callee: decl.name.text, why: `needs \`${name}\`` }, { help: takes });
     }
     const place = arg === undefined ? (value?.span ?? param.span) : (arg.at ?? at);
     const make =
@@ -345,6 +355,24 @@ function bindArgs(
       ),
     );
   }
+  return sound;
+}
+
+/** The argument where its value is of a type; otherwise something of which nothing is known. */
+function ofKind(arg: Lazy, kind: StaticType | undefined): Lazy {
+  return {
+    ...arg,
+    get: () => {
+      const value = arg.get();
+      const fits =
+        kind === "Number"
+          ? numberOf(value) !== undefined
+          : kind === "Block"
+            ? value.kind === "block" || value.kind === "use"
+            : value.kind === kind?.toLowerCase();
+      return fits ? value : ERROR;
+    },
+  };
 }
 
 function isTensor(type: ast.Type): boolean {

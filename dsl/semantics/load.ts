@@ -8,10 +8,16 @@ import type * as ast from "../syntax/ast.ts";
 import { parseFile } from "../syntax/parse.ts";
 import { BUILT_IN_DIMS, checkNames, isBuiltInDim } from "./built-in-dims.ts";
 
+/** A block and the file that declares it. */
+interface Declared {
+  readonly decl: ast.BlockDecl;
+  readonly scope: FileScope;
+}
+
 /** The names that a file's own declarations and imports give it. */
 export interface FileScope {
   readonly file: ast.File;
-  readonly blocks: Map<string, { readonly decl: ast.BlockDecl; readonly scope: FileScope }>;
+  readonly blocks: Map<string, Declared>;
   readonly models: Map<string, ast.ModelDecl>;
   /** Imports that nothing referred to so far. */
   readonly unused: Map<string, ast.Name>;
@@ -95,7 +101,8 @@ export class Loader {
       broken: new Set(file.broken.map((n) => n.text)),
     };
     this.#scopes.set(key, "loading");
-    for (const item of file.imports) this.#import(item, key, chain, scope);
+    const meant = new Map<string, Declared>();
+    for (const item of file.imports) this.#import(item, key, chain, scope, meant);
     for (const decl of file.decls) {
       if (decl.kind !== "block" && decl.kind !== "model") continue;
       const name = decl.name.text;
@@ -117,6 +124,8 @@ export class Loader {
       } else if (decl.kind === "block") scope.blocks.set(name, { decl, scope });
       else scope.models.set(name, decl);
     }
+    for (const [name, block] of meant)
+      if (!scope.blocks.has(name) && !scope.models.has(name) && !scope.broken.has(name)) scope.blocks.set(name, block);
     checkNames(file, this.#diagnostics);
     this.#scopes.set(key, scope);
     return scope;
@@ -143,7 +152,14 @@ export class Loader {
     );
   }
 
-  #import(item: ast.Import, importer: string, chain: readonly string[], scope: FileScope): void {
+  /** @param meant takes what misspelt names stand for, under the names that the file may use for them */
+  #import(
+    item: ast.Import,
+    importer: string,
+    chain: readonly string[],
+    scope: FileScope,
+    meant: Map<string, Declared>,
+  ): void {
     const from = item.from.value;
     const file = from.endsWith(".dsk") ? from : `${from}.dsk`;
     const standard = from.startsWith("std/");
@@ -173,8 +189,10 @@ export class Loader {
       const block = own.includes(name.text) ? target.blocks.get(name.text) : undefined;
       const local = as ?? name;
       if (block === undefined) {
-        scope.broken.add(local.text);
-        if (target.broken.has(name.text)) continue;
+        if (target.broken.has(name.text)) {
+          scope.broken.add(local.text);
+          continue;
+        }
         const home = this.#diagnostics.isCrowded ? undefined : this.standardHome(name.text);
         const near = closest(name.text, own);
         const help =
@@ -184,6 +202,9 @@ export class Loader {
               ? `did you mean \`${near.join("`, `")}\`?`
               : undefined;
         this.#diagnostics.report("DSK1003", name.span, { name: name.text, from }, help === undefined ? {} : { help });
+        const guess = home === undefined && near.length === 1 ? target.blocks.get(near[0]!) : undefined;
+        if (guess === undefined) scope.broken.add(local.text);
+        else for (const each of as === undefined ? [near[0]!, name.text] : [as.text]) meant.set(each, guess);
       } else if (scope.blocks.has(local.text)) {
         this.#diagnostics.report("DSK1002", local.span, { name: local.text });
       } else {

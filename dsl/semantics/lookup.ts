@@ -157,9 +157,15 @@ function declaresMetric(name: string, { instance }: Scope): boolean {
   );
 }
 
+/** A name that is looked for inside of a declaration: wherever it is missed, that is one mistake. */
+export function aboutName(name: string, { span }: ast.BlockDecl | ast.ModelDecl): string {
+  return `${name} ${span.file.path} ${span.start}`;
+}
+
 /** Reports a name that nothing has, with the nearest ones of the kinds that can stand there. */
 export function unknownName(c: Checker, name: string, at: Span, scope: Scope, more: readonly string[] = []): Meaning {
-  if (c.diagnostics.isCrowded) return c.fail("DSK1001", at, { name });
+  const about = aboutName(name, scope.level.decl);
+  if (c.diagnostics.isCrowded) return c.fail("DSK1001", at, { name }, { about });
   const names = [
     ...scope.locals.keys(),
     ...scope.fnDims.keys(),
@@ -177,5 +183,5 @@ export function unknownName(c: Checker, name: string, at: Span, scope: Scope, mo
       : near.length > 0
         ? { help: `did you mean ${near.join(" or ")}?` }
         : {};
-  return c.fail("DSK1001", at, { name }, help);
+  return c.fail("DSK1001", at, { name }, { ...help, about });
 }

@@ -7,6 +7,7 @@ import type * as ast from "../syntax/ast.ts";
 import { checkCall } from "./calls.ts";
 import { bodyScope, Checker, type Argument, type Rules, type Scope, type Target } from "./checker.ts";
 import type { Dim } from "./dims.ts";
+import { checkDims } from "./dim-members.ts";
 import { checkOnStep } from "./events.ts";
 import { expectations } from "./expects.ts";
 import { checkExpr } from "./expressions.ts";
@@ -19,6 +20,7 @@ import { isDType } from "./lookup.ts";
 import { nameTables, tableHelp } from "./name-tables.ts";
 import { initOf } from "./stores.ts";
 import { keyed } from "./templates.ts";
+import { patternOf } from "./types.ts";
 import { describe, type Meaning, type Tensor } from "./values.ts";
 
 export const RULES: Rules = { check: checkExpr, call: checkCall, callFn, instantiate };
@@ -178,6 +180,7 @@ function checkForward(c: Checker, instance: Instance, decl: ast.ModelDecl): Fn |
     );
   const odd = item.params.find(({ type }) => !isTokens(type));
   if (odd !== undefined) {
+    if (hasErrors(c, odd.type, instance)) return undefined;
     const { file, start, end } = odd.span;
     return wrong(`takes \`${file.text.slice(start, end)}\` where tokens and positions are i32[T]`, odd.span);
   }
@@ -203,6 +206,13 @@ function checkForward(c: Checker, instance: Instance, decl: ast.ModelDecl): Fn |
     return wrong(`gives ${describe(result)} instead of logits [T, V]`);
   }
   return entry.fn;
+}
+
+/** True for a type with errors of its own, which are told. */
+function hasErrors(c: Checker, type: ast.Type, instance: Instance): boolean {
+  if (type.kind === "tuple") return false;
+  const pattern = patternOf(c, type);
+  return pattern === undefined || checkDims(c, pattern.dims, bodyScope(instance, instance.levels[0]!)) === undefined;
 }
 
 /** `i32[T]`. */
@@ -268,6 +278,8 @@ function shared(
     of = use.of;
     use = root.uses.get(of);
   }
+  // What is wrong with it is told already.
+  if (use?.kind === "unknown") return undefined;
   if (use?.kind !== "block") {
     c.fail("DSK1303", at, { expected: "a block that the model uses", found: `\`${name}\`` });
     return undefined;

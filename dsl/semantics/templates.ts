@@ -17,16 +17,14 @@ export function withDims(
   if (template.dims.length > 0)
     return c.fail("DSK1303", at, { expected: "a block without dims", found: "a block that has its dims" });
   const formals = template.decl?.dims.flatMap((formal) => (formal.kind === "name" ? [formal.name.text] : [])) ?? [];
-  const found: (Dim | number)[] = [];
+  const found: (Dim | number | undefined)[] = [];
   for (const dim of dims) {
     if (dim.kind === "rest") found.push(...(scope.rest ?? []));
-    else {
-      const part = dimArgument(c, formals[found.length] ?? "argument", dim.value, scope);
-      if (part === undefined) return ERROR;
-      found.push(part);
-    }
+    else found.push(dimArgument(c, formals[found.length] ?? "argument", dim.value, scope));
   }
-  return keyed({ ...template, dims: found, at });
+  const sound = found.filter((dim) => dim !== undefined);
+  if (sound.length < found.length) return ERROR;
+  return keyed({ ...template, dims: sound, at });
 }
 
 function dimArgument(c: Checker, name: string, expr: ast.Expr, scope: Scope): Dim | number | undefined {

@@ -1,3 +1,4 @@
+import { closest } from "../../compiler/diagnostics/did-you-mean.ts";
 import type { Use } from "../../compiler/model-ir/types.ts";
 import type { Span } from "../../compiler/diagnostics/source.ts";
 import type * as ast from "../syntax/ast.ts";
@@ -6,6 +7,7 @@ import { checkDim } from "./dim-members.ts";
 import type { Dim } from "./dims.ts";
 import { LARGEST } from "./extent.ts";
 import { noFunction } from "./functions.ts";
+import { lookup, unknownName } from "./lookup.ts";
 import type { Instance, Level, UseInfo } from "./instance.ts";
 import { numberOf } from "./numbers.ts";
 import { keyed } from "./templates.ts";
@@ -173,6 +175,35 @@ function aheadDepth(c: Checker, expr: ast.Expr | undefined, scope: Scope): numbe
   return undefined;
 }
 
+const AHEAD = ["depth", "with", "shares", "eps"];
+
+/** Looks at the arguments of a `predict_ahead` that cannot be made; `shares` are names, not values. */
+function checkRest(c: Checker, { args }: ast.Expr & { kind: "call" }, scope: Scope): void {
+  c.checkRest(
+    args.filter(({ value }) => value.kind !== "list").map(({ value }) => value),
+    scope,
+  );
+}
+
+/** The names of the embedding and the head in `shares: [embed, head]`. Undefined after an error. */
+function sharedUses(
+  c: Checker,
+  expr: ast.Expr,
+  { members }: Instance,
+  scope: Scope,
+  fail: (at: Span, why: string) => void,
+): { readonly embed: string; readonly head: string } | undefined {
+  const names = expr.kind === "list" ? expr.items : [];
+  const unknown = names.filter((item) => item.kind === "name" && lookup(c, item.name, scope) === undefined);
+  for (const item of unknown) if (item.kind === "name") unknownName(c, item.name, item.span, scope);
+  if (unknown.length > 0) return undefined;
+  const [embed, head] = names.map((item) => (item.kind === "name" ? item.name : ""));
+  const isUse = (name: string | undefined): name is string => members.get(name ?? "")?.item.kind === "use";
+  if (names.length === 2 && isUse(embed) && isUse(head)) return { embed, head };
+  fail(expr.span, "shares two uses of the model: the embedding and the head");
+  return undefined;
+}
+
 /** `predict_ahead(depth: 1, with: Decoder[D](...), shares: [embed, head], eps: 1e-6)` (DeepSeek-V3 section 2.2). */
 function placeAhead(
   c: Checker,
@@ -191,21 +222,25 @@ function placeAhead(
     );
   };
   for (const arg of expr.args) {
-    if (!["depth", "with", "shares", "eps"].includes(arg.name?.text ?? ""))
-      return fail(arg.span, arg.name === undefined ? "takes named arguments" : `has no argument \`${arg.name.text}\``);
+    if (arg.name !== undefined && AHEAD.includes(arg.name.text)) continue;
+    fail(arg.span, arg.name === undefined ? "takes named arguments" : `has no argument \`${arg.name.text}\``);
+    const [meant, second] = closest(arg.name?.text ?? "", AHEAD);
+    // What was meant counts as given.
+    if (meant === undefined || second !== undefined || given.has(meant)) return checkRest(c, expr, scope);
+    given.set(meant, arg.value);
   }
-  const [depthExpr, layerExpr, sharesExpr, epsExpr] = ["depth", "with", "shares", "eps"].map((k) => given.get(k));
-  if (layerExpr === undefined || sharesExpr === undefined)
-    return fail(expr.span, `needs \`${layerExpr === undefined ? "with" : "shares"}\``);
+  const [depthExpr, layerExpr, sharesExpr, epsExpr] = AHEAD.map((name) => given.get(name));
+  if (layerExpr === undefined || sharesExpr === undefined) {
+    fail(expr.span, `needs \`${layerExpr === undefined ? "with" : "shares"}\``);
+    return checkRest(c, expr, scope);
+  }
   const depth = aheadDepth(c, depthExpr, scope);
   const layer = c.check(layerExpr, scope);
   const dim = layer.kind === "block" ? layer.dims[0] : undefined;
   const fits = layer.kind === "block" && dim !== undefined && typeof dim !== "number";
   if (!fits && layer.kind !== "error") fail(layerExpr.span, "needs a layer with the model's width, `Decoder[D](...)`");
-  const shares = sharesExpr.kind === "list" ? sharesExpr.items.map((i) => (i.kind === "name" ? i.name : "")) : [];
-  const shared = shares.length === 2 && shares.every((s) => instance.members.get(s)?.item.kind === "use");
-  if (!shared) fail(sharesExpr.span, "shares two uses of the model: the embedding and the head");
-  if (depth === undefined || !fits || !shared) return;
+  const shares = sharedUses(c, sharesExpr, instance, scope, fail);
+  if (depth === undefined || !fits || shares === undefined) return;
   const module = c.loader.standard("mtp").blocks.get("PredictAhead");
   if (module === undefined) throw new Error("std/mtp has no PredictAhead");
   const eps = epsExpr === undefined ? undefined : c.check(epsExpr, scope);
@@ -223,7 +258,7 @@ function placeAhead(
   addUse(
     instance,
     name,
-    { kind: "ahead", depth, instance: inner, embed: shares[0]!, head: shares[1]!, span: expr.span },
+    { kind: "ahead", depth, instance: inner, embed: shares.embed, head: shares.head, span: expr.span },
     { kind: "ahead", depth, block: inner.block },
   );
 }

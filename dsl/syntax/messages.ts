@@ -43,6 +43,9 @@ export const KEYWORDS = {
   "a statement": "let metric loss return",
 } as const;
 
+/** The words that stand between parts of an item. */
+const BETWEEN = ["as", "by", "extends", "for", "from", "of", "over", "within"];
+
 /** A file as it is parsed in parts. */
 export interface Parsing {
   readonly source: SourceFile;
@@ -90,7 +93,8 @@ export function reportSyntax(
   // What uses a name that cannot be one is no second mistake.
   if (word !== undefined && parsing.taken.has(word)) return;
   if (message === "") {
-    diagnostics.report("DSK0011", span, { found, where: "here" });
+    const help = token?.tokenType.name === "Identifier" ? didYouMean(token.image, BETWEEN) : undefined;
+    diagnostics.report("DSK0011", span, { found, where: "here" }, help === undefined ? {} : { help });
     return;
   }
   const words = token?.tokenType.name === "Identifier" ? (KEYWORDS as Record<string, string>)[message] : undefined;

@@ -5,7 +5,7 @@ import type * as ast from "./ast.ts";
 import type { AstBuilder } from "./build-ast.ts";
 import { parser, type RuleName } from "./grammar.ts";
 import { KEYWORDS, reportSyntax, type Parsing } from "./messages.ts";
-import { isReserved } from "./tokens.ts";
+import { isReserved, KEYWORDS as KEYWORD_TOKENS } from "./tokens.ts";
 
 /*
  * A file with errors is parsed in parts: declarations, their items, statements. The parts are found by the words that begin
@@ -37,7 +37,8 @@ export class Recovery {
     let edition: ast.File["edition"];
     /** The kinds of parts that came so far. */
     const order = new Set<string>();
-    for (const part of this.#parts(tokens)) {
+    for (const found of this.#parts(tokens)) {
+      const part = isImport(0, found) ? this.#corrected("a declaration", found) : found;
       const word = part[0]!.image;
       if (word === "edition" ? order.size > 0 : word === "import" && order.has("decl")) this.#misplaced(part[0]!);
       order.add(DECLS.has(word) ? "decl" : word);
@@ -75,7 +76,7 @@ export class Recovery {
   /** Editions, imports and declarations; what follows an edition or an import is a part of its own. */
   #parts(tokens: readonly IToken[]): IToken[][] {
     return this.#split(tokens, (i) => this.#beginsDecl(i, tokens)).flatMap((part) => {
-      const word = part[0]!.image;
+      const word = isImport(0, part) ? "import" : part[0]!.image;
       const path = part.findIndex((t) => /^["']/.test(t.image));
       const end = word === "edition" ? 2 : word === "import" && path >= 0 ? path + 1 : part.length;
       return [part.slice(0, end), part.slice(end)].filter((p) => p.length > 0);
@@ -99,7 +100,7 @@ export class Recovery {
   #beginsDecl(i: number, tokens: readonly IToken[]): boolean {
     if (!this.#firstOnLine(i, tokens)) return false;
     const [word, next, after] = [tokens[i]!.image, tokens[i + 1], tokens[i + 2]];
-    if (word === "import") return true;
+    if (word === "import" || isImport(i, tokens)) return true;
     if (word === "edition") return next?.tokenType.name === "Number";
     if (tokens[i]!.startColumn === 1 && this.#isMisspelt(i, tokens)) return true;
     if (!DECLS.has(word) || next === undefined || next.startLine !== tokens[i]!.startLine) return false;
@@ -114,12 +115,16 @@ export class Recovery {
     return isName(name) && name!.startLine === word.endLine;
   }
 
-  /** Reports the word; gives the one that was meant. */
-  #misspelt(expected: keyof typeof KEYWORDS, word: IToken): string | undefined {
+  /** Reports the word that begins a part; gives the part with the word that was meant, if that is clear. */
+  #corrected(expected: keyof typeof KEYWORDS, tokens: IToken[]): IToken[] {
+    const [word, ...rest] = tokens as [IToken, ...IToken[]];
     const words = KEYWORDS[expected].split(" ");
     const help = didYouMean(word.image, words) ?? `it begins with ${words.join(", ")}`;
     this.#parsing.diagnostics.report("DSK0010", this.#span([word]), { expected, found: `\`${word.image}\`` }, { help });
-    return closest(word.image, words)[0];
+    const [meant, second] = closest(word.image, words);
+    if (meant === undefined || second !== undefined) return tokens;
+    const tokenType = KEYWORD_TOKENS[meant]!;
+    return [{ ...word, image: meant, tokenType, tokenTypeIdx: tokenType.tokenTypeIdx! }, ...rest];
   }
 
   /** The tree of a part, or its first error. */
@@ -141,7 +146,7 @@ export class Recovery {
     if (whole !== undefined) return this.#builder.decl(whole);
     const kind = tokens[0]!.image;
     if (this.#isMisspelt(0, tokens)) {
-      this.#misspelt("a declaration", tokens[0]!);
+      this.#corrected("a declaration", tokens);
       return undefined;
     }
     const open = tokens.findIndex((t) => t.image === "{");
@@ -225,11 +230,9 @@ export class Recovery {
     return this.#split(tokens, begins).flatMap((part) => this.#item(part));
   }
 
-  #item(tokens: IToken[]): ast.Item[] {
-    if (this.#isMisspelt(0, tokens)) {
-      this.#misspelt("an item of the block", tokens[0]!);
-      return this.#standIn(tokens[1]!, tokens);
-    }
+  #item(part: IToken[]): ast.Item[] {
+    const tokens = this.#isMisspelt(0, part) ? this.#corrected("an item of the block", part) : part;
+    if (this.#isMisspelt(0, tokens)) return this.#standIn(tokens[1]!, tokens);
     const open = tokens.findIndex((t) => t.image === "{");
     const word = tokens[0]!.image;
     const code = (word === "fn" || word === "on") && open > 0;
@@ -276,13 +279,13 @@ export class Recovery {
       const [token, next] = [tokens[i]!, tokens[i + 1]];
       if (token.image === "return") return tokens[i - 1]?.image !== "let";
       if (!this.#firstOnLine(i, tokens)) return token.image === "let" && endsValue(tokens[i - 1]!);
-      return STATEMENTS.has(token.image) || (isName(token) && next?.image === "=") || this.#isMisspelt(i, tokens);
+      const misspelt = this.#isMisspelt(i, tokens) || isReturn(token, next);
+      return STATEMENTS.has(token.image) || (isName(token) && next?.image === "=") || misspelt;
     };
-    return this.#split(tokens, begins).flatMap((part) => {
-      if (this.#isMisspelt(0, part)) {
-        const word = this.#misspelt("a statement", part[0]!);
-        return this.#unknownStatement(part, word === "return" ? word : "let");
-      }
+    return this.#split(tokens, begins).flatMap((found) => {
+      const misspelt = this.#isMisspelt(0, found) || isReturn(found[0]!, found[1]);
+      const part = misspelt ? this.#corrected("a statement", found) : found;
+      if (this.#isMisspelt(0, part)) return this.#unknownStatement(part, "let");
       const tree = this.#parse("stmt", part);
       return tree === undefined ? this.#unknownStatement(part) : [this.#builder.stmt(tree)];
     });
@@ -314,12 +317,17 @@ export class Recovery {
       if (token.image === "{") depth++;
       if (token.image === "}") depth = Math.max(0, depth - 1);
       if (!top || !(isName(token) || token.image === "expect")) return false;
-      const sets = next?.image === "=" || next?.image === "{";
+      const sets = next?.image === "=" || (next?.image === "{" && !this.#isClock(i, tokens));
       if (!this.#firstOnLine(i, tokens)) return sets && endsValue(tokens[i - 1]!);
       return sets || token.image === "expect" || next?.tokenType.name === "Number" || this.#isMisspelt(i, tokens);
     };
     if (tokens.length > 0) begins(0);
     return this.#split(tokens, begins).flatMap((part) => this.#entry(part));
+  }
+
+  /** The name of a clock in `schedule by tokens {`, where the word in front of it may be misspelt. */
+  #isClock(i: number, tokens: readonly IToken[]): boolean {
+    return tokens[i - 2]?.image === "schedule" && tokens[i - 2]!.startLine === tokens[i]!.startLine;
   }
 
   #entry(tokens: IToken[]): ast.Entry[] {
@@ -345,6 +353,19 @@ export class Recovery {
 function endsValue({ image, tokenType }: IToken): boolean {
   if (image === "by" || isReserved(image)) return false;
   return /^[)\]}]$/.test(image) || /^[\w"]/.test(image) || tokenType.name === "Number";
+}
+
+/** `imprt { Mla } from "..."` */
+function isImport(i: number, tokens: readonly IToken[]): boolean {
+  const [word, brace] = [tokens[i]!, tokens[i + 1]];
+  if (word.startColumn !== 1 || word.tokenType.name !== "Identifier" || brace?.image !== "{") return false;
+  return closest(word.image, ["import"]).length > 0;
+}
+
+/** `retrun (x + y)` */
+function isReturn(word: IToken, next: IToken | undefined): boolean {
+  if (word.tokenType.name !== "Identifier" || next === undefined || next.image === "=") return false;
+  return next.startLine === word.endLine && closest(word.image, ["return"]).length > 0;
 }
 
 function isName(token: IToken | undefined): boolean {

@@ -62,15 +62,17 @@ export function bindCall(c: Checker, name: string, builtin: Builtin, call: Call)
       most === 0 ? "takes no dims in brackets" : `takes ${most} dim${most === 1 ? "" : "s"} in brackets`,
     );
   const dims: Dim[] = [];
+  let sound = true;
   for (const dim of call.dims ?? []) {
     if (dim.kind === "rest") dims.push(...(scope.rest ?? []));
     else {
       const found = checkDim(c, dim.value, scope);
-      if (found === undefined) return undefined;
-      if (dims.includes(found)) return fail(dim.span, `is given ${found.label} twice`);
-      dims.push(found);
+      if (found === undefined) sound = false;
+      else if (dims.includes(found)) return fail(dim.span, `is given ${found.label} twice`);
+      else dims.push(found);
     }
   }
+  if (!sound) return undefined;
   const names = [...builtin.params, ...(builtin.optional ?? [])];
   const args = new Map<string, ast.Expr>();
   for (const [i, arg] of call.args.entries()) {

@@ -1,5 +1,6 @@
 /** Calls of the functions that sections have: `adamw(betas: [0.9, 0.95])`. */
-import { didYouMean, thereAre } from "../../../compiler/diagnostics/did-you-mean.ts";
+import { closest, didYouMean, thereAre } from "../../../compiler/diagnostics/did-you-mean.ts";
+import { Diagnostics } from "../../../compiler/diagnostics/diagnostic.ts";
 import type { Span } from "../../../compiler/diagnostics/source.ts";
 import type * as ast from "../../syntax/ast.ts";
 import type { Context } from "./context.ts";
@@ -92,6 +93,7 @@ function bind(c: Context, signature: Signature, args: readonly ast.Arg[], at: Sp
         plain.length === 0 ? "takes no arguments" : `takes ${plain.length} argument${plain.length === 1 ? "" : "s"}`,
       );
   });
+  const misspelt: ast.Arg[] = [];
   for (const arg of args) {
     if (arg.name === undefined) continue;
     const { text, span } = arg.name;
@@ -102,10 +104,21 @@ function bind(c: Context, signature: Signature, args: readonly ast.Arg[], at: Sp
         `has no argument \`${text}\``,
         didYouMean(text, names) ?? (names.length > 0 ? `it takes ${names.join(", ")}` : undefined),
       );
+      misspelt.push(arg);
     } else if (claimed.has(text)) fail(span, `gets \`${text}\` twice`);
     else claimed.set(text, arg);
   }
+  // What a misspelt argument means counts as given; its value is another matter.
+  for (const arg of misspelt) {
+    const names = plain.map((param) => param.name);
+    const [meant, second] = closest(arg.name!.text, names);
+    const param = plain.find(({ name }) => name === meant);
+    if (param === undefined || second !== undefined || claimed.has(param.name)) continue;
+    claimed.set(param.name, arg);
+    values.set(param.name, c.check({ ...c, diagnostics: new Diagnostics() }, arg.value, param.type));
+  }
   for (const param of plain) {
+    if (values.has(param.name)) continue;
     const given = claimed.get(param.name)?.value ?? param.value;
     if (given !== undefined) values.set(param.name, c.check(c, given, param.type));
     else if (param.required) fail(at, `needs \`${param.name}\``);

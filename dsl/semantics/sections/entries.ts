@@ -1,5 +1,5 @@
 /** Checks the entries of one section against its schema. */
-import { didYouMean } from "../../../compiler/diagnostics/did-you-mean.ts";
+import { closest, didYouMean } from "../../../compiler/diagnostics/did-you-mean.ts";
 import type { Span } from "../../../compiler/diagnostics/source.ts";
 import type * as ast from "../../syntax/ast.ts";
 import { checkValue, partOf } from "./check-value.ts";
@@ -67,6 +67,32 @@ function checkGroup(place: Place, section: ast.Section, group: Group): void {
     seen.set(name, span);
     checkEntry(place, entry, group);
   }
+  // What misspelt entries mean counts as given, where nothing else gives it.
+  for (const entry of section.entries) {
+    if (entry.kind === "expect" || isKnown(place, entry, group)) continue;
+    const meant = meantEntry(entry.name.text, group, place.extra);
+    if (meant === undefined || seen.has(meant)) continue;
+    seen.set(meant, entry.name.span);
+    const isGroup = group.fields.get(meant)?.kind === "group";
+    if ((entry.kind === "group") === isGroup)
+      checkEntry(place, { ...entry, name: { ...entry.name, text: meant } }, group);
+    else place.out.set(`${place.path}${meant}`, lost(entry.name.span));
+  }
+}
+
+/** The one name that a misspelt one means, if that is clear. */
+export function meantEntry(name: string, { fields }: Group, extra: Iterable<string> = []): string | undefined {
+  if (fields.has(name)) return undefined;
+  const [meant, second] = closest(name, [...fields.keys(), ...extra]);
+  return second === undefined ? meant : undefined;
+}
+
+function isKnown({ extra }: Place, { kind, name: { text } }: ast.Entry & { name: ast.Name }, group: Group): boolean {
+  return group.fields.has(text) || extra.has(text) || (group.others !== undefined && kind === "set");
+}
+
+function lost(span: Span): CheckedEntry {
+  return { value: { kind: "error", span }, span, from: "own" };
 }
 
 function checkEntry(place: Place, entry: Exclude<ast.Entry, ast.Expect>, group: Group): void {
@@ -84,14 +110,14 @@ function checkEntry(place: Place, entry: Exclude<ast.Entry, ast.Expect>, group: 
   } else if (field.kind === "group") {
     if (entry.kind === "set") {
       c.diagnostics.report("DSK6009", span, { name, is: "a group of entries" }, { help: `\`${name} { ... }\`` });
-      out.set(path, { value: { kind: "error", span }, span, from: "own" });
+      out.set(path, lost(span));
       return;
     }
     place.groups.set(path, span);
     checkGroup({ ...place, title: `\`${path}\``, path: `${path}.`, extra: new Set() }, entry.body, field);
   } else if (entry.kind === "group") {
     c.diagnostics.report("DSK6009", span, { name, is: "no group" }, { help: `\`${name} = ...\`` });
-    out.set(path, { value: { kind: "error", span }, span, from: "own" });
+    out.set(path, lost(span));
   } else out.set(path, { value: checkValue(c, entry.value, field.type), span, from: "own" });
 }
 

@@ -133,7 +133,8 @@ class Linker {
       if (this.#models.includes(text)) return this.#sameAsBase(decl, base, { train: undefined, model: text });
       if (this.#isLost(text)) return none;
       const help = kind ?? meant(text, this.#models);
-      this.#diagnostics.report("DSK2002", span, { name: text }, help === undefined ? {} : { help });
+      const about = { about: `model ${text}` };
+      this.#diagnostics.report("DSK2002", span, { name: text }, help === undefined ? about : { help, ...about });
       return none;
     }
     const train = this.#find("train", text);

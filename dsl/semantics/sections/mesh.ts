@@ -3,12 +3,19 @@ import type * as ast from "../../syntax/ast.ts";
 import type { UnitKind } from "../../syntax/units.ts";
 import type { Context } from "./context.ts";
 import { checkNumber } from "./numbers.ts";
-import type { Value } from "./types.ts";
+import type { Type, Value } from "./types.ts";
 
 interface Factor {
   readonly measure: UnitKind;
   readonly value: number;
   readonly device: string | undefined;
+}
+
+/** The kinds of devices that dskc knows: what the function `gpus` of the schemas takes. */
+function deviceType({ schemas }: Context): Type {
+  const type = schemas.functions.get("gpus")?.[0]?.params[0]?.type;
+  if (type === undefined) throw new Error("dsl/std/sections declares no `gpus`");
+  return type;
 }
 
 function factorOf(c: Context, expr: ast.Expr): Factor | undefined {
@@ -18,6 +25,8 @@ function factorOf(c: Context, expr: ast.Expr): Factor | undefined {
   const device = call?.args[0]?.value;
   if (call !== undefined && (call.args.length !== 1 || device?.kind !== "name" || !/^gpus?$/.test(quantity.unit ?? "")))
     return undefined;
+  // A kind of device that is unknown, which is told, says nothing about how many there are.
+  if (device !== undefined) c.check(c, device, deviceType(c));
   const value = checkNumber(c, quantity, [
     { kind: "quantity", measure: "nodes" },
     { kind: "quantity", measure: "gpus" },

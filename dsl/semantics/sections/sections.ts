@@ -6,7 +6,7 @@ import { nameTables } from "../name-tables.ts";
 import { withinStack } from "../too-deep.ts";
 import { checkValue } from "./check-value.ts";
 import type { Context, ModelFacts } from "./context.ts";
-import { checkEntries, type Entries } from "./entries.ts";
+import { checkEntries, type Entries, meantEntry } from "./entries.ts";
 import { checkFacts } from "./facts.ts";
 import { checkLayout } from "./layout-rules.ts";
 import { linkSections, type Linked } from "./links.ts";
@@ -128,7 +128,7 @@ class SectionChecker {
       model: model === undefined ? undefined : this.#models.get(model),
       sections: (kind) => this.#linked.filter((l) => l.decl.section === kind).map((l) => l.decl.name.text),
       tables: this.#tables,
-      axes: axesOf(decl, base?.entries ?? new Map()),
+      axes: axesOf(decl, schema, base?.entries ?? new Map()),
     };
     const complete = !this.#torn && (decl.from === undefined || base?.complete === true);
     const needs = decl.section === "train" ? trainNeeds : (): string[] => [];
@@ -161,11 +161,15 @@ class SectionChecker {
   }
 }
 
-/** The axes that a layout declares or inherits. */
-function axesOf({ body }: ast.SectionDecl, base: Entries): string[] {
+/** The axes that a layout declares or inherits, with those that misspelt ones mean. */
+function axesOf({ body }: ast.SectionDecl, schema: Group, base: Entries): string[] {
+  const group = schema.fields.get("axes");
+  if (group?.kind !== "group") return [];
   const own = body.entries.flatMap((entry) =>
-    entry.kind === "group" && entry.name.text === "axes"
-      ? entry.body.entries.flatMap((axis) => (axis.kind === "expect" ? [] : [axis.name.text]))
+    entry.kind === "group" && (meantEntry(entry.name.text, schema) ?? entry.name.text) === "axes"
+      ? entry.body.entries.flatMap((axis) =>
+          axis.kind === "expect" ? [] : [axis.name.text, meantEntry(axis.name.text, group) ?? axis.name.text],
+        )
       : [],
   );
   const inherited = [...base.keys()].flatMap((path) => /^axes\.(.*)$/.exec(path)?.[1] ?? []);
