@@ -1,4 +1,4 @@
-import type { Span } from "./source.ts";
+import type { SourceFile, Span } from "./source.ts";
 import { CODES, type Code } from "./codes.ts";
 
 export type Severity = "error" | "warning" | "note";
@@ -96,6 +96,11 @@ export class Diagnostics {
     if (first.secondary.length + 1 < PLACES)
       this.#items[index] = { ...first, secondary: [...first.secondary, { span: at, text: "" }] };
     return true;
+  }
+
+  /** True where a report in the file about this would only add a place. */
+  isTold(about: string, { path }: SourceFile): boolean {
+    return this.#about.has(`${about} ${path}`);
   }
 
   /** In the order of the files' first report, then by place. */

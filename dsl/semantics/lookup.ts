@@ -165,7 +165,8 @@ export function aboutName(name: string, { span }: ast.BlockDecl | ast.ModelDecl)
 /** Reports a name that nothing has, with the nearest ones of the kinds that can stand there. */
 export function unknownName(c: Checker, name: string, at: Span, scope: Scope, more: readonly string[] = []): Meaning {
   const about = aboutName(name, scope.level.decl);
-  if (c.diagnostics.isCrowded) return c.fail("DSK1001", at, { name }, { about });
+  if (c.diagnostics.isCrowded || c.diagnostics.isTold(about, at.file))
+    return c.fail("DSK1001", at, { name }, { about });
   const names = [
     ...scope.locals.keys(),
     ...scope.fnDims.keys(),
