@@ -1,6 +1,6 @@
 /** Files of Hugging Face beside specs: a config.json, or a folder that holds one, reads as the spec that it imports as. */
 import { basename, dirname, join, resolve } from "node:path";
-import { parseJson } from "../../runtime/io/json.ts";
+import { parseJson, plain, RepeatedKeyError } from "../../runtime/io/json.ts";
 import type { SourceFile } from "../diagnostics/source.ts";
 import { importConfig } from "../import/import.ts";
 import { InputError, isFolder, readSource } from "./io.ts";
@@ -21,14 +21,19 @@ export function importedSpec(path: string): SourceFile {
   const file = isFolder(path) ? join(path, "config.json") : path;
   const imported = importConfig(parsed(readSource(file)), nameOf(file));
   if ("text" in imported) return { path: file, text: imported.text };
-  const lines = imported.problems.map((problem) => `  ${problem}`);
-  throw new InputError(`cannot import \`${file}\`:\n${lines.join("\n")}`, file);
+  throw refused(file, imported.problems);
+}
+
+function refused(file: string, problems: readonly string[]): InputError {
+  const lines = problems.map((problem) => `  ${problem}`);
+  return new InputError(`cannot import \`${file}\`:\n${lines.join("\n")}`, file);
 }
 
 function parsed({ path, text }: SourceFile): unknown {
   try {
     return parseJson(text);
   } catch (error) {
+    if (error instanceof RepeatedKeyError) throw refused(path, [`${plain(error.path.join("."))}: stands twice`]);
     throw new InputError(`\`${path}\` is no JSON: ${(error as Error).message}`, path);
   }
 }

@@ -1,5 +1,5 @@
 /** The keys of a config.json, with account of which were read: what nobody reads is a problem, not a guess. */
-import { shown } from "../../runtime/io/json.ts";
+import { plain, shown } from "../../runtime/io/json.ts";
 
 export type Json = Readonly<Record<string, unknown>>;
 
@@ -43,7 +43,7 @@ export class Config {
   /** Reports a problem with the value of a key. */
   wrong(key: string, why: string): void {
     this.#wrong.add(key);
-    const place = `${this.#prefix}${key}`;
+    const place = plain(`${this.#prefix}${key}`);
     this.problems.push(
       this.has(key) && this.#values[key] !== undefined
         ? `${place}: ${shown(this.#values[key])} ${why}`

@@ -99,10 +99,13 @@ interface Experts {
   readonly Fs: number | undefined;
 }
 
-function expertsOf(config: Config, shared: number): Experts {
+/** @param shared `n_shared_experts` without the key; undefined where it must be there: DeepSeek's code and transformers differ for V2 */
+function expertsOf(config: Config, shared: number | undefined): Experts {
   const { E, K } = routing(config, "n_routed_experts");
   const F = config.size("moe_intermediate_size");
   const count = config.take("n_shared_experts") === null ? 0 : config.count("n_shared_experts", shared);
+  const why = `is too much: ${count} times moe_intermediate_size, ${F}`;
+  config.must(Number.isSafeInteger(count * F), "n_shared_experts", why, "moe_intermediate_size");
   return { E, F, K, Fs: count === 0 ? undefined : count * F };
 }
 
@@ -148,7 +151,7 @@ export function noAuxRouter(defaults: Partial<Groups & { readonly scale: number 
 export const softmaxRouter: Router = (config) => {
   config.choice("scoring_func", ["softmax"], "softmax");
   const limited = config.choice("topk_method", ["greedy", "group_limited_greedy"], "greedy") === "group_limited_greedy";
-  const experts = expertsOf(config, 0);
+  const experts = expertsOf(config, undefined);
   const scale = config.number("routed_scaling_factor", 1);
   if (!limited) {
     config.take("n_group");

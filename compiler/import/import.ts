@@ -1,6 +1,6 @@
 /** Hugging Face's config.json as a spec. */
 import { formatFile } from "../../dsl/format/format.ts";
-import { shown } from "../../runtime/io/json.ts";
+import { plain, shown } from "../../runtime/io/json.ts";
 import { Diagnostics } from "../diagnostics/diagnostic.ts";
 import { type Architecture, ARCHITECTURES } from "./architectures.ts";
 import { Config, isObject, type Json } from "./config.ts";
@@ -41,7 +41,7 @@ function unknownType(json: Json): string[] {
   const given = Object.hasOwn(json, "model_type") ? `${shown(json["model_type"])} is not supported` : "is missing";
   return [
     `model_type: ${given}; supported: ${types.join(", ")}`,
-    ...unknown.map((key) => `${key}: ${shown(json[key])} is a key that dskc does not know`),
+    ...unknown.map((key) => `${plain(key)}: ${shown(json[key])} is a key that dskc does not know`),
   ];
 }
 
@@ -73,6 +73,9 @@ function read(json: Json, type: string, name: string): Reading {
     ffn: architecture.ffn(config),
     ahead: architecture.looksAhead === true ? aheadOf(config) : 0,
   };
+  const kinds = Array.from({ length: plan.ahead }, (_, k) => plan.ffn(layers + k));
+  const why = "adds modules of different kinds, which is not supported";
+  config.must(new Set(kinds).size <= 1, "num_nextn_predict_layers", why, "num_hidden_layers");
   takeNeutral(config);
   const unread = config.unread();
   config.finish();
@@ -89,7 +92,12 @@ function checkClass(config: Config, { classes }: Architecture): void {
 }
 
 function aheadOf(config: Config): number {
-  return config.given("num_nextn_predict_layers") ? config.count("num_nextn_predict_layers") : 0;
+  const key = "num_nextn_predict_layers";
+  if (!config.given(key)) return 0;
+  const count = config.count(key);
+  if (count <= MOST_LAYERS) return count;
+  config.wrong(key, `is not supported; supported: up to ${MOST_LAYERS}`);
+  return 0;
 }
 
 /** `dtype` in newer files, `torch_dtype` in older ones. */

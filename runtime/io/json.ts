@@ -78,7 +78,7 @@ const LONGEST = 60;
 export function shown(value: unknown): string {
   let text: string;
   try {
-    text = JSON.stringify(value) ?? String(value);
+    text = typeof value === "number" ? String(value) : (JSON.stringify(value) ?? String(value));
   } catch {
     // Nested deeper than the stack.
     text = Array.isArray(value) ? "[...]" : "{...}";
@@ -88,8 +88,13 @@ export function shown(value: unknown): string {
 
 const LONGEST_NAME = 200;
 
-/** A name of a file or a tensor between backquotes: control characters escaped, cut when it is long. */
-export function named(name: string): string {
+/** A name of a file, a tensor or a key as messages show it: control characters escaped, cut when it is long. */
+export function plain(name: string): string {
   const text = JSON.stringify(name).slice(1, -1).replaceAll('\\"', '"');
-  return `\`${text.length <= LONGEST_NAME ? text : `${text.slice(0, LONGEST_NAME - 3)}...`}\``;
+  return text.length <= LONGEST_NAME ? text : `${text.slice(0, LONGEST_NAME - 3)}...`;
+}
+
+/** Such a name between backquotes. */
+export function named(name: string): string {
+  return `\`${plain(name)}\``;
 }

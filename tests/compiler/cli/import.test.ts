@@ -57,6 +57,11 @@ describe("import", () => {
     writeFileSync(path, "{");
     expect(dskc("import", path)).toMatchObject({ status: 1, stdout: "" });
     expect(dskc("import", path).stderr).toContain(`\`${path}\` is no JSON: `);
+    writeFileSync(path, '{"model_type": "llama", "rope_scaling": {"factor": 1, "factor": 2}}');
+    expect(dskc("import", path)).toMatchObject({
+      status: 1,
+      stderr: `dskc: cannot import \`${path}\`:\n  rope_scaling.factor: stands twice\n`,
+    });
     const empty = join(folder, "empty");
     mkdirSync(empty);
     expect(dskc("import", empty)).toMatchObject({ status: 1, stdout: "" });

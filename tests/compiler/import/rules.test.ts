@@ -359,6 +359,14 @@ describe("the model", () => {
     ]);
   });
 
+  test("look-ahead modules of different kinds are refused: a spec gives all of them one block", () => {
+    const two = { num_nextn_predict_layers: 2, num_hidden_layers: 3, first_k_dense_replace: 0 };
+    specOf(changed("a1_v3_plain", { ...two, moe_layer_freq: 1 }));
+    const why = "num_nextn_predict_layers: 2 adds modules of different kinds, which is not supported";
+    expect(problemsOf(changed("a1_v3_plain", { ...two, moe_layer_freq: 2 }))).toEqual([why]);
+    expect(problemsOf(changed("a1_v3_plain", { ...two, first_k_dense_replace: 4 }))).toEqual([why]);
+  });
+
   test("settings", () => {
     const text = specOf(changed("d3_llama_mha", { torch_dtype: "float16", initializer_range: 0.006 }));
     expect(text).toContain("dtype      = f16\n  init       = normal(0.006)\n  checkpoint = std.hf.llama\n");
@@ -462,6 +470,40 @@ describe("refusals", () => {
     expect(problemsOf(changed("d3_llama_mha", { model_type: undefined }))[0]).toMatch(
       /^model_type: is missing; supported: llama, /,
     );
+  });
+
+  test("sizes that no model has", () => {
+    expect(problemsOf(changed("a1_v3_plain", { num_nextn_predict_layers: 1e9 }))).toEqual([
+      "num_nextn_predict_layers: 1000000000 is not supported; supported: up to 10000",
+    ]);
+    expect(problemsOf(changed("a1_v3_plain", { n_shared_experts: 1e15, moe_intermediate_size: 16 }))).toEqual([
+      "n_shared_experts: 1000000000000000 is too much: 1000000000000000 times moe_intermediate_size, 16",
+    ]);
+    // Whole numbers of any size are sizes: nothing is built for each of them.
+    for (const huge of [{ n_routed_experts: 1e9 }, { vocab_size: 1e12 }, { intermediate_size: 1e15 }])
+      specOf(changed("a3_v3_halfrope_ungrouped", huge));
+  });
+
+  test("a default that DeepSeek's code and transformers do not share", () => {
+    expect(problemsOf(changed("b1_v2lite_greedy", { n_shared_experts: undefined }))).toEqual([
+      "n_shared_experts: is missing",
+    ]);
+  });
+
+  test("names and values that no line has room for", () => {
+    const deep = JSON.parse(`${"[".repeat(100_000)}${"]".repeat(100_000)}`) as unknown;
+    const odd = {
+      rope_theta: Infinity,
+      hidden_size: deep,
+      "a\u001b[31m\nb": 1,
+      ["k".repeat(1_000)]: "v".repeat(1_000),
+    };
+    expect(problemsOf(changed("d3_llama_mha", odd))).toEqual([
+      "hidden_size: [...] is no positive whole number",
+      "rope_theta: Infinity is no positive number",
+      "a\\u001b[31m\\nb: 1 is a key that dskc does not know",
+      `${"k".repeat(197)}...: "${"v".repeat(56)}... is a key that dskc does not know`,
+    ]);
   });
 
   test("what is no object", () => {
