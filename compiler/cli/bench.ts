@@ -7,8 +7,9 @@ import { CheckpointError } from "../../runtime/io/safetensors/format.ts";
 import type { ModelFile } from "../../runtime/program/model.ts";
 import { initialize } from "../../runtime/train/init.ts";
 import { vocabularySize } from "../elaborate/forward.ts";
+import type { WeightForm } from "../lower/stored-weights.ts";
 import { modelFile } from "../package/model.ts";
-import { lowered } from "../package/package.ts";
+import { lowered, loweredSource } from "../package/package.ts";
 import { servingPrograms, trainingPrograms } from "../package/programs.ts";
 import { trainingPlan } from "../package/training-plan.ts";
 import type { Program } from "../tensor-ir/types.ts";
@@ -20,6 +21,7 @@ import { measureMachine } from "./bench/machine.ts";
 import { answersText, kernelsText, trainText } from "./bench/text.ts";
 import { benchTrain } from "./bench/train.ts";
 import { examples, InputError, number, positive, print, printJson, UsageError } from "./io.ts";
+import { STORE_HELP, weightForm } from "./weight-form.ts";
 import { loadModel, type LoadedModel } from "./load-model.ts";
 import { tableOf } from "./name-table.ts";
 import { openOnCpu } from "./open-session.ts";
@@ -35,6 +37,7 @@ interface Options {
   readonly program: (typeof PROGRAMS)[number];
   readonly train?: string;
   readonly weights?: string;
+  readonly store?: WeightForm;
   readonly sequences?: number;
   readonly length?: number;
   readonly tokens?: number;
@@ -54,6 +57,7 @@ export function register(command: Command): void {
     .addOption(new Option("--program <name>", "whose kernels are measured").choices(PROGRAMS).default("prefill"))
     .option("--train <name>", "the train section; the first one of the model without this")
     .option("--weights <dir>", "a checkpoint or a run; initial weights without this, which cost the same")
+    .option("--store <form>", STORE_HELP, weightForm)
     .option("--sequences <n>", "sequences of a call, or answers at the same time", positive)
     .option("--length <tokens>", "tokens of each, of its prompt, or in the cache before it decodes", positive)
     .option("--tokens <n>", "tokens of each answer", positive)
@@ -95,7 +99,7 @@ async function kernels(loaded: LoadedModel, options: Options): Promise<void> {
   ];
   const model = prepared?.model ?? modelFile(module, tableOf(module));
   await withSession(programs, model, amount, { ...options, profile: true }, async (session) => {
-    const made = lowered(programs);
+    const made = loweredSource({ programs, store: options.store });
     const program = made.programs.find((one) => one.name === name)!;
     const call = drawnCall(program, amount, vocabularySize(module));
     const result = await benchKernels(session, program, made.kernels, call, { seconds, threads });
@@ -158,10 +162,15 @@ async function withSession(
   programs: readonly Program[],
   model: ModelFile,
   amount: Amount,
-  { threads, weights, profile = false }: Pick<Options, "threads" | "weights"> & { readonly profile?: boolean },
+  {
+    threads,
+    weights,
+    store,
+    profile = false,
+  }: Pick<Options, "threads" | "weights" | "store"> & { readonly profile?: boolean },
   use: (session: CpuSession) => Promise<void>,
 ): Promise<void> {
-  const session = await openOnCpu({ programs, model }, { threads, profile, cacheRows: cacheRowsFor(amount) });
+  const session = await openOnCpu({ programs, model, store }, { threads, profile, cacheRows: cacheRowsFor(amount) });
   try {
     initialize(session, model, 1);
     if (weights !== undefined) loadWeights(session, model, weights);

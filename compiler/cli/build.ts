@@ -17,6 +17,7 @@ import { printKernels } from "../kernel-ir/print.ts";
 import { printCpu } from "../targets/cpu/print.ts";
 import { readSpec } from "./config-json.ts";
 import { examples, print, UsageError } from "./io.ts";
+import { STORE_HELP, weightForm } from "./weight-form.ts";
 import { loadModel, type LoadedModel } from "./load-model.ts";
 import { PROGRAMS, trainSection } from "./named-programs.ts";
 import { report } from "./report.ts";
@@ -44,6 +45,7 @@ export function register(command: Command): void {
       "a folder with tokenizer.json that becomes part of the package; that of --weights without this",
     )
     .option("--weights <dir>", "a run or a checkpoint whose weights become part of it, laid out as kernels read them")
+    .option("--store <form>", `${STORE_HELP}; what the first serve section says without this`, weightForm)
     .option("--split-steps", "steps of a training may be made in several calls")
     .addOption(new Option("--target <targets>", "what kernels are generated for").choices(["cpu"]).default("cpu"))
     .addOption(new Option("--emit <form>", "print a form instead").choices(FORMS))

@@ -2,7 +2,10 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
+import { tokenizerBeside } from "../../runtime/data/tokenizer/load.ts";
 import { MemoryError } from "../../runtime/device/cpu/session.ts";
+import { storedValues } from "../../runtime/device/stored-elements.ts";
+import { keptBy } from "../../runtime/device/stores.ts";
 import { loadWeights } from "../../runtime/device/weights.ts";
 import { CheckpointError } from "../../runtime/io/safetensors/format.ts";
 import { ModelError } from "../../runtime/package/model-error.ts";
@@ -10,15 +13,20 @@ import type { Model } from "../../runtime/package/model.ts";
 import { openModel } from "../../runtime/package/open.ts";
 import { isPackage, readPackage } from "../../runtime/package/read.ts";
 import type { ModelSource, SessionRequest } from "../../runtime/package/source.ts";
+import { readPrograms } from "../../runtime/program/read.ts";
 import { withoutUndefined } from "../../runtime/package/without-undefined.ts";
 import { ContextError } from "../../runtime/serve/engine/request.ts";
 import type { PackageTraining } from "../../runtime/train/plan.ts";
+import type { WeightForm } from "../lower/stored-weights.ts";
 import { modelFile } from "../package/model.ts";
-import { packageFiles } from "../package/package.ts";
+import { loweredSource, packageFiles } from "../package/package.ts";
 import { servingPrograms } from "../package/programs.ts";
+import { weightFormOf } from "../package/weight-form.ts";
+import { weightsInCache } from "../package/weights-cache.ts";
 import { servePlan } from "../package/serve-plan.ts";
 import { referenceSession } from "../reference/session.ts";
-import { InputError, positive, UsageError } from "./io.ts";
+import { InputError, positive, remark, UsageError } from "./io.ts";
+import { STORE_HELP, weightForm } from "./weight-form.ts";
 import { loadModel, type LoadedModel } from "./load-model.ts";
 import { tableOf } from "./name-table.ts";
 import { type Device, DEVICES, packageInCache } from "./open-session.ts";
@@ -29,6 +37,7 @@ export interface ModelArguments {
   readonly weights?: string;
   readonly tokenizer?: string;
   readonly device: Device;
+  readonly store?: WeightForm;
   readonly context?: number;
   readonly cacheTokens?: number;
   /** False with --no-draft. */
@@ -43,6 +52,7 @@ export function modelArguments(command: Command): Command {
     .option("--model <name>", "the model of the file; the first one without this")
     .option("--weights <dir>", "a checkpoint or a run; what the serve section says without this")
     .option("--tokenizer <dir>", "a folder with tokenizer.json; that of the weights without this")
+    .option("--store <form>", STORE_HELP, weightForm)
     .addOption(new Option("--device <device>", "where it runs").choices(DEVICES).default("cpu"))
     .option("--context <tokens>", "the longest prompt and answer together", positive)
     .option("--cache-tokens <n>", "positions that the cache holds, of all answers together", positive)
@@ -63,11 +73,11 @@ export async function openForAnswers(
     throw new InputError(`--tokenizer: there is no \`${join(tokenizer, "tokenizer.json")}\``);
   const source = isPackage(path) ? packageOf(path, given) : await sourceOf(path, section, given);
   if (source === undefined) return undefined;
-  const weights = given.weights ?? source.weights;
-  if (weights === undefined) throw new UsageError("nothing says which weights: use --weights");
+  const chosen = given.weights ?? source.weights;
+  if (chosen === undefined) throw new UsageError("nothing says which weights: use --weights");
   const options = {
-    weights,
-    tokenizer,
+    weights: source.prepare === undefined ? chosen : await answering(async () => source.prepare!(chosen)),
+    tokenizer: tokenizer ?? tokenizerBeside(chosen),
     serve: section,
     context: given.context,
     cacheRows: given.cacheTokens,
@@ -86,49 +96,66 @@ export async function answering<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-function packageOf(path: string, { device, model }: ModelArguments): ModelSource {
+/** A source whose weights may have to be prepared before they are opened. */
+interface Source extends ModelSource {
+  readonly prepare?: (weights: string) => string;
+}
+
+function packageOf(path: string, { device, model, store }: ModelArguments): Source {
+  if (store !== undefined) throw new UsageError("a package has its weights as it was built: --store is for specs");
   if (device !== "cpu") throw new UsageError("a package runs on the cpu: the interpreter needs the spec");
   if (model !== undefined) throw new UsageError("a package has one model: --model is for specs");
   return readPackage(path, device);
 }
 
 /** A spec as what a package has for answers; undefined after errors in it. */
-async function sourceOf(
-  path: string,
-  section: string | undefined,
-  given: ModelArguments,
-): Promise<ModelSource | undefined> {
+async function sourceOf(path: string, section: string | undefined, given: ModelArguments): Promise<Source | undefined> {
   const loaded = loadModel(path, given.model);
   if (loaded === undefined) return undefined;
   const chosen = serveSection(loaded, section);
   const weights = chosen && weightsOfSection(chosen, path);
   const drafts = given.draft && chosen !== undefined && servePlan(chosen).draftTokens > 0;
-  const made = given.device === "reference" ? interpreted(loaded) : await compiled(loaded, drafts);
+  const store = given.store ?? (chosen && weightFormOf(chosen));
+  const made = given.device === "reference" ? interpreted(loaded, store) : await compiled(loaded, drafts, store);
   return { ...made, weights };
 }
 
-async function compiled(loaded: LoadedModel, drafts: boolean): Promise<ModelSource> {
+async function compiled(loaded: LoadedModel, drafts: boolean, store: WeightForm | undefined): Promise<Source> {
   const { module } = loaded;
   const training: PackageTraining = { format: 1, trainings: [] };
+  const model = modelFile(module, tableOf(module));
   const files = packageFiles({
     programs: servingPrograms(module, drafts),
-    model: modelFile(module, tableOf(module)),
+    model,
+    store,
     files: new Map([
       ["training.json", JSON.stringify(training)],
       ["serve.json", JSON.stringify(packageServing(loaded))],
     ]),
   });
-  return readPackage(await packageInCache(files), "cpu");
+  const directory = await packageInCache(files);
+  const { stores } = keptBy(readPrograms(join(directory, "program.json")));
+  const onMake = (): void => remark(`weights are quantized once: \`--store\``);
+  return { ...readPackage(directory, "cpu"), prepare: (weights) => weightsInCache(weights, model, stores, onMake) };
 }
 
-function interpreted(loaded: LoadedModel): ModelSource {
+/** Floats of the interpreter are f32: they are rounded as the store would. */
+function interpreted(loaded: LoadedModel, store: WeightForm | undefined): Source {
   const { module } = loaded;
   const serving = packageServing(loaded);
   const model = modelFile(module, tableOf(module));
+  const { programs } = loweredSource({ programs: servingPrograms(module), store });
+  const known = new Map(modelFile(module).stores.map(({ name, dtype }) => [name, dtype]));
+  const rounded =
+    store === undefined
+      ? []
+      : keptBy(programs).stores.filter(({ name, dtype }) => known.has(name) && known.get(name) !== dtype);
   const depth = [...module.ahead.values()][0]?.depth ?? 0;
   const open = ({ weights, cacheRows = 0 }: SessionRequest) => {
     const session = referenceSession(module, undefined, { cacheRows });
     if (weights !== undefined) loadWeights(session, model, weights);
+    for (const spec of rounded)
+      session.write(spec.name, Float32Array.from(storedValues(spec, session.read(spec.name))));
     return session;
   };
   return {

@@ -13,6 +13,7 @@ import { weightsOf } from "../model-ir/places.ts";
 import type { Module } from "../model-ir/types.ts";
 import { type IndexTraining, indexFiles } from "../package/index-file.ts";
 import { modelFile } from "../package/model.ts";
+import type { WeightForm } from "../lower/stored-weights.ts";
 import type { PackageSource } from "../package/package.ts";
 import { servingPrograms, trainingPrograms } from "../package/programs.ts";
 import { trainingPlan, unexecuted } from "../package/training-plan.ts";
@@ -31,12 +32,17 @@ export interface PackageOptions {
   readonly splits: boolean;
   /** A folder with tokenizer.json. */
   readonly tokenizer?: string | undefined;
+  /** How weights are stored for answers. */
+  readonly store?: WeightForm | undefined;
 }
 
 /** A package with all that a model can do. @throws InputError for a tokenizer that cannot be read */
-export function packageSource(loaded: LoadedModel, { trains, splits, tokenizer }: PackageOptions): PackageSource {
+export function packageSource(
+  loaded: LoadedModel,
+  { trains, splits, tokenizer, store }: PackageOptions,
+): PackageSource {
   const { module } = loaded;
-  const made = trains.map((section) => packagedTraining(loaded, section, splits));
+  const made = trains.map((section) => packagedTraining(loaded, section, splits, store !== undefined));
   const model = modelFile(module, tableOf(module));
   const training: PackageTraining = { format: 1, trainings: made.map((one) => one.training) };
   const serving = packageServing(loaded);
@@ -52,6 +58,7 @@ export function packageSource(loaded: LoadedModel, { trains, splits, tokenizer }
   return {
     programs: [scoreProgram(module), ...servingPrograms(module), ...made.flatMap(({ programs }) => programs)],
     model,
+    store,
     files: new Map([
       ["training.json", `${JSON.stringify(training)}\n`],
       ["serve.json", `${JSON.stringify(serving)}\n`],
@@ -85,13 +92,15 @@ function packagedTraining(
   { module, training, diagnostics, trainNames }: LoadedModel,
   section: CheckedSection,
   splits: boolean,
+  storesOtherwise: boolean,
 ): Made {
   const trained = training();
   const step = trainPlan(section, trained);
   const plan = trainingPlan(section, { module, trainNames }, diagnostics);
   if (plan === undefined) throw new Error(`train ${section.name} cannot be executed`);
   const { programs, transient } = trainingPrograms(module, trained.module, step, splits);
-  const own = programs.filter(({ name }) => name !== "score" || !storesAs(module, masterOf(step)));
+  const shares = !storesOtherwise && storesAs(module, masterOf(step));
+  const own = programs.filter(({ name }) => name !== "score" || !shares);
   const nameOf = (name: string): string => `${section.name}.${name}`;
   const base = new Set(modelFile(module).stores.map(({ name }) => name));
   const { stores } = modelFile(trained.module, undefined, step, transient);

@@ -3,10 +3,17 @@ import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { CheckedSection } from "../../dsl/semantics/sections/sections.ts";
 import { tokenizerBeside } from "../../runtime/data/tokenizer/load.ts";
+import { keptBy } from "../../runtime/device/stores.ts";
 import { CheckpointError } from "../../runtime/io/safetensors/format.ts";
+import { WEIGHTS } from "../../runtime/package/read.ts";
+import { ANSWERING } from "../../runtime/package/source.ts";
+import type { ModelFile } from "../../runtime/program/model.ts";
+import { readPrograms } from "../../runtime/program/read.ts";
 import type { Fusion } from "../lower/fusions.ts";
+import type { WeightForm } from "../lower/stored-weights.ts";
 import { packageFiles, writeFiles } from "../package/package.ts";
 import { trainingPlan } from "../package/training-plan.ts";
+import { weightFormOf } from "../package/weight-form.ts";
 import { writeWeights } from "../package/weights.ts";
 import { InputError, remark, writing } from "./io.ts";
 import type { LoadedModel } from "./load-model.ts";
@@ -23,6 +30,7 @@ export interface WriteOptions {
   readonly weights?: string;
   readonly splitSteps?: boolean;
   readonly without?: readonly Fusion[];
+  readonly store?: WeightForm;
 }
 
 export async function writePackage(loaded: LoadedModel, options: WriteOptions): Promise<void> {
@@ -33,6 +41,7 @@ export async function writePackage(loaded: LoadedModel, options: WriteOptions): 
     trains,
     splits: options.splitSteps ?? false,
     tokenizer: options.tokenizer ?? tokenizerBeside(options.weights),
+    store: options.store ?? (loaded.serves[0] && weightFormOf(loaded.serves[0])),
   });
   const files = packageFiles({ ...source, lower: { without: new Set(options.without ?? []) } });
   if (options.check === true) return check(directory, files);
@@ -84,9 +93,11 @@ function leftOver(directory: string, files: ReadonlyMap<string, string>): string
     .map((name) => `kernels/${name}`);
 }
 
-function putWeights(...[directory, model, path]: Parameters<typeof writeWeights>): void {
+function putWeights(directory: string, model: ModelFile, path: string): void {
+  const programs = readPrograms(join(directory, "program.json"));
+  const { stores } = keptBy(programs.filter(({ name }) => ANSWERING.test(name)));
   try {
-    writing(directory, () => writeWeights(directory, model, path));
+    writing(directory, () => writeWeights(join(directory, WEIGHTS), model, stores, path));
   } catch (error) {
     throw error instanceof CheckpointError ? new InputError(error.message) : error;
   }

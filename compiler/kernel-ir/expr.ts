@@ -22,7 +22,7 @@ export const INFIX: Readonly<Partial<Record<ScalarOp, string>>> = {
 const CONDITIONS: ReadonlySet<ScalarOp> = new Set(["lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"]);
 
 /** The wider one of two that meet comes later. */
-const WIDTHS: readonly ScalarType[] = ["bool", "i32", "index", "f8e4m3", "f16", "bf16", "f32", "f64"];
+const WIDTHS: readonly ScalarType[] = ["bool", "i4", "i8", "i32", "index", "f8e4m3", "f16", "bf16", "f32", "f64"];
 
 /** What an operator gives where the text form does not say it: a condition, or the widest of its operands (or branches). */
 export function usualDtype(name: ScalarOp, operands: readonly Expr[]): ScalarType {

@@ -96,8 +96,8 @@ export function isStatic(shape: readonly Extent[]): boolean {
   return shape.every((extent) => typeof extent === "number");
 }
 
-/** Narrow floats compute in f32, and so do operators that only name what is stored. */
-const IN_F32: readonly (StorageType | "index")[] = ["bf16", "f16", "f8e4m3"];
+/** Narrow floats and codes compute in f32, and so do operators that only name what is stored. */
+const IN_F32: readonly (StorageType | "index")[] = ["bf16", "f16", "f8e4m3", "i8", "i4"];
 
 function computedDtypes(kernel: Kernel): Set<Local["dtype"]> {
   const found = new Set<Local["dtype"]>();

@@ -125,7 +125,13 @@ function parseBuffer(cursor: TextCursor): BufferSpec {
   const kind = cursor.oneOf(KINDS, "a kind of buffer");
   const name = cursor.string();
   cursor.expect(":");
-  return { kind, name, ...storageOf(cursor) };
+  const storage = storageOf(cursor);
+  if (!cursor.take("scales ")) return { kind, name, ...storage };
+  const scales = cursor.string();
+  cursor.expect("dim");
+  const dim = cursor.number("a dim");
+  cursor.expect("group");
+  return { kind, name, ...storage, quantized: { scales, dim, group: cursor.number("the elements of a group") } };
 }
 
 function parseLaunch(cursor: TextCursor): Launch {

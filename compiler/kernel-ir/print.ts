@@ -57,8 +57,11 @@ export function printLaunches({ name, dims, buffers, launches }: LaunchProgram):
   return `${lines.join("\n")}\n}\n`;
 }
 
-function bufferText({ kind, name, dtype, shape }: BufferSpec): string {
-  return `${kind} ${JSON.stringify(name)}: ${dtype}[${shape.join(", ")}]`;
+function bufferText({ kind, name, dtype, shape, quantized }: BufferSpec): string {
+  const store = `${kind} ${JSON.stringify(name)}: ${dtype}[${shape.join(", ")}]`;
+  if (quantized === undefined) return store;
+  const { scales, dim, group } = quantized;
+  return `${store} scales ${JSON.stringify(scales)} dim ${dim} group ${group}`;
 }
 
 function storeText({ name, dtype, shape }: Pick<Arg | Local, "name" | "dtype" | "shape">): string {

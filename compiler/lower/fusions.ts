@@ -1,3 +1,5 @@
+import type { WeightForm } from "./stored-weights.ts";
+
 /** The fusions by name, as `dskc build --without` takes them. Without one of them, its ops are kernels of their own. */
 import type { Capability } from "../kernel-ir/capability.ts";
 
@@ -17,4 +19,6 @@ export interface LowerOptions {
   readonly without?: ReadonlySet<Fusion>;
   /** What kernels have to fit; anything does without this. */
   readonly target?: Capability;
+  /** How the programs of these names, which share their weights, find them stored; as the model declares it without this. */
+  readonly weights?: { readonly form: WeightForm; readonly programs: ReadonlySet<string> };
 }

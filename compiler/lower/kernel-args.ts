@@ -1,7 +1,7 @@
 import type { Extent, StorageType } from "../../runtime/program/launch.ts";
 import type { Arg, Axis, Expr, Local, Target } from "../kernel-ir/types.ts";
 import type { DimLabel, Value } from "../tensor-ir/types.ts";
-import { axis, extent, index, load, op, type Ranges, toIndex } from "../kernel-ir/expr.ts";
+import { axis, div, extent, index, load, op, type Ranges, toIndex } from "../kernel-ir/expr.ts";
 import type { Point } from "./reader.ts";
 import type { Storage } from "./storage.ts";
 
@@ -54,9 +54,15 @@ export class KernelArgs {
     if (local !== undefined) return load(local.name, indices(local.dims, point), local.dtype);
     const stored = this.#storage.of(value);
     if (stored === undefined) throw new Error(`%${value.id} is in no buffer`);
-    const { dtype } = this.#storage.buffers[stored.buffer]!;
-    const found = load(this.#arg(stored.buffer, value, "read"), this.#address(value, point), dtype);
-    return dtype === value.type.dtype ? found : op("cast", [found], value.type.dtype);
+    const { dtype, quantized } = this.#storage.buffers[stored.buffer]!;
+    const arg = this.#arg(stored.buffer, value, "read");
+    const at = this.#address(value, point);
+    const element = load(arg, at, dtype);
+    if (quantized === undefined) return dtype === value.type.dtype ? element : op("cast", [element], value.type.dtype);
+    const { dim, group } = quantized;
+    const scales = this.#arg(this.#storage.scalesOf(stored.buffer), undefined, "read");
+    const scale = load(scales, at.with(dim, div(at[dim]!, index(group), this.ranges)), "bf16");
+    return op("mul", [op("cast", [element], "f32"), op("cast", [scale], "f32")], value.type.dtype);
   }
 
   /** An element of a program input that no op of the program reads. */

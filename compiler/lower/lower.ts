@@ -1,6 +1,5 @@
 /** Tensor IR to kernel IR: units of ops become kernels, values that cross their borders become buffers. */
 import type { Launch, LaunchProgram } from "../../runtime/program/launch.ts";
-import type { Capability } from "../kernel-ir/capability.ts";
 import type { Kernel, KernelModule, RowsKernel } from "../kernel-ir/types.ts";
 import { stringAttr } from "../tensor-ir/attrs.ts";
 import type { Op, Program, Value } from "../tensor-ir/types.ts";
@@ -17,12 +16,18 @@ import { placeEffects } from "./place-effects.ts";
 import { type Cut, narrowed } from "./narrow.ts";
 import { planesOf } from "./planes.ts";
 import { Storage } from "./storage.ts";
+import { type StoredWeights, storedWeights } from "./stored-weights.ts";
 import { type Grouped, type Unit, unitsOf } from "./units.ts";
 
 /** Lowers programs of one model together: kernels that they share are one. */
 export function lowerPrograms(programs: readonly Program[], options: LowerOptions = {}): KernelModule {
   const table = new KernelTable();
-  const lowered = programs.map((program) => lowerProgram(program, table, options));
+  const { weights } = options;
+  const own = programs.filter(({ name }) => weights?.programs.has(name));
+  const stored: StoredWeights = weights === undefined ? new Map() : storedWeights(own, weights.form);
+  const lowered = programs.map((program) =>
+    lowerProgram(program, table, options, own.includes(program) ? stored : new Map()),
+  );
   return { kernels: table.kernels, programs: lowered };
 }
 
@@ -30,6 +35,7 @@ function lowerProgram(
   source: Program,
   table: KernelTable,
   { without = new Set(), target }: LowerOptions,
+  stored: StoredWeights,
 ): LaunchProgram {
   const off =
     target === undefined || target.families.includes("plane") ? without : new Set([...without, "fuse-planes"] as const);
@@ -37,12 +43,13 @@ function lowerProgram(
   const { program } = grouped;
   const classes = new Classes(program);
   let cut: Cut = { units: unitsOf(grouped, classes, off), spilled: new Set() };
-  let made = buildAll(program, cut, classes, target);
+  const make = (): Made => buildAll(program, cut, classes, new Storage(program, target, stored));
+  let made = make();
   for (;;) {
     const next = target === undefined ? undefined : narrowed(cut, made, target, classes);
     if (next === undefined) break;
     cut = next;
-    made = buildAll(program, cut, classes, target);
+    made = make();
   }
   const launches = cut.units.map((unit, i): Launch => {
     const { kernel, buffers } = made.built[i]!;
@@ -55,13 +62,12 @@ function lowerProgram(
   return { name: program.name, dims, buffers: made.storage.buffers, launches };
 }
 
-function buildAll(
-  program: Program,
-  cut: Cut,
-  classes: Classes,
-  target: Capability | undefined,
-): { storage: Storage; built: Built<Kernel>[] } {
-  const storage = new Storage(program, target);
+interface Made {
+  readonly storage: Storage;
+  readonly built: Built<Kernel>[];
+}
+
+function buildAll(program: Program, cut: Cut, classes: Classes, storage: Storage): Made {
   const caches = store(program, cut, classes, storage);
   return { storage, built: cut.units.map((unit) => build(unit, classes, storage, caches)) };
 }

@@ -1,6 +1,7 @@
 import type { BufferKind, BufferSpec, Extent } from "../../runtime/program/launch.ts";
 import type { Capability } from "../kernel-ir/capability.ts";
 import type { DimLabel, Program, TensorType, Value } from "../tensor-ir/types.ts";
+import type { StoredWeights } from "./stored-weights.ts";
 
 /** Where a value lies: a buffer with the value's dims in memory order. */
 export interface Stored {
@@ -15,13 +16,18 @@ export class Storage {
   readonly buffers: BufferSpec[] = [];
   readonly #program: Program;
   readonly #bool: "bool" | "i32";
+  readonly #weights: StoredWeights;
   readonly #values = new Map<number, Stored>();
   readonly #named = new Map<string, number>();
 
-  /** @param target what temps are stored for: where it can't write a truth value alone, that is a number */
-  constructor(program: Program, target?: Capability) {
+  /**
+   * @param target what temps are stored for: where it can't write a truth value alone, that is a number
+   * @param weights params that are not stored as the program declares them
+   */
+  constructor(program: Program, target?: Capability, weights: StoredWeights = new Map()) {
     this.#program = program;
     this.#bool = target === undefined || target.stored.includes("bool") ? "bool" : "i32";
+    this.#weights = weights;
   }
 
   of(value: Value): Stored | undefined {
@@ -43,9 +49,14 @@ export class Storage {
     const key = `${kind} ${name}`;
     const known = this.#named.get(key);
     if (known !== undefined) return known;
-    const buffer = this.#add(kind, name, type);
+    const buffer = kind === "param" ? this.#param(name, type) : this.#add(kind, name, type);
     this.#named.set(key, buffer);
     return buffer;
+  }
+
+  /** The buffer with the scales of a quantized param. */
+  scalesOf(buffer: number): number {
+    return this.#named.get(`param ${this.buffers[buffer]!.quantized!.scales}`)!;
   }
 
   /** The buffer of a param or a state that the program has read before. */
@@ -69,6 +80,23 @@ export class Storage {
     const { dtype, dims } = value.type;
     const type = { dtype: dtype === "bool" ? this.#bool : dtype, dims };
     this.put(value, this.#add("temp", `${value.name ?? "value"}.${value.id}`, type));
+  }
+
+  /** A param as it is stored: codes bring their scales with them. */
+  #param(name: string, type: TensorType): number {
+    const stored = this.#weights.get(name);
+    if (stored === undefined) return this.#add("param", name, type);
+    if (!("group" in stored)) return this.#add("param", name, { ...type, dtype: stored.dtype });
+    const { dtype, dim, group } = stored;
+    const shape = this.shape(type);
+    // A block that has the param has no use of its name, so nothing else is called like this.
+    const scales = `${name}.scale`;
+    const groups = Math.ceil(Number(shape[dim]) / group);
+    this.#named.set(
+      `param ${scales}`,
+      this.buffers.push({ kind: "param", name: scales, dtype: "bf16", shape: shape.with(dim, groups) }) - 1,
+    );
+    return this.buffers.push({ kind: "param", name, dtype, shape, quantized: { scales, dim, group } }) - 1;
   }
 
   #add(kind: BufferKind, name: string, type: TensorType): number {

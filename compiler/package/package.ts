@@ -3,12 +3,14 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { replaceFile } from "../../runtime/io/replace-file.ts";
+import { ANSWERING } from "../../runtime/package/source.ts";
 import type { PackagePrograms } from "../../runtime/program/launch.ts";
 import type { ModelFile } from "../../runtime/program/model.ts";
 import { type CpuVariant, libraryOf } from "../../runtime/program/variants.ts";
 import type { KernelModule } from "../kernel-ir/types.ts";
 import type { LowerOptions } from "../lower/fusions.ts";
 import { lowerPrograms } from "../lower/lower.ts";
+import type { WeightForm } from "../lower/stored-weights.ts";
 import { runPasses } from "../passes/pipeline.ts";
 import { CPU } from "../targets/cpu/capability.ts";
 import { Cache } from "../targets/cpu/cache.ts";
@@ -28,7 +30,9 @@ export interface PackageSource {
   readonly model: ModelFile;
   /** More files, by their path in the package. */
   readonly files?: ReadonlyMap<string, string>;
-  readonly lower?: LowerOptions;
+  readonly lower?: Pick<LowerOptions, "without">;
+  /** How programs that answer and score find weights stored; as the model declares them when not given. */
+  readonly store?: WeightForm | undefined;
 }
 
 /** Programs of the tensor IR as kernels and launches, for the CPU unless another target is asked for. */
@@ -39,9 +43,20 @@ export function lowered(programs: readonly Program[], options: LowerOptions = {}
   );
 }
 
+/** The programs of a package as kernels and launches. */
+export function loweredSource({
+  programs,
+  lower = {},
+  store: form,
+}: Pick<PackageSource, "programs" | "lower" | "store">): KernelModule {
+  if (form === undefined) return lowered(programs, lower);
+  const answering = programs.flatMap(({ name }) => (ANSWERING.test(name) ? [name] : []));
+  return lowered(programs, { ...lower, weights: { form, programs: new Set(answering) } });
+}
+
 /** The text files of a package by their paths: the same for the same source, to the last byte. */
-export function packageFiles({ programs, model, files = new Map(), lower }: PackageSource): Map<string, string> {
-  const { kernels: all, programs: launches } = lowered(programs, lower);
+export function packageFiles({ model, files = new Map(), ...source }: PackageSource): Map<string, string> {
+  const { kernels: all, programs: launches } = loweredSource(source);
   const data: PackagePrograms = { format: 1, programs: launches };
   const kernels = [...printCpu(all)].map(([name, text]) => [`kernels/${name}`, text] as const);
   return new Map([

@@ -15,9 +15,11 @@ const CLASSES: Readonly<Record<StorageType, ElementsClass>> = {
   f8e4m3: Uint8Array,
   i32: Int32Array,
   bool: Uint8Array,
+  i8: Int8Array,
+  i4: Uint8Array,
 };
 
-/** What safetensors call the storage types. */
+/** What safetensors call the storage types; pairs of i4 are bytes. */
 export const STORED: Readonly<Record<StorageType, DType>> = {
   f64: "F64",
   f32: "F32",
@@ -26,15 +28,22 @@ export const STORED: Readonly<Record<StorageType, DType>> = {
   f8e4m3: "F8_E4M3",
   i32: "I32",
   bool: "BOOL",
+  i8: "I8",
+  i4: "U8",
 };
 
 /** Zeros. @throws Error for more elements than an array can have */
 export function newElements(dtype: StorageType, count: number): Elements {
   try {
-    return new CLASSES[dtype](count);
+    return new CLASSES[dtype](lengthOf(dtype, count));
   } catch (error) {
     throw new Error(`no array can have ${count} elements of ${dtype}`, { cause: error });
   }
+}
+
+/** The length of the array that holds so many elements. */
+function lengthOf(dtype: StorageType, count: number): number {
+  return dtype === "i4" ? Math.ceil(count / 2) : count;
 }
 
 /** @throws Error when the array is not of the type's class or has another length; `what` names it */
@@ -44,7 +53,8 @@ export function checkElements(what: string, dtype: StorageType, count: number, e
     const given = (elements as object | undefined)?.constructor?.name ?? String(elements);
     throw new Error(`${what} needs a ${wanted.name} (${dtype}), not ${given}`);
   }
-  if (elements.length !== count) throw new Error(`${what} has ${count} elements, not ${elements.length}`);
+  const length = lengthOf(dtype, count);
+  if (elements.length !== length) throw new Error(`${what} has ${length} elements, not ${elements.length}`);
 }
 
 /** The run-time dims of a program in a call, in the program's order. @throws Error when one is missing or no size */
@@ -134,6 +144,8 @@ export function firstNonFinite(elements: Elements, dtype: StorageType): number {
       return -1;
     case "i32":
     case "bool":
+    case "i8":
+    case "i4":
       return -1;
   }
 }

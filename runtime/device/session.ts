@@ -1,8 +1,11 @@
-import type { Sizes, StorageType } from "../program/launch.ts";
+import type { Quantized, Sizes, StorageType } from "../program/launch.ts";
 import type { Choice, Sampled } from "./choice.ts";
 
-/** Elements in memory order: Float32Array for f32, Int32Array for i32, Uint16Array for the bits of bf16 and f16, Uint8Array for bool. */
-export type Elements = Float32Array | Float64Array | Int32Array | Uint16Array | Uint8Array;
+/**
+ * Elements in memory order: Float32Array for f32, Int32Array for i32, Uint16Array for the bits of bf16 and f16, Uint8Array for
+ * bool, Int8Array for i8, Uint8Array with two elements in each byte for i4.
+ */
+export type Elements = Float32Array | Float64Array | Int32Array | Int8Array | Uint16Array | Uint8Array;
 
 export interface Call {
   readonly program: string;
@@ -25,6 +28,8 @@ export interface StoreSpec {
   readonly kind: "param" | "state";
   readonly dtype: StorageType;
   readonly shape: readonly number[];
+  /** Of codes: where their scales are. */
+  readonly quantized?: Quantized;
 }
 
 export interface MemoryUse {

@@ -29,11 +29,12 @@ export function keptBy(programs: readonly LaunchProgram[]): Kept {
     }
   }
   return {
-    stores: [...stores.values()].map(({ name, kind, dtype, shape }) => ({
+    stores: [...stores.values()].map(({ name, kind, dtype, shape, quantized }) => ({
       name,
       kind: kind as StoreSpec["kind"],
       dtype,
       shape: shape as readonly number[],
+      ...(quantized === undefined ? {} : { quantized }),
     })),
     cacheRowBytes: [...caches.values()].reduce((sum, spec) => sum + bytesOf(spec), 0),
   };
@@ -41,9 +42,10 @@ export function keptBy(programs: readonly LaunchProgram[]): Kept {
 
 /** Of what has no run-time dims; of a cache, of one row. */
 export function bytesOf(spec: Pick<BufferSpec, "dtype" | "shape">): number {
-  return elementsOf(spec, {}) * STORAGE_BYTES[spec.dtype];
+  return Math.ceil(elementsOf(spec, {}) * STORAGE_BYTES[spec.dtype]);
 }
 
-function described({ kind, dtype, shape }: BufferSpec): string {
-  return `a ${kind} ${dtype}[${shape.join(", ")}]`;
+function described({ kind, dtype, shape, quantized }: BufferSpec): string {
+  const groups = quantized === undefined ? "" : ` in groups of ${quantized.group} along dim ${quantized.dim}`;
+  return `a ${kind} ${dtype}[${shape.join(", ")}]${groups}`;
 }

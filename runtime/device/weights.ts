@@ -1,10 +1,11 @@
 import { weightsFolder } from "../io/checkpoints/find.ts";
-import { findParams } from "../io/names/read-params.ts";
+import { findParams, type FoundParam } from "../io/names/read-params.ts";
 import { Checkpoint } from "../io/safetensors/read.ts";
 import { STORAGE_BYTES } from "../program/launch.ts";
 import type { ModelFile } from "../program/model.ts";
-import { encoded, STORED } from "./elements.ts";
+import { STORED } from "./elements.ts";
 import type { Session, StoreSpec } from "./session.ts";
+import { codeType, storedElements } from "./stored-elements.ts";
 
 /** Where elements lie in a file, in the storage type of the store. */
 export interface FilePlace {
@@ -34,24 +35,37 @@ export function placeWeights(specs: readonly StoreSpec[], model: ModelFile, path
   const found = findParams(new Checkpoint(weightsFolder(path)), model.names, params, {
     optional: (param) => ahead.has(param.path),
   });
-  const mapped = specs.flatMap(({ name, dtype }): [string, FilePlace][] => {
-    const place = found.get(name)?.place;
-    if (place?.dtype !== STORED[dtype] || place.offset % STORAGE_BYTES[dtype] !== 0) return [];
-    return [[name, { file: place.file, offset: place.offset }]];
-  });
+  const mapped = specs.flatMap((spec) => placesOf(spec, found.get(spec.name)));
   const isMapped = new Set(mapped.map(([name]) => name));
   return {
     mapped: Object.fromEntries(mapped),
     write: (session, those) => {
-      const dtypes = new Map(session.stores.map(({ name, dtype }) => [name, dtype]));
+      const stores = new Map(session.stores.map((spec) => [spec.name, spec]));
       for (const [name, { read }] of found) {
         // A session without training has no look-ahead modules.
-        const dtype = dtypes.get(name);
-        if (dtype === undefined || (those === "unmapped" && isMapped.has(name))) continue;
-        session.write(name, encoded(read(), dtype));
+        const spec = stores.get(name);
+        if (spec === undefined || (those === "unmapped" && isMapped.has(name))) continue;
+        for (const [store, elements] of storedElements(spec, read())) session.write(store, elements);
       }
     },
   };
+}
+
+/** Where the elements of a store lie as it wants them; those of codes with their scales. */
+function placesOf(spec: StoreSpec, found: FoundParam | undefined): [string, FilePlace][] {
+  const { name, dtype, quantized } = spec;
+  if (quantized === undefined) {
+    const place = found?.place;
+    if (place?.dtype !== STORED[dtype] || place.offset % STORAGE_BYTES[dtype] !== 0) return [];
+    return [[name, { file: place.file, offset: place.offset }]];
+  }
+  const codes = found?.codes;
+  const same = codes?.dtype === codeType(spec) && codes?.dim === quantized.dim && codes?.group === quantized.group;
+  if (codes === undefined || !same || codes.scale.offset % STORAGE_BYTES.bf16 !== 0) return [];
+  return [
+    [name, { file: codes.file, offset: codes.offset }],
+    [quantized.scales, codes.scale],
+  ];
 }
 
 /** Gives params and states of a session the weights of a checkpoint. @throws CheckpointError as `placeWeights` does */

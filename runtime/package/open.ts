@@ -30,8 +30,8 @@ import { ModelError } from "./model-error.ts";
 import { type Device, readPackage } from "./read.ts";
 import { scoreRows, type Scores } from "./score.ts";
 import { Serving } from "./serving.ts";
-import { type ModelSource, openForTraining } from "./source.ts";
-import { readStores, type Stores, writeStores } from "./stores.ts";
+import { ANSWERING, type ModelSource, openForTraining } from "./source.ts";
+import { readStore, readStores, type Stores, writeStores } from "./stores.ts";
 import { type ModelTrainer, modelTrainer, type TrainerOptions } from "./trainer.ts";
 
 export interface ModelOptions {
@@ -157,8 +157,7 @@ class OpenedModel implements Model {
     const serving = await this.#withWeights();
     const spec = serving.session.stores.find((store) => store.name === name);
     if (spec === undefined) throw new ModelError(this.#whyNoParam(name));
-    const elements = await serving.read((session) => session.read(name));
-    return { dtype: spec.dtype, shape: spec.shape, elements };
+    return { shape: spec.shape, ...(await serving.read((session) => readStore(session, spec))) };
   }
 
   #whyNoParam(name: string): string {
@@ -305,9 +304,9 @@ class OpenedModel implements Model {
     const { model, programs } = this.#source;
     const { context, pageSize, draftTokens } = this.#plan;
     // Caches of look-ahead modules are for guessing alone.
-    const wanted = draftTokens > 0 ? /^(score|prefill|decode|draft\.\d+)$/ : /^(score|prefill|decode)$/;
-    const own = programs.filter((name) => wanted.test(name));
-    const drafts = own.filter((name) => name.startsWith("draft.")).length;
+    const isGuess = (name: string): boolean => name.startsWith("draft.");
+    const own = programs.filter((name) => ANSWERING.test(name) && (draftTokens > 0 || !isGuess(name)));
+    const drafts = own.filter(isGuess).length;
     if (draftTokens > drafts)
       throw new ModelError(`${draftTokens} tokens are to be guessed, and ${model.name} looks ${drafts} ahead`);
     const { cacheRows, threads } = this.#options;
@@ -359,7 +358,7 @@ class OpenedModel implements Model {
     const { learned } = this.#weights;
     const serving = await this.serving();
     const kept = await serving.read(readStores);
-    return (session) => writeStores(session, new Map([...learned, ...kept]));
+    return (session) => writeStores(session, new Map([...kept, ...learned]));
   }
 
   /** Takes the params and states of a training. */
@@ -367,7 +366,8 @@ class OpenedModel implements Model {
     const serving = await this.serving();
     const stores = readStores(from);
     await serving.update((session) => writeStores(session, stores));
-    const answers = new Set(serving.session.stores.map(({ name }) => name));
+    // What answers are given with as codes is learned on from what it was.
+    const answers = new Set(serving.session.stores.flatMap(({ name, quantized }) => (quantized ? [] : name)));
     const own = this.#source.model.stores.filter(({ name }) => stores.has(name) && !answers.has(name));
     this.#weights = { learned: new Map(own.map(({ name }) => [name, stores.get(name)!])) };
   }

@@ -3,6 +3,9 @@ import type { ModelFile } from "../program/model.ts";
 import type { PackageServing, ServePlan } from "../serve/plan.ts";
 import { type PackagedTraining, trainedModel } from "../train/plan.ts";
 
+/** The programs that answer and score, by name. */
+export const ANSWERING = /^(score|prefill|decode|draft\.\d+)$/;
+
 /** What a session is opened for. */
 export interface SessionRequest {
   /** Programs of the package by the names that calls use. */

@@ -1,21 +1,36 @@
 /** Params and states of one session for another one, which may store them in other dtypes. */
-import { decoded, encoded } from "../device/elements.ts";
-import type { Elements, Session } from "../device/session.ts";
+import { decoded } from "../device/elements.ts";
+import type { Elements, Session, StoreSpec } from "../device/session.ts";
+import { codeType, storedElements } from "../device/stored-elements.ts";
+import { dequantize } from "../io/safetensors/quantize.ts";
 import type { StorageType } from "../program/launch.ts";
 
 /** Copies by name. */
 export type Stores = ReadonlyMap<string, { readonly dtype: StorageType; readonly elements: Elements }>;
 
 export function readStores(session: Session): Stores {
-  return new Map(session.stores.map(({ name, dtype }) => [name, { dtype, elements: session.read(name) }]));
+  const scales = new Set(session.stores.map(({ quantized }) => quantized?.scales));
+  const own = session.stores.filter(({ name }) => !scales.has(name));
+  return new Map(own.map((spec) => [spec.name, readStore(session, spec)]));
+}
+
+/** The elements of a store; of codes the floats that they stand for. */
+export function readStore(session: Session, spec: StoreSpec): { dtype: StorageType; elements: Elements } {
+  const { name, dtype, shape, quantized } = spec;
+  const elements = session.read(name);
+  const type = codeType(spec);
+  if (quantized === undefined || type === undefined) return { dtype, elements };
+  const codes = { codes: elements as Int8Array | Uint8Array, scales: session.read(quantized.scales) as Uint16Array };
+  return { dtype: "f32", elements: dequantize(codes, shape, type, quantized) };
 }
 
 /** Writes those that the session has, as it stores them. */
 export function writeStores(session: Session, stores: Stores): void {
-  for (const { name, dtype } of session.stores) {
-    const store = stores.get(name);
+  for (const spec of session.stores) {
+    const store = stores.get(spec.name);
     if (store === undefined) continue;
-    const { elements } = store;
-    session.write(name, store.dtype === dtype ? elements : encoded(decoded(elements, store.dtype), dtype));
+    const { dtype, elements } = store;
+    if (dtype === spec.dtype) session.write(spec.name, elements);
+    else for (const [name, own] of storedElements(spec, decoded(elements, dtype))) session.write(name, own);
   }
 }

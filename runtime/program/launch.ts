@@ -3,8 +3,8 @@
  * planner and tests read it. One call of a program is one native call: no launch goes back to JavaScript.
  */
 
-/** How elements are stored; `bool` is one byte, 0 or 1. */
-export type StorageType = "f64" | "f32" | "bf16" | "f16" | "f8e4m3" | "i32" | "bool";
+/** How elements are stored; `bool` is one byte, 0 or 1, and a byte has two of `i4`, the first one in its lower half. */
+export type StorageType = "f64" | "f32" | "bf16" | "f16" | "f8e4m3" | "i32" | "bool" | "i8" | "i4";
 
 /** A number, or the name of a run-time dim: `T` tokens of this call, `S` positions, `B` sequences or wanted rows. */
 export type Extent = number | string;
@@ -18,6 +18,16 @@ export type Extent = number | string;
  */
 export type BufferKind = "input" | "param" | "state" | "cache" | "output" | "temp";
 
+/** A weight as codes, whole numbers, and a scale for each group of them along one dim: an element is code * scale. */
+export interface Quantized {
+  /** The name of the param that has the scales: `dim` counts groups there, the last of which may be shorter. */
+  readonly scales: string;
+  /** Which of the dims. */
+  readonly dim: number;
+  /** Elements of a group. */
+  readonly group: number;
+}
+
 export interface BufferSpec {
   readonly kind: BufferKind;
   /** Unique among the buffers of its kind in a program, but for temps. */
@@ -25,6 +35,8 @@ export interface BufferSpec {
   readonly dtype: StorageType;
   /** In memory order, without padding; of a cache: of one row. */
   readonly shape: readonly Extent[];
+  /** Of a param whose elements are codes. */
+  readonly quantized?: Quantized;
 }
 
 export interface Launch {
@@ -60,6 +72,8 @@ export const STORAGE_BYTES: Readonly<Record<StorageType, number>> = {
   f8e4m3: 1,
   i32: 4,
   bool: 1,
+  i8: 1,
+  i4: 0.5,
 };
 
 /** The values of run-time dims in a call. */

@@ -17,6 +17,7 @@ const schema = z.object({
           name: z.string(),
           dtype: z.enum(Object.keys(STORAGE_BYTES) as [StorageType, ...StorageType[]]),
           shape: z.array(extent),
+          quantized: z.object({ scales: z.string(), dim: size, group: z.number().int().positive() }).optional(),
         }),
       ),
       launches: z.array(

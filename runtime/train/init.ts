@@ -1,5 +1,6 @@
 import { encoded } from "../device/elements.ts";
 import type { Elements, Session, StoreSpec } from "../device/session.ts";
+import { storedElements } from "../device/stored-elements.ts";
 import type { Init, ModelFile } from "../program/model.ts";
 import { draw } from "../program/philox.ts";
 
@@ -29,9 +30,15 @@ export function initialize(
   specs: readonly StoreSpec[] = session.stores,
 ): void {
   const known = new Map(model.stores.map((store) => [store.name, store]));
+  const scales = new Set(specs.map(({ quantized }) => quantized?.scales));
   for (const spec of specs) {
+    if (scales.has(spec.name)) continue;
     const store = known.get(spec.name);
     if (store === undefined) throw new Error(`model.json does not say how ${spec.name} starts`);
-    session.write(spec.name, initialValues(spec, store.init, seed));
+    if (spec.quantized === undefined) session.write(spec.name, initialValues(spec, store.init, seed));
+    else {
+      const values = initialValues({ ...spec, dtype: "f32" }, store.init, seed) as Float32Array;
+      for (const [name, elements] of storedElements(spec, values)) session.write(name, elements);
+    }
   }
 }

@@ -31,6 +31,8 @@ template <class T> DSK_INLINE T* dsk_take(char*& scratch, int64_t count) {
 struct bf16 { uint16_t bits; };
 struct f16 { uint16_t bits; };
 struct f8e4m3 { uint8_t bits; };
+// Two whole numbers from -8 to 7, the first one in the lower half: pointers count pairs, offsets elements.
+struct i4 { uint8_t bits; };
 
 template <class To, class From> DSK_INLINE To dsk_bits(From x) {
   static_assert(sizeof(To) == sizeof(From));
@@ -44,6 +46,8 @@ DSK_INLINE double dsk_get(double x) { return x; }
 DSK_INLINE int32_t dsk_get(int32_t x) { return x; }
 DSK_INLINE int64_t dsk_get(int64_t x) { return x; }
 DSK_INLINE bool dsk_get(uint8_t x) { return x != 0; }
+DSK_INLINE int32_t dsk_get(int8_t x) { return x; }
+DSK_INLINE int32_t dsk_get(const i4* pairs, int64_t i) { return int32_t(uint32_t(pairs[i >> 1].bits) << (i & 1 ? 24 : 28)) >> 28; }
 DSK_INLINE float dsk_get(bf16 x) { return dsk_bits<float>(uint32_t(x.bits) << 16); }
 DSK_INLINE float dsk_get(f16 x) {
   // Shifts exponent and fraction in place; the product moves the exponent's bias and makes subnormals normal.

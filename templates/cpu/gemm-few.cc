@@ -118,21 +118,6 @@ void stream_columns(float* c, int64_t stride, const float* a, const T* base, int
     }
 }
 
-// The distance of columns that are equally far from each other, or 0.
-int64_t distance_of(const int64_t* at, int64_t count) {
-  const int64_t distance = count < 2 ? 0 : at[1] - at[0];
-  for (int64_t i = 1; i < count; i++)
-    if (at[i] - at[i - 1] != distance) return 0;
-  return distance;
-}
-
-// Whether all columns lie in runs that are worth a stream.
-bool all_in_runs(const int64_t* at, int64_t count) {
-  for (int64_t i = 0, run; i < count; i += run)
-    if ((run = run_length(at, i, count)) < dsk_tile_lanes && i + run < count) return false;
-  return true;
-}
-
 template <int rows, class T>
 bool stream(float* c, int64_t stride, bool first, const float* a, const T* base, const int64_t* outer, int64_t columns,
             const Terms& k) {

@@ -109,6 +109,21 @@ static inline int64_t run_length(const int64_t* at, int64_t from, int64_t size) 
 }
 static inline bool neighbors(const int64_t* at, int64_t size) { return run_length(at, 0, size) == size; }
 
+// The distance of columns that are equally far from each other, or 0.
+static inline int64_t distance_of(const int64_t* at, int64_t count) {
+  const int64_t distance = count < 2 ? 0 : at[1] - at[0];
+  for (int64_t i = 1; i < count; i++)
+    if (at[i] - at[i - 1] != distance) return 0;
+  return distance;
+}
+
+// Whether all columns lie in runs that are worth a stream.
+static inline bool all_in_runs(const int64_t* at, int64_t count) {
+  for (int64_t i = 0, run; i < count; i += run)
+    if ((run = run_length(at, i, count)) < dsk_tile_lanes && i + run < count) return false;
+  return true;
+}
+
 // Offsets of the terms of a block, and whether all of them are neighbors.
 struct Terms {
   const int64_t* at;
@@ -118,6 +133,10 @@ struct Terms {
   Terms(const int64_t* at, int64_t count) : at(at), count(count), line(neighbors(at, count)) {}
   int64_t end_of_run(int64_t from) const { return line ? count : from + run_length(at, from, count); }
 };
+
+// Results of columns of one panel of B: packed rows of A (dsk_pack) times a packed panel with at most a tile's columns.
+void dsk_tiles(float* c, int64_t stride, bool first, const float* panels, int64_t rows, const float* right, int64_t columns,
+               int64_t depth);
 
 // Streams B past few rows of A (a[k * rows + i]); as dsk_multiply otherwise. Returns false where the columns of B lie in no order
 // that is worth it: nothing was done then.

@@ -122,25 +122,27 @@ void multiply(float* c, int64_t stride, bool first, const float* panels, int64_t
   // Neighbors are packed row by row for all panels; other columns panel by panel, which then is in the nearest cache.
   const bool whole = rows > dsk_few_rows && neighbors(outer, columns);
   if (whole) pack<dsk_tile_columns>(panel, dsk_tile_columns, base, outer, columns, 0, k);
-  const int width = panel_rows(rows);
   for (int64_t j = 0; j < columns; j += dsk_tile_columns) {
-    const int count = int(dsk_min(dsk_tile_columns, columns - j));
-    const int vectors = int(dsk_ceil(count, dsk_tile_lanes));
-    const float* const right = whole ? panel + j * k.count : panel;
+    const int64_t count = dsk_min(dsk_tile_columns, columns - j);
     if (!whole) pack<dsk_tile_columns>(panel, dsk_tile_columns, base, outer + j, count, columns - j - count, k);
-    for (int64_t i = 0, height; i < rows; i += height) {
-      // Few rows that are not streamed may be more than a tile has.
-      const int64_t within = i % width;
-      height = dsk_min(dsk_tile_rows, dsk_min(width - within, rows - i));
-      const auto function =
-          tile_of(int(height), vectors, std::make_integer_sequence<int, dsk_tile_rows * most_vectors>());
-      const float* const left = panels + (i - within) * k.count + within;
-      function(c + i * stride + j, stride, first, left, width, right, k.count);
-    }
+    dsk_tiles(c + j, stride, first, panels, rows, whole ? panel + j * k.count : panel, count, k.count);
   }
 }
 
 }  // namespace
+
+void dsk_tiles(float* c, int64_t stride, bool first, const float* panels, int64_t rows, const float* right, int64_t columns,
+               int64_t depth) {
+  const int width = panel_rows(rows), vectors = int(dsk_ceil(columns, dsk_tile_lanes));
+  for (int64_t i = 0, height; i < rows; i += height) {
+    // Few rows that are not streamed may be more than a tile has.
+    const int64_t within = i % width;
+    height = dsk_min(dsk_tile_rows, dsk_min(width - within, rows - i));
+    const auto function = tile_of(int(height), vectors, std::make_integer_sequence<int, dsk_tile_rows * most_vectors>());
+    const float* const left = panels + (i - within) * depth + within;
+    function(c + i * stride, stride, first, left, width, right, depth);
+  }
+}
 
 void dsk_pack(float* panels, const float* base, const int64_t* outer, int64_t rows, const int64_t* k, int64_t depth) {
   pack<dsk_max(dsk_tile_rows, dsk_few_rows)>(panels, panel_rows(rows), base, outer, rows, 0, {k, depth});

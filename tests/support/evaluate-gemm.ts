@@ -61,6 +61,8 @@ export function evaluateGemm(kernel: GemmKernel, { sizes, values }: Bindings): v
             return () => x() - y();
           case "mul":
             return () => x() * y();
+          case "div":
+            return () => Math.floor(x() / y());
           case "lt":
             return () => Number(x() < y());
           case "select":

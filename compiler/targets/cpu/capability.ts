@@ -15,7 +15,8 @@ export const CPU: Capability = {
   largestBuffer: Infinity,
   largestBinding: Infinity,
   alignment: 1,
-  stored: Object.keys(STORAGE_BYTES) as StorageType[],
+  // Two of i4 lie in a byte.
+  stored: (Object.keys(STORAGE_BYTES) as StorageType[]).filter((dtype) => dtype !== "i4"),
   computed: ["f64", "f32", "i32", "bool", "index"],
   atomics: [],
   timestamps: true,

@@ -18,11 +18,16 @@ import type { Arg, Axis, Expr, GemmKernel, Product } from "../../kernel-ir/types
 export type Space = "fixed" | "outer" | "k";
 
 /** An element of an argument whose address is a sum of one part per space. */
-export interface Strided {
-  readonly kind: "strided";
+export interface Place {
   readonly arg: string;
   /** One index per dim of the argument, for each space; their sum is the index. */
   readonly at: Readonly<Record<Space, readonly Expr[]>>;
+}
+
+/** Elements of an argument; codes with what they are multiplied by. */
+export interface Strided extends Place {
+  readonly kind: "strided";
+  readonly scale?: Place;
 }
 
 /** Any other expression: it is computed while blocks are packed. */
@@ -38,24 +43,46 @@ export type Operand = Strided | Computed;
 /** A or B of a product, with `outer` as the axes of its rows or columns. */
 export function operandOf(expr: Expr, outer: readonly Axis[], k: readonly Axis[], args: readonly Arg[]): Operand {
   const value = withoutCasts(expr);
+  const place = placeOf(value, /^(f32|bf16|f16)$/, outer, k, args);
+  if (place !== undefined) return { kind: "strided", ...place };
+  return { kind: "computed", value, alongK: runsAlongK(value, outer, k) };
+}
+
+/** Codes of B with their scales, or any other operand. */
+export function codesOf(expr: Expr, outer: readonly Axis[], k: readonly Axis[], args: readonly Arg[]): Operand {
+  const value = withoutCasts(expr);
+  const [code, scale] = isOp(value, "mul") ? value.operands : [];
+  if (code !== undefined && scale !== undefined && isOp(code, "cast")) {
+    const place = placeOf(code.operands[0]!, /^(i8|i4)$/, outer, k, args);
+    const factor = placeOf(withoutCasts(scale), /^bf16$/, outer, k, args);
+    if (place !== undefined && factor !== undefined) return { kind: "strided", ...place, scale: factor };
+  }
+  return operandOf(expr, outer, k, args);
+}
+
+/** Where an element lies, when it is one of these dtypes at an address that is such a sum. */
+function placeOf(
+  value: Expr,
+  dtypes: RegExp,
+  outer: readonly Axis[],
+  k: readonly Axis[],
+  args: readonly Arg[],
+): Place | undefined {
   const [outerNames, kNames] = [names(outer), names(k)];
   const arg = value.kind === "load" ? args.find(({ name }) => name === value.from)! : undefined;
-  if (value.kind === "load" && arg !== undefined && /^(f32|bf16|f16)$/.test(arg.dtype)) {
-    const at = { fixed: [] as Expr[], outer: [] as Expr[], k: [] as Expr[] };
-    let separable = true;
-    for (const x of mergedIndices(value.at, arg.shape)) {
-      const parts: Record<Space, Expr> = { fixed: index(0), outer: index(0), k: index(0) };
-      for (const term of terms(x)) {
-        const [usesOuter, usesK] = [uses(term, outerNames), uses(term, kNames)];
-        if (usesOuter && usesK) separable = false;
-        const space = usesOuter ? "outer" : usesK ? "k" : "fixed";
-        parts[space] = add(parts[space], term);
-      }
-      for (const space of ["fixed", "outer", "k"] as const) at[space].push(parts[space]);
+  if (value.kind !== "load" || arg === undefined || !dtypes.test(arg.dtype)) return undefined;
+  const at = { fixed: [] as Expr[], outer: [] as Expr[], k: [] as Expr[] };
+  for (const x of mergedIndices(value.at, arg.shape)) {
+    const parts: Record<Space, Expr> = { fixed: index(0), outer: index(0), k: index(0) };
+    for (const term of terms(x)) {
+      const [usesOuter, usesK] = [uses(term, outerNames), uses(term, kNames)];
+      if (usesOuter && usesK) return undefined;
+      const space = usesOuter ? "outer" : usesK ? "k" : "fixed";
+      parts[space] = add(parts[space], term);
     }
-    if (separable) return { kind: "strided", arg: value.from, at };
+    for (const space of ["fixed", "outer", "k"] as const) at[space].push(parts[space]);
   }
-  return { kind: "computed", value, alongK: runsAlongK(value, outer, k) };
+  return { arg: value.from, at };
 }
 
 /** Floats are widened when they are loaded: casts between them say nothing. */

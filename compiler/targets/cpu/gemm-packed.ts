@@ -3,10 +3,10 @@ import type { Lines } from "../../emit/lines.ts";
 import { known } from "../../kernel-ir/expr.ts";
 import type { Axis, Expr, GemmKernel, Product } from "../../kernel-ir/types.ts";
 import { Frame, product } from "./frame.ts";
-import { insideGroup, linear, type Operand, operandOf } from "./gemm-operands.ts";
+import { codesOf, insideGroup, linear, type Operand, operandOf } from "./gemm-operands.ts";
 import { type Blocks, blocksFor, type GemmShape, TILES } from "./gemm-tiles.ts";
 import { STORAGE_BYTES } from "../../../runtime/program/launch.ts";
-import { Scalars } from "./scalars.ts";
+import { Scalars, storageType } from "./scalars.ts";
 
 /** A kernel of which `products` compute in f32 and groups have a known number. */
 export function printPackedGemm(kernel: GemmKernel): string {
@@ -30,6 +30,8 @@ interface Side {
   readonly at: string;
   readonly k: string;
   readonly values: string;
+  /** Of codes: offsets of their scales, and scales as floats. */
+  readonly scale?: { readonly at: string; readonly k: string; readonly factors: string };
 }
 
 /** Where results lie, when they are only stored: rows at equal distances, columns next to each other. */
@@ -97,14 +99,24 @@ class PackedGemm {
   }
 
   #side(value: Expr, outer: readonly Axis[], k: readonly Axis[], which: "a" | "b", suffix: string): Side {
-    const operand = operandOf(value, outer, k, this.#kernel.args);
+    const operand = (which === "a" ? operandOf : codesOf)(value, outer, k, this.#kernel.args);
     const hint = `${which}${suffix}`;
+    const scale = operand.kind === "strided" && operand.scale !== undefined;
     return {
       operand,
       outer,
       at: this.#array("int64_t", which === "a" ? "blocks.rows" : "blocks.most_columns()", `${hint}_at`),
       k: this.#array("int64_t", "blocks.most_depth()", `${hint}_k`),
       values: operand.kind === "computed" ? this.#array("float", `blocks.${which}_values()`, `${hint}_values`) : "",
+      ...(scale
+        ? {
+            scale: {
+              at: this.#array("int64_t", "blocks.most_columns()", `${hint}_scale_at`),
+              k: this.#array("int64_t", "blocks.most_depth()", `${hint}_scale_k`),
+              factors: this.#array("float", "blocks.most_columns()", `${hint}_factors`),
+            },
+          }
+        : {}),
     };
   }
 
@@ -276,13 +288,16 @@ class PackedGemm {
   }
 
   /** Offsets of the rows of A or the columns of B, when they are the same for all terms. */
-  #outerOffsets({ operand, outer, at }: Side, count: string, place: (i: string) => string): void {
-    if (operand.kind === "strided") this.#offsets(at, operand.arg, operand.at.outer, outer, count, place);
+  #outerOffsets({ operand, outer, at, scale }: Side, count: string, place: (i: string) => string): void {
+    if (operand.kind !== "strided") return;
+    this.#offsets(at, operand.arg, operand.at.outer, outer, count, place);
+    if (operand.scale !== undefined && scale !== undefined)
+      this.#offsets(scale.at, operand.scale.arg, operand.scale.at.outer, outer, count, place);
   }
 
   /** What the offsets are relative to. Fills those of the terms, and computes what is no plain load. */
   #operand(
-    { operand, outer, at, k: kAt, values }: Side,
+    { operand, outer, at, k: kAt, values, scale }: Side,
     k: readonly Axis[],
     size: string,
     place: (i: string) => string,
@@ -293,6 +308,13 @@ class PackedGemm {
     if (operand.kind === "strided") {
       this.#offsets(kAt, operand.arg, operand.at.k, k, depth, (x) => this.#term(x));
       const fixed = this.#offset(operand.arg, operand.at.fixed);
+      if (operand.scale !== undefined && scale !== undefined) {
+        this.#offsets(scale.k, operand.scale.arg, operand.scale.at.k, k, depth, (x) => this.#term(x));
+        const first = this.#offset(operand.scale.arg, operand.scale.at.fixed);
+        const scales = first === "0" ? operand.scale.arg : `${operand.scale.arg} + ${first}`;
+        const type = storageType(this.#frame.names.store(operand.arg).dtype);
+        return `dsk_codes<${type}>{${operand.arg}, ${fixed}, ${scales}, ${scale.at}, ${scale.k}, ${scale.factors}}`;
+      }
       return fixed === "0" ? operand.arg : `${operand.arg} + ${fixed}`;
     }
     const { value, alongK } = operand;
@@ -409,7 +431,7 @@ function targetOf({ m, n, products, epilogue, groups, args }: GemmKernel): Targe
 
 /** What the blocks depend on: the longest sum, the narrowest elements of B. */
 function shapeOf({ n, args }: GemmKernel, products: readonly Product[]): GemmShape {
-  const operands = products.map(({ k, b }) => operandOf(b, n, k, args));
+  const operands = products.map(({ k, b }) => codesOf(b, n, k, args));
   const bytes = operands.map((operand) =>
     operand.kind === "strided" ? STORAGE_BYTES[args.find(({ name }) => name === operand.arg)!.dtype] : undefined,
   );

@@ -50,7 +50,7 @@ export interface GemmShape {
  * shorter pieces are slow where B comes from memory.
  */
 export function blocksFor({ n, k, bytes }: GemmShape): Blocks {
-  const few = bytes === undefined ? { columns: 256, depth: 256 } : { columns: 4096 / bytes, depth: 2048 };
+  const few = bytes === undefined ? { columns: 256, depth: 256 } : { columns: 4096 / Math.max(1, bytes), depth: 2048 };
   // Scratch memory of small products is small.
   const columns = (most: number): number => Math.min(most, Math.ceil(n / 64) * 64);
   const depth = (most: number): number => Math.max(1, Math.min(most, k));

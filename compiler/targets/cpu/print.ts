@@ -17,7 +17,8 @@ export function printCpu(kernels: readonly Kernel[]): Map<string, string> {
   }
   if (kernels.some(({ family }) => family === "gemm")) {
     files.set("gemm.h", render("cpu/gemm.h", { tiles: TILES, fewRows: FEW_ROWS }));
-    for (const part of ["gemm-parts.h", "gemm.cc", "gemm-few.cc"]) files.set(part, fixed(`cpu/${part}`));
+    for (const part of ["gemm-parts.h", "gemm.cc", "gemm-few.cc", "gemm-codes.cc"])
+      files.set(part, fixed(`cpu/${part}`));
   }
   return files;
 }

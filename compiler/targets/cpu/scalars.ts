@@ -10,6 +10,8 @@ export function valueType(dtype: ScalarType): string {
     case "f64":
       return "double";
     case "i32":
+    case "i8":
+    case "i4":
       return "int32_t";
     case "index":
       return "int64_t";
@@ -25,6 +27,9 @@ export function storageType(dtype: ScalarType): string {
   switch (dtype) {
     case "bool":
       return "uint8_t";
+    case "i8":
+      return "int8_t";
+    case "i4":
     case "bf16":
     case "f16":
     case "f8e4m3":
@@ -157,7 +162,8 @@ export class Scalars {
       case "load": {
         const { shape } = this.#names.store(expr.from);
         if (shape.length === 0 && !("access" in this.#names.store(expr.from))) return expr.from;
-        return `dsk_get(${expr.from}[${this.#names.offset(expr.from, expr.at, (x) => this.print(x))}])`;
+        const place = this.#names.offset(expr.from, expr.at, (x) => this.print(x));
+        return expr.dtype === "i4" ? `dsk_get(${expr.from}, ${place})` : `dsk_get(${expr.from}[${place}])`;
       }
       case "random":
         return `dsk_${expr.draw}(${this.print(expr.element)}, ${expr.stream}u, ${this.print(expr.seed)}, ${this.print(expr.step)})`;
@@ -216,7 +222,7 @@ function parts(expr: Expr): readonly Expr[] {
 }
 
 function isFloatType(dtype: ScalarType): boolean {
-  return dtype !== "i32" && dtype !== "index" && dtype !== "bool";
+  return !["i32", "index", "bool", "i8", "i4"].includes(dtype);
 }
 
 /** What a reduction of nothing is, as C++. */

@@ -1,5 +1,6 @@
 import { named } from "../json.ts";
 import { CheckpointError, type DType } from "../safetensors/format.ts";
+import type { StoredCodes } from "../safetensors/quantized-metadata.ts";
 import type { Checkpoint, StoredTensor } from "../safetensors/read.ts";
 import { walk } from "./layout.ts";
 import { type LoadOptions, locateParams } from "./load.ts";
@@ -10,8 +11,16 @@ import type { NameTable } from "./table.ts";
 export interface FoundParam {
   /** Where its elements lie one after the other in its own order of dims; undefined where they do not. */
   readonly place: { readonly file: string; readonly offset: number; readonly dtype: DType } | undefined;
+  /** Where it lies as codes and scales, in its own order of dims as well. */
+  readonly codes?: FoundCodes | undefined;
   /** Its elements in its own order of dims. */
   readonly read: () => ArrayLike<number>;
+}
+
+export interface FoundCodes extends StoredCodes {
+  readonly file: string;
+  readonly offset: number;
+  readonly scale: { readonly file: string; readonly offset: number };
 }
 
 /**
@@ -63,7 +72,7 @@ function ownParams(
       .filter(({ path }) => checkpoint.has(path))
       .map(({ path }) => {
         const tensor = checkpoint.tensor(path);
-        return [path, { place: placeOf(tensor), read: () => tensor.read() }];
+        return [path, { place: placeOf(tensor), codes: codesOf(tensor), read: () => tensor.read() }];
       }),
   );
 }
@@ -113,6 +122,10 @@ function isWhole({ param, first, base, shape, strides }: Part): boolean {
     stride *= size;
     return fits;
   });
+}
+
+function codesOf({ place, scales, quantized }: StoredTensor): FoundCodes | undefined {
+  return quantized && { ...quantized, ...place, scale: scales!.place };
 }
 
 function placeOf({ place, dtype, scales }: StoredTensor): FoundParam["place"] {

@@ -3,6 +3,8 @@ import { named } from "../json.ts";
 import { bytesOf, filesOf, sizeOf } from "./files.ts";
 import { CheckpointError, type DType, type Entry, headerLength, parseHeader } from "./format.ts";
 import { decode } from "./numbers.ts";
+import { dequantize } from "./quantize.ts";
+import { parseQuantized, type StoredCodes } from "./quantized-metadata.ts";
 
 export interface StoredTensor {
   readonly name: string;
@@ -14,14 +16,20 @@ export interface StoredTensor {
   readonly bytes: () => Uint8Array;
   /** Reads the bytes and decodes them; fp8 weights with their block scales. */
   readonly read: () => Float32Array | Float64Array;
-  /** The block scales of fp8 weights, where there are some. */
+  /** The block scales of fp8 weights and the scales of codes, where there are some. */
   readonly scales: StoredTensor | undefined;
+  /** Of codes: how they are grouped. `shape` is that of the weight. */
+  readonly quantized: StoredCodes | undefined;
 }
 
 /** The tensors of a file, or of the files of a directory. Only headers are read until a tensor is asked for. */
 export class Checkpoint {
   readonly path: string;
+  readonly files: readonly string[];
   readonly #entries = new Map<string, { readonly entry: Entry; readonly file: string; readonly dataStart: number }>();
+  readonly #quantized = new Map<string, StoredCodes>();
+  /** The names of their scales. */
+  readonly #codeScales = new Set<string>();
 
   /**
    * Opens `model.safetensors`, the shards of `model.safetensors.index.json`, or one file.
@@ -30,8 +38,10 @@ export class Checkpoint {
   constructor(path: string) {
     this.path = path;
     const { files, index } = filesOf(path);
+    this.files = files;
     for (const file of files) this.#open(file);
     if (index !== undefined) this.#checkIndex(index);
+    this.#checkCodes();
   }
 
   get names(): string[] {
@@ -45,6 +55,8 @@ export class Checkpoint {
   tensor(name: string): StoredTensor {
     const { entry, file, dataStart } = this.#entry(name);
     const { dtype, shape } = entry;
+    const quantized = this.#quantized.get(name);
+    if (quantized !== undefined) return this.#codes(name, quantized);
     const scales = this.#isScale(name) ? undefined : this.#scalesOf(name, entry);
     const bytes = (): Uint8Array => bytesOf(file, dataStart + entry.start, entry.end - entry.start);
     return {
@@ -53,6 +65,7 @@ export class Checkpoint {
       shape,
       place: { file, offset: dataStart + entry.start },
       scales,
+      quantized,
       bytes,
       read: () => {
         const values = decode(bytes(), dtype);
@@ -75,6 +88,52 @@ export class Checkpoint {
     }
   }
 
+  #codes(name: string, quantized: StoredCodes): StoredTensor {
+    const { entry, file, dataStart } = this.#entry(name);
+    const scales = this.tensor(quantized.scales);
+    const { shape, dtype } = quantized;
+    const bytes = (): Uint8Array => bytesOf(file, dataStart + entry.start, entry.end - entry.start);
+    const read = (): Float32Array => {
+      const [codes, bits] = [bytes(), scales.bytes()];
+      return dequantize(
+        { codes: dtype === "i8" ? new Int8Array(codes.buffer) : codes, scales: new Uint16Array(bits.buffer) },
+        shape,
+        dtype,
+        quantized,
+      );
+    };
+    return {
+      name,
+      dtype: entry.dtype,
+      shape,
+      place: { file, offset: dataStart + entry.start },
+      scales,
+      quantized,
+      bytes,
+      read,
+    };
+  }
+
+  #checkCodes(): void {
+    for (const [name, { dtype, shape, scales, dim, group }] of this.#quantized) {
+      const elements = shape.reduce((a, b) => a * b, 1);
+      const codes = dtype === "i8" ? `I8 [${shape.join()}]` : `U8 [${Math.ceil(elements / 2)}]`;
+      const factors = `BF16 [${shape.with(dim, Math.ceil(shape[dim]! / group)).join()}]`;
+      for (const [tensor, wanted] of [
+        [name, codes],
+        [scales, factors],
+      ] as const) {
+        const entry = this.#entries.get(tensor)?.entry;
+        const found = entry === undefined ? "missing" : `${entry.dtype} [${entry.shape.join()}]`;
+        if (found === wanted) continue;
+        throw new CheckpointError(
+          `${this.path}: tensor \`${tensor}\` is ${found}; the codes of \`${name}\` need ${wanted}`,
+        );
+      }
+      this.#codeScales.add(scales);
+    }
+  }
+
   #entry(name: string): { readonly entry: Entry; readonly file: string; readonly dataStart: number } {
     const found = this.#entries.get(name);
     if (found === undefined) throw new CheckpointError(`${this.path}: there is no tensor ${named(name)}`);
@@ -82,6 +141,7 @@ export class Checkpoint {
   }
 
   #isScale(name: string): boolean {
+    if (this.#codeScales.has(name)) return true;
     return name.endsWith("_scale_inv") && this.#entries.has(name.slice(0, -"_scale_inv".length));
   }
 
@@ -89,7 +149,8 @@ export class Checkpoint {
     const size = sizeOf(file);
     const shown = basename(file);
     const length = headerLength(shown, bytesOf(file, 0, Math.min(8, size)), size);
-    const { entries, dataStart } = parseHeader(shown, bytesOf(file, 0, 8 + length), size);
+    const { entries, metadata, dataStart } = parseHeader(shown, bytesOf(file, 0, 8 + length), size);
+    for (const [name, codes] of parseQuantized(shown, metadata)) this.#quantized.set(name, codes);
     for (const entry of entries) {
       const other = this.#entries.get(entry.name);
       if (other !== undefined)

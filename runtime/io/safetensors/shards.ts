@@ -12,7 +12,12 @@ export const SHARD_BYTES = 5_000_000_000;
  * with `model.safetensors.index.json`. Equal tensors give equal files. The index comes last: without it nobody reads the
  * shards of a run that was cut.
  */
-export function writeCheckpoint(directory: string, tensors: readonly WrittenTensor[], limit = SHARD_BYTES): void {
+export function writeCheckpoint(
+  directory: string,
+  tensors: readonly WrittenTensor[],
+  limit = SHARD_BYTES,
+  metadata: Readonly<Record<string, string>> = {},
+): void {
   mkdirSync(directory, { recursive: true });
   const index = join(directory, "model.safetensors.index.json");
   const shards = divide(
@@ -20,7 +25,7 @@ export function writeCheckpoint(directory: string, tensors: readonly WrittenTens
     limit,
   );
   if (shards.length <= 1) {
-    writeSafetensors(join(directory, "model.safetensors"), shards[0] ?? []);
+    writeSafetensors(join(directory, "model.safetensors"), shards[0] ?? [], metadata);
     rmSync(index, { force: true });
     removeShards(directory, new Set());
     return;
@@ -30,7 +35,7 @@ export function writeCheckpoint(directory: string, tensors: readonly WrittenTens
   const count = String(shards.length).padStart(5, "0");
   for (const [i, shard] of shards.entries()) {
     const file = `model-${String(i + 1).padStart(5, "0")}-of-${count}.safetensors`;
-    writeSafetensors(join(directory, file), shard);
+    writeSafetensors(join(directory, file), shard, metadata);
     for (const { name } of shard) map[name] = file;
   }
   replaceFile(index, `${JSON.stringify({ metadata: { total_size: total }, weight_map: map }, undefined, 2)}\n`);

@@ -110,7 +110,7 @@ Program program(const Napi::Value& value, const std::string& what) {
   result.buffers = list(given.Get("buffers"), what + ".buffers", [&](const Napi::Value& v, const std::string& w) {
     const Napi::Object buffer = object(v, w);
     return Buffer{kind(text(buffer.Get("kind"), w + ".kind"), w + ".kind"), text(buffer.Get("name"), w + ".name"),
-                  element_bytes(text(buffer.Get("dtype"), w + ".dtype")), list(buffer.Get("shape"), w + ".shape", extent)};
+                  element_bits(text(buffer.Get("dtype"), w + ".dtype")), list(buffer.Get("shape"), w + ".shape", extent)};
   });
   result.launches = list(given.Get("launches"), what + ".launches", [&](const Napi::Value& v, const std::string& w) {
     const Napi::Object launch = object(v, w);
@@ -358,8 +358,8 @@ class NativeSession : public Napi::ObjectWrap<NativeSession> {
   Napi::Value first_non_finite(const Napi::CallbackInfo& info) {
     const Store& of = store(info);
     const std::string dtype = text(info[1], "dtype");
-    if (element_bytes(dtype) != of.element) fail("elements of " + std::to_string(of.element) + " bytes are not " + dtype);
-    return Napi::Number::New(env_, static_cast<double>(dsk::first_non_finite(dtype, of.data, of.bytes / of.element)));
+    if (element_bits(dtype) != of.bits) fail("elements of " + std::to_string(of.bits) + " bits are not " + dtype);
+    return Napi::Number::New(env_, static_cast<double>(dsk::first_non_finite(dtype, of.data, of.bytes * 8 / of.bits)));
   }
 
   Napi::Value memory(const Napi::CallbackInfo&) {

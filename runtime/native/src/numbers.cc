@@ -30,11 +30,12 @@ int64_t search(const char* data, int64_t count) {
 
 }  // namespace
 
-int64_t element_bytes(const std::string& dtype) {
-  if (dtype == "f64") return 8;
-  if (dtype == "f32" || dtype == "i32") return 4;
-  if (dtype == "bf16" || dtype == "f16") return 2;
-  if (dtype == "f8e4m3" || dtype == "bool") return 1;
+int64_t element_bits(const std::string& dtype) {
+  if (dtype == "f64") return 64;
+  if (dtype == "f32" || dtype == "i32") return 32;
+  if (dtype == "bf16" || dtype == "f16") return 16;
+  if (dtype == "f8e4m3" || dtype == "bool" || dtype == "i8") return 8;
+  if (dtype == "i4") return 4;
   throw std::runtime_error("there is no storage type " + dtype);
 }
 

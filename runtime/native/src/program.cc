@@ -55,7 +55,7 @@ void Program::check(const Library& library) {
 }
 
 int64_t Program::bytes(const Buffer& buffer, const std::vector<int64_t>& sizes) const {
-  int64_t product = buffer.element;
+  int64_t product = 1;
   bool fits = true;
   for (const Extent& extent : buffer.shape) {
     const int64_t size = size_of(extent, sizes);
@@ -63,8 +63,9 @@ int64_t Program::bytes(const Buffer& buffer, const std::vector<int64_t>& sizes) 
     if (size == 0) return 0;
     fits = fits && !__builtin_mul_overflow(product, size, &product) && product <= kMostBytes;
   }
-  if (!fits) fail("program " + name + ": buffer " + buffer.name + " would have more than 2^48 bytes");
-  return product;
+  const int64_t bytes = fits ? (product * buffer.bits + 7) / 8 : 0;
+  if (!fits || bytes > kMostBytes) fail("program " + name + ": buffer " + buffer.name + " would have more than 2^48 bytes");
+  return bytes;
 }
 
 void Program::check_sizes(const std::vector<int64_t>& sizes) const {

@@ -20,8 +20,8 @@ struct Extent {
 struct Buffer {
   Kind kind;
   std::string name;
-  // Bytes of an element.
-  int64_t element;
+  // Of an element.
+  int64_t bits;
   std::vector<Extent> shape;
 };
 

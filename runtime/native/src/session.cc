@@ -97,10 +97,10 @@ void Session::find_stores() {
       if (cache && (__builtin_mul_overflow(bytes, cache_rows_, &bytes) || bytes > (int64_t{1} << 48))) {
         fail("cache " + buffer.name + " would have more than 2^48 bytes");
       }
-      const Store store{buffer.kind, buffer.element, bytes};
+      const Store store{buffer.kind, buffer.bits, bytes};
       const auto [at, first] = (cache ? caches_ : stores_).emplace(buffer.name, store);
       const Store& other = at->second;
-      if (!first && (other.bytes != bytes || other.element != buffer.element || other.kind != buffer.kind)) {
+      if (!first && (other.bytes != bytes || other.bits != buffer.bits || other.kind != buffer.kind)) {
         fail("program " + program.name + ": " + buffer.name + " has another kind or size in another program");
       }
     }
@@ -119,9 +119,9 @@ void Session::map_stores(const Config& config) {
       fail(mapping.store + " needs " + std::to_string(store.bytes) + " bytes at " + std::to_string(mapping.offset) +
            " of " + mapping.file + ", which has " + std::to_string(size));
     }
-    if (mapping.offset % store.element != 0) {
+    if (mapping.offset * 8 % store.bits != 0) {
       fail(mapping.store + " cannot be mapped: byte " + std::to_string(mapping.offset) + " of " + mapping.file +
-           " is no place for elements of " + std::to_string(store.element) + " bytes");
+           " is no place for elements of " + std::to_string(store.bits) + " bits");
     }
     store.data = file->second.data() + mapping.offset;
     mapped_bytes_ += store.bytes;

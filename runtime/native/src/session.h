@@ -37,7 +37,7 @@ struct Config {
 // A param, a state or a cache.
 struct Store {
   Kind kind;
-  int64_t element;
+  int64_t bits;
   int64_t bytes;
   // Of the session's own memory or of a mapped file.
   char* data = nullptr;

@@ -179,8 +179,8 @@ test("with weights a package is all that generating needs", async () => {
 test("weights in a package are those of the checkpoint, in the order of dims of the model", () => {
   const model = tinyV3();
   const directory = mkdtempSync(join(tmpdir(), "dskc-weights-"));
-  writeWeights(directory, modelFile(model.module, tableOf(model.module)), "tests/fixtures/models/a1_v3_plain");
-  const written = new Checkpoint(join(directory, "weights"));
+  writeWeights(directory, modelFile(model.module, tableOf(model.module)), [], "tests/fixtures/models/a1_v3_plain");
+  const written = new Checkpoint(directory);
   const wanted = [...tinyV3Weights(model)].filter(([path]) => !path.startsWith("mtp."));
   expect(written.names.toSorted()).toEqual(wanted.map(([path]) => path).toSorted());
   for (const [path, values] of wanted) expect(written.tensor(path).read(), `${path}`).toEqual(values);

@@ -194,6 +194,51 @@ function sliced(): GemmKernel {
   );
 }
 
+/** B as codes with a scale for each group along K or N; the extent `G` counts groups. */
+export const GROUPS: Readonly<Record<string, { readonly along: "K" | "N"; readonly group: number }>> = {
+  codes8_kn: { along: "K", group: 16 },
+  codes8_nk: { along: "K", group: 16 },
+  codes8_kn_across: { along: "N", group: 16 },
+  codes8_nk_uneven: { along: "K", group: 7 },
+  codes4_kn: { along: "K", group: 8 },
+  codes4_nk: { along: "K", group: 8 },
+  codes4_kn_uneven: { along: "K", group: 5 },
+  codes4_nk_across: { along: "N", group: 3 },
+  codes8_experts: { along: "K", group: 16 },
+  codes4_experts_turned: { along: "K", group: 32 },
+};
+
+function codesOf(name: string, dims: readonly string[]): { readonly args: readonly Arg[]; readonly value: Expr } {
+  const { along, group } = GROUPS[name]!;
+  const codes = tensor("b", name.startsWith("codes4") ? "i4" : "i8", dims);
+  const at = codes.at.map((x, i) => (dims[i] === along ? op("div", [x, index(group)], "index") : x));
+  const shape = codes.arg.shape.map((extent) => (extent === along ? "G" : extent));
+  const scales: Arg = { name: "scales", dtype: "bf16", shape, access: "read" };
+  const factor = op("cast", [load("scales", at, "bf16")], "f32");
+  return { args: [codes.arg, scales], value: op("mul", [op("cast", [codes.value], "f32"), factor], "f32") };
+}
+
+function coded(name: string, dims: readonly string[]): GemmKernel {
+  const [a, b, out] = [tensor("a", "f32", ["M", "K"]), codesOf(name, dims), tensor("out", "f32", ["M", "N"])];
+  const products = [{ name: "product", dtype: "f32" as const, a: a.value, b: b.value }];
+  return gemm(name, MNK, { args: [a.arg, ...b.args], products, out, value: PRODUCT });
+}
+
+function codedExperts(name: string, dims: readonly string[]): GemmKernel {
+  const [x, b] = [tensor("x", "f32", ["T", "K"]), codesOf(name, dims)];
+  return gemm(
+    name,
+    { m: ["T", "S3"], n: ["N"], k: ["K"] },
+    {
+      args: [CHOSEN.arg, x.arg, ...b.args],
+      products: [{ name: "product", dtype: "f32", a: dispatched(x.value), b: b.value }],
+      out: tensor("out", "f32", ["T", "S3", "N"]),
+      value: PRODUCT,
+      groups: { over: "m", group: { name: "E4", extent: 4 }, of: CHOSEN.value },
+    },
+  );
+}
+
 export const KERNELS: readonly GemmKernel[] = [
   plain("mk_kn", MNK, ["M", "K"], ["K", "N"]),
   plain("mk_nk", MNK, ["M", "K"], ["N", "K"]),
@@ -227,4 +272,9 @@ export const KERNELS: readonly GemmKernel[] = [
   experts("experts_turned", ["E4", "N", "K"], true),
   expertGradient("expert_gradient", false),
   expertGradient("expert_gradient_scaled", true),
+  ...Object.keys(GROUPS)
+    .filter((name) => !name.includes("experts"))
+    .map((name) => coded(name, name.includes("kn") ? ["K", "N"] : ["N", "K"])),
+  codedExperts("codes8_experts", ["E4", "K", "N"]),
+  codedExperts("codes4_experts_turned", ["E4", "N", "K"]),
 ];

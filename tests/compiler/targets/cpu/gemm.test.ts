@@ -11,7 +11,7 @@ import { encode } from "../../../../runtime/io/safetensors/encode.ts";
 import { elementsOf, type Sizes } from "../../../../runtime/program/launch.ts";
 import { evaluateGemm } from "../../../support/evaluate-gemm.ts";
 import { printedPackage, variants } from "../../../support/printed-package.ts";
-import { KERNELS } from "./gemm-kernels.ts";
+import { GROUPS, KERNELS } from "./gemm-kernels.ts";
 
 const GENERIC = KERNELS.map((kernel): GemmKernel => ({ ...kernel, name: `${kernel.name}_generic` }));
 const ALL = new Map(KERNELS.map((kernel) => [kernel.name, kernel]));
@@ -50,8 +50,14 @@ class Numbers {
 const sizeIn = (arg: Arg, sizes: Sizes): number => elementsOf(arg, sizes);
 const DTYPES = { f32: "F32", bf16: "BF16", f16: "F16" } as const;
 
-const numbersOf = (dtype: Arg["dtype"], elements: Elements): ArrayLike<number> =>
-  dtype === "i32" ? (elements as Int32Array) : decode(bytes(elements), DTYPES[dtype as "f32"]);
+const numbersOf = (dtype: Arg["dtype"], elements: Elements): ArrayLike<number> => {
+  if (dtype === "i32" || dtype === "i8") return elements;
+  if (dtype !== "i4") return decode(bytes(elements), DTYPES[dtype as "f32"]);
+  return Int8Array.from(
+    { length: 2 * elements.length },
+    (_, i) => (elements[i >> 1]! << (i % 2 === 0 ? 28 : 24)) >> 28,
+  );
+};
 const bytes = (elements: Elements): Uint8Array =>
   new Uint8Array(elements.buffer, elements.byteOffset, elements.byteLength);
 /** The first element whose bits differ; -1 when there is none. */
@@ -75,6 +81,10 @@ function inputsOf(kernel: GemmKernel, sizes: Sizes, numbers: Numbers, value: () 
       if (arg.dtype === "i32") {
         const draw = arg.name === "chosen" ? (): number => skewed(numbers) : (): number => numbers.below(5);
         return [arg.name, Int32Array.from({ length: count }, draw)];
+      }
+      if (arg.dtype === "i8" || arg.dtype === "i4") {
+        const codes = newElements(arg.dtype, count);
+        return [arg.name, codes.map(() => numbers.below(256))];
       }
       return [arg.name, fromNumbers(arg.dtype, Float32Array.from({ length: count }, value))];
     }),
@@ -122,18 +132,22 @@ const SIZE = fc.oneof(
   fc.integer({ min: 0, max: 50 }),
 );
 const SIZES = fc.record({ M: SIZE, N: SIZE, K: SIZE, T: fc.integer({ min: 0, max: 20 }) });
-/** More than a block in each direction. */
+/** More than a block in each direction; long rows for few, whose terms end anywhere in a group. */
 const LARGE: readonly Sizes[] = [
   { M: 270, N: 30, K: 20, T: 150 },
   { M: 15, N: 600, K: 20, T: 9 },
   { M: 15, N: 40, K: 600, T: 9 },
   { M: 3, N: 37, K: 1100, T: 1 },
+  { M: 1, N: 140, K: 130, T: 2 },
 ];
 
 const bound = (kernel: GemmKernel, sizes: Sizes): Sizes => {
   // A slice has to lie inside of its tensor.
   const N = kernel.name === "sliced" ? Math.min(sizes["N"]!, 97) : sizes["N"]!;
-  return Object.fromEntries(kernel.extents.map((extent) => [extent, extent === "N" ? N : sizes[extent]!]));
+  const groups = GROUPS[kernel.name];
+  const G = groups === undefined ? 0 : Math.ceil(sizes[groups.along]! / groups.group);
+  const all: Sizes = { ...sizes, N, G };
+  return Object.fromEntries(kernel.extents.map((extent) => [extent, all[extent]!]));
 };
 
 describe.each(KERNELS)("$name", (kernel) => {
@@ -185,6 +199,7 @@ const ROWS = [
   "computed",
   "experts",
   "experts_turned",
+  ...Object.keys(GROUPS),
 ];
 
 test.each(ROWS)("%s: a row has the same bits alone, among few and among many", async (name) => {

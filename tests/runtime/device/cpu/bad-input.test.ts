@@ -214,7 +214,7 @@ describe("calls that are wrong", () => {
     expect(() => (native.run as unknown as () => void)()).toThrow("id: a number is needed");
     expect(await run()).toBe(true);
     expect(() => native.read("w", new Float32Array(5))).toThrow("the store has 24 bytes, the array 20");
-    expect(() => native.firstNonFinite("w", "bf16")).toThrow("elements of 4 bytes are not bf16");
+    expect(() => native.firstNonFinite("w", "bf16")).toThrow("elements of 32 bits are not bf16");
     expect(() => native.scratchBytes(7, Float64Array.of(1), 0)).toThrow("there is no program 7");
     native.cancel(12345);
     native.close();

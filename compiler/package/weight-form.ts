@@ -1,0 +1,27 @@
+/** How weights are stored, as sections and commands say it. */
+import { numberOf } from "../../dsl/semantics/sections/look-up.ts";
+import type { CheckedSection } from "../../dsl/semantics/sections/sections.ts";
+import type { WeightForm } from "../lower/stored-weights.ts";
+
+/** Groups where nobody says how long they are; a test compares them with the standard library. */
+const GROUPS = { int8: 64, int4: 32 } as const;
+
+/** The forms by name, as `--store` takes them. */
+export const WEIGHT_FORMS = ["f32", "bf16", "int8", "int4"] as const;
+
+/** `bf16`, `int8` or `int4:64`; undefined for anything else. */
+export function parseWeightForm(text: string): WeightForm | undefined {
+  const [, name, group] = /^([a-z0-9]+)(?::([1-9]\d{0,6}))?$/.exec(text) ?? [];
+  const kind = WEIGHT_FORMS.find((form) => form === name);
+  if (kind === "int8" || kind === "int4") return { kind, group: group === undefined ? GROUPS[kind] : Number(group) };
+  return kind === undefined || group !== undefined ? undefined : { kind };
+}
+
+/** What the entry `store` of a serve section says. */
+export function weightFormOf({ entries }: CheckedSection): WeightForm | undefined {
+  const value = entries.get("store")?.value;
+  if (value?.kind === "word") return parseWeightForm(value.name);
+  if (value?.kind !== "call") return undefined;
+  const kind = value.fn === "int8" ? "int8" : "int4";
+  return { kind, group: numberOf(value.args.get("group")) ?? GROUPS[kind] };
+}
