@@ -6,7 +6,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { render } from "../compiler/emit/templates.ts";
-import { axis, load } from "../compiler/kernel-ir/expr.ts";
+import { axis, div, index, load, op } from "../compiler/kernel-ir/expr.ts";
 import type { Arg, Axis, GemmKernel } from "../compiler/kernel-ir/types.ts";
 import { KERNEL_FLAGS } from "../compiler/package/package.ts";
 import { compileLibrary, VARIANT_FLAGS } from "../compiler/targets/cpu/compile.ts";
@@ -78,14 +78,27 @@ interface Case {
 const arg = (name: string, dtype: StorageType, ...shape: Extent[]): Arg => ({ name, dtype, shape, access: "read" });
 const at = (...names: string[]): ReturnType<typeof axis>[] => names.map(axis);
 
-/** y[T, N] = x[T, K] w; `turned` weights are [N, K]. */
+/** Terms of the sum with one scale: what `--store` takes. */
+const GROUP = { i8: 64, i4: 32 } as const;
+
+/** y[T, N] = x[T, K] w; `turned` weights are [N, K]; codes have a bf16 scale for each group along K. */
 function dense(name: string, K: number, N: number, turned: boolean, dtype: StorageType, T: number): Case {
   const w = arg("w", dtype, ...(turned ? [N, K] : [K, N]));
+  const element = load("w", turned ? at("N", "K") : at("K", "N"), dtype);
+  const group = dtype === "i8" || dtype === "i4" ? GROUP[dtype] : undefined;
+  const groups = group === undefined ? 0 : Math.ceil(K / group);
+  const own = div(axis("K"), index(group ?? 1), () => undefined);
+  const scale = load("scales", turned ? [axis("N"), own] : [own, axis("N")], "bf16");
   const kernel: GemmKernel = {
     family: "gemm",
     name,
     from: [],
-    args: [arg("x", "f32", "T", K), w, { ...arg("y", "f32", "T", N), access: "write" }],
+    args: [
+      arg("x", "f32", "T", K),
+      w,
+      ...(group === undefined ? [] : [arg("scales", "bf16", ...(turned ? [N, groups] : [groups, N]))]),
+      { ...arg("y", "f32", "T", N), access: "write" },
+    ],
     extents: ["T"],
     batch: [],
     m: [{ name: "T", extent: "T" }],
@@ -96,12 +109,12 @@ function dense(name: string, K: number, N: number, turned: boolean, dtype: Stora
         dtype: "f32",
         k: [{ name: "K", extent: K }],
         a: load("x", at("T", "K"), "f32"),
-        b: load("w", turned ? at("N", "K") : at("K", "N"), dtype),
+        b: group === undefined ? element : op("mul", [op("cast", [element], "f32"), op("cast", [scale], "f32")], "f32"),
       },
     ],
     epilogue: [{ kind: "assign", axes: [], to: "y", at: at("T", "N"), value: load("product", [], "f32") }],
   };
-  const work = T > 8 ? 2 * T * N * K : N * K * STORAGE_BYTES[dtype];
+  const work = T > 8 ? 2 * T * N * K : N * (K * STORAGE_BYTES[dtype] + groups * STORAGE_BYTES.bf16);
   return { name, kernel, work, limit: T > 8 ? "fma" : "read", T };
 }
 
@@ -153,7 +166,10 @@ function experts(name: string, over: "m" | "k", turned: boolean, T: number): Cas
   return { name, kernel, work: 2 * T * S * D * F, limit: "fma", T };
 }
 
-const CASES: readonly Case[] = [
+/** Those whose names have this in them: `node bench/run.mjs gemm row_`. */
+const ONLY = process.argv[3] ?? "";
+
+const ALL: readonly Case[] = [
   dense("dense_512x1024x1024", 1024, 1024, false, "f32", 512),
   dense("dense_512x1024x1024_turned", 1024, 1024, true, "f32", 512),
   dense("dense_512x1024x1024_bf16", 1024, 1024, false, "bf16", 512),
@@ -164,9 +180,19 @@ const CASES: readonly Case[] = [
   dense("row_8192x4096_turned", 8192, 4096, true, "f32", 1),
   dense("row_8192x4096_bf16", 8192, 4096, false, "bf16", 1),
   dense("row_8192x4096_bf16_turned", 8192, 4096, true, "bf16", 1),
+  dense("row_8192x4096_int8", 8192, 4096, false, "i8", 1),
+  dense("row_8192x4096_int8_turned", 8192, 4096, true, "i8", 1),
+  dense("row_8192x4096_int4", 8192, 4096, false, "i4", 1),
+  dense("row_8192x4096_int4_turned", 8192, 4096, true, "i4", 1),
   dense("rows8_8192x4096", 8192, 4096, false, "f32", 8),
   dense("rows8_8192x4096_turned", 8192, 4096, true, "f32", 8),
+  dense("rows8_8192x4096_int8", 8192, 4096, false, "i8", 8),
+  dense("rows8_8192x4096_int4", 8192, 4096, false, "i4", 8),
+  dense("dense_512x1024x1024_int8", 1024, 1024, false, "i8", 512),
+  dense("dense_512x1024x1024_int4", 1024, 1024, false, "i4", 512),
+  dense("dense_512x1024x1024_int4_turned", 1024, 1024, true, "i4", 512),
 ];
+const CASES = ALL.filter(({ name }) => name.includes(ONLY));
 
 /** A program of `launches` launches; weights and inputs are params of it. */
 function programOf({ name, kernel }: Case, launches: number): LaunchProgram {

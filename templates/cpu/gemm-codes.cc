@@ -21,6 +21,17 @@ DSK_INLINE float code(const i4* codes, int64_t at) { return float(dsk_get(codes,
 // n neighboring codes; the first one of i4 is the first of its byte.
 template <int n> DSK_INLINE typename Vector<n>::Floats decoded(const int8_t* codes, int64_t at) {
   typedef typename Vector<n>::Ints Ints;
+  // Compilers widen bytes by shuffles.
+#ifdef __AVX512F__
+  if constexpr (n == 16)
+    return __builtin_convertvector((Ints)_mm512_maskz_cvtepi8_epi32(0xffff, load<__m128i>(codes + at)), Tile);
+  else
+#endif
+#ifdef __AVX2__
+  if constexpr (n == 8)
+    return __builtin_convertvector((Ints)_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)(codes + at))), Row);
+  else
+#endif
   return __builtin_convertvector(__builtin_convertvector(load<typename Int8<n>::Vector>(codes + at), Ints), typename Vector<n>::Floats);
 }
 template <int n> DSK_INLINE typename Vector<n>::Floats decoded(const i4* codes, int64_t at) {
