@@ -199,7 +199,7 @@ void Session::bind_choices(Bound& bound, const Call& call) const {
     fail(where + "buffer " + std::to_string(at) + " is no output");
   }
   const Buffer& buffer = program.buffers[at];
-  if (buffer.shape.size() != 2 || buffer.element != sizeof(float)) fail(where + buffer.name + " is no table of logits");
+  if (buffer.shape.size() != 2 || buffer.bits != 32) fail(where + buffer.name + " is no table of logits");
   const int64_t rows = size_of(buffer.shape[0], call.sizes);
   bound.vocabulary = size_of(buffer.shape[1], call.sizes);
   const int64_t known = call.choices.known;
