@@ -4,6 +4,7 @@ import { joinDims, withoutDims } from "../tensor-ir/ops/dims.ts";
 import type { DimLabel, Op, Value } from "../tensor-ir/types.ts";
 import type { Built } from "./build-rows.ts";
 import type { Classes } from "./classes.ts";
+import { addTo } from "./grouping.ts";
 import { inLocal, KernelArgs } from "./kernel-args.ts";
 import type { Region } from "./planes.ts";
 import { Reader } from "./reader.ts";
@@ -104,7 +105,7 @@ function isPlane({ type: { dims } }: Value): boolean {
 function usesOf(ops: readonly Op[], classes: Classes): Uses {
   const uses = new Map<number, Op[]>();
   for (const op of ops) {
-    for (const x of op.operands) for (const { id } of classes.roots(x)) uses.set(id, [...(uses.get(id) ?? []), op]);
+    for (const x of op.operands) for (const { id } of classes.roots(x)) addTo(uses, id, op);
   }
   return uses;
 }

@@ -2,6 +2,7 @@ import type { Expr, RowsKernel, SerialKernel, Target } from "../kernel-ir/types.
 import { joinDims, withoutDims } from "../tensor-ir/ops/dims.ts";
 import type { DimLabel, Op, Value } from "../tensor-ir/types.ts";
 import type { Classes } from "./classes.ts";
+import { addTo } from "./grouping.ts";
 import { KernelArgs } from "./kernel-args.ts";
 import { Reader } from "./reader.ts";
 import { LOOPS, Statements } from "./statements.ts";
@@ -78,7 +79,7 @@ function inlined(ops: readonly Op[], rows: readonly DimLabel[], classes: Classes
     for (const operand of user.operands) {
       for (const root of classes.roots(operand)) {
         const op = classes.producer(root);
-        if (own.has(op)) uses.set(op, [...(uses.get(op) ?? []), user]);
+        if (own.has(op)) addTo(uses, op, user);
       }
     }
   }

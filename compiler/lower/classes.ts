@@ -1,6 +1,7 @@
 /** What kind of code each op of a program becomes. By structure alone: no op is known by the block that it came from. */
 import { stringAttr, stringsAttr } from "../tensor-ir/attrs.ts";
 import { joinDims, withoutDims } from "../tensor-ir/ops/dims.ts";
+import { addTo } from "./grouping.ts";
 import type { DimLabel, Op, Program, TensorType, Value } from "../tensor-ir/types.ts";
 
 /**
@@ -39,17 +40,34 @@ const CHEAP = new Set(["add", "sub", "mul", "lt", "le", "gt", "ge", "eq", "ne", 
 /** Sizes that run-time dims are taken to have where only an order of magnitude matters. */
 const MANY = 4096;
 
+/** What an op reads, and whether at its own row only. */
+interface Operand {
+  readonly root: Value;
+  readonly aligned: boolean;
+}
+
 export class Classes {
   readonly program: Program;
   readonly producers = new Map<number, Op>();
   readonly users = new Map<number, Op[]>();
   readonly #classes = new Map<Op, OpClass>();
+  // Fusions ask for the same again and again, and for the same program: answers are kept.
+  static readonly #known = new WeakMap<Program, Classes>();
+  readonly #roots = new Map<number, Value[]>();
+  readonly #readers = new Map<Op, Op[]>();
+  readonly #operands = new Map<Op, readonly Operand[]>();
 
-  constructor(program: Program) {
+  static of(program: Program): Classes {
+    let classes = Classes.#known.get(program);
+    if (classes === undefined) Classes.#known.set(program, (classes = new Classes(program)));
+    return classes;
+  }
+
+  private constructor(program: Program) {
     this.program = program;
     for (const op of program.ops) {
       for (const { id } of op.results) this.producers.set(id, op);
-      for (const id of new Set(op.operands.map((x) => x.id))) this.users.set(id, [...(this.users.get(id) ?? []), op]);
+      for (const id of new Set(op.operands.map((x) => x.id))) addTo(this.users, id, op);
       this.#classes.set(op, this.#classify(op));
     }
   }
@@ -63,9 +81,25 @@ export class Classes {
   }
 
   /** The values that code which reads this one has to load: itself, or what a view looks at. */
-  roots(value: Value): Value[] {
-    const op = this.producer(value);
-    return this.of(op) === "view" ? op.operands.flatMap((operand) => this.roots(operand)) : [value];
+  roots(value: Value): readonly Value[] {
+    let found = this.#roots.get(value.id);
+    if (found === undefined) {
+      const op = this.producer(value);
+      found = this.of(op) === "view" ? op.operands.flatMap((operand) => this.roots(operand)) : [value];
+      this.#roots.set(value.id, found);
+    }
+    return found;
+  }
+
+  /** Ops that load what an op makes, and effects, through views. */
+  readers(op: Op): readonly Op[] {
+    let found = this.#readers.get(op);
+    if (found === undefined) {
+      const users = op.results.flatMap(({ id }) => this.users.get(id) ?? []);
+      found = users.flatMap((user) => (this.of(user) === "view" ? this.readers(user) : [user]));
+      this.#readers.set(op, found);
+    }
+    return found;
   }
 
   /** The dims that count the rows of what a row op works in: its run-time dim, or all static dims but the last one. */
@@ -77,7 +111,13 @@ export class Classes {
    * The roots of an op that it reads at its own row only, so that both may be in one kernel; `false` for those that it
    * reads elsewhere too, or whose rows are others.
    */
-  operandsOf(op: Op): { readonly root: Value; readonly aligned: boolean }[] {
+  operandsOf(op: Op): readonly Operand[] {
+    let found = this.#operands.get(op);
+    if (found === undefined) this.#operands.set(op, (found = this.#operandsOf(op)));
+    return found;
+  }
+
+  #operandsOf(op: Op): Operand[] {
     const rows = op.results.length === 0 ? [] : this.rowsOf(op);
     return op.operands.flatMap((operand, i) => {
       // Scalars are apart from the vectors that they are mixed with: else a learning rate would join all parameters.
@@ -90,7 +130,7 @@ export class Classes {
     });
   }
 
-  #reached(value: Value, rows: readonly DimLabel[]): { root: Value; aligned: boolean }[] {
+  #reached(value: Value, rows: readonly DimLabel[]): Operand[] {
     const op = this.producer(value);
     if (this.of(op) !== "view") {
       const mine = rowDims(value.type);

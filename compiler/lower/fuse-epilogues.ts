@@ -6,21 +6,22 @@
 import type { Op, Value } from "../tensor-ir/types.ts";
 import { spaceOf } from "./build-products.ts";
 import { Classes } from "./classes.ts";
+import { addTo } from "./grouping.ts";
 import { type Group, type Grouped, needsOf, type Unit, unitsOf } from "./units.ts";
 
 /** What would be in units of rows without this moves to the products that it reads. */
 export function fuseEpilogues(grouped: Grouped): Grouped {
   const { program, groups } = grouped;
-  const classes = new Classes(program);
+  const classes = Classes.of(program);
   const units = unitsOf(grouped, classes);
   const unitOf = new Map(units.flatMap((unit) => unit.ops.map((op) => [op, unit] as const)));
   const order = new Cycles(needsOf(grouped, classes), units);
   const position = new Map(program.ops.map((op, i) => [op, i] as const));
   const epilogues: Group[] = [];
   const taken = new Set<Op>();
-  const rows = units.filter(({ kind }) => kind === "row");
-  for (const level of new Set(rows.map((unit) => unit.level))) {
-    const ops = rows.flatMap((unit) => (unit.level === level ? unit.ops : []));
+  const levels = new Map<number, Op[]>();
+  for (const { kind, level, ops } of units) if (kind === "row") for (const op of ops) addTo(levels, level, op);
+  for (const [level, ops] of levels) {
     const finder = new Finder({ level, ops }, classes, unitOf, taken);
     for (const products of finder.products()) {
       const found = finder.epilogue(products);
@@ -42,12 +43,14 @@ class Finder {
   readonly #classes: Classes;
   readonly #unitOf: ReadonlyMap<Op, Unit>;
   readonly #taken: ReadonlySet<Op>;
+  readonly #byDims = new Map<string, Op[]>();
 
   constructor(rows: Rows, classes: Classes, unitOf: ReadonlyMap<Op, Unit>, taken: ReadonlySet<Op>) {
     this.#rows = rows;
     this.#classes = classes;
     this.#unitOf = unitOf;
     this.#taken = taken;
+    for (const op of rows.ops) if (isPlain(op)) addTo(this.#byDims, dims(op), op);
   }
 
   /** Products that elementwise ops read at their own point; together those of one level and space. */
@@ -74,16 +77,16 @@ class Finder {
   /** The ops that become the epilogue of products. */
   epilogue(products: readonly Op[]): Op[] {
     const [first] = products;
-    const wanted = this.#rows.ops.filter((op) => this.#isElementwise(op) && dims(op) === dims(first!));
+    const wanted = (this.#byDims.get(dims(first!)) ?? []).filter((op) => this.#isElementwise(op));
     const inside = new Set([...products, ...wanted]);
     // What has no place inside takes others out with it.
     for (let before = -1; before !== inside.size;) {
       before = inside.size;
-      const leads = this.#dependent(products, inside);
+      const leads = this.#dependent(products, wanted, inside);
       for (const op of wanted) if (inside.has(op) && !this.#fits(op, inside, leads)) inside.delete(op);
     }
-    const leads = this.#dependent(products, inside);
-    const used = products.every((op) => this.#readers(op).some((user) => leads.has(user)));
+    const leads = this.#dependent(products, wanted, inside);
+    const used = products.every((op) => this.#classes.readers(op).some((user) => leads.has(user)));
     // A product that others read too is kept only where its results are read right away: nothing lives longer than before.
     const { level } = this.#rows;
     const late = products.some((op) => this.#isRead(op, inside) && this.#unitOf.get(op)!.level + 1 !== level);
@@ -96,11 +99,10 @@ class Finder {
   }
 
   /** Ops inside that need a product. */
-  #dependent(products: readonly Op[], inside: ReadonlySet<Op>): Set<Op> {
+  #dependent(products: readonly Op[], wanted: readonly Op[], inside: ReadonlySet<Op>): Set<Op> {
     const leads = new Set(products);
-    for (const op of this.#rows.ops) {
-      const from = op.operands.map((x) => this.#classes.producer(this.#direct(x)));
-      if (inside.has(op) && from.some((each) => leads.has(each))) leads.add(op);
+    for (const op of wanted) {
+      if (inside.has(op) && op.operands.some((x) => leads.has(this.#classes.producer(this.#direct(x))))) leads.add(op);
     }
     return leads;
   }
@@ -121,34 +123,24 @@ class Finder {
     const instead = new Set(
       op.operands.map((x) => this.#classes.producer(this.#direct(x))).filter((x) => inside.has(x)),
     );
-    const others = new Set([...inside].filter((each) => each !== op));
-    const spared = [...instead].filter((x) => !this.#isStored(x) && !this.#isRead(x, others, op));
+    const spared = [...instead].filter((x) => !this.#isStored(x) && !this.#isRead(x, inside, op));
     return spared.length > 1;
   }
 
   /** Elementwise, and not written into a param in its own place. */
   #isElementwise(op: Op): boolean {
-    if (this.#taken.has(op) || !(op.name.startsWith("math.") || op.name === "tensor.cast")) return false;
-    return !this.#readers(op).some(({ name }) => name === "model.update");
+    if (this.#taken.has(op) || !isPlain(op)) return false;
+    return !this.#classes.readers(op).some(({ name }) => name === "model.update");
   }
 
   /** Whether ops outside read the result, or an effect hands it out. */
   #isRead(op: Op, inside: ReadonlySet<Op>, except?: Op): boolean {
-    return this.#readers(op).some((user) => user !== except && !inside.has(user));
+    return this.#classes.readers(op).some((user) => user !== except && !inside.has(user));
   }
 
   /** Whether the result is read outside of these rows: it is stored in any case. */
   #isStored(op: Op): boolean {
-    return this.#readers(op).some((user) => !this.#lives(user));
-  }
-
-  /** Ops that load a value, and effects, through views. */
-  #readers({ results }: Op): Op[] {
-    return results.flatMap(({ id }) =>
-      (this.#classes.users.get(id) ?? []).flatMap((user) =>
-        this.#classes.of(user) === "view" ? this.#readers(user) : [user],
-      ),
-    );
+    return this.#classes.readers(op).some((user) => !this.#lives(user));
   }
 
   /** The value itself, behind views that change no index. */
@@ -156,6 +148,10 @@ class Finder {
     const op = this.#classes.producer(value);
     return op.name === "tensor.stop_gradient" ? this.#direct(op.operands[0]!) : value;
   }
+}
+
+function isPlain({ name }: Op): boolean {
+  return name.startsWith("math.") || name === "tensor.cast";
 }
 
 function dims({ results }: Op): string {

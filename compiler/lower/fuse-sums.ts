@@ -6,7 +6,7 @@ import { type Group, type Grouped, type Unit, unitsOf } from "./units.ts";
 /** Elementwise ops that only one sum across rows reads are written into it. */
 export function fuseSums(grouped: Grouped): Grouped {
   const { program, groups } = grouped;
-  const classes = new Classes(program);
+  const classes = Classes.of(program);
   const units = unitsOf(grouped, classes);
   const unitOf = new Map(units.flatMap((unit) => unit.ops.map((op) => [op, unit] as const)));
   const sums = units.flatMap((unit): Group[] => {
@@ -23,21 +23,15 @@ function terms(reader: Op, unitOf: ReadonlyMap<Op, Unit>, classes: Classes): Op[
   const from = new Set(reader.operands.flatMap((x) => classes.roots(x)).map((root) => classes.producer(root)));
   return [...from].flatMap((op) => {
     if (unitOf.get(op)?.kind !== "row" || !(op.name.startsWith("math.") || op.name === "tensor.cast")) return [];
-    if (readersOf(op, classes).some((user) => user !== reader)) return [];
+    if (classes.readers(op).some((user) => user !== reader)) return [];
     const inner = terms(op, unitOf, classes);
     const stored = op.operands
       .flatMap((x) => classes.roots(x))
       .every((root) => {
         const needed = classes.producer(root);
         if (inner.includes(needed) || unitOf.get(needed)?.kind !== "row") return true;
-        return readersOf(needed, classes).some((user) => unitOf.get(user) !== unitOf.get(needed));
+        return classes.readers(needed).some((user) => unitOf.get(user) !== unitOf.get(needed));
       });
     return stored ? [...inner, op] : [];
   });
-}
-
-function readersOf({ results }: Op, classes: Classes): Op[] {
-  return results.flatMap(({ id }) =>
-    (classes.users.get(id) ?? []).flatMap((user) => (classes.of(user) === "view" ? readersOf(user, classes) : [user])),
-  );
 }

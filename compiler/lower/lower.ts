@@ -41,7 +41,7 @@ function lowerProgram(
     target === undefined || target.families.includes("plane") ? without : new Set([...without, "fuse-planes"] as const);
   const grouped = placeEffects(fused(source, off), off);
   const { program } = grouped;
-  const classes = new Classes(program);
+  const classes = Classes.of(program);
   let cut: Cut = { units: unitsOf(grouped, classes, off), spilled: new Set() };
   const make = (): Made => buildAll(program, cut, classes, new Storage(program, target, stored));
   let made = make();

@@ -4,6 +4,7 @@ import type { Op, Value } from "../tensor-ir/types.ts";
 import { builderFor } from "../passes/scope.ts";
 import { Classes } from "./classes.ts";
 import type { Fusion } from "./fusions.ts";
+import { addTo } from "./grouping.ts";
 import { type Grouped, unitsOf } from "./units.ts";
 
 /**
@@ -12,7 +13,7 @@ import { type Grouped, unitsOf } from "./units.ts";
  * copy at the end of the program writes it.
  */
 export function placeEffects({ program, groups }: Grouped, without: ReadonlySet<Fusion>): Grouped {
-  const classes = new Classes(program);
+  const classes = Classes.of(program);
   const direct = directUpdates({ program, groups }, classes, without);
   const builder = builderFor(program);
   const taken = new Set<number>();
@@ -60,7 +61,7 @@ function directUpdates({ program, groups }: Grouped, classes: Classes, without: 
         if (store.name !== "model.param" && store.name !== "model.state") continue;
         const name = stringAttr(store.attrs, "name");
         const plain = root === operand && op.name.startsWith("math.") && sameOrder(root, op.results[0]!);
-        readers.set(name, [...(readers.get(name) ?? []), { op, plain }]);
+        addTo(readers, name, { op, plain });
       }
     }
   }

@@ -9,6 +9,7 @@ import type { DimLabel, Op, Program, Value } from "../tensor-ir/types.ts";
 import { eliminateDead } from "../passes/eliminate-dead.ts";
 import { builderFor } from "../passes/scope.ts";
 import { Classes } from "./classes.ts";
+import { addTo } from "./grouping.ts";
 import type { Group, Grouped } from "./units.ts";
 
 const [TOKENS, POSITIONS]: readonly DimLabel[] = ["T", "S"];
@@ -29,7 +30,7 @@ type Role = "enter" | "inside" | "row" | "leave";
 /** Finds the regions, and computes planes of one region again where another one needs them. */
 export function planesOf(source: Program): Grouped {
   const program = rowsFirst(source);
-  const classes = new Classes(program);
+  const classes = Classes.of(program);
   const roles = new Map<Op, Role>();
   const ranks = ranksOf(program, classes, roles);
   const repeated = repeat(program, classes, roles, ranks);
@@ -188,7 +189,7 @@ function repeat(
 
 /** Connected ops of one rank, as far as one kernel can hold them. */
 function components({ program, roles, ranks }: Marked): Region[] {
-  const classes = new Classes(program);
+  const classes = Classes.of(program);
   const parent = new Map<Op, Op>();
   const find = (op: Op): Op => {
     let root = op;
@@ -209,7 +210,7 @@ function components({ program, roles, ranks }: Marked): Region[] {
     }
   }
   const groups = new Map<Op, Op[]>();
-  for (const op of program.ops) if (parent.has(op)) groups.set(find(op), [...(groups.get(find(op)) ?? []), op]);
+  for (const op of program.ops) if (parent.has(op)) addTo(groups, find(op), op);
   return [...groups.values()].flatMap((ops) => regionOf(ops, classes, roles) ?? []);
 }
 

@@ -3,6 +3,7 @@ import { type Op, type Program, sameType, type Value } from "../tensor-ir/types.
 import type { Classes, OpClass } from "./classes.ts";
 import type { Fusion } from "./fusions.ts";
 import type { Region } from "./planes.ts";
+import { addTo } from "./grouping.ts";
 import { LOOPS } from "./statements.ts";
 
 /** Ops that run as one kernel, in the order of the program. */
@@ -194,7 +195,7 @@ function rowUnits(
     parent.set(find(op), find(other));
   }
   const groups = new Map<Op, Op[]>();
-  for (const op of rows) groups.set(find(op), [...(groups.get(find(op)) ?? []), op]);
+  for (const op of rows) addTo(groups, find(op), op);
   return [...groups.values()].map((ops) => ({ kind: "row", ops, level: levels.get(ops[0]!)! }));
 }
 
