@@ -6,6 +6,7 @@ import { noteExterns } from "../../dsl/semantics/externs.ts";
 import { type CheckedSections, noteUnexecuted } from "../../dsl/semantics/sections/sections.ts";
 import { evaluateExpectations, factsOf } from "../analysis/facts.ts";
 import { type Diagnostic, Diagnostics } from "../diagnostics/diagnostic.ts";
+import { unserved } from "../package/serve-plan.ts";
 import { unexecuted } from "../package/training-plan.ts";
 import { didYouMean } from "../diagnostics/did-you-mean.ts";
 import type { SourceFile } from "../diagnostics/source.ts";
@@ -88,11 +89,16 @@ function diagnosticsOf(file: string, verbose: boolean): Diagnostics {
   return diagnostics;
 }
 
-/** Tells what nothing executes: of a train section what has no place in a training plan, of other sections each entry. */
+/**
+ * Tells what nothing executes: of a train section what has no place in a training plan, of a serve section what no server
+ * heeds, of other sections each entry.
+ */
 function noteAll(models: CheckedFile["models"], sections: CheckedSections, diagnostics: Diagnostics): void {
-  noteUnexecuted({ all: sections.all.filter(({ kind }) => kind !== "train") }, diagnostics);
+  noteUnexecuted({ all: sections.all.filter(({ kind }) => kind !== "train" && kind !== "serve") }, diagnostics);
   if (diagnostics.hasErrors) return;
   for (const section of sections.all) {
+    if (section.kind === "serve")
+      for (const { name, span } of unserved(section)) diagnostics.report("DSK6901", span, { name });
     const model = section.kind === "train" ? models.get(section.model ?? "") : undefined;
     if (model === undefined) continue;
     for (const { name, span } of unexecuted(section, model)) diagnostics.report("DSK6901", span, { name });

@@ -30,7 +30,7 @@ import { STORE_HELP, weightForm } from "./weight-form.ts";
 import { loadModel, type LoadedModel } from "./load-model.ts";
 import { tableOf } from "./name-table.ts";
 import { type Device, DEVICES, packageInCache } from "./open-session.ts";
-import { packageServing, serveSection, weightsOfSection } from "./serve-plan.ts";
+import { packageServing, serveSection, weightsOfSection, remarkUnserved } from "./serve-plan.ts";
 
 export interface ModelArguments {
   readonly model?: string;
@@ -114,6 +114,7 @@ async function sourceOf(path: string, section: string | undefined, given: ModelA
   if (loaded === undefined) return undefined;
   const chosen = serveSection(loaded, section);
   const weights = chosen && weightsOfSection(chosen, path);
+  if (chosen !== undefined) remarkUnserved(chosen);
   const drafts = given.draft && chosen !== undefined && servePlan(chosen).draftTokens > 0;
   const store = given.store ?? (chosen && weightFormOf(chosen));
   const made = given.device === "reference" ? interpreted(loaded, store) : await compiled(loaded, drafts, store);

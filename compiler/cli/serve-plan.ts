@@ -7,8 +7,8 @@ import type { Value } from "../../dsl/semantics/sections/types.ts";
 import type { PackageServing } from "../../runtime/serve/plan.ts";
 import { cacheFacts } from "../analysis/cache.ts";
 import { didYouMean } from "../diagnostics/did-you-mean.ts";
-import { servePlan } from "../package/serve-plan.ts";
-import { UsageError } from "./io.ts";
+import { servePlan, unserved } from "../package/serve-plan.ts";
+import { remark, UsageError } from "./io.ts";
 import type { LoadedModel } from "./load-model.ts";
 
 /** What `serve.json` says. */
@@ -33,6 +33,16 @@ export function serveSection({ decl, serves }: LoadedModel, name: string | undef
   throw new UsageError(
     `\`${decl.name.text}\` has no serve section \`${name}\`${help === undefined ? "" : `; ${help}`}`,
   );
+}
+
+/** Says which entries of a section make no difference, those for the same reason together. */
+export function remarkUnserved(section: CheckedSection): void {
+  const all = unserved(section);
+  for (const reason of new Set(all.map(({ why }) => why))) {
+    const names = all.filter(({ why }) => why === reason).map(({ name }) => `\`${name}\``);
+    const verb = names.length === 1 ? "makes" : "make";
+    remark(`\`serve ${section.name}\`: ${names.join(", ")} ${verb} no difference: ${reason}`);
+  }
 }
 
 /** The folder that a section names. Runs are written where `dskc train` is called; a path may also start at the spec. */

@@ -20,6 +20,7 @@ import type { LoadedModel } from "./load-model.ts";
 import { compiled } from "./open-session.ts";
 import { executable, packageSource } from "./package-source.ts";
 import { report } from "./report.ts";
+import { remarkUnserved } from "./serve-plan.ts";
 
 export interface WriteOptions {
   readonly out?: string;
@@ -45,6 +46,7 @@ export async function writePackage(loaded: LoadedModel, options: WriteOptions): 
   });
   const files = packageFiles({ ...source, lower: { without: new Set(options.without ?? []) } });
   if (options.check === true) return check(directory, files);
+  for (const section of loaded.serves) remarkUnserved(section);
   writing(directory, () => {
     for (const path of leftOver(directory, files)) rmSync(join(directory, path));
     writeFiles(directory, files);

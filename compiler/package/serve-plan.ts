@@ -1,6 +1,7 @@
 /** From a checked serve section to what the runtime serves with. */
-import { callAt, numberAt, numberOf } from "../../dsl/semantics/sections/look-up.ts";
+import { callAt, numberAt, numberOf, placeOf } from "../../dsl/semantics/sections/look-up.ts";
 import type { CheckedSection } from "../../dsl/semantics/sections/sections.ts";
+import type { Span } from "../diagnostics/source.ts";
 import { DEFAULT_SERVE_PLAN, type ServePlan } from "../../runtime/serve/plan.ts";
 
 export function servePlan({ name, entries }: CheckedSection): ServePlan {
@@ -19,4 +20,23 @@ export function servePlan({ name, entries }: CheckedSection): ServePlan {
     topP: number("sample", "top_p") ?? usual.topP,
     topK: number("sample", "top_k") ?? usual.topK,
   };
+}
+
+/** An entry of a serve section that no server heeds yet: answers do not depend on it. */
+export interface Unserved {
+  /** The path of the entry. */
+  readonly name: string;
+  readonly span: Span;
+  readonly why: string;
+}
+
+/** What a section and its base say in vain. */
+export function unserved({ entries }: CheckedSection): readonly Unserved[] {
+  const places = [...entries].filter(([name, { from }]) => from !== "default" && /^(prefill|decode)\./.test(name));
+  const all = places.map(([name]) => ({ name, why: "one machine serves" }));
+  const dtype = callAt(entries, "kv")?.args.get("dtype");
+  if (dtype?.kind === "word" && dtype.name !== "f32") {
+    all.push({ name: "kv", why: `caches are kept as the model computes, not in ${dtype.name}` });
+  }
+  return all.map(({ name, why }) => ({ name, span: placeOf(entries, name)!, why }));
 }

@@ -11,7 +11,7 @@ import { toRequests } from "./to-requests.ts";
 
 /** `POST /v1/chat/completions` */
 export async function chat(c: Context, service: Service): Promise<Response> {
-  const body = parseBody(CHAT_REQUEST, await c.req.text());
+  const body = parseBody(CHAT_REQUEST, await c.req.arrayBuffer());
   if (body.top_logprobs !== undefined && body.top_logprobs !== null && body.logprobs !== true) {
     const more = { code: "invalid_value", param: "top_logprobs" };
     throw new ApiError(400, "`top_logprobs` needs `logprobs: true`", more);

@@ -13,7 +13,7 @@ const DEFAULT_TOKENS = 16;
 
 /** `POST /v1/completions` */
 export async function completions(c: Context, service: Service): Promise<Response> {
-  const body = parseBody(COMPLETION_REQUEST, await c.req.text());
+  const body = parseBody(COMPLETION_REQUEST, await c.req.arrayBuffer());
   const alternatives = body.logprobs ?? undefined;
   if (body.echo && alternatives !== undefined) {
     throw new ApiError(400, "`echo` with `logprobs` is not supported", { code: "unsupported", param: "echo" });

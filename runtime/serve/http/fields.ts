@@ -61,7 +61,13 @@ export type CompletionRequest = z.infer<typeof COMPLETION_REQUEST>;
 export type CommonRequest = Omit<CompletionRequest, "prompt" | "logprobs" | "echo">;
 
 /** The body of a request. @throws ApiError 400 that names the field */
-export function parseBody<T>(schema: z.ZodType<T>, text: string): T {
+export function parseBody<T>(schema: z.ZodType<T>, bytes: ArrayBuffer): T {
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw new ApiError(400, "the body is no UTF-8", { code: "invalid_json" });
+  }
   let body: unknown;
   try {
     body = JSON.parse(text);

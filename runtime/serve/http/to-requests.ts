@@ -26,6 +26,7 @@ export function toRequests(
     throw new ApiError(404, message, { code: "model_not_found", param: "model" });
   }
   for (const prompt of prompts) checkPrompt(service, prompt, maxTokens);
+  checkCount(service, prompts.length * (body.n ?? 1));
   const { tokenizer, defaults, timeout } = service;
   const seed = body.seed ?? randomInt(2 ** 47);
   const sampling: Sampling = {
@@ -37,7 +38,7 @@ export function toRequests(
     presencePenalty: body.presence_penalty ?? 0,
     repetitionPenalty: body.repetition_penalty ?? 1,
     logitBias: new Map(Object.entries(body.logit_bias ?? {}).map(([token, bias]) => [tokenOf(service, token), bias])),
-    seed: Math.abs(seed),
+    seed: seed < 0 ? 2 ** 53 + seed : seed,
     choice: 0,
     ...(alternatives === undefined ? {} : { alternatives }),
   };
@@ -68,6 +69,14 @@ function checkPrompt({ engine, vocabulary }: Service, prompt: readonly number[],
     const message = `the context of the model is ${context} tokens, but the prompt has ${prompt.length} and ${maxTokens} are to be generated`;
     throw new ApiError(400, message, { code: "context_length_exceeded" });
   }
+}
+
+/** What never fits into the queue must not come back later. */
+function checkCount({ engine }: Service, answers: number): void {
+  const most = engine.options.maxRunning + engine.options.maxWaiting;
+  if (answers <= most) return;
+  const message = `the request asks for ${answers} answers, and the server takes ${most} at most`;
+  throw new ApiError(400, message, { code: "too_many_answers", param: "n" });
 }
 
 function tokenOf({ vocabulary }: Service, text: string): number {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { type LoadedModel, loadModel } from "../../../compiler/cli/load-model.ts";
 import { isTrainedToTalk, serveSection, weightsOfSection } from "../../../compiler/cli/serve-plan.ts";
-import { servePlan } from "../../../compiler/package/serve-plan.ts";
+import { servePlan, unserved } from "../../../compiler/package/serve-plan.ts";
 import { DEFAULT_SERVE_PLAN } from "../../../runtime/serve/plan.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "dskc-plan-"));
@@ -36,6 +36,31 @@ function load(sections: string): LoadedModel {
 }
 
 const spec = join(folder, "model.dsk");
+
+test("what a section says in vain is told by name, and nothing else is", () => {
+  const all = load(`
+serve Many for Small {
+  api     = openai(port: 9_000)
+  weights = run("runs/Some")
+  prefill { mesh = 4 gpus  attention { tp = 4 } }
+  kv      = paged(page: 16 tokens, dtype: bf16)
+  context = 2Ki tokens
+  sample  = greedy()
+}
+
+serve One for Small {
+  weights = run("runs/Some")
+  kv      = paged(page: 16 tokens)
+}
+`);
+  const told = unserved(serveSection(all, "Many")!).map(({ name, why }) => `${name}: ${why}`);
+  expect(told).toEqual([
+    "prefill.mesh: one machine serves",
+    "prefill.attention.tp: one machine serves",
+    "kv: caches are kept as the model computes, not in bf16",
+  ]);
+  expect(unserved(serveSection(all, "One")!)).toEqual([]);
+});
 
 describe("the plan of a serve section", () => {
   test("has what the section says, and what the library says where it is silent", () => {

@@ -76,6 +76,11 @@ describe("bad requests", async () => {
     [{ logit_bias: { 400: 1 } }, "null", "`logit_bias` has the token 400; the model has tokens 0 to 159"],
     [{ logit_bias: { x: 1 } }, "invalid_value", "`logit_bias.x`: tokens are named by their numbers"],
     [{ stream_options: { usage: true } }, "unknown_field", "unknown field `stream_options.usage`"],
+    [
+      { n: 128, prompt: ["a", "b", "c"] },
+      "too_many_answers",
+      "the request asks for 384 answers, and the server takes 320 at most",
+    ],
     [{ echo: true, logprobs: 1 }, "unsupported", "`echo` with `logprobs` is not supported"],
   ])("%j", async (body, code, message) => {
     const error = await failure(await complete(server, body));
@@ -113,6 +118,9 @@ describe("bad requests", async () => {
       code: "invalid_json",
       message: expect.stringMatching(/^the body is no JSON: Unexpected end/) as string,
     });
+    const latin1 = Buffer.from(JSON.stringify({ model, prompt: "é" }), "latin1");
+    const sent = await fetch(`${server.url}/v1/completions`, { method: "POST", body: latin1 });
+    expect(await failure(sent)).toMatchObject({ status: 400, message: "the body is no UTF-8" });
     expect(await failure(await post(server, "/v1/completions", "[]"))).toMatchObject({
       status: 400,
       message: "the body: expected object, received array",
@@ -197,8 +205,8 @@ describe("load", () => {
     expect(responses.filter(({ status }) => status === 200).length).toBe(12 - refused.length);
     expect(Number(refused[0]!.headers.get("retry-after"))).toBeGreaterThanOrEqual(1);
     expect(await failure(refused[0]!)).toMatchObject({ type: "rate_limit_error", code: "queue_full" });
-    // All answers of a request or none.
-    expect((await complete(server, { n: 6 })).status).toBe(429);
+    // All answers of a request or none; more than there is ever room for are no reason to come back.
+    expect((await complete(server, { n: 6 })).status).toBe(400);
     expect((await complete(server, { n: 5 })).status).toBe(200);
     expect([server.engine.running, server.engine.waiting]).toEqual([0, 0]);
   });
