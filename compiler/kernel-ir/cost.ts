@@ -63,7 +63,19 @@ export function programCost(
   options: CostOptions = {},
 ): KernelCost[] {
   const byName = new Map(kernels.map((kernel) => [kernel.name, kernel]));
-  return program.launches.map((launch) => launchCost(launch, byName.get(launch.kernel)!, sizes, options));
+  return program.launches.map((launch, at) => {
+    const cost = (own: Sizes): KernelCost => launchCost(launch, byName.get(launch.kernel)!, own, options);
+    const blocks = program.blocks?.find(({ first, count }) => at >= first && at < first + count);
+    if (blocks === undefined) return cost(sizes);
+    const all = sizeOf(blocks.dim, sizes);
+    const times = Math.floor(all / blocks.rows);
+    const [each, rest] = [blocks.rows, all % blocks.rows].map((rows) => cost({ ...sizes, [blocks.dim]: rows }));
+    const last = all % blocks.rows === 0 ? 0 : 1;
+    return {
+      flops: times * each!.flops + last * rest!.flops,
+      bytes: times * each!.bytes + last * rest!.bytes,
+    };
+  });
 }
 
 function launchCost({ extents }: Launch, kernel: Kernel, sizes: Sizes, options: CostOptions): KernelCost {

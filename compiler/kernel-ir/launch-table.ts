@@ -29,6 +29,7 @@ export function launchRows(
   const layers = layersOf(program, byName);
   return program.launches.map(({ kernel: name, extents, note }, i) => {
     const kernel = byName.get(name)!;
+    // Of all blocks together: their dim has the size that it has in the call.
     const bound = new Map(kernel.extents.map((extent, at) => [extent, sizeOf(extents[at]!, sizes)]));
     const layer = layers[i];
     return {

@@ -20,7 +20,7 @@ import {
   type Terms,
 } from "./types.ts";
 
-const STORAGE_TYPES = Object.keys(STORAGE_BYTES) as StorageType[];
+export const STORAGE_TYPES = Object.keys(STORAGE_BYTES) as StorageType[];
 const SCALAR_TYPES: readonly ScalarType[] = [...STORAGE_TYPES, "index"];
 const REDUCTIONS = ["sum", "max", "min"] as const satisfies readonly Reduction[];
 /** Longer ones first: `<=` begins with `<`. */
@@ -247,7 +247,7 @@ export class StmtParser {
 }
 
 /** `f32[T, 96]` of an argument or a buffer. */
-export function storageOf(cursor: TextCursor): { dtype: StorageType; shape: Extent[] } {
+function storageOf(cursor: TextCursor): { dtype: StorageType; shape: Extent[] } {
   const dtype = cursor.oneOf(STORAGE_TYPES, "a dtype");
   cursor.expect("[");
   return { dtype, shape: extentsOf(cursor) };
@@ -258,7 +258,7 @@ export function extentsOf(cursor: TextCursor): Extent[] {
   return cursor.list("]", () => extentOf(cursor));
 }
 
-function extentOf(cursor: TextCursor): Extent {
+export function extentOf(cursor: TextCursor): Extent {
   const word = cursor.word("an extent");
   return /^\d+$/.test(word) ? Number(word) : word;
 }

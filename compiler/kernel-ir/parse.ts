@@ -1,8 +1,8 @@
 /** Reads the text form of kernels and launch programs: see docs/kernel-ir.md. Notes of launches are kept. */
-import type { BufferKind, BufferSpec, Launch, LaunchProgram } from "../../runtime/program/launch.ts";
+import type { Blocks, BufferKind, BufferSpec, Launch, LaunchProgram } from "../../runtime/program/launch.ts";
 import type { TextCursor } from "../tensor-ir/text-cursor.ts";
 import { TextLines } from "../tensor-ir/text-lines.ts";
-import { extentsOf, StmtParser, storageOf } from "./parse-stmt.ts";
+import { extentOf, extentsOf, STORAGE_TYPES, StmtParser } from "./parse-stmt.ts";
 import type { Arg, Axis, Kernel, KernelModule, Local, Product, Stmt } from "./types.ts";
 
 const FAMILIES = ["rows", "gemm", "columns", "plane", "serial"] as const satisfies readonly Kernel["family"][];
@@ -107,11 +107,23 @@ function parseLaunches(head: TextCursor, lines: TextLines): LaunchProgram {
   opened(head);
   const buffers: BufferSpec[] = [];
   const launches: Launch[] = [];
+  const blocks: Blocks[] = [];
+  let inside: Omit<Blocks, "count"> | undefined;
   for (;;) {
     const cursor = lines.cursor("`}`");
     if (cursor.take("}")) {
       cursor.end();
-      return { name, dims, buffers, launches };
+      if (inside === undefined) return { name, dims, buffers, launches, ...(blocks.length === 0 ? {} : { blocks }) };
+      blocks.push({ ...inside, count: launches.length - inside.first });
+      inside = undefined;
+      continue;
+    }
+    if (inside === undefined && cursor.take("blocks ")) {
+      const rows = cursor.number("the rows of a block");
+      cursor.expect("of");
+      inside = { dim: cursor.word("a run-time dim"), rows, first: launches.length };
+      opened(cursor);
+      continue;
     }
     if (cursor.take("#")) {
       if (cursor.number("the number of a buffer") !== buffers.length) cursor.fail(`expected buffer ${buffers.length}`);
@@ -125,13 +137,22 @@ function parseBuffer(cursor: TextCursor): BufferSpec {
   const kind = cursor.oneOf(KINDS, "a kind of buffer");
   const name = cursor.string();
   cursor.expect(":");
-  const storage = storageOf(cursor);
-  if (!cursor.take("scales ")) return { kind, name, ...storage };
+  const dtype = cursor.oneOf(STORAGE_TYPES, "a dtype");
+  cursor.expect("[");
+  let block: number | undefined;
+  const shape = cursor.list("]", () => {
+    const size = extentOf(cursor);
+    if (block !== undefined || typeof size === "string" || !cursor.take("of ")) return size;
+    block = size;
+    return cursor.word("a run-time dim");
+  });
+  const store = { kind, name, dtype, shape, ...(block === undefined ? {} : { block }) };
+  if (!cursor.take("scales ")) return store;
   const scales = cursor.string();
   cursor.expect("dim");
   const dim = cursor.number("a dim");
   cursor.expect("group");
-  return { kind, name, ...storage, quantized: { scales, dim, group: cursor.number("the elements of a group") } };
+  return { ...store, quantized: { scales, dim, group: cursor.number("the elements of a group") } };
 }
 
 function parseLaunch(cursor: TextCursor): Launch {

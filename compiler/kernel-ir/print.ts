@@ -1,5 +1,5 @@
 /** Kernels and launch programs as text, which `parseKernels` reads back: see docs/kernel-ir.md. */
-import type { BufferSpec, LaunchProgram } from "../../runtime/program/launch.ts";
+import type { BufferSpec, Launch, LaunchProgram } from "../../runtime/program/launch.ts";
 import { numberText } from "../tensor-ir/text-cursor.ts";
 import { INFIX, usualDtype } from "./expr.ts";
 import type { Arg, Axis, Expr, Kernel, KernelModule, Local, PlaneStmt, Stmt, Target, Terms } from "./types.ts";
@@ -45,20 +45,33 @@ export function printKernel(kernel: Kernel): string {
   return `${lines.join("\n")}\n}\n`;
 }
 
-export function printLaunches({ name, dims, buffers, launches }: LaunchProgram): string {
+export function printLaunches({ name, dims, buffers, launches, blocks = [] }: LaunchProgram): string {
   const lines = [
     `program @${name} dims [${dims.join(", ")}] {`,
     ...buffers.map((buffer, i) => `  #${i} ${bufferText(buffer)}`),
-    ...launches.map(({ kernel, args, extents, note }) => {
-      const given = extents.length === 0 ? "" : ` [${extents.join(", ")}]`;
-      return `  @${kernel}(${args.map((arg) => `#${arg}`).join(", ")})${given}${note === undefined ? "" : `  // ${note}`}`;
+    ...launches.flatMap((launch, at) => {
+      const opened = blocks.find(({ first }) => first === at);
+      const inside = blocks.find(({ first, count }) => at >= first && at < first + count);
+      const closes = inside !== undefined && at === inside.first + inside.count - 1;
+      return [
+        ...(opened === undefined ? [] : [`  blocks ${opened.rows} of ${opened.dim} {`]),
+        `${inside === undefined ? "  " : "    "}${launchText(launch)}`,
+        ...(closes ? ["  }"] : []),
+      ];
     }),
   ];
   return `${lines.join("\n")}\n}\n`;
 }
 
-function bufferText({ kind, name, dtype, shape, quantized }: BufferSpec): string {
-  const store = `${kind} ${JSON.stringify(name)}: ${dtype}[${shape.join(", ")}]`;
+function launchText({ kernel, args, extents, note }: Launch): string {
+  const given = extents.length === 0 ? "" : ` [${extents.join(", ")}]`;
+  return `@${kernel}(${args.map((arg) => `#${arg}`).join(", ")})${given}${note === undefined ? "" : `  // ${note}`}`;
+}
+
+function bufferText({ kind, name, dtype, shape, block, quantized }: BufferSpec): string {
+  const [first, ...rest] = shape;
+  const text = block === undefined ? shape : [`${block} of ${first}`, ...rest];
+  const store = `${kind} ${JSON.stringify(name)}: ${dtype}[${text.join(", ")}]`;
   if (quantized === undefined) return store;
   const { scales, dim, group } = quantized;
   return `${store} scales ${JSON.stringify(scales)} dim ${dim} group ${group}`;

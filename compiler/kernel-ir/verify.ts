@@ -14,8 +14,9 @@ export function verifyKernels({ kernels, programs }: KernelModule): string[] {
   ];
 }
 
-function verifyLaunches({ dims, buffers, launches }: LaunchProgram, kernels: ReadonlyMap<string, Kernel>): string[] {
-  const faults: string[] = [];
+function verifyLaunches(program: LaunchProgram, kernels: ReadonlyMap<string, Kernel>): string[] {
+  const { dims, buffers, launches } = program;
+  const faults = verifyBlocks(program);
   const written = new Set<number>();
   for (const [i, { kernel: name, args, extents }] of launches.entries()) {
     const kernel = kernels.get(name);
@@ -46,6 +47,30 @@ function verifyLaunches({ dims, buffers, launches }: LaunchProgram, kernels: Rea
   for (const [i, { kind, name }] of buffers.entries()) {
     if (kind === "output" && !written.has(i)) faults.push(`the output ${name} is never made`);
   }
+  return faults;
+}
+
+function verifyBlocks({ dims, buffers, launches, blocks = [] }: LaunchProgram): string[] {
+  const faults: string[] = [];
+  let end = 0;
+  for (const [i, { dim, rows, first, count }] of blocks.entries()) {
+    if (!dims.includes(dim)) faults.push(`blocks ${i} are of ${dim}, which is no run-time dim`);
+    if (rows === 0 || rows % 64 !== 0) faults.push(`blocks ${i} have ${rows} rows, no multiple of 64`);
+    if (first < end || count === 0 || first + count > launches.length)
+      faults.push(`blocks ${i} are the launches ${first} to ${first + count - 1}`);
+    end = first + count;
+  }
+  for (const [at, { args }] of launches.entries()) {
+    const inside = blocks.find(({ first, count }) => at >= first && at < first + count);
+    for (const { name, block, shape } of args.flatMap((arg) => buffers[arg] ?? [])) {
+      if (block !== undefined && (inside?.dim !== shape[0] || inside!.rows > block))
+        faults.push(`launch ${at} uses ${name}, which holds another block`);
+      if (block === undefined && inside !== undefined && shape.indexOf(inside.dim) > 0)
+        faults.push(`launch ${at} uses ${name}, whose rows are not its first dim`);
+    }
+  }
+  for (const { kind, name, block } of buffers)
+    if (block !== undefined && kind !== "temp") faults.push(`${name} is no temp and holds a block`);
   return faults;
 }
 

@@ -8,10 +8,18 @@ import type { Capability } from "../kernel-ir/capability.ts";
  * - `fuse-siblings`: rows of one space that can run at the same time, such as rotary embeddings of q and k (units.ts);
  *   not without `fuse-rows`
  * - `fuse-planes`: everything between tokens and positions, which is attention (planes.ts)
+ * - `fuse-loss`: logits, a loss and its gradients, block by block of the tokens (fuse-loss.ts)
  * - `fuse-sums`: sums across rows with what they sum (fuse-sums.ts)
  * - `fuse-epilogues`: matrix products with what is done to their results (fuse-epilogues.ts)
  */
-export const FUSIONS = ["fuse-rows", "fuse-siblings", "fuse-planes", "fuse-sums", "fuse-epilogues"] as const;
+export const FUSIONS = [
+  "fuse-rows",
+  "fuse-siblings",
+  "fuse-planes",
+  "fuse-loss",
+  "fuse-sums",
+  "fuse-epilogues",
+] as const;
 export type Fusion = (typeof FUSIONS)[number];
 
 export interface LowerOptions {

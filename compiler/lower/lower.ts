@@ -1,14 +1,17 @@
 /** Tensor IR to kernel IR: units of ops become kernels, values that cross their borders become buffers. */
-import type { Launch, LaunchProgram } from "../../runtime/program/launch.ts";
+import type { Blocks, Launch, LaunchProgram } from "../../runtime/program/launch.ts";
+import type { Capability } from "../kernel-ir/capability.ts";
 import type { Kernel, KernelModule, RowsKernel } from "../kernel-ir/types.ts";
 import { stringAttr } from "../tensor-ir/attrs.ts";
 import type { Op, Program, Value } from "../tensor-ir/types.ts";
 import { buildColumns, buildGemm } from "./build-products.ts";
+import { BLOCK_ROWS, blockProgram } from "./block-program.ts";
 import { type Built, buildRows, buildSerial } from "./build-rows.ts";
 import { buildPlane } from "./build-plane.ts";
-import { Classes } from "./classes.ts";
+import { Classes, rowDims } from "./classes.ts";
 import { flattened } from "./flatten.ts";
 import { fuseEpilogues } from "./fuse-epilogues.ts";
+import { fuseLoss } from "./fuse-loss.ts";
 import { fuseSums } from "./fuse-sums.ts";
 import type { Fusion, LowerOptions } from "./fusions.ts";
 import { KernelTable } from "./kernel-table.ts";
@@ -40,42 +43,81 @@ function lowerProgram(
   const off =
     target === undefined || target.families.includes("plane") ? without : new Set([...without, "fuse-planes"] as const);
   const grouped = placeEffects(fused(source, off), off);
+  const made = make(grouped, () => new Storage(grouped.program, target, stored), { off, target });
+  const { launches, blocks } = launchesOf(made, table);
+  const dims = [...grouped.program.dims].flatMap(([label, size]) => (size === null ? [label] : []));
+  const inBlocks = blocks.length === 0 ? {} : { blocks };
+  return { name: source.name, dims, buffers: made.storage.buffers, launches, ...inBlocks };
+}
+
+interface Options {
+  readonly off: ReadonlySet<Fusion>;
+  readonly target: Capability | undefined;
+}
+
+/** Units with their kernels, or with what is made for each block. */
+interface Made {
+  readonly storage: Storage;
+  readonly units: readonly { readonly unit: Unit; readonly made: Built<Kernel> | Made }[];
+}
+
+/**
+ * Makes kernels that fit the target.
+ * @param block the rows of a block, where this is the program of one
+ */
+function make(grouped: Grouped, storageFor: () => Storage, options: Options, block?: number): Made {
   const { program } = grouped;
+  const { off, target } = options;
   const classes = Classes.of(program);
-  let cut: Cut = { units: unitsOf(grouped, classes, off), spilled: new Set() };
-  const make = (): Made => buildAll(program, cut, classes, new Storage(program, target, stored));
-  let made = make();
-  for (;;) {
-    const next = target === undefined ? undefined : narrowed(cut, made, target, classes);
-    if (next === undefined) break;
-    cut = next;
-    made = make();
+  for (let cut: Cut = { units: unitsOf(grouped, classes, off), spilled: new Set() }; ;) {
+    let storage = storageFor();
+    const caches = store(program, cut, classes, storage, block);
+    const built = cut.units.map((unit) => (unit.kind === "blocks" ? undefined : build(unit, classes, storage, caches)));
+    const next = target === undefined ? undefined : narrowed(cut, { built, storage }, target, classes);
+    if (next !== undefined) {
+      cut = next;
+      continue;
+    }
+    const units = cut.units.map((unit, i) => {
+      const kernel = built[i];
+      if (kernel !== undefined) return { unit, made: kernel };
+      const each = productsFused({ program: blockProgram(unit, classes, storage), groups: [] }, off);
+      const outside = storage;
+      const inside = make(each, () => outside.copy(), options, BLOCK_ROWS);
+      storage = inside.storage;
+      return { unit, made: inside };
+    });
+    return { storage, units };
   }
-  const launches = cut.units.map((unit, i): Launch => {
-    const { kernel, buffers } = made.built[i]!;
+}
+
+function launchesOf({ units }: Made, table: KernelTable): { launches: Launch[]; blocks: Blocks[] } {
+  const launches: Launch[] = [];
+  const blocks: Blocks[] = [];
+  for (const { unit, made } of units) {
+    if ("units" in made) {
+      const each = launchesOf(made, table).launches;
+      blocks.push({ dim: "T", rows: BLOCK_ROWS, first: launches.length, count: each.length });
+      launches.push(...each);
+      continue;
+    }
+    const { kernel, buffers } = made;
     const flat = kernel.family === "rows" ? flattened(kernel as RowsKernel) : undefined;
     const { name, extents } = table.add((flat?.kernel ?? kernel) as Kernel, unit);
     const given = flat === undefined ? extents : [flat.elements];
-    return { kernel: name, args: buffers, extents: given, note: noteOf(unit) };
-  });
-  const dims = [...program.dims].flatMap(([label, size]) => (size === null ? [label] : []));
-  return { name: program.name, dims, buffers: made.storage.buffers, launches };
-}
-
-interface Made {
-  readonly storage: Storage;
-  readonly built: Built<Kernel>[];
-}
-
-function buildAll(program: Program, cut: Cut, classes: Classes, storage: Storage): Made {
-  const caches = store(program, cut, classes, storage);
-  return { storage, built: cut.units.map((unit) => build(unit, classes, storage, caches)) };
+    launches.push({ kernel: name, args: buffers, extents: given, note: noteOf(unit) });
+  }
+  return { launches, blocks };
 }
 
 /** What fusions make of a program. */
 function fused(source: Program, without: ReadonlySet<Fusion>): Grouped {
   const planes = without.has("fuse-planes") ? { program: source, groups: [] } : planesOf(source);
-  const sums = without.has("fuse-sums") ? planes : fuseSums(planes);
+  return productsFused(without.has("fuse-loss") ? planes : fuseLoss(planes), without);
+}
+
+function productsFused(grouped: Grouped, without: ReadonlySet<Fusion>): Grouped {
+  const sums = without.has("fuse-sums") ? grouped : fuseSums(grouped);
   return without.has("fuse-epilogues") ? sums : fuseEpilogues(sums);
 }
 
@@ -92,15 +134,26 @@ function build(unit: Unit, classes: Classes, storage: Storage, caches: ReadonlyM
       return buildColumns(unit.ops, classes, storage);
     case "serial":
       return buildSerial(op!, classes, storage);
+    case "blocks":
+      throw new Error("blocks are several kernels");
   }
 }
 
 /** Gives a buffer to every value that is read outside of the kernel that makes it. */
-function store(program: Program, { units, spilled }: Cut, classes: Classes, storage: Storage): Map<number, number> {
+function store(
+  program: Program,
+  { units, spilled }: Cut,
+  classes: Classes,
+  storage: Storage,
+  block?: number,
+): Map<number, number> {
   const unitOf = new Map(units.flatMap((unit) => unit.ops.map((op) => [op, unit] as const)));
+  const sums = units.flatMap((unit) => unit.sums ?? []);
   const caches = new Map<number, number>();
   for (const op of program.ops) {
     const [result] = op.results;
+    // Inputs and outputs of a block.
+    if (storage.of(result ?? op.operands[0]!) !== undefined) continue;
     switch (op.name) {
       case "program.input":
         storage.put(result!, storage.named("input", stringAttr(op.attrs, "name"), result!.type));
@@ -124,6 +177,13 @@ function store(program: Program, { units, spilled }: Cut, classes: Classes, stor
         if (classes.of(op) === "effect") putEffect(op, storage);
     }
   }
+  for (const {
+    operands: [before],
+    results: [after],
+  } of sums) {
+    if (storage.of(after!) === undefined) storage.temp(after!);
+    storage.put(before!, storage.of(after!)!.buffer);
+  }
   const bounds = new Set(
     units.flatMap(({ region }) => (region?.span === undefined ? [] : [region.span.from, region.span.to])),
   );
@@ -132,9 +192,9 @@ function store(program: Program, { units, spilled }: Cut, classes: Classes, stor
     const [result] = op.results;
     if (unit === undefined || storage.of(result!) !== undefined) continue;
     // What a product or a sum is made for is stored even where nobody reads it; rows and planes have locals.
-    const inside = unit.kind === "row" || unit.kind === "plane" || op !== unit.ops.at(-1);
-    if (!inside || bounds.has(result!) || spilled.has(result!.id) || readOutside(result!, unit, unitOf, classes))
-      storage.temp(result!);
+    const inside = unit.kind === "row" || unit.kind === "plane" || unit.kind === "blocks" || op !== unit.ops.at(-1);
+    const isKept = bounds.has(result!) || spilled.has(result!.id) || readOutside(result!, unit, unitOf, classes);
+    if (!inside || isKept) storage.temp(result!, rowDims(result!.type)[0] === "T" ? block : undefined);
   }
   return caches;
 }

@@ -18,17 +18,22 @@ export interface Cut {
 /**
  * The next cut to try, or undefined when everything fits, or what does not fit can't be taken apart: planes, and kernels that
  * write a param in place while they read it.
- * @param built the kernels of the units, in their order, and the buffers that they have
+ * @param built the kernels of the units, in their order, and the buffers that they have; none for blocks, which have several
  */
 export function narrowed(
   { units, spilled }: Cut,
-  { built, storage: { buffers } }: { readonly built: readonly Built<Kernel>[]; readonly storage: Storage },
+  {
+    built,
+    storage: { buffers },
+  }: { readonly built: readonly (Built<Kernel> | undefined)[]; readonly storage: Storage },
   target: Capability,
   classes: Classes,
 ): Cut | undefined {
   const spill = new Set(spilled);
   const parts = units.map((unit, i) => {
-    const { kernel, values, buffers: given } = built[i]!;
+    const made = built[i];
+    if (made === undefined) return [unit];
+    const { kernel, values, buffers: given } = made;
     if (bindingsOf(given, buffers, target) > target.bindings) return split(unit, classes);
     for (const id of outsized(kernel as Kernel, values ?? new Map(), target)) spill.add(id);
     return [unit];

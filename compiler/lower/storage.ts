@@ -15,7 +15,7 @@ export interface Stored {
 export class Storage {
   readonly buffers: BufferSpec[] = [];
   readonly #program: Program;
-  readonly #bool: "bool" | "i32";
+  #bool: "bool" | "i32";
   readonly #weights: StoredWeights;
   readonly #values = new Map<number, Stored>();
   readonly #named = new Map<string, number>();
@@ -28,6 +28,16 @@ export class Storage {
     this.#program = program;
     this.#bool = target === undefined || target.stored.includes("bool") ? "bool" : "i32";
     this.#weights = weights;
+  }
+
+  /** The same buffers and places, for a trial. */
+  copy(): Storage {
+    const copy = new Storage(this.#program, undefined, this.#weights);
+    copy.#bool = this.#bool;
+    copy.buffers.push(...this.buffers);
+    for (const [id, stored] of this.#values) copy.#values.set(id, stored);
+    for (const [key, buffer] of this.#named) copy.#named.set(key, buffer);
+    return copy;
   }
 
   of(value: Value): Stored | undefined {
@@ -76,10 +86,11 @@ export class Storage {
     this.#values.set(value.id, { buffer, dims: [dim, ...rest], slots: { dim, buffer: slots } });
   }
 
-  temp(value: Value): void {
+  /** @param block the rows of a block when it holds no more than one */
+  temp(value: Value, block?: number): void {
     const { dtype, dims } = value.type;
     const type = { dtype: dtype === "bool" ? this.#bool : dtype, dims };
-    this.put(value, this.#add("temp", `${value.name ?? "value"}.${value.id}`, type));
+    this.put(value, this.#add("temp", `${value.name ?? "value"}.${value.id}`, type, block));
   }
 
   /** A param as it is stored: codes bring their scales with them. */
@@ -99,7 +110,8 @@ export class Storage {
     return this.buffers.push({ kind: "param", name, dtype, shape, quantized: { scales, dim, group } }) - 1;
   }
 
-  #add(kind: BufferKind, name: string, type: TensorType): number {
-    return this.buffers.push({ kind, name, dtype: type.dtype, shape: this.shape(type) }) - 1;
+  #add(kind: BufferKind, name: string, type: TensorType, block?: number): number {
+    const rows = block === undefined ? {} : { block };
+    return this.buffers.push({ kind, name, dtype: type.dtype, shape: this.shape(type), ...rows }) - 1;
   }
 }

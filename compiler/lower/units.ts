@@ -6,21 +6,24 @@ import type { Region } from "./planes.ts";
 import { addTo } from "./grouping.ts";
 import { LOOPS } from "./statements.ts";
 
-/** Ops that run as one kernel, in the order of the program. */
+/** Ops that run as one kernel, or as kernels for one block of rows after the other, in the order of the program. */
 export interface Unit {
-  readonly kind: Exclude<OpClass, "given" | "view" | "effect"> | "plane";
+  readonly kind: Exclude<OpClass, "given" | "view" | "effect"> | "plane" | "blocks";
   readonly ops: readonly Op[];
   readonly level: number;
   readonly region?: Region;
+  readonly sums?: readonly Op[];
 }
 
-/** Ops that a fusion makes one kernel. Nothing that one of them needs depends on another one through ops outside. */
+/** Ops that a fusion makes one unit. Nothing that one of them needs depends on another one through ops outside. */
 export interface Group {
-  readonly kind: "plane" | "gemm" | "columns";
+  readonly kind: "plane" | "gemm" | "columns" | "blocks";
   /** In order of execution. */
   readonly ops: readonly Op[];
   /** Of a plane. */
   readonly region?: Region;
+  /** Of blocks: additions of what a block gives to what those before gave. They are made in place of their first operand. */
+  readonly sums?: readonly Op[];
 }
 
 /** A program, and what of it was fused. */

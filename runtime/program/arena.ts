@@ -83,9 +83,15 @@ function intervalsOf(program: LaunchProgram, sizes: Sizes): Interval[] {
   const first = new Map<number, number>();
   const last = new Map<number, number>();
   for (const [at, { args }] of program.launches.entries()) {
+    const blocks = program.blocks?.find((each) => at >= each.first && at < each.first + each.count);
     for (const buffer of args) {
-      if (!first.has(buffer)) first.set(buffer, at);
-      last.set(buffer, at);
+      // What holds all rows is needed until the last block is done.
+      const [from, to] =
+        blocks === undefined || program.buffers[buffer]!.block !== undefined
+          ? [at, at]
+          : [blocks.first, blocks.first + blocks.count - 1];
+      first.set(buffer, Math.min(first.get(buffer) ?? Infinity, from));
+      last.set(buffer, Math.max(last.get(buffer) ?? 0, to));
     }
   }
   return program.buffers.flatMap((spec, buffer) => {

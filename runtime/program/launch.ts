@@ -37,6 +37,8 @@ export interface BufferSpec {
   readonly shape: readonly Extent[];
   /** Of a param whose elements are codes. */
   readonly quantized?: Quantized;
+  /** Of a temp that holds one block of rows: the most elements of its first dim. See `Blocks`. */
+  readonly block?: number;
 }
 
 export interface Launch {
@@ -50,12 +52,28 @@ export interface Launch {
   readonly note?: string;
 }
 
+/**
+ * Launches that run for one block of rows after the other, so that what lies between them is never there for all rows.
+ * Inside, `dim` has the size of the block: `rows`, in the last one what is left. A buffer whose first dim is `dim` begins at the
+ * block's first row there, unless it holds one block only; all others are the same in every block. A multiple of 64 rows, so
+ * that whatever was aligned stays so.
+ */
+export interface Blocks {
+  readonly dim: string;
+  readonly rows: number;
+  /** The index of the first launch, and how many there are. */
+  readonly first: number;
+  readonly count: number;
+}
+
 export interface LaunchProgram {
   readonly name: string;
   /** Run-time dims that a call has to bind. */
   readonly dims: readonly string[];
   readonly buffers: readonly BufferSpec[];
   readonly launches: readonly Launch[];
+  /** In order, apart from each other. */
+  readonly blocks?: readonly Blocks[];
 }
 
 /** `program.json`. */
@@ -88,6 +106,9 @@ export function sizeOf(extent: Extent, sizes: Sizes): number {
 }
 
 /** Elements of a buffer in a call; of a cache: of one row. */
-export function elementsOf({ shape }: Pick<BufferSpec, "shape">, sizes: Sizes): number {
-  return shape.reduce<number>((product, extent) => product * sizeOf(extent, sizes), 1);
+export function elementsOf({ shape, block = Infinity }: Pick<BufferSpec, "shape" | "block">, sizes: Sizes): number {
+  return shape.reduce<number>(
+    (product, extent, i) => product * (i === 0 ? Math.min(block, sizeOf(extent, sizes)) : sizeOf(extent, sizes)),
+    1,
+  );
 }

@@ -18,11 +18,13 @@ const schema = z.object({
           dtype: z.enum(Object.keys(STORAGE_BYTES) as [StorageType, ...StorageType[]]),
           shape: z.array(extent),
           quantized: z.object({ scales: z.string(), dim: size, group: z.number().int().positive() }).optional(),
+          block: size.optional(),
         }),
       ),
       launches: z.array(
         z.object({ kernel: z.string(), args: z.array(size), extents: z.array(extent), note: z.string().optional() }),
       ),
+      blocks: z.array(z.object({ dim: z.string(), rows: size, first: size, count: size })).optional(),
     }),
   ),
 });

@@ -109,14 +109,22 @@ Program program(const Napi::Value& value, const std::string& what) {
   };
   result.buffers = list(given.Get("buffers"), what + ".buffers", [&](const Napi::Value& v, const std::string& w) {
     const Napi::Object buffer = object(v, w);
+    const Napi::Value block = buffer.Get("block");
     return Buffer{kind(text(buffer.Get("kind"), w + ".kind"), w + ".kind"), text(buffer.Get("name"), w + ".name"),
-                  element_bits(text(buffer.Get("dtype"), w + ".dtype")), list(buffer.Get("shape"), w + ".shape", extent)};
+                  element_bits(text(buffer.Get("dtype"), w + ".dtype")), list(buffer.Get("shape"), w + ".shape", extent),
+                  block.IsUndefined() ? -1 : integer(block, w + ".block")};
   });
   result.launches = list(given.Get("launches"), what + ".launches", [&](const Napi::Value& v, const std::string& w) {
     const Napi::Object launch = object(v, w);
     const auto index = [](const Napi::Value& a, const std::string& b) { return integer(a, b); };
     return Launch{text(launch.Get("kernel"), w + ".kernel"), nullptr, list(launch.Get("args"), w + ".args", index),
                   list(launch.Get("extents"), w + ".extents", extent)};
+  });
+  if (given.Get("blocks").IsUndefined()) return result;
+  result.blocks = list(given.Get("blocks"), what + ".blocks", [&](const Napi::Value& v, const std::string& w) {
+    const Napi::Object blocks = object(v, w);
+    const auto number = [&](const char* name) { return integer(blocks.Get(name), w + "." + name); };
+    return Blocks{extent(blocks.Get("dim"), w + ".dim").dim, number("rows"), number("first"), number("count")};
   });
   return result;
 }

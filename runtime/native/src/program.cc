@@ -1,5 +1,6 @@
 #include "program.h"
 
+#include <algorithm>
 #include <set>
 #include <stdexcept>
 
@@ -52,13 +53,65 @@ void Program::check(const Library& library) {
     arity(launch.args.size(), launch.kernel->args, "buffers");
     arity(launch.extents.size(), launch.kernel->extents, "extents");
   }
+  check_blocks();
+}
+
+// What holds one block is used by launches of one block only, and what holds all rows is cut at its rows.
+void Program::check_blocks() const {
+  std::vector<const Blocks*> inside(launches.size(), nullptr);
+  const auto all = static_cast<int64_t>(launches.size());
+  int64_t end = 0;
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    const auto& [dim, rows, first, count] = blocks[i];
+    const std::string of = "program " + name + ", blocks " + std::to_string(i);
+    if (dim < 0 || dim >= static_cast<int32_t>(dims.size())) fail(of + ": a dim that the program does not have");
+    if (rows <= 0 || rows % 64 != 0) fail(of + ": " + std::to_string(rows) + " rows are no multiple of 64");
+    if (first < end || count < 0 || first > all || count > all - first) {
+      fail(of + ": " + std::to_string(count) + " launches from launch " + std::to_string(first) + " on");
+    }
+    end = first + count;
+    std::fill(inside.begin() + first, inside.begin() + end, &blocks[i]);
+  }
+  for (size_t i = 0; i < launches.size(); ++i) {
+    for (const int64_t arg : launches[i].args) {
+      const Buffer& buffer = buffers[arg];
+      const int32_t first = buffer.shape.empty() ? -1 : buffer.shape[0].dim;
+      const std::string of = "program " + name + ", launch " + std::to_string(i) + ": " + buffer.name;
+      if (buffer.block >= 0) {
+        const bool fits = inside[i] != nullptr && first == inside[i]->dim && inside[i]->rows <= buffer.block;
+        if (!fits || buffer.kind != Kind::kTemp) fail(of + " holds another block");
+      } else if (inside[i] != nullptr) {
+        for (size_t d = 1; d < buffer.shape.size(); ++d) {
+          if (buffer.shape[d].dim == inside[i]->dim) fail(of + " cannot be cut into blocks");
+        }
+      }
+    }
+  }
+}
+
+std::vector<Step> Program::steps(const std::vector<int64_t>& sizes) const {
+  std::vector<Step> result;
+  const auto add = [&](int64_t first, int64_t end, const Step& each) {
+    for (int64_t at = first; at < end; ++at) result.push_back({at, each.dim, each.begin, each.rows});
+  };
+  int64_t done = 0;
+  for (const auto& [dim, rows, first, count] : blocks) {
+    add(done, first, {0, -1, 0, 0});
+    done = first + count;
+    for (int64_t begin = 0; begin < sizes[dim]; begin += rows) {
+      add(first, done, {0, dim, begin, std::min(rows, sizes[dim] - begin)});
+    }
+  }
+  add(done, static_cast<int64_t>(launches.size()), {0, -1, 0, 0});
+  return result;
 }
 
 int64_t Program::bytes(const Buffer& buffer, const std::vector<int64_t>& sizes) const {
   int64_t product = 1;
   bool fits = true;
   for (const Extent& extent : buffer.shape) {
-    const int64_t size = size_of(extent, sizes);
+    int64_t size = size_of(extent, sizes);
+    if (buffer.block >= 0 && &extent == buffer.shape.data()) size = std::min(size, buffer.block);
     // An empty buffer is empty, however large its other extents are.
     if (size == 0) return 0;
     fits = fits && !__builtin_mul_overflow(product, size, &product) && product <= kMostBytes;

@@ -23,6 +23,8 @@ struct Buffer {
   // Of an element.
   int64_t bits;
   std::vector<Extent> shape;
+  // Of a temp that holds one block of rows: the most that it holds; -1 for the others.
+  int64_t block = -1;
 };
 
 struct Launch {
@@ -32,11 +34,29 @@ struct Launch {
   std::vector<Extent> extents;
 };
 
+// Launches that run for one block of rows of a dim after the other.
+struct Blocks {
+  int32_t dim;
+  int64_t rows;
+  int64_t first;
+  int64_t count;
+};
+
+// A run of a launch. With a dim, of some of its rows.
+struct Step {
+  int64_t launch;
+  // -1 for all rows.
+  int32_t dim;
+  int64_t begin;
+  int64_t rows;
+};
+
 struct Program {
   std::string name;
   std::vector<std::string> dims;
   std::vector<Buffer> buffers;
   std::vector<Launch> launches;
+  std::vector<Blocks> blocks;
 
   // Finds the kernels of the launches. Throws for whatever could lead outside of the tables or of the buffers.
   void check(const Library& library);
@@ -44,10 +64,20 @@ struct Program {
   int64_t bytes(const Buffer& buffer, const std::vector<int64_t>& sizes) const;
   // Checks the sizes of a call: one for each dim, none negative.
   void check_sizes(const std::vector<int64_t>& sizes) const;
+  // The launches of a call, those in blocks once for each block.
+  std::vector<Step> steps(const std::vector<int64_t>& sizes) const;
+
+ private:
+  void check_blocks() const;
 };
 
 inline int64_t size_of(const Extent& extent, const std::vector<int64_t>& sizes) {
   return extent.dim < 0 ? extent.size : sizes[extent.dim];
+}
+
+// In a step.
+inline int64_t size_of(const Extent& extent, const std::vector<int64_t>& sizes, const Step& step) {
+  return extent.dim >= 0 && extent.dim == step.dim ? step.rows : size_of(extent, sizes);
 }
 
 }  // namespace dsk

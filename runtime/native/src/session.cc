@@ -30,8 +30,11 @@ struct Session::Bound {
   int64_t arena;
   int64_t high_water = 0;
   Scratch scratch{};
-  // By launch, one after the other: values of the kernels' extents.
+  std::vector<Step> steps;
+  // By step, one after the other: values of the kernels' extents.
   std::vector<int64_t> extents;
+  // By step and argument: bytes from the beginning of the buffer to the first row of the step's block.
+  std::vector<int64_t> begins;
   // The inputs, and by buffer: where in them an input lies; where in the session's outputs an output lies.
   std::unique_ptr<char, Free> inputs;
   std::vector<int64_t> places;
@@ -173,9 +176,14 @@ std::unique_ptr<Session::Bound> Session::bind(const Call& call) const {
   for (const Buffer& buffer : program.buffers) {
     bytes.push_back(buffer.kind == Kind::kCache || is_store(buffer.kind) ? 0 : program.bytes(buffer, call.sizes));
   }
-  for (const Launch& launch : program.launches) {
-    for (const Extent& extent : launch.extents) bound->extents.push_back(size_of(extent, call.sizes));
+  bound->steps = program.steps(call.sizes);
+  for (const Step& step : bound->steps) {
+    const Launch& launch = program.launches[step.launch];
+    for (const Extent& extent : launch.extents) bound->extents.push_back(size_of(extent, call.sizes, step));
     for (const int64_t arg : launch.args) {
+      const Buffer& buffer = program.buffers[arg];
+      const bool cut = step.dim >= 0 && buffer.block < 0 && !buffer.shape.empty() && buffer.shape[0].dim == step.dim;
+      bound->begins.push_back(cut ? bytes[arg] / call.sizes[step.dim] * step.begin : 0);
       if (program.buffers[arg].kind != Kind::kTemp) continue;
       const int64_t offset = call.offsets[arg];
       if (offset < 0 || offset % kAlignment != 0 || offset > call.arena - aligned(bytes[arg])) {
@@ -265,9 +273,10 @@ Session::Scratch Session::scratch_of(size_t index, const std::vector<int64_t>& s
   if (tokens < 0 || tokens > INT32_MAX) fail("there are not " + std::to_string(tokens) + " tokens");
   Scratch most{0, choosing_bytes(tokens)};
   std::vector<int64_t> extents;
-  for (const Launch& launch : program.launches) {
+  for (const Step& step : program.steps(sizes)) {
+    const Launch& launch = program.launches[step.launch];
     extents.clear();
-    for (const Extent& extent : launch.extents) extents.push_back(size_of(extent, sizes));
+    for (const Extent& extent : launch.extents) extents.push_back(size_of(extent, sizes, step));
     const auto checked = [&](int64_t bytes) {
       if (bytes < 0 || bytes > (int64_t{1} << 48)) {
         fail("program " + program.name + ": kernel " + launch.name + " asks for " + std::to_string(bytes) + " bytes of scratch");
@@ -376,8 +385,10 @@ Outcome Session::run_launches(Bound& bound) {
   const Program& program = programs_[bound.program];
   const std::vector<char*> memory = place(bound);
   std::vector<void*> args;
-  for (const Launch& launch : program.launches) {
-    for (const int64_t arg : launch.args) args.push_back(memory[arg]);
+  const int64_t* begin = bound.begins.data();
+  for (const Step& step : bound.steps) {
+    const Launch& launch = program.launches[step.launch];
+    for (const int64_t arg : launch.args) args.push_back(memory[arg] + *begin++);
     if (launch.kernel->shared != nullptr) args.push_back(scratch_.data());
   }
   char* const scratch = scratch_.data() + bound.scratch.shared;
@@ -387,13 +398,13 @@ Outcome Session::run_launches(Bound& bound) {
   std::optional<Turn> turn;
   if (threads_ > 1) turn.emplace(Pool::shared());
   Clock::time_point before = Clock::now();
-  for (size_t i = 0; i < program.launches.size(); ++i) {
+  for (const Step& step : bound.steps) {
     if (turn && turn->pass()) before = Clock::now();
     if (bound.cancelled.load(std::memory_order_relaxed)) return {Outcome::kCancelled, ""};
-    const dsk_kernel& kernel = *program.launches[i].kernel;
+    const dsk_kernel& kernel = *program.launches[step.launch].kernel;
     const int64_t items = kernel.items(arg, extent);
     if (items < 0) {
-      fail("program " + program.name + ", launch " + std::to_string(i) + " (" + kernel.name + "): it has " +
+      fail("program " + program.name + ", launch " + std::to_string(step.launch) + " (" + kernel.name + "): it has " +
            std::to_string(items) + " work items");
     }
     if (items > 0) {
@@ -401,7 +412,8 @@ Outcome Session::run_launches(Bound& bound) {
     }
     if (profile_) {
       const Clock::time_point now = Clock::now();
-      timings[i] = {1, items, std::chrono::nanoseconds(now - before).count()};
+      Timing& timing = timings[step.launch];
+      timing = {1, timing.items + items, timing.nanoseconds + std::chrono::nanoseconds(now - before).count()};
       before = now;
     }
     arg += kernel.args + (kernel.shared != nullptr ? 1 : 0);

@@ -1,0 +1,185 @@
+/** Losses block by block: which programs have blocks, their values and gradients, bits, memory. */
+import { readFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { loadModel } from "../../../compiler/cli/load-model.ts";
+import { trainPlan } from "../../../compiler/cli/train-plan.ts";
+import { Diagnostics } from "../../../compiler/diagnostics/diagnostic.ts";
+import { scoreProgram } from "../../../compiler/elaborate/score.ts";
+import { accumulationPrograms, trainStepProgram } from "../../../compiler/elaborate/train-step.ts";
+import { verifyKernels } from "../../../compiler/kernel-ir/verify.ts";
+import { lowerPrograms } from "../../../compiler/lower/lower.ts";
+import { lowered } from "../../../compiler/package/package.ts";
+import { runPasses } from "../../../compiler/passes/pipeline.ts";
+import { runProgram } from "../../../compiler/reference/run.ts";
+import type { Program } from "../../../compiler/tensor-ir/types.ts";
+import { checkFile } from "../../../dsl/semantics/check.ts";
+import type { CpuSession } from "../../../runtime/device/cpu/session.ts";
+import { planArena } from "../../../runtime/program/arena.ts";
+import type { LaunchProgram } from "../../../runtime/program/launch.ts";
+import { LOSS_DIMS, lossInputs, lossProgram, type LossSpec } from "../../support/loss-programs.ts";
+import { onCpu } from "../../support/on-cpu.ts";
+
+const SPECS: readonly LossSpec[] = [
+  { name: "plain", heads: 1 },
+  { name: "two-heads", heads: 2 },
+  { name: "tied", heads: 1, tied: true },
+  { name: "bias-and-cap", heads: 1, bias: true, cap: 3 },
+  { name: "z-loss", heads: 2, z: 0.1, tied: true },
+  { name: "bf16", heads: 2, dtype: "bf16", bias: true },
+];
+
+/** What is stored of all tokens with a value for each word. */
+function wide({ buffers }: LaunchProgram, vocabulary: number = LOSS_DIMS.V): string[] {
+  return buffers
+    .filter(({ shape, block }) => block === undefined && shape.includes("T") && shape.includes(vocabulary))
+    .map(({ kind, name }) => `${kind} ${name}`);
+}
+
+describe("where losses are made block by block", () => {
+  test.each(SPECS)("$name: forward and backward at once, logits of one block only", (spec) => {
+    const module = lowerPrograms([runPasses(lossProgram(spec))]);
+    const [program] = module.programs;
+    expect(verifyKernels(module)).toEqual([]);
+    expect(program!.blocks?.length).toBe(spec.heads);
+    expect(wide(program!)).toEqual([]);
+    const without = lowerPrograms([runPasses(lossProgram(spec))], { without: new Set(["fuse-loss"]) }).programs[0]!;
+    expect(without.blocks).toBeUndefined();
+    expect(wide(without).length).toBeGreaterThanOrEqual(2 * spec.heads);
+  });
+
+  test("a loss without gradients", () => {
+    const { blocks, launches } = lowerPrograms([lossProgram(SPECS[0]!, { gradients: false })]).programs[0]!;
+    expect(blocks).toEqual([{ dim: "T", rows: 256, first: expect.any(Number), count: 2 }]);
+    expect(launches.length).toBeLessThan(7);
+  });
+
+  test("logits that are asked for are stored", () => {
+    const { blocks, buffers } = lowerPrograms([runPasses(lossProgram(SPECS[0]!, { logits: true }))]).programs[0]!;
+    expect(blocks).toBeUndefined();
+    expect(buffers.filter(({ kind }) => kind === "output").map(({ name }) => name)).toContain("logits.0");
+  });
+
+  test("routers, whose rows are narrower than what they are made of, are not", () => {
+    const { models } = checkFile(source("specs/quickstart.dsk"), new Diagnostics());
+    const { programs } = lowered([scoreProgram([...models.values()][0]!.module)]);
+    expect(programs[0]!.blocks).toBeUndefined();
+  });
+});
+
+function source(path: string): { readonly path: string; readonly text: string } {
+  return { path, text: readFileSync(path, "utf8") };
+}
+
+describe("the training of specs/quickstart.dsk", () => {
+  const model = loadModel("specs/quickstart.dsk", undefined)!;
+  const plan = trainPlan(model.trains[0], model.training());
+  const step = trainStepProgram(model.training().module, plan);
+
+  const [, gradients] = accumulationPrograms(model.training().module, plan);
+  const lower = (without: readonly "fuse-loss"[]): readonly LaunchProgram[] =>
+    lowered([step, gradients], { without: new Set(without) }).programs;
+  const fused = lower([]);
+
+  test("both heads, in one call and in several", () => {
+    for (const program of fused) {
+      expect(program.blocks?.length).toBe(2);
+      expect(wide(program, 1024)).toEqual([]);
+    }
+  });
+
+  test("the arena has no logits", () => {
+    const bytes = (program: LaunchProgram | undefined): number =>
+      planArena(program!, { T: 8192, S: 8192, B: 32 }).bytes;
+    const unfused = lower(["fuse-loss"]);
+    expect(wide(unfused[0]!, 1024).length).toBe(4);
+    for (const i of [0, 1]) expect(bytes(unfused[i]) - bytes(fused[i])).toBeGreaterThan(8192 * 1024 * 4);
+  }, 300_000);
+});
+
+describe("on the CPU", () => {
+  const all = SPECS.map((spec): readonly [LossSpec, Program] => [spec, runPasses(lossProgram(spec))]);
+  const sessions: CpuSession[] = [];
+
+  beforeAll(async () => {
+    const programs = all.map(([, program]) => program);
+    for (const threads of [1, 3]) sessions.push(await onCpu(programs, { threads }));
+    sessions.push(await onCpu(programs, { threads: 2 }, { without: new Set(["fuse-loss"]) }));
+  }, 600_000);
+  afterAll(() => sessions.forEach((session) => session.close()));
+
+  const run = (session: CpuSession, program: Program, from: number, to: number): ReturnType<CpuSession["run"]> =>
+    session.run({ program: program.name, sizes: { T: to - from }, inputs: lossInputs(program, from, to) });
+
+  /** The largest difference, as a share of the largest value. */
+  function differences(got: Readonly<Record<string, ArrayLike<number>>>, want: ReadonlyMap<string, ArrayLike<number>>) {
+    return Object.fromEntries(
+      [...want].map(([name, values]) => {
+        const scale = Math.max(...Array.from(values, Math.abs));
+        return [name, Math.max(...Array.from(values, (x, i) => Math.abs(got[name]![i]! - x))) / scale];
+      }),
+    );
+  }
+
+  // A block, two of them, some and five rows, some and many.
+  test.each(all)("$name: values and gradients are the interpreter's", async (spec, program) => {
+    for (const T of [256, 512, 517, 600]) {
+      const inputs = lossInputs(program, 0, T);
+      const values = new Map(Object.entries(inputs).map(([name, data]) => [name, { data }]));
+      const { outputs } = runProgram(program, { sizes: { T }, values }, { precision: "declared" });
+      const want = new Map([...outputs].map(([name, { data }]) => [name, data]));
+      for (const session of sessions) {
+        const found = differences(await run(session, program, 0, T), want);
+        const bound = spec.dtype === "bf16" ? 0.02 : 2e-5;
+        expect(Object.entries(found).filter(([, by]) => !(by < bound))).toEqual([]);
+      }
+    }
+  });
+
+  test.each(all)("$name: threads change no bit", async (_, program) => {
+    const [one, three] = await Promise.all([0, 1].map((i) => run(sessions[i]!, program, 0, 600)));
+    expect(three).toEqual(one);
+  });
+
+  test.each(all)("$name: a token has the same bits in every batch", async ({ heads }, program) => {
+    const whole = await run(sessions[1]!, program, 0, 600);
+    for (const [from, to] of [
+      [0, 261],
+      [261, 600],
+      [17, 20],
+    ] as const) {
+      const part = await run(sessions[1]!, program, from, to);
+      for (let i = 0; i < heads; i++) {
+        expect(part[`surprise.${i}`]).toEqual(whole[`surprise.${i}`]!.slice(from, to));
+        const { D } = LOSS_DIMS;
+        expect(part[`d.x_${i}`]).toEqual(whole[`d.x_${i}`]!.slice(D * from, D * to));
+      }
+    }
+  });
+
+  test("gradients of the parts of a batch add up", async () => {
+    const [, program] = all[1]!;
+    const whole = await run(sessions[0]!, program, 0, 600);
+    const parts = await Promise.all([run(sessions[0]!, program, 0, 300), run(sessions[0]!, program, 300, 600)]);
+    const sum = Array.from(whole["d.weight"]!, (_, i) => parts[0]!["d.weight"]![i]! + parts[1]!["d.weight"]![i]!);
+    const found = differences({ "d.weight": sum }, new Map([["d.weight", whole["d.weight"]!]]));
+    expect(found["d.weight"]).toBeLessThan(1e-6);
+  });
+
+  test("nothing of an earlier call is left, and a call without tokens has gradients of 0", async () => {
+    const [, program] = all[1]!;
+    const first = await run(sessions[0]!, program, 0, 600);
+    expect(await run(sessions[0]!, program, 0, 600)).toEqual(first);
+    const none = await run(sessions[0]!, program, 0, 0);
+    expect(new Set(none["d.weight"])).toEqual(new Set([0]));
+  });
+
+  test("the arena is what the plan says", async () => {
+    const own = await onCpu([all[0]![1]], { threads: 2 });
+    await run(own, all[0]![1], 0, 5000);
+    const [launched] = lowerPrograms([all[0]![1]]).programs;
+    const { bytes } = planArena(launched!, { T: 5000 });
+    expect(own.memory()).toMatchObject({ arenaBytes: bytes, arenaHighWater: bytes });
+    expect(bytes).toBeLessThan(5000 * LOSS_DIMS.V * 4);
+    own.close();
+  }, 300_000);
+});
