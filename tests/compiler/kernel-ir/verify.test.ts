@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { axis, index, load, op } from "../../../compiler/kernel-ir/expr.ts";
+import type { Launch, LaunchProgram } from "../../../runtime/program/launch.ts";
 import type { Kernel, KernelModule, RowsKernel } from "../../../compiler/kernel-ir/types.ts";
 import { verifyKernels } from "../../../compiler/kernel-ir/verify.ts";
 
@@ -97,4 +98,28 @@ describe("faults of launches", () => {
     ],
     ["an output that is never made", withLaunch({ args: [0, 0] }), "@p: the output y is never made"],
   ])("%s", (_, broken, fault) => expect(verifyKernels(broken)).toContain(fault));
+});
+
+describe("blocks", () => {
+  const [program] = module.programs;
+  const temp = { kind: "temp", name: "z", dtype: "f32", shape: ["T", 4], block: 64 } as const;
+  const twice = [0, 1].map((): Launch => ({ kernel: "double", args: [0, 1], extents: ["T"] }));
+  const faults = (changes: Partial<LaunchProgram>): string[] =>
+    verifyKernels({ ...module, programs: [{ ...program!, launches: twice, ...changes }] });
+
+  test("of two launches", () => {
+    expect(faults({ blocks: [{ dim: "T", rows: 64, first: 0, count: 2 }] })).toEqual([]);
+  });
+
+  test.each([
+    [{ blocks: [{ dim: "S", rows: 64, first: 0, count: 1 }] }, "@p: blocks 0 are of S, which is no run-time dim"],
+    [{ blocks: [{ dim: "T", rows: 100, first: 0, count: 1 }] }, "@p: blocks 0 have 100 rows, no multiple of 64"],
+    [{ blocks: [{ dim: "T", rows: 64, first: 1, count: 2 }] }, "@p: blocks 0 are the launches 1 to 2"],
+    [
+      { buffers: [...program!.buffers, temp], launches: [{ ...twice[0]!, args: [0, 2] }, ...twice] },
+      "@p: launch 0 uses z, which holds another block",
+    ],
+  ] satisfies [Partial<LaunchProgram>, string][])("%j", (changes, fault) => {
+    expect(faults(changes)).toEqual([fault]);
+  });
 });

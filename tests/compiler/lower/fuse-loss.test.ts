@@ -6,6 +6,8 @@ import { trainPlan } from "../../../compiler/cli/train-plan.ts";
 import { Diagnostics } from "../../../compiler/diagnostics/diagnostic.ts";
 import { scoreProgram } from "../../../compiler/elaborate/score.ts";
 import { accumulationPrograms, trainStepProgram } from "../../../compiler/elaborate/train-step.ts";
+import { parseKernels } from "../../../compiler/kernel-ir/parse.ts";
+import { printKernels } from "../../../compiler/kernel-ir/print.ts";
 import { verifyKernels } from "../../../compiler/kernel-ir/verify.ts";
 import { lowerPrograms } from "../../../compiler/lower/lower.ts";
 import { lowered } from "../../../compiler/package/package.ts";
@@ -40,6 +42,7 @@ describe("where losses are made block by block", () => {
     const module = lowerPrograms([runPasses(lossProgram(spec))]);
     const [program] = module.programs;
     expect(verifyKernels(module)).toEqual([]);
+    expect(parseKernels(printKernels(module)).programs).toEqual(module.programs);
     expect(program!.blocks?.length).toBe(spec.heads);
     expect(wide(program!)).toEqual([]);
     const without = lowerPrograms([runPasses(lossProgram(spec))], { without: new Set(["fuse-loss"]) }).programs[0]!;
