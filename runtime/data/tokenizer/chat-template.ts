@@ -22,11 +22,17 @@ export class ChatTemplate {
 
   /**
    * @param variables what the template may name: `bos_token`, `eos_token`
-   * @throws Error with the place when the template cannot be parsed
+   * @throws Error when the template cannot be parsed
    */
   constructor(source: string, variables: Readonly<Record<string, unknown>>) {
     this.source = source;
-    this.#template = new Template(source);
+    try {
+      this.#template = new Template(source);
+    } catch (error) {
+      // The parser reads on behind the end of a block that nothing closes.
+      const why = error instanceof TypeError ? "it ends too early" : (error as Error).message;
+      throw new Error(`chat_template: ${why}`, { cause: error });
+    }
     this.#variables = variables;
   }
 

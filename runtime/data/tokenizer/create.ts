@@ -1,7 +1,9 @@
 /** Any tokenizer of Hugging Face as a `Tokenizer`. */
 import { createHash } from "node:crypto";
+import { named } from "../../io/json.ts";
 import { unspell } from "./byte-alphabet.ts";
 import { ByteLevelBpe } from "./byte-level.ts";
+import { checkConfigFile, checkTokenizerFile } from "./check-format.ts";
 import { ChatTemplate } from "./chat-template.ts";
 import { nameOf, templateOf, type TokenizerConfig, type TokenizerJson } from "./format.ts";
 import { type LibraryTokenizer, Tokenizer as Library } from "./library.ts";
@@ -9,17 +11,14 @@ import { Marks } from "./marks.ts";
 import { ByteStream, DecodedStream } from "./token-stream.ts";
 import type { Tokenizer, TokenStream } from "./tokenizer.ts";
 
-/** The models of the format; old files do not name theirs. */
-const MODELS: readonly unknown[] = ["BPE", "WordPiece", "WordLevel", "Unigram", undefined];
-
 const NO_BYTES = new Uint8Array(0);
 
-/** @throws Error when the files are no tokenizer, or one of a kind that is not known */
+/** @throws Error that says why the files are no tokenizer, or one of a kind that is not known */
 export function createTokenizer(tokenizer: TokenizerJson, config: TokenizerConfig): Tokenizer {
-  const type: unknown = tokenizer.model?.type;
-  if (!MODELS.includes(type)) throw new Error(`there is no model of type ${String(type)}`);
-  if (tokenizer.model?.vocab === undefined) throw new Error("its model has no vocabulary");
+  checkTokenizerFile(tokenizer);
+  checkConfigFile(config);
   const file = { ...tokenizer, added_tokens: tokenizer.added_tokens ?? [] };
+  for (const key of ["normalizer", "pre_tokenizer", "post_processor", "decoder"] as const) file[key] ??= null;
   // What the library does around marks (white space, whole words) is rare, and left to it.
   const plainMarks = file.added_tokens.every((token) => !token.lstrip && !token.rstrip && !token.single_word);
   const bpe = plainMarks ? ByteLevelBpe.of(file) : undefined;
@@ -45,10 +44,18 @@ class Vocabulary {
     this.#special = new Set(added.flatMap((token) => (token.special ? [token.id] : [])));
     this.size = [...ids.values()].reduce((most, id) => Math.max(most, id + 1), 0);
     const [bos, eos] = [nameOf(config.bos_token), nameOf(config.eos_token)];
-    this.bos = bos === undefined ? undefined : ids.get(bos);
-    this.eos = eos === undefined ? undefined : ids.get(eos);
+    this.bos = this.#named("bos_token", bos);
+    this.eos = this.#named("eos_token", eos);
     const template = templateOf(config);
     if (template !== undefined) this.chat = new ChatTemplate(template, { bos_token: bos ?? "", eos_token: eos ?? "" });
+  }
+
+  /** Without its end of text a model would never stop. */
+  #named(key: string, token: string | undefined): number | undefined {
+    if (token === undefined) return undefined;
+    const id = this.#ids.get(token);
+    if (id === undefined) throw new Error(`tokenizer_config.json: ${key}: ${named(token)} is not in the vocabulary`);
+    return id;
   }
 
   id(token: string): number | undefined {
@@ -114,12 +121,10 @@ class LibraryBacked extends Vocabulary implements Tokenizer {
   readonly #byteLevel: boolean;
 
   constructor(file: TokenizerJson, config: TokenizerConfig) {
-    const complete = { ...file };
-    for (const key of ["normalizer", "pre_tokenizer", "post_processor", "decoder"] as const) complete[key] ??= null;
-    const library = new Library(complete, config);
+    const library = new Library(file, config);
     super(library.get_vocab(), file, config);
     this.#library = library;
-    this.#plain = new Library({ ...complete, added_tokens: [] }, config);
+    this.#plain = new Library({ ...file, added_tokens: [] }, config);
     this.#byteLevel = file.decoder?.type === "ByteLevel";
   }
 

@@ -43,16 +43,17 @@ type NamedToken = string | { readonly content: string } | null;
 export interface TokenizerConfig {
   readonly bos_token?: NamedToken;
   readonly eos_token?: NamedToken;
-  readonly chat_template?: string | readonly { readonly name: string; readonly template: string }[];
+  readonly chat_template?: string | readonly { readonly name: string; readonly template: string }[] | null;
   readonly [key: string]: unknown;
 }
 
 export function nameOf(token: NamedToken | undefined): string | undefined {
-  return typeof token === "string" ? token : token?.content;
+  return typeof token === "string" ? token : (token ?? undefined)?.content;
 }
 
 /** The template of conversations: the one named `default` where there are several. */
 export function templateOf({ chat_template: template }: TokenizerConfig): string | undefined {
-  if (template === undefined || typeof template === "string") return template;
+  if (template === undefined || template === null) return undefined;
+  if (typeof template === "string") return template;
   return (template.find(({ name }) => name === "default") ?? template[0])?.template;
 }

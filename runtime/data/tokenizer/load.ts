@@ -1,6 +1,8 @@
 /** Tokenizers in folders: `tokenizer.json`, `tokenizer_config.json` and, in some, `chat_template.jinja`. */
 import { existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { parseJson } from "../../io/json.ts";
+import { isSystemError, reasonOf } from "../../io/reason.ts";
 import { replaceFile } from "../../io/replace-file.ts";
 import { createTokenizer } from "./create.ts";
 import type { TokenizerConfig, TokenizerJson } from "./format.ts";
@@ -40,10 +42,11 @@ export function saveTokenizer(folder: string, { tokenizer, config }: TokenizerFi
 
 function readText(path: string): string | undefined {
   try {
-    return readFileSync(path, "utf8");
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(readFileSync(path));
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error;
+    if (!isSystemError(error)) throw new Error(`${path} is not UTF-8 text`, { cause: error });
+    if (error.code === "ENOENT") return undefined;
+    throw new Error(`${path}: ${reasonOf(error)}`, { cause: error });
   }
 }
 
@@ -51,7 +54,7 @@ function readJson<T>(path: string): T | undefined {
   const text = readText(path);
   if (text === undefined) return undefined;
   try {
-    return JSON.parse(text) as T;
+    return parseJson(text) as T;
   } catch (error) {
     throw new Error(`${path}: ${(error as Error).message}`, { cause: error });
   }

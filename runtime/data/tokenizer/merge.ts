@@ -1,8 +1,10 @@
 /** Byte pair encoding of one word (Sennrich et al. 2016): again and again the adjacent pair that was learned first. */
 import { Heap } from "./heap.ts";
 
-/** Pairs of tokens as one number. Vocabularies stay below 2^26. */
-const SHIFT = 2 ** 26;
+/** Numbers of tokens are below it: pairs of them must fit into one number. */
+export const LARGEST_VOCABULARY = 2 ** 26;
+
+const SHIFT = LARGEST_VOCABULARY;
 
 export function pairKey(left: number, right: number): number {
   return left * SHIFT + right;
