@@ -1,5 +1,6 @@
 /** How weights are stored for inference: which ones, and along which dim whole numbers share a scale. */
 import { stringAttr, stringsAttr } from "../tensor-ir/attrs.ts";
+import { addTo } from "./grouping.ts";
 import { withoutDims } from "../tensor-ir/ops/dims.ts";
 import { type DimLabel, isFloat, type Op, type Program, type Value } from "../tensor-ir/types.ts";
 
@@ -62,7 +63,7 @@ class Uses {
     this.#program = program;
     for (const op of program.ops) {
       for (const { id } of op.results) this.#producers.set(id, op);
-      for (const id of new Set(op.operands.map((x) => x.id))) this.#users.set(id, [...(this.#users.get(id) ?? []), op]);
+      for (const id of new Set(op.operands.map((x) => x.id))) addTo(this.#users, id, op);
     }
   }
 

@@ -2,9 +2,11 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { isDeepStrictEqual } from "node:util";
 import { describe, expect, test } from "vitest";
+import { trainPlan } from "../../../compiler/cli/train-plan.ts";
 import { Diagnostics } from "../../../compiler/diagnostics/diagnostic.ts";
 import { scoreProgram } from "../../../compiler/elaborate/score.ts";
 import { serveProgram } from "../../../compiler/elaborate/serve.ts";
+import { trainStepProgram } from "../../../compiler/elaborate/train-step.ts";
 import { parseKernels } from "../../../compiler/kernel-ir/parse.ts";
 import { printKernels } from "../../../compiler/kernel-ir/print.ts";
 import type { KernelModule } from "../../../compiler/kernel-ir/types.ts";
@@ -37,6 +39,13 @@ describe.each(specs)("%s", (path) => {
     }
   });
 });
+
+test("the training step of DeepSeek-V3, all 61 layers of it", () => {
+  const path = "specs/deepseek-v3.dsk";
+  const [model] = checkFile({ path, text: readFileSync(path, "utf8") }, new Diagnostics()).models.values();
+  const training = model!.training();
+  checkSound(lowered([trainStepProgram(training.module, trainPlan(undefined, training))]));
+}, 120_000);
 
 test("gradients and the training step, twice", () => {
   const path = "specs/quickstart.dsk";

@@ -4,7 +4,9 @@ import { parseKernels } from "../../../compiler/kernel-ir/parse.ts";
 import { printKernels } from "../../../compiler/kernel-ir/print.ts";
 import { verifyKernels } from "../../../compiler/kernel-ir/verify.ts";
 import { lowered } from "../../../compiler/package/package.ts";
+import { servingPrograms } from "../../../compiler/package/programs.ts";
 import { randomProgram, withGradients } from "../../support/random-program.ts";
+import { tinyV3 } from "../../support/tiny-v3.ts";
 
 /** Each family, and whatever an expression or a statement may be. */
 const TEXT = `kernel @rows_all rows extents [T, S] {
@@ -76,6 +78,7 @@ program @decode dims [T, S] {
   #0 input "x \\"1\\"": f32[T, 32]
   #1 output "y": f32[32]
   #2 temp "t.3": f32[]
+  #3 param "w": i4[32, 64] scales "w.scale" dim 0 group 32
   @columns_two(#0, #1) [T]  // norm, the rest
   @serial_scatter(#2)
 }
@@ -124,6 +127,15 @@ describe("the text of kernels", () => {
       { numRuns: 40 },
     );
   });
+});
+
+test("weights that are stored as codes", () => {
+  const { module } = tinyV3();
+  const programs = servingPrograms(module);
+  const weights = { form: { kind: "int4", group: 32 }, programs: new Set(programs.map(({ name }) => name)) } as const;
+  const kernels = lowered(programs, { weights });
+  expect(printKernels(kernels)).toMatch(/param "\S+": i4\[\d+, \d+\] scales "\S+\.scale" dim 0 group 32\n/);
+  roundTrip(kernels);
 });
 
 const ROWS = "kernel @k rows extents [T] {\n  read x: f32[T]\n  write y: f32[T]\n  rows (T)\n";
