@@ -72,6 +72,31 @@ describe("weights in files", () => {
     expect(session.firstNonFinite("w")).toBe(-1);
   });
 
+  test("a tensor behind one of 5 GiB knows its place", async () => {
+    const file = join(directory, "huge.safetensors");
+    const before = 5 * 2 ** 30;
+    const header = JSON.stringify({
+      large: { dtype: "U8", shape: [before], data_offsets: [0, before] },
+      weight: { dtype: "F32", shape: [4], data_offsets: [before, before + 16] },
+    });
+    const text = Buffer.from(header.padEnd(Math.ceil(header.length / 8) * 8));
+    const length = Buffer.alloc(8);
+    length.writeBigUInt64LE(BigInt(text.length));
+    const fd = openSync(file, "w");
+    const data = 8 + text.length;
+    ftruncateSync(fd, data + before + 16);
+    writeSync(fd, Buffer.concat([length, text]), 0, data, 0);
+    writeSync(fd, new Uint8Array(Float32Array.of(1, 2, 3, 4).buffer), 0, 16, data + before);
+    closeSync(fd);
+
+    const { place } = new Checkpoint(file).tensor("weight");
+    expect(place).toEqual({ file, offset: data + before });
+    const session = open({ w: place });
+    expect(session.memory()).toMatchObject({ storeBytes: 0, mappedBytes: 16 });
+    expect(await session.run(call("read"))).toEqual({ out: Float32Array.of(2, 4, 6, 8) });
+    rmSync(file);
+  });
+
   test("places outside of the file and off the elements are refused", () => {
     const file = join(directory, "small");
     writeFileSync(file, new Uint8Array(20));
