@@ -412,6 +412,8 @@ function collectMembers(c: Checker, instance: Instance, chain: readonly Link[]):
     for (const item of decl.items) {
       if (item.kind === "on" || item.kind === "expect" || item.kind === "set") continue;
       const name = item.name.text;
+      // The name is missing, which is told.
+      if (name === "") continue;
       const before = own.get(name) ?? formals.get(name);
       if (before !== undefined) {
         const secondary = [{ span: before.span, text: "first declared here" }];

@@ -140,6 +140,12 @@ export class Loader {
     return found === undefined ? undefined : `std/${found}`;
   }
 
+  /** The blocks of a part of the standard library. */
+  blocksOf(home: string): string[] {
+    const text = readFileSync(join(this.std, `${home.slice("std/".length)}.dsk`), "utf8");
+    return [...text.matchAll(/^block (\w+)/gm)].map(([, name]) => name!).toSorted();
+  }
+
   #libraryHelp(from: string): string {
     const names = this.#libraries.map((name) => `std/${name}`);
     return this.#nearLibrary(from) ?? `the standard library has ${names.join(", ")}`;
@@ -206,7 +212,9 @@ export class Loader {
         if (guess === undefined) scope.broken.add(local.text);
         else for (const each of as === undefined ? [near[0]!, name.text] : [as.text]) meant.set(each, guess);
       } else if (scope.blocks.has(local.text)) {
-        this.#diagnostics.report("DSK1002", local.span, { name: local.text });
+        // One line that is there twice is one mistake.
+        const about = scope.blocks.get(local.text) === block ? { about: `import ${item.span.start}` } : {};
+        this.#diagnostics.report("DSK1002", local.span, { name: local.text }, about);
       } else {
         scope.blocks.set(local.text, block);
         scope.unused.set(local.text, local);

@@ -178,11 +178,39 @@ export function unknownName(c: Checker, name: string, at: Span, scope: Scope, mo
   ];
   const home = c.loader.standardHome(name);
   const near = closest(name, [...new Set(names)]).map((each) => `\`${each}\``);
-  const help =
-    home !== undefined
-      ? { help: `write \`import { ${name} } from "${home}"\`` }
-      : near.length > 0
-        ? { help: `did you mean ${near.join(" or ")}?` }
-        : {};
+  if (home === undefined && near.length === 0 && mayBeLost(name, scope)) {
+    c.failed = true;
+    return ERROR;
+  }
+  if (home !== undefined) {
+    if (scope.level.scope.broken.has(home)) {
+      c.failed = true;
+      return ERROR;
+    }
+    return notImported(c, name, home, at, scope, about);
+  }
+  const help = near.length > 0 ? { help: `did you mean ${near.join(" or ")}?` } : {};
   return c.fail("DSK1001", at, { name }, { ...help, about });
+}
+
+/** True for a name that an item with a mistake, which is told, may declare: `use = ...`, `dim = 4`, `D = 4`. */
+function mayBeLost(name: string, { level }: Scope): boolean {
+  return level.decl.items.some((item) => {
+    if (item.kind === "set") return item.name.text === name || NAMELESS.has(item.name.text);
+    return item.kind === "use" && item.name.text === "";
+  });
+}
+
+/** Words that stand for settings where the name of an item is missing. */
+const NAMELESS = new Set(["dim", "state", "cache"]);
+
+/** A block of the standard library that is not imported: where nothing of its file is, that is one import for all of them. */
+function notImported(c: Checker, name: string, home: string, at: Span, scope: Scope, about: string): Meaning {
+  const { file } = scope.level.scope;
+  if (file.imports.some(({ from }) => from.value.replace(/\.dsk$/, "") === home))
+    return c.fail("DSK1001", at, { name }, { help: `write \`import { ${name} } from "${home}"\``, about });
+  const words = new Set(file.source.text.match(/[A-Za-z_]\w*/g));
+  const used = c.loader.blocksOf(home).filter((block) => words.has(block) && !scope.level.scope.blocks.has(block));
+  const help = `write \`import { ${used.join(", ")} } from "${home}"\``;
+  return c.fail("DSK1001", at, { name }, { help, about: `import ${home}` });
 }

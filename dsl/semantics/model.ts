@@ -156,6 +156,12 @@ function emptyScope(decl: ast.ModelDecl, scope: FileScope): Scope {
 function checkForward(c: Checker, instance: Instance, decl: ast.ModelDecl): Fn | undefined {
   const member = instance.members.get("forward");
   if (member?.item.kind !== "fn") {
+    // One that could not be parsed is told already.
+    const isLost = member?.item.kind === "use" && member.item.value.kind === "error";
+    if (isLost || instance.levels[0]!.scope.file.torn) {
+      c.failed = true;
+      return undefined;
+    }
     c.fail(
       "DSK2003",
       decl.name.span,
@@ -180,9 +186,13 @@ function checkForward(c: Checker, instance: Instance, decl: ast.ModelDecl): Fn |
     );
   const odd = item.params.find(({ type }) => !isTokens(type));
   if (odd !== undefined) {
-    if (hasErrors(c, odd.type, instance)) return undefined;
     const { file, start, end } = odd.span;
-    return wrong(`takes \`${file.text.slice(start, end)}\` where tokens and positions are i32[T]`, odd.span);
+    const isBroken = hasErrors(c, odd.type, instance);
+    if (!isBroken) wrong(`takes \`${file.text.slice(start, end)}\` where tokens and positions are i32[T]`, odd.span);
+    // A body for other types is looked at with those; else with what it will be given.
+    if (!isBroken && odd.type.kind === "tensor" && odd.type.base?.text !== "i32") return undefined;
+    const params = item.params.map((param) => ({ ...param, type: tokensType(param.type.span) }));
+    instance.members.set("forward", { ...member, item: { ...item, params } });
   }
   const { tokens } = c.space;
   const ids: TensorType = { dtype: "i32", dims: [tokens.label] };
@@ -213,6 +223,12 @@ function hasErrors(c: Checker, type: ast.Type, instance: Instance): boolean {
   if (type.kind === "tuple") return false;
   const pattern = patternOf(c, type);
   return pattern === undefined || checkDims(c, pattern.dims, bodyScope(instance, instance.levels[0]!)) === undefined;
+}
+
+/** `i32[T]`, as if it stood there. */
+function tokensType(span: Span): ast.Type {
+  const dim: ast.TypeDim = { kind: "dim", value: { kind: "name", name: "T", span }, span };
+  return { kind: "tensor", base: { text: "i32", span }, dims: [dim], span };
 }
 
 /** `i32[T]`. */

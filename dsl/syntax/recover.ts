@@ -15,6 +15,8 @@ import { isReserved, KEYWORDS as KEYWORD_TOKENS } from "./tokens.ts";
 
 const DECLS = new Set(["block", "model", "data", "train", "layout", "serve", "target", "schema", "signature"]);
 const ITEMS = new Set(["dim", "param", "state", "cache", "use", "fn", "extern", "on", "expect"]);
+/** Items that other items refer to. */
+const NAMED = new Set(["dim", "param", "state", "cache", "use"]);
 /** Items whose word may be the name of a setting as well. */
 const SOFT_ITEMS = new Set(["state", "cache", "extern", "on"]);
 const STATEMENTS = new Set(["let", "metric", "loss"]);
@@ -44,13 +46,7 @@ export class Recovery {
       order.add(DECLS.has(word) ? "decl" : word);
       if (word === "import") {
         const tree = this.#parse("importDecl", part);
-        if (tree === undefined)
-          broken.push(
-            ...part
-              .slice(1)
-              .filter((t) => isName(t))
-              .map((t) => this.#builder.name(t)),
-          );
+        if (tree === undefined) broken.push(...this.#lostImport(part));
         else imports.push(this.#builder.import(tree));
       } else if (word === "edition") {
         const tree = this.#parse("edition", part);
@@ -65,6 +61,14 @@ export class Recovery {
     }
     const torn = this.#torn || this.#parsing.skipped.length > 0;
     return { imports, decls, broken, torn, ...(edition === undefined ? {} : { edition }) };
+  }
+
+  /** What an import that could not be parsed may have been for: its names, and any block of the file that it names. */
+  #lostImport(tokens: readonly IToken[]): ast.Name[] {
+    const [path] = tokens.filter((token) => token.image.startsWith('"'));
+    const names = tokens.slice(1).filter((token) => isName(token));
+    const from = path === undefined ? [] : [{ text: path.image.replaceAll('"', ""), span: this.#span([path]) }];
+    return [...names.map((token) => this.#builder.name(token)), ...from];
   }
 
   #misplaced(word: IToken): void {
@@ -105,7 +109,8 @@ export class Recovery {
     if (tokens[i]!.startColumn === 1 && this.#isMisspelt(i, tokens)) return true;
     if (!DECLS.has(word) || next === undefined || next.startLine !== tokens[i]!.startLine) return false;
     if (word === "block" || word === "model") return true;
-    return isName(next) && ["{", "(", "for", "from"].includes(after?.image ?? "{");
+    const behind = word === "signature" ? ["("] : ["{", "for", "from"];
+    return isName(next) && behind.includes(after?.image ?? behind[0]!);
   }
 
   /** `parm w`, `retrun y`: no keyword in front of a name, at the start of a line. */
@@ -239,7 +244,12 @@ export class Recovery {
     const tree = this.#parse("item", tokens, code);
     if (tree !== undefined) return [this.#builder.item(tree)];
     if (!code) return this.#unknownItem(tokens);
-    const stmts = this.#statements(this.#insideOf(tokens, open));
+    const inside = this.#insideOf(tokens, open);
+    const isOpen = open + inside.length + 1 >= tokens.length;
+    // Nothing but the head, which is there again behind it.
+    if (isOpen && inside.length === 0) return [];
+    const found = this.#statements(inside);
+    const stmts = isOpen ? this.#returning(found, inside) : found;
     const body = { stmts, span: this.#span(tokens.slice(open)) };
     if (word === "on") {
       const event = tokens[1]!;
@@ -264,14 +274,20 @@ export class Recovery {
       !isName(name)
     ) {
       this.#torn = true;
-      return [];
+      const declares = word !== undefined && NAMED.has(word.image);
+      return declares ? [this.#nothing({ text: "", span: this.#span([word]) }, tokens)] : [];
     }
     return this.#standIn(name, tokens);
   }
 
   #standIn(name: IToken, tokens: readonly IToken[]): ast.Item[] {
+    return [this.#nothing(this.#builder.name(name), tokens)];
+  }
+
+  /** Something of which nothing is known but its name; that is empty where the name is missing. */
+  #nothing(name: ast.Name, tokens: readonly IToken[]): ast.Item {
     const span = this.#span(tokens);
-    return [{ kind: "use", doc: undefined, name: this.#builder.name(name), value: { kind: "error", span }, span }];
+    return { kind: "use", doc: undefined, name, value: { kind: "error", span }, span };
   }
 
   #statements(tokens: IToken[]): ast.Stmt[] {
@@ -282,13 +298,24 @@ export class Recovery {
       const misspelt = this.#isMisspelt(i, tokens) || isReturn(token, next);
       return STATEMENTS.has(token.image) || (isName(token) && next?.image === "=") || misspelt;
     };
-    return this.#split(tokens, begins).flatMap((found) => {
+    let lost: readonly IToken[] | undefined;
+    const stmts = this.#split(tokens, begins).flatMap((found) => {
       const misspelt = this.#isMisspelt(0, found) || isReturn(found[0]!, found[1]);
       const part = misspelt ? this.#corrected("a statement", found) : found;
       if (this.#isMisspelt(0, part)) return this.#unknownStatement(part, "let");
       const tree = this.#parse("stmt", part);
-      return tree === undefined ? this.#unknownStatement(part) : [this.#builder.stmt(tree)];
+      if (tree !== undefined) return [this.#builder.stmt(tree)];
+      const unknown = this.#unknownStatement(part);
+      if (unknown.length === 0) lost = part;
+      return unknown;
     });
+    return lost === undefined ? stmts : this.#returning(stmts, lost);
+  }
+
+  /** The statements of a body of which something is lost: that may have been what it returns. */
+  #returning(stmts: readonly ast.Stmt[], lost: readonly IToken[]): ast.Stmt[] {
+    if (stmts.some(({ kind }) => kind === "return")) return [...stmts];
+    return [...stmts, ...this.#unknownStatement(lost, "return")];
   }
 
   #unknownStatement(tokens: readonly IToken[], word = tokens[0]!.image): ast.Stmt[] {
