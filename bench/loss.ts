@@ -17,7 +17,7 @@ import type { Call } from "../runtime/device/session.ts";
 import type { LaunchProgram } from "../runtime/program/launch.ts";
 import { initialize } from "../runtime/train/init.ts";
 
-const [spec = "specs/quickstart.dsk", ...numbers] = process.argv.slice(2);
+const [spec = "specs/quickstart.dsk", ...numbers] = process.argv.slice(3);
 const [sequences = 8, length = 256, rounds = 15] = numbers.map(Number);
 
 const loaded = loadModel(spec, undefined)!;
