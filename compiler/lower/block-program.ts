@@ -5,10 +5,11 @@ import type { Storage } from "./storage.ts";
 import type { Unit } from "./units.ts";
 
 /**
- * Rows of a block. Many enough that reading the other operand of a product again for each block costs little beside its
- * multiplications, few enough that the rows of one block stay in a cache where vocabularies are small.
+ * Rows of a block. Many enough that reading the static operand of a product again for each block, and adding to what blocks
+ * before summed up, cost little beside the multiplications: bench/RESULTS.md has 256 and 512. Few enough that a block of the
+ * largest vocabularies is small beside the matrix of their head.
  */
-export const BLOCK_ROWS = 256;
+export const BLOCK_ROWS = 512;
 
 /** What the ops need from outside are inputs, and what is read outside are outputs; both have their places already. */
 export function blockProgram({ ops }: Unit, classes: Classes, storage: Storage): Program {

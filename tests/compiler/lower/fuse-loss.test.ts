@@ -52,7 +52,7 @@ describe("where losses are made block by block", () => {
 
   test("a loss without gradients", () => {
     const { blocks, launches } = lowerPrograms([lossProgram(SPECS[0]!, { gradients: false })]).programs[0]!;
-    expect(blocks).toEqual([{ dim: "T", rows: 256, first: expect.any(Number), count: 2 }]);
+    expect(blocks).toEqual([{ dim: "T", rows: 512, first: expect.any(Number), count: 2 }]);
     expect(launches.length).toBeLessThan(7);
   });
 
@@ -125,7 +125,7 @@ describe("on the CPU", () => {
 
   // A block, two of them, some and five rows, some and many.
   test.each(all)("$name: values and gradients are the interpreter's", async (spec, program) => {
-    for (const T of [256, 512, 517, 600]) {
+    for (const T of [512, 1024, 1029, 1100]) {
       const inputs = lossInputs(program, 0, T);
       const values = new Map(Object.entries(inputs).map(([name, data]) => [name, { data }]));
       const { outputs } = runProgram(program, { sizes: { T }, values }, { precision: "declared" });
@@ -139,15 +139,15 @@ describe("on the CPU", () => {
   });
 
   test.each(all)("$name: threads change no bit", async (_, program) => {
-    const [one, three] = await Promise.all([0, 1].map((i) => run(sessions[i]!, program, 0, 600)));
+    const [one, three] = await Promise.all([0, 1].map((i) => run(sessions[i]!, program, 0, 1100)));
     expect(three).toEqual(one);
   });
 
   test.each(all)("$name: a token has the same bits in every batch", async ({ heads }, program) => {
-    const whole = await run(sessions[1]!, program, 0, 600);
+    const whole = await run(sessions[1]!, program, 0, 1100);
     for (const [from, to] of [
-      [0, 261],
-      [261, 600],
+      [0, 517],
+      [517, 1100],
       [17, 20],
     ] as const) {
       const part = await run(sessions[1]!, program, from, to);
@@ -161,8 +161,8 @@ describe("on the CPU", () => {
 
   test("gradients of the parts of a batch add up", async () => {
     const [, program] = all[1]!;
-    const whole = await run(sessions[0]!, program, 0, 600);
-    const parts = await Promise.all([run(sessions[0]!, program, 0, 300), run(sessions[0]!, program, 300, 600)]);
+    const whole = await run(sessions[0]!, program, 0, 1100);
+    const parts = await Promise.all([run(sessions[0]!, program, 0, 550), run(sessions[0]!, program, 550, 1100)]);
     const sum = Array.from(whole["d.weight"]!, (_, i) => parts[0]!["d.weight"]![i]! + parts[1]!["d.weight"]![i]!);
     const found = differences({ "d.weight": sum }, new Map([["d.weight", whole["d.weight"]!]]));
     expect(found["d.weight"]).toBeLessThan(1e-6);
@@ -170,8 +170,8 @@ describe("on the CPU", () => {
 
   test("nothing of an earlier call is left, and a call without tokens has gradients of 0", async () => {
     const [, program] = all[1]!;
-    const first = await run(sessions[0]!, program, 0, 600);
-    expect(await run(sessions[0]!, program, 0, 600)).toEqual(first);
+    const first = await run(sessions[0]!, program, 0, 1100);
+    expect(await run(sessions[0]!, program, 0, 1100)).toEqual(first);
     const none = await run(sessions[0]!, program, 0, 0);
     expect(new Set(none["d.weight"])).toEqual(new Set([0]));
   });
