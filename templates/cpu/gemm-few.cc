@@ -4,9 +4,8 @@
 
 namespace {
 
-// Few rows, columns of B next to each other: eight rows of B at once are added to the sums, which stay in the nearest cache.
-// Eight streams at once, of which the next pieces are asked for, are what memory serves fastest.
-template <int rows, int at_once, class T>
+// Few rows, columns of B next to each other: some rows of B at once are added to the sums, which stay in the nearest cache.
+template <int rows, int at_once, bool ask, class T>
 DSK_INLINE void add_rows(float* c, int64_t stride, const float* a, const T* base, const int64_t* k, const int64_t* next,
                          int64_t columns) {
   const T *right[at_once], *ahead[at_once];
@@ -19,7 +18,7 @@ DSK_INLINE void add_rows(float* c, int64_t stride, const float* a, const T* base
   constexpr int line = 64 / int(sizeof(T));
   int64_t j = 0;
   for (; j + dsk_tile_lanes <= columns; j += dsk_tile_lanes) {
-    if (j % line == 0)
+    if (ask && j % line == 0)
       for (int u = 0; u < at_once; u++) __builtin_prefetch(ahead[u] + j, 0, 2);
     Tile sum[rows];
 #pragma GCC unroll 8
@@ -38,15 +37,26 @@ DSK_INLINE void add_rows(float* c, int64_t stride, const float* a, const T* base
       for (int u = 0; u < at_once; u++) c[i * stride + j] += left[u][i] * dsk_get(right[u][j]);
 }
 
-template <int rows, class T>
+template <int rows, int at_once, bool ask, class T>
 void stream_rows(float* c, int64_t stride, const float* a, const T* base, const Terms& k, int64_t columns) {
-  constexpr int at_once = 8;
+  const int64_t far = at_once * dsk_max(1, 8192 / (at_once * columns * int64_t(sizeof(T))));
   int64_t j = 0;
   for (; j + at_once <= k.count; j += at_once) {
-    const int64_t next = dsk_min(j + at_once, k.count - at_once);
-    add_rows<rows, at_once>(c, stride, a + j * rows, base, k.at + j, k.at + next, columns);
+    const int64_t next = dsk_min(j + far, k.count - at_once);
+    add_rows<rows, at_once, ask>(c, stride, a + j * rows, base, k.at + j, k.at + next, columns);
   }
-  for (; j < k.count; j++) add_rows<rows, 1>(c, stride, a + j * rows, base, k.at + j, k.at + j, columns);
+  for (; j < k.count; j++) add_rows<rows, 1, false>(c, stride, a + j * rows, base, k.at + j, k.at + j, columns);
+}
+
+template <int rows, class T>
+void stream_rows(float* c, int64_t stride, const float* a, const T* base, const Terms& k, int64_t columns) {
+  // One or two rows of A wait for memory, which is fastest when it is read in its order; more have much to compute, and eight rows
+  // of B at once save most of the traffic of sums. What comes some KiB later is asked for. Floats of one stretch of memory come
+  // too fast for that: the processor sees by itself where it goes on.
+  constexpr int at_once = rows <= int(sizeof(T)) / 2 ? 1 : 8;
+  const bool stretch = k.count > 1 && k.at[1] - k.at[0] == columns;
+  if (at_once == 1 && sizeof(T) == 4 && stretch) return stream_rows<rows, at_once, false>(c, stride, a, base, k, columns);
+  stream_rows<rows, at_once, true>(c, stride, a, base, k, columns);
 }
 
 // Few rows, terms next to each other, columns at equal distances: squares of B are turned around in registers, so that terms are

@@ -47,6 +47,8 @@ template <int n, class T> DSK_INLINE typename Vector<n>::Floats get(const T* fro
   if constexpr (std::is_same_v<T, f16> && n == 8) return (Row)_mm256_cvtph_ps(load<__m128i>(from));
 #endif
 #ifdef __AVX512F__
+  if constexpr (std::is_same_v<T, bf16> && n == 16)
+    return (Tile)_mm512_slli_epi32(_mm512_cvtepu16_epi32(load<__m256i>(from)), 16);
   if constexpr (std::is_same_v<T, f16> && n == 16) return (Tile)_mm512_maskz_cvtph_ps(0xffff, load<__m256i>(from));
 #endif
   return from_bits<n>(T{}, __builtin_convertvector(load<typename Vector<n>::Halves>(from), typename Vector<n>::Bits));

@@ -135,15 +135,17 @@ class PackedGemm {
       body.add(`const dsk_gemm_cut ${whole};`);
       if (groups !== undefined) counting.push(...this.#sortGroups(this.#kernel.products[0]!.k));
     }
-    body.block(`for (int64_t ${item} = begin; ${item} < end; ${item}++)`, () => {
+    const items = this.#name("items");
+    body.block(`for (int64_t ${item} = begin, ${items}; ${item} < end; ${item} += ${items})`, () => {
       let own = item;
       if (batch.length > 0) {
-        const items = groups?.over === "m" ? `first_item[${Number(groups.group.extent) + 1}]` : `${cut}.items()`;
-        this.#frame.unpack(batch, `(${item} / ${items})`);
-        own = `${item} % ${items}`;
+        const each = groups?.over === "m" ? `first_item[${Number(groups.group.extent) + 1}]` : `${cut}.items()`;
+        this.#frame.unpack(batch, `(${item} / ${each})`);
+        own = `${item} % ${each}`;
       }
-      if (groups?.over === "m") this.#enterGroup(own);
-      else body.add(`const dsk_gemm_block ${block} = ${cut}.block(${own});`);
+      if (groups?.over === "m") this.#enterGroup(own, `end - ${item}`);
+      else body.add(`const dsk_gemm_block ${block} = ${cut}.block(${own}, end - ${item});`);
+      body.add(`${items} = ${block}.items;`);
       for (const shared of this.#shared) this.#multiply(shared);
       if (this.#target === undefined) this.#epilogue();
     });
@@ -213,7 +215,7 @@ class PackedGemm {
   }
 
   /** The block of an item among those of all groups; the last group is that of rows without one. */
-  #enterGroup(item: string): void {
+  #enterGroup(item: string, count: string): void {
     const { groups } = this.#kernel;
     const { group } = groups!;
     const g = this.#frame.names.axis(group.name);
@@ -221,7 +223,7 @@ class PackedGemm {
     this.#body.add(
       `const int64_t ${g} = dsk_group_of_item(${first}, ${group.extent} + 1, ${item});`,
       `const dsk_gemm_cut ${this.#name("cut")}${this.#cut(`${start}[${g} + 1] - ${start}[${g}]`)};`,
-      `const dsk_gemm_block ${this.#name("block")} = ${this.#name("cut")}.block(${item} - ${first}[${g}]);`,
+      `const dsk_gemm_block ${this.#name("block")} = ${this.#name("cut")}.block(${item} - ${first}[${g}], ${count});`,
     );
   }
 
@@ -281,7 +283,7 @@ class PackedGemm {
   /** Where a block of results is summed, and the floats between its rows. */
   #results(sums: string): string {
     const block = this.#name("block");
-    if (this.#target === undefined) return `${sums}, dsk_row_floats(${this.#name("cut")}.n_block)`;
+    if (this.#target === undefined) return `${sums}, ${block}.stride()`;
     const { to, fixed, stride } = this.#target;
     const offset = this.#offset(to, fixed);
     return `${to} + ${offset === "0" ? "" : `${offset} + `}${block}.m * ${stride} + ${block}.n, ${stride}`;
@@ -383,7 +385,7 @@ class PackedGemm {
     ];
     const results = (column: string): void => {
       for (const [name, sums] of this.#sums)
-        body.add(`const float ${name} = ${sums}[${i} * dsk_row_floats(${this.#name("cut")}.n_block) + ${column}];`);
+        body.add(`const float ${name} = ${sums}[${i} * ${block}.stride() + ${column}];`);
       this.#frame.statements.printTogether(this.#kernel.epilogue);
     };
     body.block(`for (int64_t ${i} = 0; ${i} < ${block}.rows; ${i}++)`, () => {

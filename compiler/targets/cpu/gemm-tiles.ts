@@ -46,11 +46,11 @@ export interface GemmShape {
 
 /**
  * A block of A and one of results have 128 KiB each, one of B 256 KiB: together they stay in a second-level cache of 512 KiB or
- * more, and packing B for 128 rows and A for 256 columns costs a tenth of the work. Few rows read 4 KiB of a row of B at a time:
+ * more, and packing B for 128 rows and A for 256 columns costs a tenth of the work. Few rows read 8 KiB of a row of B at a time:
  * shorter pieces are slow where B comes from memory.
  */
 export function blocksFor({ n, k, bytes }: GemmShape): Blocks {
-  const few = bytes === undefined ? { columns: 256, depth: 256 } : { columns: 4096 / Math.max(1, bytes), depth: 2048 };
+  const few = bytes === undefined ? { columns: 256, depth: 256 } : { columns: 8192 / Math.max(1, bytes), depth: 2048 };
   // Scratch memory of small products is small.
   const columns = (most: number): number => Math.min(most, Math.ceil(n / 64) * 64);
   const depth = (most: number): number => Math.max(1, Math.min(most, k));

@@ -42,8 +42,9 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
   int64_t* __restrict b_at = dsk_take<int64_t>(scratch, blocks.most_columns());
   int64_t* __restrict b_k = dsk_take<int64_t>(scratch, blocks.most_depth());
   const dsk_gemm_cut cut(blocks, T, 24, 64, 1);
-  for (int64_t item = begin; item < end; item++) {
-    const dsk_gemm_block block = cut.block(item);
+  for (int64_t item = begin, items; item < end; item += items) {
+    const dsk_gemm_block block = cut.block(item, end - item);
+    items = block.items;
     {
       const int64_t terms = 64, step = cut.depth(terms);
       for (int64_t i = 0; i < block.rows; i++) a_at[i] = (block.m + i) * 64;
@@ -53,7 +54,7 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
         for (int64_t i = 0; i < depth; i++) a_k[i] = k0 + i;
         dsk_pack(panels, x, a_at, block.rows, a_k, depth);
         for (int64_t i = 0; i < depth; i++) b_k[i] = (k0 + i) * 24;
-        dsk_multiply(sums, dsk_row_floats(cut.n_block), k0 == 0, panels, block.rows,
+        dsk_multiply(sums, block.stride(), k0 == 0, panels, block.rows,
                      wq_a, b_at, block.columns, b_k, depth, panel);
       }
     }
@@ -62,7 +63,7 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
       #pragma omp simd
       for (int64_t j = 0; j < block.columns; j++) {
         const int64_t i_Q = block.n + j;
-        const float product = sums[i * dsk_row_floats(cut.n_block) + j];
+        const float product = sums[i * block.stride() + j];
         dsk_put(x_2[i_T * 24 + i_Q], product);
       }
     }

@@ -40,9 +40,10 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
   int64_t* __restrict b_at = dsk_take<int64_t>(scratch, blocks.most_columns());
   int64_t* __restrict b_k = dsk_take<int64_t>(scratch, blocks.most_depth());
   const dsk_gemm_cut cut(blocks, T, 16, 16, 4);
-  for (int64_t item = begin; item < end; item++) {
+  for (int64_t item = begin, items; item < end; item += items) {
     const int64_t i_H = (item / cut.items());
-    const dsk_gemm_block block = cut.block(item % cut.items());
+    const dsk_gemm_block block = cut.block(item % cut.items(), end - item);
+    items = block.items;
     {
       const int64_t terms = 16, step = cut.depth(terms);
       for (int64_t i = 0; i < block.rows; i++) a_at[i] = (block.m + i) * 64;

@@ -79,10 +79,11 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
   float* __restrict sums_2 = dsk_take<float>(scratch, blocks.sums());
   int64_t* __restrict b_2_at = dsk_take<int64_t>(scratch, blocks.most_columns());
   int64_t* __restrict b_2_k = dsk_take<int64_t>(scratch, blocks.most_depth());
-  for (int64_t item = begin; item < end; item++) {
+  for (int64_t item = begin, items; item < end; item += items) {
     const int64_t i_E = dsk_group_of_item(first_item, 8 + 1, item);
     const dsk_gemm_cut cut(blocks, start[i_E + 1] - start[i_E], 16, 64 + 64, 8);
-    const dsk_gemm_block block = cut.block(item - first_item[i_E]);
+    const dsk_gemm_block block = cut.block(item - first_item[i_E], end - item);
+    items = block.items;
     {
       const int64_t terms = i_E < 8 ? 64 : 0, step = cut.depth(terms);
       for (int64_t i = 0; i < block.rows; i++) {
@@ -97,10 +98,10 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
         for (int64_t i = 0; i < depth; i++) a_k[i] = k0 + i;
         dsk_pack(panels, x, a_at, block.rows, a_k, depth);
         for (int64_t i = 0; i < depth; i++) b_k[i] = (k0 + i) * 16;
-        dsk_multiply(sums, dsk_row_floats(cut.n_block), k0 == 0, panels, block.rows,
+        dsk_multiply(sums, block.stride(), k0 == 0, panels, block.rows,
                      gate + i_E * 1024, b_at, block.columns, b_k, depth, panel);
         for (int64_t i = 0; i < depth; i++) b_2_k[i] = (k0 + i) * 16;
-        dsk_multiply(sums_2, dsk_row_floats(cut.n_block), k0 == 0, panels, block.rows,
+        dsk_multiply(sums_2, block.stride(), k0 == 0, panels, block.rows,
                      up + i_E * 1024, b_2_at, block.columns, b_2_k, depth, panel);
       }
     }
@@ -110,8 +111,8 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
       #pragma omp simd
       for (int64_t j = 0; j < block.columns; j++) {
         const int64_t i_F_2 = block.n + j;
-        const float product = sums[i * dsk_row_floats(cut.n_block) + j];
-        const float product_2 = sums_2[i * dsk_row_floats(cut.n_block) + j];
+        const float product = sums[i * block.stride() + j];
+        const float product_2 = sums_2[i * block.stride() + j];
         dsk_put(x_2[i_T * 48 + i_K * 16 + i_F_2], (dsk_silu(product) * product_2));
       }
     }
