@@ -39,9 +39,11 @@ export function serveSection({ decl, serves }: LoadedModel, name: string | undef
 export function remarkUnserved(section: CheckedSection): void {
   const all = unserved(section);
   for (const reason of new Set(all.map(({ why }) => why))) {
-    const names = all.filter(({ why }) => why === reason).map(({ name }) => `\`${name}\``);
+    // Of a group, its name.
+    const groups = all.filter(({ why }) => why === reason).map(({ name }) => `\`${name.split(".")[0]}\``);
+    const names = [...new Set(groups)];
     const verb = names.length === 1 ? "makes" : "make";
-    remark(`\`serve ${section.name}\`: ${names.join(", ")} ${verb} no difference: ${reason}`);
+    remark(`\`serve ${section.name}\`: ${names.join(" and ")} ${verb} no difference: ${reason}`);
   }
 }
 

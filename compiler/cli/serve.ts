@@ -52,7 +52,10 @@ async function run(file: string, section: string | undefined, options: Options):
   remark(`context ${model.context.toLocaleString("en-US")}, ${cache}`);
   const stop = new StopSignal(() => {
     const busy = server.pending;
-    if (busy > 0) remark(`${busy} answers are finished, for ${options.drain} s at most; a second signal ends them`);
+    if (busy > 0)
+      remark(
+        `finishing ${busy} ${busy === 1 ? "answer" : "answers"}, for ${options.drain} s at most; a second signal ends them`,
+      );
   });
   await new Promise((resolve) => stop.signal.addEventListener("abort", resolve));
   await server.drain(options.drain * 1000);
