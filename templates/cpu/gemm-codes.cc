@@ -330,28 +330,28 @@ void pack_panel(float* to, const dsk_codes<T>& b, const int64_t* outer, int64_t 
 }
 
 template <class T>
-void multiply(float* c, int64_t stride, bool first, const float* panels, int64_t rows, const dsk_codes<T>& b,
+void multiply(float* c, int64_t stride, bool first, const dsk_left& a, int64_t rows, const dsk_codes<T>& b,
               const int64_t* outer, int64_t columns, const Terms& k, float* panel) {
   const Layout layout = layout_of<T>(b.first, outer, columns, k);
   if (rows <= dsk_few_rows && layout != Layout::any)
-    return stream_rows_of(layout, int(rows), c, stride, first, panels, b, outer, columns, k,
+    return stream_rows_of(layout, int(rows), c, stride, first, a.data, b, outer, columns, k,
                           std::make_integer_sequence<int, dsk_few_rows>());
   const bool whole = rows > dsk_few_rows && layout == Layout::rows;
   if (whole) pack_rows(panel, b, outer, columns, k);
   for (int64_t j = 0; j < columns; j += dsk_tile_columns) {
     const int64_t count = dsk_min(dsk_tile_columns, columns - j);
     if (!whole) pack_panel(panel, b, outer, j, count, k, layout);
-    dsk_tiles(c + j, stride, first, panels, rows, whole ? panel + j * k.count : panel, count, k.count);
+    dsk_tiles(c + j, stride, first, a, rows, whole ? panel + j * k.count : panel, count, k.count);
   }
 }
 
 }  // namespace
 
-void dsk_multiply(float* c, int64_t stride, bool first, const float* panels, int64_t rows, const dsk_codes<int8_t>& b,
+void dsk_multiply(float* c, int64_t stride, bool first, const dsk_left& a, int64_t rows, const dsk_codes<int8_t>& b,
                   const int64_t* outer, int64_t columns, const int64_t* k, int64_t depth, float* panel) {
-  multiply(c, stride, first, panels, rows, b, outer, columns, {k, depth}, panel);
+  multiply(c, stride, first, a, rows, b, outer, columns, {k, depth}, panel);
 }
-void dsk_multiply(float* c, int64_t stride, bool first, const float* panels, int64_t rows, const dsk_codes<i4>& b,
+void dsk_multiply(float* c, int64_t stride, bool first, const dsk_left& a, int64_t rows, const dsk_codes<i4>& b,
                   const int64_t* outer, int64_t columns, const int64_t* k, int64_t depth, float* panel) {
-  multiply(c, stride, first, panels, rows, b, outer, columns, {k, depth}, panel);
+  multiply(c, stride, first, a, rows, b, outer, columns, {k, depth}, panel);
 }

@@ -80,15 +80,36 @@ void pack(float* to, int width, const T* base, const int64_t* at, int64_t size, 
 // Rows of a panel of A, when `rows` are cut into equal panels.
 int panel_rows(int64_t rows) { return rows <= dsk_few_rows ? int(rows) : int(dsk_piece(rows, dsk_tile_rows, 1)); }
 
+// Where elements of the rows of a tile, or of its columns, are for one k after the other: every `distance`, or, when they are read
+// where they lie, at their own offsets.
+struct Packed {
+  const float* data;
+  int64_t distance;
+
+  const float* of(int64_t k) const { return data + k * distance; }
+};
+struct There {
+  const float* data;
+  const int64_t* at;
+
+  const float* of(int64_t k) const { return data + at[k]; }
+};
+
+// Whether terms are worth reading where they lie: so many floats from each other on average, no more.
+bool near(int64_t distance, const int64_t* at, int64_t count) {
+  return count > 0 && at[count - 1] - at[0] <= distance * count;
+}
+
 // A tile of results: rows x vectors accumulators, all in registers.
-template <int rows, int vectors>
-void tile(float* c, int64_t stride, bool first, const float* a, int64_t width, const float* b, int64_t depth) {
+template <int rows, int vectors, class A, class B>
+void tile(float* c, int64_t stride, bool first, A left, B right_of, int64_t depth) {
   Tile sum[rows][vectors];
 #pragma GCC unroll 32
   for (int i = 0; i < rows; i++)
 #pragma GCC unroll 8
     for (int j = 0; j < vectors; j++) sum[i][j] = first ? Tile{} : load<Tile>(c + i * stride + j * dsk_tile_lanes);
   for (int64_t k = 0; k < depth; k++) {
+    const float *a = left.of(k), *b = right_of.of(k);
     Tile right[vectors];
 #pragma GCC unroll 8
     for (int j = 0; j < vectors; j++) right[j] = load<Tile>(b + j * dsk_tile_lanes);
@@ -96,8 +117,6 @@ void tile(float* c, int64_t stride, bool first, const float* a, int64_t width, c
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 8
       for (int j = 0; j < vectors; j++) sum[i][j] += a[i] * right[j];
-    a += width;
-    b += dsk_tile_columns;
   }
 #pragma GCC unroll 32
   for (int i = 0; i < rows; i++)
@@ -105,65 +124,95 @@ void tile(float* c, int64_t stride, bool first, const float* a, int64_t width, c
     for (int j = 0; j < vectors; j++) store(c + i * stride + j * dsk_tile_lanes, sum[i][j]);
 }
 
-typedef void (*TileFunction)(float*, int64_t, bool, const float*, int64_t, const float*, int64_t);
 constexpr int most_vectors = dsk_tile_columns / dsk_tile_lanes;
 
 // The tiles of 1 to dsk_tile_rows rows by 1 to most_vectors vectors.
-template <int... i> TileFunction tile_of(int rows, int vectors, std::integer_sequence<int, i...>) {
-  static constexpr TileFunction all[] = {tile<i / most_vectors + 1, i % most_vectors + 1>...};
+template <class A, class B, int... i> auto tile_of(int rows, int vectors, std::integer_sequence<int, i...>) {
+  static constexpr decltype(&tile<1, 1, A, B>) all[] = {tile<i / most_vectors + 1, i % most_vectors + 1, A, B>...};
   return all[(rows - 1) * most_vectors + vectors - 1];
 }
 
-template <class T>
-void multiply(float* c, int64_t stride, bool first, const float* panels, int64_t rows, const T* base, const int64_t* outer,
-              int64_t columns, const Terms& k, float* panel) {
-  if constexpr (!std::is_same_v<T, f16>)
-    if (rows <= dsk_few_rows && dsk_stream(c, stride, first, panels, int(rows), base, outer, columns, k)) return;
-  // Neighbors are packed row by row for all panels; other columns panel by panel, which then is in the nearest cache.
-  const bool whole = rows > dsk_few_rows && neighbors(outer, columns);
-  if (whole) pack<dsk_tile_columns>(panel, dsk_tile_columns, base, outer, columns, 0, k);
-  for (int64_t j = 0; j < columns; j += dsk_tile_columns) {
-    const int64_t count = dsk_min(dsk_tile_columns, columns - j);
-    if (!whole) pack<dsk_tile_columns>(panel, dsk_tile_columns, base, outer + j, count, columns - j - count, k);
-    dsk_tiles(c + j, stride, first, panels, rows, whole ? panel + j * k.count : panel, count, k.count);
-  }
-}
-
-}  // namespace
-
-void dsk_tiles(float* c, int64_t stride, bool first, const float* panels, int64_t rows, const float* right, int64_t columns,
-               int64_t depth) {
-  const int width = panel_rows(rows), vectors = int(dsk_ceil(columns, dsk_tile_lanes));
+// All rows by columns that a tile has.
+template <class B>
+void multiply_columns(float* c, int64_t stride, bool first, const dsk_left& a, int64_t rows, B right, int count, int64_t depth) {
+  const int vectors = int(dsk_ceil(count, dsk_tile_lanes));
+  const int width = panel_rows(rows);
+  constexpr auto all = std::make_integer_sequence<int, dsk_tile_rows * most_vectors>();
   for (int64_t i = 0, height; i < rows; i += height) {
     // Few rows that are not streamed may be more than a tile has.
     const int64_t within = i % width;
     height = dsk_min(dsk_tile_rows, dsk_min(width - within, rows - i));
-    const auto function = tile_of(int(height), vectors, std::make_integer_sequence<int, dsk_tile_rows * most_vectors>());
-    const float* const left = panels + (i - within) * depth + within;
-    function(c + i * stride, stride, first, left, width, right, depth);
+    float* const to = c + i * stride;
+    if (a.at != nullptr) {
+      tile_of<There, B>(int(height), vectors, all)(to, stride, first, {a.data + i, a.at}, right, depth);
+    } else {
+      const Packed left{a.data + (i - within) * depth + within, width};
+      tile_of<Packed, B>(int(height), vectors, all)(to, stride, first, left, right, depth);
+    }
   }
 }
 
-void dsk_pack(float* panels, const float* base, const int64_t* outer, int64_t rows, const int64_t* k, int64_t depth) {
-  pack<dsk_max(dsk_tile_rows, dsk_few_rows)>(panels, panel_rows(rows), base, outer, rows, 0, {k, depth});
+template <class T>
+void multiply(float* c, int64_t stride, bool first, const dsk_left& a, int64_t rows, const T* base, const int64_t* outer,
+              int64_t columns, const Terms& k, float* panel) {
+  if constexpr (!std::is_same_v<T, f16>)
+    if (rows <= dsk_few_rows && dsk_stream(c, stride, first, a.data, int(rows), base, outer, columns, k)) return;
+  // Neighbors are read where they lie, or packed row by row for all panels; other columns panel by panel, which then is in the
+  // nearest cache.
+  const bool whole = rows > dsk_few_rows && neighbors(outer, columns);
+  if constexpr (std::is_same_v<T, float>) {
+    if (whole && columns % dsk_tile_lanes == 0 && near(512, k.at, k.count)) {
+      for (int64_t j = 0; j < columns; j += dsk_tile_columns) {
+        const int count = int(dsk_min(dsk_tile_columns, columns - j));
+        multiply_columns(c + j, stride, first, a, rows, There{base + outer[j], k.at}, count, k.count);
+      }
+      return;
+    }
+  }
+  if (whole) pack<dsk_tile_columns>(panel, dsk_tile_columns, base, outer, columns, 0, k);
+  for (int64_t j = 0; j < columns; j += dsk_tile_columns) {
+    const int count = int(dsk_min(dsk_tile_columns, columns - j));
+    const float* const right = whole ? panel + j * k.count : panel;
+    if (!whole) pack<dsk_tile_columns>(panel, dsk_tile_columns, base, outer + j, count, columns - j - count, k);
+    multiply_columns(c + j, stride, first, a, rows, Packed{right, dsk_tile_columns}, count, k.count);
+  }
 }
-void dsk_pack(float* panels, const bf16* base, const int64_t* outer, int64_t rows, const int64_t* k, int64_t depth) {
-  pack<dsk_max(dsk_tile_rows, dsk_few_rows)>(panels, panel_rows(rows), base, outer, rows, 0, {k, depth});
+
+template <class T>
+dsk_left pack_left(float* panels, const T* base, const int64_t* outer, int64_t rows, const Terms& k) {
+  if constexpr (std::is_same_v<T, float>)
+    if (rows > dsk_few_rows && neighbors(outer, rows) && near(256, k.at, k.count)) return {base + outer[0], k.at};
+  pack<dsk_max(dsk_tile_rows, dsk_few_rows)>(panels, panel_rows(rows), base, outer, rows, 0, k);
+  return {panels, nullptr};
 }
-void dsk_pack(float* panels, const f16* base, const int64_t* outer, int64_t rows, const int64_t* k, int64_t depth) {
-  pack<dsk_max(dsk_tile_rows, dsk_few_rows)>(panels, panel_rows(rows), base, outer, rows, 0, {k, depth});
+
+}  // namespace
+
+void dsk_tiles(float* c, int64_t stride, bool first, const dsk_left& a, int64_t rows, const float* right, int64_t columns,
+               int64_t depth) {
+  multiply_columns(c, stride, first, a, rows, Packed{right, dsk_tile_columns}, int(columns), depth);
 }
-void dsk_multiply(float* c, int64_t stride, bool first, const float* panels, int64_t rows, const float* base,
+
+dsk_left dsk_pack(float* panels, const float* base, const int64_t* outer, int64_t rows, const int64_t* k, int64_t depth) {
+  return pack_left(panels, base, outer, rows, {k, depth});
+}
+dsk_left dsk_pack(float* panels, const bf16* base, const int64_t* outer, int64_t rows, const int64_t* k, int64_t depth) {
+  return pack_left(panels, base, outer, rows, {k, depth});
+}
+dsk_left dsk_pack(float* panels, const f16* base, const int64_t* outer, int64_t rows, const int64_t* k, int64_t depth) {
+  return pack_left(panels, base, outer, rows, {k, depth});
+}
+void dsk_multiply(float* c, int64_t stride, bool first, const dsk_left& a, int64_t rows, const float* base,
                   const int64_t* outer, int64_t columns, const int64_t* k, int64_t depth, float* panel) {
-  multiply(c, stride, first, panels, rows, base, outer, columns, {k, depth}, panel);
+  multiply(c, stride, first, a, rows, base, outer, columns, {k, depth}, panel);
 }
-void dsk_multiply(float* c, int64_t stride, bool first, const float* panels, int64_t rows, const bf16* base,
+void dsk_multiply(float* c, int64_t stride, bool first, const dsk_left& a, int64_t rows, const bf16* base,
                   const int64_t* outer, int64_t columns, const int64_t* k, int64_t depth, float* panel) {
-  multiply(c, stride, first, panels, rows, base, outer, columns, {k, depth}, panel);
+  multiply(c, stride, first, a, rows, base, outer, columns, {k, depth}, panel);
 }
-void dsk_multiply(float* c, int64_t stride, bool first, const float* panels, int64_t rows, const f16* base,
+void dsk_multiply(float* c, int64_t stride, bool first, const dsk_left& a, int64_t rows, const f16* base,
                   const int64_t* outer, int64_t columns, const int64_t* k, int64_t depth, float* panel) {
-  multiply(c, stride, first, panels, rows, base, outer, columns, {k, depth}, panel);
+  multiply(c, stride, first, a, rows, base, outer, columns, {k, depth}, panel);
 }
 
 void dsk_sort_groups(const int32_t* group, int64_t count, int64_t groups, int64_t* start, int64_t* order) {

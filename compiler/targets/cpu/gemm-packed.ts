@@ -258,8 +258,10 @@ class PackedGemm {
 
   #multiply({ k, a, products }: Shared): void {
     const body = this.#body;
-    const names = ["block", "cut", "k0", "terms", "step", "depth", "panels", "panel"].map((hint) => this.#name(hint));
-    const [block, cut, k0, terms, step, depth, panels, panel] = names as [string, ...string[]] as string[];
+    const names = ["block", "cut", "k0", "terms", "step", "depth", "panels", "panel", "rows"].map((hint) =>
+      this.#name(hint),
+    );
+    const [block, cut, k0, terms, step, depth, panels, panel, rows] = names as [string, ...string[]] as string[];
     body.block("", () => {
       body.add(`const int64_t ${terms} = ${this.#terms(k)}, ${step} = ${cut}.depth(${terms});`);
       this.#outerOffsets(a, `${block}.rows`, (i) => this.#row(i));
@@ -268,11 +270,11 @@ class PackedGemm {
       body.block(`for (int64_t ${k0} = 0; ${k0} == 0 || ${k0} < ${terms}; ${k0} += ${step})`, () => {
         body.add(`const int64_t ${depth} = dsk_min(${step}, ${terms} - ${k0});`);
         const left = this.#operand(a, k, `${block}.rows`, (i) => this.#row(i));
-        body.add(`dsk_pack(${panels}, ${left}, ${a.at}, ${block}.rows, ${a.k}, ${depth});`);
+        body.add(`const dsk_left ${rows} = dsk_pack(${panels}, ${left}, ${a.at}, ${block}.rows, ${a.k}, ${depth});`);
         for (const { b, sums } of products) {
           const right = this.#operand(b, k, `${block}.columns`, (i) => `${block}.n + ${i}`);
           body.add(
-            `dsk_multiply(${this.#results(sums)}, ${k0} == 0, ${panels}, ${block}.rows,`,
+            `dsk_multiply(${this.#results(sums)}, ${k0} == 0, ${rows}, ${block}.rows,`,
             `             ${right}, ${b.at}, ${block}.columns, ${b.k}, ${depth}, ${panel});`,
           );
         }

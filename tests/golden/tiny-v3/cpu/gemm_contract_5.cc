@@ -51,9 +51,9 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
       for (int64_t k0 = 0; k0 == 0 || k0 < terms; k0 += step) {
         const int64_t depth = dsk_min(step, terms - k0);
         for (int64_t i = 0; i < depth; i++) a_k[i] = k0 + i;
-        dsk_pack(panels, x + i_H * 16, a_at, block.rows, a_k, depth);
+        const dsk_left rows = dsk_pack(panels, x + i_H * 16, a_at, block.rows, a_k, depth);
         for (int64_t i = 0; i < depth; i++) b_k[i] = (k0 + i) * 64;
-        dsk_multiply(x_2 + i_H * 16 + block.m * 64 + block.n, 64, k0 == 0, panels, block.rows,
+        dsk_multiply(x_2 + i_H * 16 + block.m * 64 + block.n, 64, k0 == 0, rows, block.rows,
                      wv_b + i_H * 16, b_at, block.columns, b_k, depth, panel);
       }
     }

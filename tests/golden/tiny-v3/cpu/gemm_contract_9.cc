@@ -50,9 +50,9 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
       for (int64_t k0 = 0; k0 == 0 || k0 < terms; k0 += step) {
         const int64_t depth = dsk_min(step, terms - k0);
         for (int64_t i = 0; i < depth; i++) a_k[i] = k0 + i;
-        dsk_pack(panels, hidden, a_at, block.rows, a_k, depth);
+        const dsk_left rows = dsk_pack(panels, hidden, a_at, block.rows, a_k, depth);
         for (int64_t i = 0; i < depth; i++) b_k[i] = k0 + i;
-        dsk_multiply(x + block.m * 160 + block.n, 160, k0 == 0, panels, block.rows,
+        dsk_multiply(x + block.m * 160 + block.n, 160, k0 == 0, rows, block.rows,
                      weight, b_at, block.columns, b_k, depth, panel);
       }
     }
