@@ -62,14 +62,15 @@ export function checkModel(
     losses: c.losses,
     expects,
   };
-  const { parts, ops } = extentOf(module);
-  for (const [count, things] of [
-    [parts, "parts"],
-    [ops, "operations"],
+  const { parts, ops, elements } = extentOf(module);
+  for (const [count, things, most] of [
+    [parts, "parts", LARGEST],
+    [ops, "operations", LARGEST],
+    [elements, "elements in its params", Number.MAX_SAFE_INTEGER],
   ] as const) {
-    if (count <= LARGEST) continue;
+    if (count <= most) continue;
     const what = `model \`${module.name}\` has ${Number(count.toPrecision(6))} ${things}`;
-    c.fail("DSK2106", decl.name.span, { what, most: LARGEST });
+    c.fail("DSK2106", decl.name.span, { what, most });
     return { checker: c, module: undefined };
   }
   return { checker: c, module };

@@ -155,6 +155,28 @@ describe("numbers", () => {
   });
 });
 
+test("models of any size are checked at once, those that nobody can count are refused", () => {
+  const model = (sizes: string): string =>
+    [
+      "edition 2026",
+      'import { Mha } from "std/attention"',
+      'import { DeepSeekRoutedMoe } from "std/moe"',
+      'import { Decoder, Embedding } from "std/nn"',
+      "model Big {",
+      sizes,
+      "use embed = Embedding[V, D]",
+      "use trunk = stack { 60 of Decoder[D](mixer: Mha[D, 2, 8], ffn: DeepSeekRoutedMoe[D](E: E, F: F, K: 2, G: 1, keep: 1, scale: 1)) }",
+      "fn forward(tokens: i32[T], pos: i32[T]) -> f32[T, V] { return embed.transposed(trunk(embed(tokens), pos)) }",
+      "}",
+    ].join("\n");
+  const dims = (V: string, D: string, E: string, F: string): string =>
+    `dim V = ${V}\ndim D = ${D}\ndim E = ${E}\ndim F = ${F}`;
+  expect(codes(model(dims("1e12", "64", "8", "32")))).toEqual([]);
+  expect(codes(model(dims("128", "16", "1e9", "32")))).toEqual([]);
+  expect(codes(model(dims("128", "16", "1e9", "1e6")))).toEqual(["DSK2106"]);
+  expect(codes(model(dims("1e15", "64", "8", "32")))).toEqual(["DSK2106"]);
+});
+
 describe("characters", () => {
   const sound = block("  param w: [D]  /// weight");
 
