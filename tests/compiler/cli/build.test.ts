@@ -176,6 +176,59 @@ test("with weights a package is all that generating needs", async () => {
   );
 });
 
+test("weights are stored as --store or the serve section says", async () => {
+  const trained = await openPackage(pico.directory);
+  const trainer = await trained.trainer("Short");
+  trainer.save(join(pico.folder, "floats"));
+  await trained.close();
+  expect(build("-o", "codes", "--weights", "floats", "--store", "int8:4").status).toBe(0);
+  const written = new Checkpoint(join(pico.folder, "codes", "weights"));
+  const kinds = new Map(written.names.map((name) => [name, written.tensor(name).dtype]));
+  expect(kinds.get("embed.weight")).toBe("I8");
+  expect(kinds.get("trunk.0.ffn.experts.gate")).toBe("I8");
+  // Norms and routers stay.
+  expect(kinds.get("norm.weight")).toBe("F32");
+  expect(kinds.get("trunk.0.ffn.gate")).toBe("F32");
+
+  const model = await openPackage(join(pico.folder, "codes"));
+  expect(model.memory().serving!.storeBytes).toBe(0);
+  const { dtype, shape, elements } = await model.param("embed.weight");
+  expect([dtype, shape, elements]).toEqual(["f32", [160, 8], written.tensor("embed.weight").read()]);
+  const answer = await model.generate("over", { maxTokens: 5, ignoreEos: true }).tokens();
+  // What is learned on from codes is answered with as codes again.
+  const again = await model.trainer("Short");
+  await again.step(["one step", "is enough"]);
+  await again.publish();
+  expect(await model.generate("over", { maxTokens: 5, ignoreEos: true }).tokens()).toHaveLength(5);
+  await model.close();
+
+  const generate = (...args: string[]): { tokens: { token: number }[] } => {
+    const all = [
+      resolve("bin/dskc.js"),
+      "generate",
+      ...args,
+      "--prompt",
+      "over",
+      "--max-tokens",
+      "5",
+      "--ignore-eos",
+      "--json",
+    ];
+    return JSON.parse(execFileSync(process.execPath, all, { cwd: pico.folder, encoding: "utf8" })) as never;
+  };
+  const spec = ["pico.dsk", "--weights", "floats", "--tokenizer", "tokenizer"];
+  for (const device of ["cpu", "reference"])
+    expect(generate(...spec, "--store", "int8:4", "--device", device).tokens.map(({ token }) => token)).toEqual(answer);
+  writeFileSync(join(pico.folder, "pico.dsk"), PICO.replace("draft   =", "store   = int8(group: 4)\n  draft   ="));
+  expect(generate(...spec).tokens.map(({ token }) => token)).toEqual(answer);
+  writeFileSync(join(pico.folder, "pico.dsk"), PICO);
+
+  expect(build("-o", "other", "--store", "int9")).toMatchObject({
+    status: 2,
+    stderr: expect.stringContaining("`int9` is no form of weights") as string,
+  });
+});
+
 test("weights in a package are those of the checkpoint, in the order of dims of the model", () => {
   const model = tinyV3();
   const directory = mkdtempSync(join(tmpdir(), "dskc-weights-"));
