@@ -150,11 +150,13 @@ function callStack(
     });
     return results.at(-1) ?? ERROR;
   }
+  let lost = false;
   for (const { count, instance } of layers) {
     const now: Tensor = cast(scope, flowing, c.dtype);
     const target: Target = { instance, use, fn: "forward", layers: { first, count } };
     const result = c.rules.callFn(c, target, [{ ...through, evaluate: () => now }, ...others], scope, at);
     first += count;
+    lost ||= result.kind === "error";
     // After an error the other layers are still looked at, with what this one was given.
     if (result.kind === "tensor" && sameType(result, now)) flowing = result;
     else if (result.kind !== "error") {
@@ -166,8 +168,8 @@ function callStack(
       );
     }
   }
-  // A layer gives what it takes: what is done with it is looked at after an error in one as well.
-  return flowing;
+  // What does not fit into a layer does not come out of it either.
+  return lost ? ERROR : flowing;
 }
 
 function sameType(a: Tensor, b: Tensor): boolean {

@@ -107,6 +107,13 @@ export function noFunction(
   { instance, use, fn }: Pick<Target, "instance" | "use" | "fn">,
   at: Span,
 ): Meaning {
+  const item = instance.members.get(fn)?.item;
+  const isLost = item?.kind === "use" && item.value.kind === "error";
+  // What could not be parsed is told already.
+  if (isLost || instance.levels.some(({ scope }) => scope.file.torn)) {
+    c.failed = true;
+    return ERROR;
+  }
   if (fn === "forward") return c.fail("DSK2003", at, { name: instanceName(instance) });
   if (c.diagnostics.isCrowded) return c.fail("DSK1006", at, { object: `\`${use}\``, name: fn });
   const names = [...instance.members].flatMap(([name, { item }]) => (item.kind === "fn" ? [name] : []));

@@ -193,8 +193,9 @@ export function unknownName(c: Checker, name: string, at: Span, scope: Scope, mo
   return c.fail("DSK1001", at, { name }, { ...help, about });
 }
 
-/** True for a name that an item with a mistake, which is told, may declare: `use = ...`, `dim = 4`, `D = 4`. */
+/** True for a name that something with a mistake, which is told, may declare: `block [D]`, `use = ...`, `dim = 4`, `D = 4`. */
 function mayBeLost(name: string, { level }: Scope): boolean {
+  if (level.scope.broken.has("")) return true;
   return level.decl.items.some((item) => {
     if (item.kind === "set") return item.name.text === name || NAMELESS.has(item.name.text);
     return item.kind === "use" && item.name.text === "";

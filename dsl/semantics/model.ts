@@ -191,7 +191,7 @@ function checkForward(c: Checker, instance: Instance, decl: ast.ModelDecl): Fn |
     const isBroken = hasErrors(c, odd.type, instance);
     if (!isBroken) wrong(`takes \`${file.text.slice(start, end)}\` where tokens and positions are i32[T]`, odd.span);
     // A body for other types is looked at with those; else with what it will be given.
-    if (!isBroken && odd.type.kind === "tensor" && odd.type.base?.text !== "i32") return undefined;
+    if (!isBroken && odd.type.kind === "tensor" && (odd.type.base?.text ?? "i32") !== "i32") return undefined;
     const params = item.params.map((param) => ({ ...param, type: tokensType(param.type.span) }));
     instance.members.set("forward", { ...member, item: { ...item, params } });
   }

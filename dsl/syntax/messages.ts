@@ -54,6 +54,8 @@ export interface Parsing {
   readonly skipped: readonly number[];
   /** Words of the language that were taken for names, which is told. */
   readonly taken: Set<string>;
+  /** How many times a brace was missing: then one that closes is left over. */
+  readonly missing: { braces: number };
   readonly diagnostics: Diagnostics;
 }
 
@@ -69,6 +71,10 @@ export function reportSyntax(
   const behind = previous === undefined ? 0 : previous.endOffset! + 1;
   const token = ended ? tokens.find((t) => t.startOffset >= behind) : at;
   if (skipped.some((place) => place >= behind && place < (token?.startOffset ?? Infinity))) return;
+  const isStatement = message === "" && (token?.image === "let" || token?.image === "return");
+  if (message === "`{`" || isStatement) parsing.missing.braces++;
+  // Of the statements behind a missing head the first one is told.
+  if (isStatement && parsing.missing.braces > 1) return;
   const found = token === undefined ? "the end of the file" : foundText(token);
   // Where something is missing at a line's end, the place is behind what stands there, not the next line.
   const missing =

@@ -36,7 +36,14 @@ export function parseFile(source: SourceFile, diagnostics: Diagnostics): Parsed 
   if (parser.errors.length > 0) {
     const [error] = parser.errors;
     const skipped = lexed.errors.map((e) => e.offset);
-    const parsing = { source, tokens: lexed.tokens, skipped, taken: new Set<string>(), diagnostics };
+    const parsing = {
+      source,
+      tokens: lexed.tokens,
+      skipped,
+      taken: new Set<string>(),
+      missing: { braces: 0 },
+      diagnostics,
+    };
     const parts = new Recovery(parsing, builder).file();
     // Parts that are sound one by one may still not stand in this order.
     if (ok && diagnostics.errorCount === before) reportSyntax(error!, lexed.tokens, parsing);

@@ -56,7 +56,11 @@ export class Recovery {
         if (decl !== undefined) decls.push(decl);
         else if ((DECLS.has(word) || this.#isMisspelt(0, part)) && isName(part[1]))
           broken.push(this.#builder.name(part[1]!));
-        else this.#torn = true;
+        else {
+          this.#torn = true;
+          if (word === "{") broken.push(...this.#lostImport([part[0]!, ...part]));
+          if (word === "block") broken.push({ text: "", span: this.#span([part[0]!]) });
+        }
       }
     }
     const torn = this.#torn || this.#parsing.skipped.length > 0;
@@ -160,29 +164,35 @@ export class Recovery {
       return undefined;
     }
     const headRule = kind === "block" ? "blockHead" : kind === "model" ? "modelHead" : "sectionHead";
+    const before = this.#parsing.missing.braces;
     const head = this.#parse(headRule, tokens.slice(0, open));
-    const body = this.#insideOf(tokens, open);
+    // The first brace is one of the body: that of the head is missing.
+    if (head === undefined && tokens[open]!.startLine !== tokens[0]!.startLine) this.#parsing.missing.braces++;
+    const extra: IToken[] = [];
+    const body = this.#insideOf(tokens, open, extra);
+    // Nothing but the head, which is there again behind it.
+    if (open === tokens.length - 1) return undefined;
     const span = this.#span(tokens);
     if (headRule === "sectionHead") {
       const entries = this.#entries(body);
+      this.#extra(extra, before);
       return head === undefined ? undefined : this.#builder.section(head, entries, span, span);
     }
     const items = this.#items(body);
+    this.#extra(extra, before);
     if (head === undefined) return undefined;
     return kind === "block" ? this.#builder.block(head, items, span) : this.#builder.model(head, items, span);
   }
 
   /** The tokens between a brace and the one that closes it; says so if there is none, or if more follows. */
-  #insideOf(tokens: IToken[], open: number): IToken[] {
+  #insideOf(tokens: IToken[], open: number, later: IToken[] = []): IToken[] {
     let depth = 0;
     for (let i = open; i < tokens.length; i++) {
       depth += tokens[i]!.image === "{" ? 1 : tokens[i]!.image === "}" ? -1 : 0;
       if (depth > 0) continue;
       const extra = tokens[i + 1];
       if (extra === undefined) return tokens.slice(open + 1, i);
-      const help = didYouMean(extra.image, DECLS);
-      const found = { found: `\`${extra.image}\``, where: "here" };
-      this.#parsing.diagnostics.report("DSK0011", this.#span([extra]), found, help === undefined ? {} : { help });
+      later.push(extra);
       this.#torn = true;
       // A brace too many inside of the body: what follows it is part of the body.
       const rest = tokens.slice(i + 1);
@@ -193,6 +203,14 @@ export class Recovery {
     if (closes) return tokens.slice(open + 1, -1);
     this.#neverClosed(tokens[open]!);
     return tokens.slice(open + 1);
+  }
+
+  /** What follows the brace that closes a declaration; where a brace is missing inside of it, that is told. */
+  #extra([extra]: readonly IToken[], before: number): void {
+    if (extra === undefined || this.#parsing.missing.braces > before) return;
+    const help = didYouMean(extra.image, DECLS);
+    const found = { found: `\`${extra.image}\``, where: "here" };
+    this.#parsing.diagnostics.report("DSK0011", this.#span([extra]), found, help === undefined ? {} : { help });
   }
 
   /** How many more braces open than close. */
@@ -227,9 +245,12 @@ export class Recovery {
       if (item) depth = 0;
       const misspelt = depth === 0 && this.#isMisspelt(i, tokens);
       const setting = first && depth === 0 && isName(token) && next?.image === "=";
+      // The word in front of it may be missing.
+      const behind = first && i > 0 && endsValue(tokens[i - 1]!) && (next?.image === ":" || next?.image === "(");
+      const bare = depth === 0 && isName(token) && behind;
       if (token.image === "{" || token.image === "(" || token.image === "[") depth++;
       if (token.image === "}" || token.image === ")" || token.image === "]") depth = Math.max(0, depth - 1);
-      return item || setting || misspelt;
+      return item || setting || misspelt || bare;
     };
     if (tokens.length > 0) begins(0);
     return this.#split(tokens, begins).flatMap((part) => this.#item(part));
@@ -244,7 +265,9 @@ export class Recovery {
     const tree = this.#parse("item", tokens, code);
     if (tree !== undefined) return [this.#builder.item(tree)];
     if (!code) return this.#unknownItem(tokens);
-    const inside = this.#insideOf(tokens, open);
+    const extra: IToken[] = [];
+    const inside = this.#insideOf(tokens, open, extra);
+    this.#extra(extra, this.#parsing.missing.braces);
     const isOpen = open + inside.length + 1 >= tokens.length;
     // Nothing but the head, which is there again behind it.
     if (isOpen && inside.length === 0) return [];
@@ -265,6 +288,8 @@ export class Recovery {
   /** An item that could not be parsed declares its name, as something that nothing is known of. */
   #unknownItem(tokens: readonly IToken[]): ast.Item[] {
     const [word, first, second] = tokens;
+    // `w: [D]`, `f(x: [D])`: the word in front of it is missing.
+    if (isName(word) && (first?.image === ":" || first?.image === "(")) return this.#standIn(word!, tokens);
     const name = word?.image === "extern" ? second : first;
     if (
       word === undefined ||
@@ -322,18 +347,20 @@ export class Recovery {
     const span = this.#span(tokens);
     const value: ast.Expr = { kind: "error", span };
     if (word === "return") return [{ kind: "return", value, span }];
+    // `y[T] = ...`: the word in front of it is missing.
+    if (!STATEMENTS.has(word) && isName(tokens[0]) && tokens[1]?.image === "[")
+      return [this.#unknownLet(tokens[0]!, value, span)];
     if (!STATEMENTS.has(word)) return [];
     const end = tokens.findIndex((t) => t.image === "=");
-    const names = tokens
-      .slice(1, end < 0 ? 2 : end)
-      .filter((t, i, all) => isName(t) && (i === 0 || all[i - 1]!.image === "(" || all[i - 1]!.image === ","));
-    return names.map((t): ast.Stmt => ({
-      kind: "let",
-      targets: [{ name: this.#builder.name(t), span: this.#span([t]) }],
-      tuple: false,
-      value,
-      span,
-    }));
+    // `let (a, b) = ...`, or one name, which may have dims.
+    const many = tokens[1]?.image === "(" ? tokens.slice(2, end < 0 ? 3 : end) : tokens.slice(1, 2);
+    const names = many.filter((t, i) => isName(t) && (i === 0 || many[i - 1]!.image === ","));
+    return names.map((name) => this.#unknownLet(name, value, span));
+  }
+
+  #unknownLet(name: IToken, value: ast.Expr, span: Span): ast.Stmt {
+    const targets = [{ name: this.#builder.name(name), span: this.#span([name]) }];
+    return { kind: "let", targets, tuple: false, value, span };
   }
 
   #entries(tokens: IToken[]): ast.Entry[] {
@@ -354,7 +381,8 @@ export class Recovery {
 
   /** The name of a clock in `schedule by tokens {`, where the word in front of it may be misspelt. */
   #isClock(i: number, tokens: readonly IToken[]): boolean {
-    return tokens[i - 2]?.image === "schedule" && tokens[i - 2]!.startLine === tokens[i]!.startLine;
+    const { startLine } = tokens[i]!;
+    return [1, 2].some((back) => tokens[i - back]?.image === "schedule" && tokens[i - back]!.startLine === startLine);
   }
 
   #entry(tokens: IToken[]): ast.Entry[] {
@@ -371,7 +399,9 @@ export class Recovery {
     if (!group && tokens.some((_, i) => i > 0 && this.#firstOnLine(i, tokens))) this.#torn = true;
     if (!group)
       return [{ kind: "set", doc: undefined, name: this.#builder.name(name), value: { kind: "error", span }, span }];
-    const entries = this.#entries(this.#insideOf(tokens, 1));
+    const extra: IToken[] = [];
+    const entries = this.#entries(this.#insideOf(tokens, 1, extra));
+    this.#extra(extra, this.#parsing.missing.braces);
     return [{ kind: "group", doc: undefined, name: this.#builder.name(name), body: { entries, span }, span }];
   }
 }

@@ -30,10 +30,15 @@ interface Place {
   readonly groups: Map<string, Span>;
   /** Names that the schema does not have and that may be set. */
   readonly extra: ReadonlySet<string>;
+  /** Paths of what is told to be missing, of the base too. */
+  readonly missing: Set<string>;
+  /** Paths of groups in which an entry could not be parsed: it may have swallowed others. */
+  readonly torn: Set<string>;
 }
 
 /**
  * The entries of a section: its own ones, those of its base that it does not set, and the defaults of the rest.
+ * @param missing paths that the base lacks, which is told; takes those that this section lacks
  * @param needs what must be set beside the fields without a default; undefined where nothing is told to be missing
  */
 export function checkEntries(
@@ -42,20 +47,24 @@ export function checkEntries(
   schema: Group,
   base: Entries,
   needs: ((entries: Entries) => readonly string[]) | undefined,
+  missing: Set<string>,
 ): Entries {
   const out = new Map<string, CheckedEntry>();
   const groups = new Map<string, Span>();
+  const torn = new Set<string>();
   const title = decl.section === "target" ? `target \`${schema.name}\`` : `${decl.section} \`${decl.name.text}\``;
   const extra = new Set(decl.section === "train" ? c.model?.trainNames.keys() : []);
-  checkGroup({ c, title, path: "", out, groups, extra }, decl.body, schema);
+  checkGroup({ c, title, path: "", out, groups, extra, missing, torn }, decl.body, schema);
   for (const [path, entry] of base)
-    if (!out.has(path) && entry.from !== "default") out.set(path, { ...entry, from: "base" });
-  fill({ c, title, path: "", out, groups, extra }, schema, decl.name.span, needs?.(out));
+    if (!out.has(path) && (entry.from !== "default" || entry.value.kind === "error"))
+      out.set(path, { ...entry, from: "base" });
+  fill({ c, title, path: "", out, groups, extra, missing, torn }, schema, decl.name.span, needs?.(out));
   return out;
 }
 
 function checkGroup(place: Place, section: ast.Section, group: Group): void {
   const seen = new Map<string, Span>();
+  if (section.entries.some((entry) => entry.kind === "set" && entry.value.kind === "error")) place.torn.add(place.path);
   for (const entry of section.entries) {
     if (entry.kind === "expect") continue;
     const { text: name, span } = entry.name;
@@ -109,7 +118,9 @@ function checkEntry(place: Place, entry: Exclude<ast.Entry, ast.Expect>, group: 
     }
   } else if (field.kind === "group") {
     if (entry.kind === "set") {
-      c.diagnostics.report("DSK6009", span, { name, is: "a group of entries" }, { help: `\`${name} { ... }\`` });
+      const help = `\`${name} { ... }\``;
+      if (entry.value.kind !== "error")
+        c.diagnostics.report("DSK6009", span, { name, is: "a group of entries" }, { help });
       out.set(path, lost(span));
       return;
     }
@@ -144,11 +155,14 @@ function fill(place: Place, group: Group, at: Span, needs: readonly string[] | u
       const used = place.groups.has(path) || [...out.keys()].some((name) => name.startsWith(`${path}.`));
       const nested = { ...place, title: `\`${path}\``, path: `${path}.` };
       if (used) fill(nested, field, place.groups.get(path) ?? at, needs && []);
-      else if (needs?.includes(path)) missing.push(field.name);
+      else if (needs?.includes(path) && !place.missing.has(path)) missing.push(field.name);
     } else if (field.value !== undefined) {
-      out.set(path, { value: checkValue(c, field.value, field.type), span: at, from: "default" });
-    } else if (field.required || needs?.includes(path)) missing.push(field.name);
+      const isLost = place.torn.has(place.path);
+      const value: Value = isLost ? { kind: "error", span: at } : checkValue(c, field.value, field.type);
+      out.set(path, { value, span: at, from: "default" });
+    } else if ((field.required || needs?.includes(path)) && !place.missing.has(path)) missing.push(field.name);
   }
+  if (needs !== undefined) for (const name of missing) place.missing.add(`${place.path}${name}`);
   if (needs !== undefined && missing.length > 0)
     c.diagnostics.report("DSK6002", at, { section: title, names: missing });
 }

@@ -26,6 +26,8 @@ export interface CheckedSection {
   readonly entries: Entries;
   /** False where the base has no meaning, or the file syntax errors: then nothing is told to be missing. */
   readonly complete: boolean;
+  /** Paths of entries that it or its base lacks, which is told. */
+  readonly missing: ReadonlySet<string>;
 }
 
 export interface CheckedSections {
@@ -132,7 +134,8 @@ class SectionChecker {
     };
     const complete = !this.#torn && (decl.from === undefined || base?.complete === true);
     const needs = decl.section === "train" ? trainNeeds : (): string[] => [];
-    const entries = checkEntries(c, decl, schema, base?.entries ?? new Map(), complete ? needs : undefined);
+    const missing = new Set(base?.missing);
+    const entries = checkEntries(c, decl, schema, base?.entries ?? new Map(), complete ? needs : undefined, missing);
     const section: CheckedSection = {
       decl,
       kind: decl.section,
@@ -141,6 +144,7 @@ class SectionChecker {
       train: train?.name.text,
       entries,
       complete,
+      missing,
     };
     checkFacts(c, decl);
     if (decl.section === "train") checkTrain(c, section);
