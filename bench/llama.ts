@@ -1,6 +1,6 @@
 /**
  * The same weights on the same threads here and in llama.cpp, call by call in turn:
- * `chrt -f 10 node bench/run.mjs llama --peer FOLDER [--spec small|medium] [--dtype f32|bf16] [--threads N] [--rounds N] [--profile CASE]`.
+ * `chrt -f 10 node bench/run.mjs llama --peer FOLDER [--spec small|medium] [--dtype f32|bf16] [--threads N] [--case NAME] [--rounds N] [--profile CASE]`.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -45,6 +45,7 @@ const { values: options } = parseArgs({
     spec: { type: "string", multiple: true, default: ["small", "medium"] },
     dtype: { type: "string", multiple: true, default: ["f32", "bf16"] },
     threads: { type: "string", multiple: true, default: ["1", "2"] },
+    case: { type: "string", multiple: true, default: CASES.map(({ name }) => name) },
     rounds: { type: "string", default: "7" },
     profile: { type: "string" },
   },
@@ -163,7 +164,7 @@ async function measure(spec: string, dtype: ModelDtype, threads: number, folder:
   const llamas = await Promise.all(ways.map((attention) => openLlama(peer, gguf, { ...place, attention }, SAMPLED)));
   const fastest = (rates: readonly number[]): number => rates.indexOf(Math.max(...rates));
   process.stdout.write("| work | here | llama.cpp | ratio | its attention |\n| --- | --- | --- | --- | --- |\n");
-  for (const one of CASES) {
+  for (const one of CASES.filter(({ name }) => options.case.includes(name))) {
     for (const side of [ours, ...llamas]) await prepare(side, one).then(() => rateOf(side, one));
     const tried: number[] = [];
     for (const llama of llamas) tried.push(await rateOf(llama, one));
