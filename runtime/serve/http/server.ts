@@ -63,6 +63,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     ...(options.apiKey === undefined ? {} : { apiKey: options.apiKey }),
   });
   const server = createAdaptorServer({ fetch: app.fetch }) as Server;
+  server.keepAliveTimeout = KEPT;
   const responses = responsesOf(server);
   await listen(server, host, port);
   const { port: bound } = server.address() as AddressInfo;
@@ -79,6 +80,9 @@ function listen(server: Server, host: string, port: number): Promise<void> {
     });
   });
 }
+
+/** For how long a connection without a request is kept, in milliseconds: longer than clients rest between two messages. */
+const KEPT = 65_000;
 
 /** For how long clients may read what was generated, in milliseconds. */
 const READING = 5000;
