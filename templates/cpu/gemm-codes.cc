@@ -167,6 +167,7 @@ template <int rows, int squares, class T>
 DSK_INLINE void add_columns(float* c, int64_t stride, const float* a, const T* codes, int64_t from, int64_t distance,
                             const Terms& k, const Scales& scales, int64_t column) {
   constexpr int word = of_word<T>;
+  const int64_t step = place(codes, distance) - place(codes, 0);
   Row sum[squares][rows], factor[squares] = {};
 #pragma GCC unroll 8
   for (int s = 0; s < squares; s++)
@@ -178,28 +179,52 @@ DSK_INLINE void add_columns(float* c, int64_t stride, const float* a, const T* c
     now = scales.k[j];
     for (int s = 0; s < squares; s++) factor[s] = scales.row(column + s * side, j);
   };
+  const auto add = [&](const Row (&square)[squares][side], int64_t j) __attribute__((always_inline)) {
+    for (int w = 0; w < side; w++) {
+      const int64_t term = j + w * word;
+      const bool alike = scales.k[term] == scales.k[term + word - 1];
+      scale(term);
+#pragma GCC unroll 8
+      for (int u = 0; u < word; u++) {
+        if (!alike) scale(term + u);
+#pragma GCC unroll 8
+        for (int s = 0; s < squares; s++) {
+          const Row x = code_of<T>(square[s][w], u) * factor[s];
+#pragma GCC unroll 8
+          for (int i = 0; i < rows; i++) sum[s][i] += a[(term + u) * rows + i] * x;
+        }
+      }
+    }
+  };
+  constexpr int half = of_square<T>;
   for (int64_t j = 0; j < k.count;) {
     const int64_t end = k.end_of_run(j);
-    for (; j + of_square<T> <= end; j += of_square<T>) {
+    for (; j + 2 * half <= end; j += 2 * half) {
+      // Both squares of a cache line at once: columns often are at distances at which they put each other out of the cache.
+      Row square[2][squares][side];
+#pragma GCC unroll 8
+      for (int s = 0; s < squares; s++) {
+        const char* at = place(codes, from + s * side * distance + k.at[j]);
+#pragma GCC unroll 8
+        for (int l = 0; l < side; l++, at += step) {
+          // One address after the other: all of them at once would not fit into registers.
+          __asm__("" : "+r"(at));
+          square[0][s][l] = load<Row>(at);
+          square[1][s][l] = load<Row>(at + sizeof(Row));
+          __builtin_prefetch(at + squares * side * step, 0, 2);
+        }
+        turn(square[0][s]);
+        turn(square[1][s]);
+      }
+      add(square[0], j);
+      add(square[1], j + half);
+    }
+    for (; j + half <= end; j += half) {
       Row square[squares][side];
 #pragma GCC unroll 8
       for (int s = 0; s < squares; s++)
         load_square(square[s], codes, from + s * side * distance + k.at[j], distance, squares * side * distance);
-      for (int w = 0; w < side; w++) {
-        const int64_t term = j + w * word;
-        const bool alike = scales.k[term] == scales.k[term + word - 1];
-        scale(term);
-#pragma GCC unroll 8
-        for (int u = 0; u < word; u++) {
-          if (!alike) scale(term + u);
-#pragma GCC unroll 8
-          for (int s = 0; s < squares; s++) {
-            const Row x = code_of<T>(square[s][w], u) * factor[s];
-#pragma GCC unroll 8
-            for (int i = 0; i < rows; i++) sum[s][i] += a[(term + u) * rows + i] * x;
-          }
-        }
-      }
+      add(square, j);
     }
     for (; j < end; j++) {
       scale(j);
