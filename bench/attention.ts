@@ -7,6 +7,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { median } from "../compiler/cli/bench/statistics.ts";
 import { Diagnostics } from "../compiler/diagnostics/diagnostic.ts";
 import { scoreProgram } from "../compiler/elaborate/score.ts";
 import { serveProgram } from "../compiler/elaborate/serve.ts";
@@ -220,10 +221,6 @@ async function measure({ session, program, flops, rates, times }: Measured): Pro
   const seconds = THREADS === 1 ? (user + system) / 1e6 : (performance.now() - started) / 1e3;
   times.push(seconds);
   rates.push(flops / seconds / 1e9);
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
 }
 
 const wanted = process.argv.slice(3);

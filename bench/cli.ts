@@ -5,6 +5,7 @@
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
+import { median } from "../compiler/cli/bench/statistics.ts";
 
 const SPEC = "specs/deepseek-v3.dsk";
 const RUNS = 21;
@@ -31,10 +32,6 @@ function measure(args: readonly string[]): { readonly wall: number; readonly pro
   const { status, stderr } = spawnSync(process.execPath, [...args], { encoding: "utf8" });
   if (status !== 0) throw new Error(`node ${args.join(" ")} exits with ${status}:\n${stderr}`);
   return { wall: (performance.now() - started) / 1000, processor: childrenTime() - used };
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
 }
 
 const seconds = (time: number): string => (Number.isNaN(time) ? "" : `${time.toFixed(2)} s`);

@@ -5,6 +5,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { median } from "../compiler/cli/bench/statistics.ts";
 import { render } from "../compiler/emit/templates.ts";
 import { axis, div, index, load, op } from "../compiler/kernel-ir/expr.ts";
 import type { Arg, Axis, GemmKernel } from "../compiler/kernel-ir/types.ts";
@@ -252,8 +253,6 @@ async function seconds(
   await session.run({ program, sizes: { T }, inputs });
   return Number(process.hrtime.bigint() - before) / 1e9;
 }
-
-const median = (list: readonly number[]): number => list.toSorted((a, b) => a - b)[Math.floor(list.length / 2)]!;
 
 function inputsOf({ kernel, T }: Case): Record<string, ReturnType<typeof newElements>> {
   const given = kernel.args.filter(({ access, shape }) => access === "read" && shape.includes("T"));

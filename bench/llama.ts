@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { median } from "../compiler/cli/bench/statistics.ts";
 import { measureMachine } from "../compiler/cli/bench/machine.ts";
 import { Engine } from "../runtime/serve/engine/engine.ts";
 import { GREEDY } from "../runtime/serve/sampling/sampling.ts";
@@ -56,8 +57,6 @@ if (options.peer === undefined)
   );
 const peer = options.peer;
 const rounds = Number(options.rounds);
-
-const median = (list: readonly number[]): number => list.toSorted((a, b) => a - b)[Math.floor(list.length / 2)]!;
 
 /** Tokens that look like nothing in particular; experts and rows of the embedding change from token to token. */
 const tokensOf = (sequence: number, from: number, count: number): number[] =>

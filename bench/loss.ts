@@ -3,6 +3,7 @@
  * Both packages are in one process, a step of one follows a step of the other. Prints medians of whole steps and of the
  * launches between a head and its gradients, and the arenas.
  */
+import { median } from "../compiler/cli/bench/statistics.ts";
 import { drawnCall } from "../compiler/cli/bench/calls.ts";
 import { loadModel } from "../compiler/cli/load-model.ts";
 import { packageInCache } from "../compiler/cli/open-session.ts";
@@ -71,7 +72,6 @@ for (let round = -1; round < rounds; round++) {
   }
 }
 
-const median = (all: readonly number[]): number => all.toSorted((a, b) => a - b)[all.length >> 1]!;
 console.log(`${spec}: ${sequences} x ${length} tokens, V = ${vocabulary}, ${rounds} rounds`);
 for (const [i, { name, session }] of cases.entries()) {
   const { step, head } = times[i]!;

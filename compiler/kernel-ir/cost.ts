@@ -78,9 +78,13 @@ export function programCost(
   });
 }
 
-function launchCost({ extents }: Launch, kernel: Kernel, sizes: Sizes, options: CostOptions): KernelCost {
-  const bound = kernel.extents.map((name, i) => [name, sizeOf(extents[i]!, sizes)] as const);
-  return kernelCost(kernel, Object.fromEntries(bound), options);
+function launchCost(launch: Launch, kernel: Kernel, sizes: Sizes, options: CostOptions): KernelCost {
+  return kernelCost(kernel, boundExtents(launch, kernel, sizes), options);
+}
+
+/** The values of the kernel's symbolic extents in a launch, by name. */
+export function boundExtents({ extents }: Launch, kernel: Kernel, sizes: Sizes): Sizes {
+  return Object.fromEntries(kernel.extents.map((name, i) => [name, sizeOf(extents[i]!, sizes)]));
 }
 
 /** Terms of grouped products are those of the group that a row, or a term, belongs to. */

@@ -1,7 +1,7 @@
 /** What each launch of a program is and costs, and which layer of the model it belongs to. */
 import { liveBytes } from "../../runtime/program/arena.ts";
 import { type LaunchProgram, type Sizes, sizeOf } from "../../runtime/program/launch.ts";
-import { type CostOptions, type KernelCost, programCost } from "./cost.ts";
+import { boundExtents, type CostOptions, type KernelCost, programCost } from "./cost.ts";
 import type { Axis, Kernel } from "./types.ts";
 
 export interface LaunchRow extends KernelCost {
@@ -27,15 +27,15 @@ export function launchRows(
   const costs = programCost(program, kernels, sizes, options);
   const arena = liveBytes(program, sizes);
   const layers = layersOf(program, byName);
-  return program.launches.map(({ kernel: name, extents, note }, i) => {
+  return program.launches.map((launch, i) => {
+    const { kernel: name, note } = launch;
     const kernel = byName.get(name)!;
-    // Of all blocks together: their dim has the size that it has in the call.
-    const bound = new Map(kernel.extents.map((extent, at) => [extent, sizeOf(extents[at]!, sizes)]));
     const layer = layers[i];
     return {
       kernel: name,
       family: kernel.family,
-      items: itemsOf(kernel, Object.fromEntries(bound)),
+      // Of all blocks together: their dim has the size that it has in the call.
+      items: itemsOf(kernel, boundExtents(launch, kernel, sizes)),
       ...costs[i]!,
       arena: arena[i]!,
       ...(layer === undefined ? {} : { layer }),
