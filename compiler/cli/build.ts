@@ -11,9 +11,11 @@ import { PIPELINE, runPasses } from "../passes/pipeline.ts";
 import { printProgram } from "../tensor-ir/print.ts";
 import type { Program } from "../tensor-ir/types.ts";
 import { FUSIONS, type Fusion } from "../lower/fusions.ts";
-import { lowered } from "../package/package.ts";
+import { loweredSource } from "../package/package.ts";
 import { servingPrograms } from "../package/programs.ts";
+import { storedForms } from "../package/weight-form.ts";
 import { printKernels } from "../kernel-ir/print.ts";
+import type { KernelModule } from "../kernel-ir/types.ts";
 import { printCpu } from "../targets/cpu/print.ts";
 import { readSpec } from "./config-json.ts";
 import { examples, print, UsageError } from "./io.ts";
@@ -95,20 +97,22 @@ async function run(file: string, options: Options): Promise<void> {
   const loaded = loadModel(file, model);
   if (loaded === undefined) return;
   const section = trainSection(loaded, train);
-  const programs = (): Program[] =>
-    program === undefined ? allPrograms(loaded, section) : [PROGRAMS[program]!(loaded, section)];
+  const kernels = (off: ReadonlySet<Fusion>): KernelModule =>
+    loweredSource({
+      programs: program === undefined ? allPrograms(loaded, section) : [PROGRAMS[program]!(loaded, section)],
+      lower: { without: off },
+      ...storedForms(loaded.serves[0], options.store),
+    });
   switch (emit) {
     case "model":
       return print(printModule(loaded.module));
     case "tensor":
       return print(tensorText(PROGRAMS[program ?? "score"]!(loaded, section), after, diff));
     case "kernel":
-      return print(kernelText(programs(), without, diff));
+      return print(kernelText(kernels, without, diff));
     case "code":
       return print(
-        [...printCpu(lowered(programs(), { without }).kernels)]
-          .map(([name, text]) => `// ---- ${name}\n${text}`)
-          .join("\n"),
+        [...printCpu(kernels(without).kernels)].map(([name, text]) => `// ---- ${name}\n${text}`).join("\n"),
       );
     case undefined: {
       const { writePackage } = await import("./write-package.ts");
@@ -133,11 +137,15 @@ function tensorText(program: Program, after: string | undefined, diff: boolean |
   return unifiedDiff(printProgram(before), result, [`before ${after}`, `after ${after}`]);
 }
 
-function kernelText(programs: readonly Program[], without: ReadonlySet<Fusion>, diff: boolean | undefined): string {
-  const result = printKernels(lowered(programs, { without }));
+function kernelText(
+  kernels: (without: ReadonlySet<Fusion>) => KernelModule,
+  without: ReadonlySet<Fusion>,
+  diff: boolean | undefined,
+): string {
+  const result = printKernels(kernels(without));
   if (!diff) return result;
   const names = [...without].join(", ");
-  return unifiedDiff(result, printKernels(lowered(programs)), [`without ${names}`, `with ${names}`]);
+  return unifiedDiff(result, printKernels(kernels(new Set())), [`without ${names}`, `with ${names}`]);
 }
 
 function checkPass({ emit, after, diff, without }: Options): void {

@@ -3,7 +3,8 @@ import { setFlagsFromString } from "node:v8";
 import { planArena } from "../../runtime/program/arena.ts";
 import { vocabularySize } from "../elaborate/forward.ts";
 import { type LaunchRow, launchRows } from "../kernel-ir/launch-table.ts";
-import { lowered } from "../package/package.ts";
+import { loweredSource } from "../package/package.ts";
+import { storedForms } from "../package/weight-form.ts";
 import { drawnCall } from "./bench/calls.ts";
 import { print, printJson } from "./io.ts";
 import { loadModel } from "./load-model.ts";
@@ -32,7 +33,10 @@ export function inspectKernels(
   setFlagsFromString("--opt");
   const loaded = loadModel(file, rest.model);
   if (loaded === undefined) return;
-  const { kernels, programs } = lowered([PROGRAMS[name]!(loaded, trainSection(loaded, train))]);
+  const { kernels, programs } = loweredSource({
+    programs: [PROGRAMS[name]!(loaded, trainSection(loaded, train))],
+    ...storedForms(loaded.serves[0]),
+  });
   const [program] = programs;
   const amount = { sequences, length: length ?? (name === "decode" || name.startsWith("draft.") ? 1024 : 512) };
   const { call, tokens, seen } = drawnCall(program!, amount, vocabularySize(loaded.module));

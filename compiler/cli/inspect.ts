@@ -11,12 +11,16 @@ import {
 } from "../analysis/facts.ts";
 import { flopsByPlace } from "../analysis/flops.ts";
 import { probe } from "../analysis/probe.ts";
+import type { WeightForm } from "../lower/stored-weights.ts";
+import { type StoredBytes, storedBytes } from "../package/stored-bytes.ts";
+import { type StoredForms, storedForms, weightFormText } from "../package/weight-form.ts";
 import { examples, positive, print, printJson } from "./io.ts";
 import type { KernelOptions } from "./inspect-kernels.ts";
-import { loadModel } from "./load-model.ts";
+import { loadModel, type LoadedModel } from "./load-model.ts";
 import { PROGRAMS } from "./named-programs.ts";
 import { report } from "./report.ts";
 import { bytesText, countText, scaled, table } from "./text-table.ts";
+import { STORE_HELP, weightForm } from "./weight-form.ts";
 
 /** Levels of parts that the table shows: stacks, their layers' blocks, and what is inside of those. */
 const LEVELS = 3;
@@ -24,6 +28,7 @@ const LEVELS = 3;
 interface Options {
   readonly model?: string;
   readonly context: number;
+  readonly store?: WeightForm;
   readonly json?: boolean;
 }
 
@@ -32,6 +37,7 @@ export function register(command: Command): void {
     .argument("<file>", "a spec, or a config.json of Hugging Face")
     .option("--model <name>", "the model of the file; the first one without this")
     .option("--context <tokens>", "the sequence that FLOPs are counted for", positive, DEFAULT_CONTEXT)
+    .option("--store <form>", STORE_HELP, weightForm)
     .option("--json", "print one JSON document")
     .action(run);
   examples(
@@ -64,7 +70,7 @@ function registerKernels(command: Command): void {
   );
 }
 
-function run(file: string, { model, context, json }: Options): void {
+function run(file: string, { model, context, store, json }: Options): void {
   const loaded = loadModel(file, model);
   if (loaded === undefined) return;
   const { module, diagnostics } = loaded;
@@ -74,15 +80,53 @@ function run(file: string, { model, context, json }: Options): void {
   // Expectations are about the context that files take for granted, whatever is asked for here.
   const usual = context === DEFAULT_CONTEXT ? facts : factsOf(module);
   const expect = evaluateExpectations(module, usual, diagnostics);
+  const serve = servedAs(loaded, store);
   if (json) {
     const { params, flops: counted, cache } = facts;
-    printJson({ model: module.name, params, flops: counted, cache, expect });
-  } else print(describe(module.name, facts, breakdown(module, forward, flops, LEVELS), expect));
+    printJson({
+      model: module.name,
+      params,
+      flops: counted,
+      cache,
+      serve: serve.map(({ name, weightBytes, cacheBytesPerToken }) => ({ name, weightBytes, cacheBytesPerToken })),
+      expect,
+    });
+  } else print(describe(module.name, facts, serve, breakdown(module, forward, flops, LEVELS), expect));
   report(diagnostics.all, { format: "text" });
 }
 
-function describe(name: string, facts: Facts, parts: readonly Part[], expect: readonly ExpectationResult[]): string {
+/** A serve section, and what weights and caches take as it stores them. */
+interface Served extends StoredBytes {
+  /** Empty for what a model without sections would take with `--store`. */
+  readonly name: string;
+  readonly forms: StoredForms;
+}
+
+function servedAs({ module, serves }: LoadedModel, store: WeightForm | undefined): Served[] {
+  const sections = serves.length === 0 && store !== undefined ? [undefined] : serves;
+  return sections.map((section) => {
+    const forms = storedForms(section, store);
+    return { name: section?.name ?? "", forms, ...storedBytes(module, forms) };
+  });
+}
+
+function describe(
+  name: string,
+  facts: Facts,
+  serve: readonly Served[],
+  parts: readonly Part[],
+  expect: readonly ExpectationResult[],
+): string {
   const { params, flops, cache } = facts;
+  const label = (section: string): string => (section === "" ? "  with --store" : `  \`serve ${section}\``);
+  const stored = serve.flatMap(({ name: section, forms: { store }, weightBytes }): [string, string, string][] =>
+    store === undefined
+      ? []
+      : [[label(section), countText(weightBytes), `${bytesText(weightBytes)}, ${weightFormText(store)}`]],
+  );
+  const cached = serve.flatMap(({ name: section, forms: { caches }, cacheBytesPerToken }): [string, string, string][] =>
+    caches === undefined ? [] : [[label(section), "", `${bytesText(cacheBytesPerToken)}, ${caches}`]],
+  );
   const rows: [string, string, string][] = [
     ["params", countText(params.total), scaled(params.total)],
     ["  activated", countText(params.activated), `${scaled(params.activated)}, with both embeddings`],
@@ -94,7 +138,9 @@ function describe(name: string, facts: Facts, parts: readonly Part[], expect: re
     ["", countText(params.activatedNoEmbeddings), `${scaled(params.activatedNoEmbeddings)}, without both`],
     ["  look-ahead modules", countText(params.mtp), `${scaled(params.mtp)}, not part of the total`],
     ["weights", countText(facts.weightBytes), bytesText(facts.weightBytes)],
+    ...stored,
     ["cache per token", countText(cache.valuesPerToken), `values, ${bytesText(cache.bytesPerToken)}`],
+    ...cached,
     [
       `FLOPs per token at ${countText(flops.context)}`,
       countText(Math.round(flops.forwardPerToken)),

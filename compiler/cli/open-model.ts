@@ -21,7 +21,7 @@ import type { WeightForm } from "../lower/stored-weights.ts";
 import { modelFile } from "../package/model.ts";
 import { loweredSource, packageFiles } from "../package/package.ts";
 import { servingPrograms } from "../package/programs.ts";
-import { weightFormOf } from "../package/weight-form.ts";
+import { type StoredForms, storedForms } from "../package/weight-form.ts";
 import { weightsInCache } from "../package/weights-cache.ts";
 import { servePlan } from "../package/serve-plan.ts";
 import { referenceSession } from "../reference/session.ts";
@@ -116,22 +116,22 @@ async function sourceOf(path: string, section: string | undefined, given: ModelA
   const weights = chosen && weightsOfSection(chosen, path);
   if (chosen !== undefined) remarkUnserved(chosen);
   const drafts = given.draft && chosen !== undefined && servePlan(chosen).draftTokens > 0;
-  const store = given.store ?? (chosen && weightFormOf(chosen));
-  const made = given.device === "reference" ? interpreted(loaded, store) : await compiled(loaded, drafts, store);
+  const forms = storedForms(chosen, given.store);
+  const made = given.device === "reference" ? interpreted(loaded, forms) : await compiled(loaded, drafts, forms);
   return { ...made, weights };
 }
 
-async function compiled(loaded: LoadedModel, drafts: boolean, store: WeightForm | undefined): Promise<Source> {
+async function compiled(loaded: LoadedModel, drafts: boolean, forms: StoredForms): Promise<Source> {
   const { module } = loaded;
   const training: PackageTraining = { format: 1, trainings: [] };
   const model = modelFile(module, tableOf(module));
   const files = packageFiles({
     programs: servingPrograms(module, drafts),
     model,
-    store,
+    ...forms,
     files: new Map([
       ["training.json", JSON.stringify(training)],
-      ["serve.json", JSON.stringify(packageServing(loaded))],
+      ["serve.json", JSON.stringify(packageServing(loaded, forms.caches))],
     ]),
   });
   const directory = await packageInCache(files);
@@ -140,10 +140,10 @@ async function compiled(loaded: LoadedModel, drafts: boolean, store: WeightForm 
   return { ...readPackage(directory, "cpu"), prepare: (weights) => weightsInCache(weights, model, stores, onMake) };
 }
 
-/** Floats of the interpreter are f32: they are rounded as the store would. */
-function interpreted(loaded: LoadedModel, store: WeightForm | undefined): Source {
+/** Floats of the interpreter are f32: they are rounded as the stores would. */
+function interpreted(loaded: LoadedModel, { store, caches }: StoredForms): Source {
   const { module } = loaded;
-  const serving = packageServing(loaded);
+  const serving = packageServing(loaded, caches);
   const model = modelFile(module, tableOf(module));
   const { programs } = loweredSource({ programs: servingPrograms(module), store });
   const known = new Map(modelFile(module).stores.map(({ name, dtype }) => [name, dtype]));
@@ -153,7 +153,7 @@ function interpreted(loaded: LoadedModel, store: WeightForm | undefined): Source
       : keptBy(programs).stores.filter(({ name, dtype }) => known.has(name) && known.get(name) !== dtype);
   const depth = [...module.ahead.values()][0]?.depth ?? 0;
   const open = ({ weights, cacheRows = 0 }: SessionRequest) => {
-    const session = referenceSession(module, undefined, { cacheRows });
+    const session = referenceSession(module, undefined, withoutUndefined({ cacheRows, caches }));
     if (weights !== undefined) loadWeights(session, model, weights);
     for (const spec of rounded)
       session.write(spec.name, Float32Array.from(storedValues(spec, session.read(spec.name))));

@@ -13,10 +13,10 @@ import { weightsOf } from "../model-ir/places.ts";
 import type { Module } from "../model-ir/types.ts";
 import { type IndexTraining, indexFiles } from "../package/index-file.ts";
 import { modelFile } from "../package/model.ts";
-import type { WeightForm } from "../lower/stored-weights.ts";
 import type { PackageSource } from "../package/package.ts";
 import { servingPrograms, trainingPrograms } from "../package/programs.ts";
 import { trainingPlan, unexecuted } from "../package/training-plan.ts";
+import { type StoredForms, storedForms } from "../package/weight-form.ts";
 import { stringAttr } from "../tensor-ir/attrs.ts";
 import { isFloat, type Program } from "../tensor-ir/types.ts";
 import { InputError } from "./io.ts";
@@ -32,20 +32,20 @@ export interface PackageOptions {
   readonly splits: boolean;
   /** A folder with tokenizer.json. */
   readonly tokenizer?: string | undefined;
-  /** How weights are stored for answers. */
-  readonly store?: WeightForm | undefined;
+  /** How weights and caches are stored for answers; as the model declares them when not given. */
+  readonly forms?: StoredForms;
 }
 
 /** A package with all that a model can do. @throws InputError for a tokenizer that cannot be read */
 export function packageSource(
   loaded: LoadedModel,
-  { trains, splits, tokenizer, store }: PackageOptions,
+  { trains, splits, tokenizer, forms = storedForms(undefined) }: PackageOptions,
 ): PackageSource {
   const { module } = loaded;
-  const made = trains.map((section) => packagedTraining(loaded, section, splits, store !== undefined));
+  const made = trains.map((section) => packagedTraining(loaded, section, splits, forms.store !== undefined));
   const model = modelFile(module, tableOf(module));
   const training: PackageTraining = { format: 1, trainings: made.map((one) => one.training) };
-  const serving = packageServing(loaded);
+  const serving = packageServing(loaded, forms.caches);
   const index = indexFiles({
     model,
     docs: loaded.decl.doc?.split("\n") ?? [],
@@ -58,7 +58,7 @@ export function packageSource(
   return {
     programs: [scoreProgram(module), ...servingPrograms(module), ...made.flatMap(({ programs }) => programs)],
     model,
-    store,
+    ...forms,
     files: new Map([
       ["training.json", `${JSON.stringify(training)}\n`],
       ["serve.json", `${JSON.stringify(serving)}\n`],

@@ -7,14 +7,18 @@ import type { Value } from "../../dsl/semantics/sections/types.ts";
 import type { PackageServing } from "../../runtime/serve/plan.ts";
 import { cacheFacts } from "../analysis/cache.ts";
 import { didYouMean } from "../diagnostics/did-you-mean.ts";
+import type { CacheForm } from "../lower/stored-weights.ts";
 import { servePlan, unserved } from "../package/serve-plan.ts";
 import { remark, UsageError } from "./io.ts";
 import type { LoadedModel } from "./load-model.ts";
 
-/** What `serve.json` says. */
-export function packageServing(loaded: LoadedModel): PackageServing {
+/**
+ * What `serve.json` says.
+ * @param caches what floats of the caches are stored in
+ */
+export function packageServing(loaded: LoadedModel, caches: CacheForm | undefined): PackageServing {
   const { module, serves } = loaded;
-  const bytes = (ahead: boolean): number => cacheFacts(module, ahead).bytesPerToken;
+  const bytes = (ahead: boolean): number => cacheFacts(module, ahead, caches).bytesPerToken;
   return {
     format: 1,
     cacheRowBytes: { own: bytes(false), withDrafts: bytes(true) },

@@ -13,7 +13,7 @@ import type { Fusion } from "../lower/fusions.ts";
 import type { WeightForm } from "../lower/stored-weights.ts";
 import { packageFiles, writeFiles } from "../package/package.ts";
 import { trainingPlan } from "../package/training-plan.ts";
-import { weightFormOf } from "../package/weight-form.ts";
+import { storedForms } from "../package/weight-form.ts";
 import { writeWeights } from "../package/weights.ts";
 import { InputError, remark, writing } from "./io.ts";
 import type { LoadedModel } from "./load-model.ts";
@@ -42,7 +42,7 @@ export async function writePackage(loaded: LoadedModel, options: WriteOptions): 
     trains,
     splits: options.splitSteps ?? false,
     tokenizer: options.tokenizer ?? tokenizerBeside(options.weights),
-    store: options.store ?? (loaded.serves[0] && weightFormOf(loaded.serves[0])),
+    forms: storedForms(loaded.serves[0], options.store),
   });
   const files = packageFiles({ ...source, lower: { without: new Set(options.without ?? []) } });
   if (options.check === true) return check(directory, files);

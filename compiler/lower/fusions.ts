@@ -1,4 +1,4 @@
-import type { WeightForm } from "./stored-weights.ts";
+import type { CacheForm, WeightForm } from "./stored-weights.ts";
 
 /** The fusions by name, as `dskc build --without` takes them. Without one of them, its ops are kernels of their own. */
 import type { Capability } from "../kernel-ir/capability.ts";
@@ -29,4 +29,6 @@ export interface LowerOptions {
   readonly target?: Capability;
   /** How the programs of these names, which share their weights, find them stored; as the model declares it without this. */
   readonly weights?: { readonly form: WeightForm; readonly programs: ReadonlySet<string> };
+  /** What floats of the caches are stored in; as the model computes them without this. */
+  readonly caches?: CacheForm | undefined;
 }

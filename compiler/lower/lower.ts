@@ -18,18 +18,18 @@ import { KernelTable } from "./kernel-table.ts";
 import { placeEffects } from "./place-effects.ts";
 import { type Cut, narrowed } from "./narrow.ts";
 import { planesOf } from "./planes.ts";
-import { Storage } from "./storage.ts";
+import { Storage, type StoredForms } from "./storage.ts";
 import { type StoredWeights, storedWeights } from "./stored-weights.ts";
 import { type Grouped, type Unit, unitsOf } from "./units.ts";
 
 /** Lowers programs of one model together: kernels that they share are one. */
 export function lowerPrograms(programs: readonly Program[], options: LowerOptions = {}): KernelModule {
   const table = new KernelTable();
-  const { weights } = options;
+  const { weights, caches } = options;
   const own = programs.filter(({ name }) => weights?.programs.has(name));
   const stored: StoredWeights = weights === undefined ? new Map() : storedWeights(own, weights.form);
   const lowered = programs.map((program) =>
-    lowerProgram(program, table, options, own.includes(program) ? stored : new Map()),
+    lowerProgram(program, table, options, { weights: own.includes(program) ? stored : new Map(), caches }),
   );
   return { kernels: table.kernels, programs: lowered };
 }
@@ -38,12 +38,12 @@ function lowerProgram(
   source: Program,
   table: KernelTable,
   { without = new Set(), target }: LowerOptions,
-  stored: StoredWeights,
+  forms: StoredForms,
 ): LaunchProgram {
   const off =
     target === undefined || target.families.includes("plane") ? without : new Set([...without, "fuse-planes"] as const);
   const grouped = placeEffects(fused(source, off), off);
-  const made = make(grouped, () => new Storage(grouped.program, target, stored), { off, target });
+  const made = make(grouped, () => new Storage(grouped.program, target, forms), { off, target });
   const { launches, blocks } = launchesOf(made, table);
   const dims = [...grouped.program.dims].flatMap(([label, size]) => (size === null ? [label] : []));
   const inBlocks = blocks.length === 0 ? {} : { blocks };

@@ -1,7 +1,7 @@
 import type { BufferKind, BufferSpec, Extent } from "../../runtime/program/launch.ts";
 import type { Capability } from "../kernel-ir/capability.ts";
-import type { DimLabel, Program, TensorType, Value } from "../tensor-ir/types.ts";
-import type { StoredWeights } from "./stored-weights.ts";
+import { type DimLabel, isFloat, type Program, type TensorType, type Value } from "../tensor-ir/types.ts";
+import type { CacheForm, StoredWeights } from "./stored-weights.ts";
 
 /** Where a value lies: a buffer with the value's dims in memory order. */
 export interface Stored {
@@ -11,28 +11,35 @@ export interface Stored {
   readonly slots?: { readonly dim: DimLabel; readonly buffer: number };
 }
 
+/** What is not stored as the program declares it. */
+export interface StoredForms {
+  readonly weights: StoredWeights;
+  /** What floats of the caches are stored in. */
+  readonly caches: CacheForm | undefined;
+}
+
 /** The buffers of a launch program, and which value lies in which. */
 export class Storage {
   readonly buffers: BufferSpec[] = [];
   readonly #program: Program;
   #bool: "bool" | "i32";
-  readonly #weights: StoredWeights;
+  readonly #forms: StoredForms;
   readonly #values = new Map<number, Stored>();
   readonly #named = new Map<string, number>();
 
   /**
    * @param target what temps are stored for: where it can't write a truth value alone, that is a number
-   * @param weights params that are not stored as the program declares them
+   * @param forms params and caches that are not stored as the program declares them
    */
-  constructor(program: Program, target?: Capability, weights: StoredWeights = new Map()) {
+  constructor(program: Program, target: Capability | undefined, forms: StoredForms) {
     this.#program = program;
     this.#bool = target === undefined || target.stored.includes("bool") ? "bool" : "i32";
-    this.#weights = weights;
+    this.#forms = forms;
   }
 
   /** The same buffers and places, for a trial. */
   copy(): Storage {
-    const copy = new Storage(this.#program, undefined, this.#weights);
+    const copy = new Storage(this.#program, undefined, this.#forms);
     copy.#bool = this.#bool;
     copy.buffers.push(...this.buffers);
     for (const [id, stored] of this.#values) copy.#values.set(id, stored);
@@ -59,7 +66,12 @@ export class Storage {
     const key = `${kind} ${name}`;
     const known = this.#named.get(key);
     if (known !== undefined) return known;
-    const buffer = kind === "param" ? this.#param(name, type) : this.#add(kind, name, type);
+    const buffer =
+      kind === "param"
+        ? this.#param(name, type)
+        : kind === "cache"
+          ? this.#cache(name, type)
+          : this.#add(kind, name, type);
     this.#named.set(key, buffer);
     return buffer;
   }
@@ -95,7 +107,7 @@ export class Storage {
 
   /** A param as it is stored: codes bring their scales with them. */
   #param(name: string, type: TensorType): number {
-    const stored = this.#weights.get(name);
+    const stored = this.#forms.weights.get(name);
     if (stored === undefined) return this.#add("param", name, type);
     if (!("group" in stored)) return this.#add("param", name, { ...type, dtype: stored.dtype });
     const { dtype, dim, group } = stored;
@@ -108,6 +120,10 @@ export class Storage {
       this.buffers.push({ kind: "param", name: scales, dtype: "bf16", shape: shape.with(dim, groups) }) - 1,
     );
     return this.buffers.push({ kind: "param", name, dtype, shape, quantized: { scales, dim, group } }) - 1;
+  }
+
+  #cache(name: string, { dtype, dims }: TensorType): number {
+    return this.#add("cache", name, { dtype: isFloat(dtype) ? (this.#forms.caches ?? dtype) : dtype, dims });
   }
 
   #add(kind: BufferKind, name: string, type: TensorType, block?: number): number {

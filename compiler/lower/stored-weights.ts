@@ -10,6 +10,9 @@ import { type DimLabel, isFloat, type Op, type Program, type Value } from "../te
  */
 export type WeightForm = { readonly kind: "f32" | "bf16" } | { readonly kind: "int8" | "int4"; readonly group: number };
 
+/** What floats of the caches are stored in: rounded to the nearest when a row is written, the even one of two. */
+export type CacheForm = "f32" | "bf16" | "f16";
+
 /** How one param is stored: as floats, or as codes with a scale for each group along a dim. */
 export type StoredWeight =
   | { readonly dtype: "f32" | "bf16" }

@@ -10,7 +10,7 @@ import { type CpuVariant, libraryOf } from "../../runtime/program/variants.ts";
 import type { KernelModule } from "../kernel-ir/types.ts";
 import type { LowerOptions } from "../lower/fusions.ts";
 import { lowerPrograms } from "../lower/lower.ts";
-import type { WeightForm } from "../lower/stored-weights.ts";
+import type { CacheForm, WeightForm } from "../lower/stored-weights.ts";
 import { runPasses } from "../passes/pipeline.ts";
 import { CPU } from "../targets/cpu/capability.ts";
 import { Cache } from "../targets/cpu/cache.ts";
@@ -33,6 +33,8 @@ export interface PackageSource {
   readonly lower?: Pick<LowerOptions, "without">;
   /** How programs that answer and score find weights stored; as the model declares them when not given. */
   readonly store?: WeightForm | undefined;
+  /** What floats of the caches are stored in; as the model computes them when not given. */
+  readonly caches?: CacheForm | undefined;
 }
 
 /** Programs of the tensor IR as kernels and launches, for the CPU unless another target is asked for. */
@@ -48,10 +50,11 @@ export function loweredSource({
   programs,
   lower = {},
   store: form,
-}: Pick<PackageSource, "programs" | "lower" | "store">): KernelModule {
-  if (form === undefined) return lowered(programs, lower);
+  caches,
+}: Pick<PackageSource, "programs" | "lower" | "store" | "caches">): KernelModule {
+  if (form === undefined) return lowered(programs, { ...lower, caches });
   const answering = programs.flatMap(({ name }) => (ANSWERING.test(name) ? [name] : []));
-  return lowered(programs, { ...lower, weights: { form, programs: new Set(answering) } });
+  return lowered(programs, { ...lower, caches, weights: { form, programs: new Set(answering) } });
 }
 
 /** The text files of a package by their paths: the same for the same source, to the last byte. */

@@ -35,8 +35,7 @@ export function unserved({ entries }: CheckedSection): readonly Unserved[] {
   const places = [...entries].filter(([name, { from }]) => from !== "default" && /^(prefill|decode)\./.test(name));
   const all = places.map(([name]) => ({ name, why: "one machine serves" }));
   const dtype = callAt(entries, "kv")?.args.get("dtype");
-  if (dtype?.kind === "word" && dtype.name !== "f32") {
-    all.push({ name: "kv", why: `caches are kept as the model computes, not in ${dtype.name}` });
-  }
+  if (dtype?.kind === "word" && dtype.name === "e4m3")
+    all.push({ name: "kv", why: "caches are kept as the model computes them: e4m3 needs scales" });
   return all.map(({ name, why }) => ({ name, span: placeOf(entries, name)!, why }));
 }

@@ -1,5 +1,5 @@
 import { isOpName } from "../tensor-ir/ops/table.ts";
-import { type Op, type Program, typeText } from "../tensor-ir/types.ts";
+import { type DType, isFloat, type Op, type Program, typeText } from "../tensor-ir/types.ts";
 import { assertVerified } from "../tensor-ir/verify.ts";
 import { type Inputs, type Outputs, RunBorder } from "./border.ts";
 import { effectOf, kernelOf } from "./ops/table.ts";
@@ -9,6 +9,8 @@ import { type Tensor, zeros } from "./tensor.ts";
 export interface RunOptions {
   /** How results are rounded; `declared` when not given. */
   readonly precision?: Precision;
+  /** What floats are rounded to, besides, when they are kept in a cache. */
+  readonly caches?: DType;
 }
 
 /**
@@ -16,7 +18,7 @@ export interface RunOptions {
  * @throws Error when the program is not sound with the sizes of this run, or an input is missing or has a wrong size
  */
 export function runProgram(program: Program, inputs: Inputs, options: RunOptions = {}): Outputs {
-  const { precision = "declared" } = options;
+  const { precision = "declared", caches } = options;
   const sizes = boundSizes(program, inputs.sizes);
   assertVerified({ ...program, dims: sizes }, "binding sizes");
   const border = new RunBorder(inputs, sizes);
@@ -33,6 +35,8 @@ export function runProgram(program: Program, inputs: Inputs, options: RunOptions
         const tensor = zeros(result.type, sizes);
         kernelOf(op.name)(tensor, call);
         roundTensor(tensor, precision);
+        if (op.name === "cache.append" && caches !== undefined)
+          roundTensor({ ...tensor, dtype: isFloat(tensor.dtype) ? caches : tensor.dtype }, "declared");
         values.set(result.id, tensor);
       }
     } catch (error) {

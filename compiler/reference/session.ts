@@ -7,11 +7,11 @@ import type { Module } from "../model-ir/types.ts";
 import { stringAttr } from "../tensor-ir/attrs.ts";
 import { liveOps } from "../tensor-ir/liveness.ts";
 import { opDefinition } from "../tensor-ir/ops/table.ts";
-import { isFloat, type Op, type Program, type TensorType } from "../tensor-ir/types.ts";
+import { type DType, isFloat, type Op, type Program, type TensorType } from "../tensor-ir/types.ts";
 import type { Given, Outputs } from "./border.ts";
 import { readInto } from "./ops/moves.ts";
 import type { Precision } from "./rounding.ts";
-import { runProgram } from "./run.ts";
+import { type RunOptions, runProgram } from "./run.ts";
 import { SessionCaches } from "./session-caches.ts";
 import { planRows } from "./session-rows.ts";
 import { product, type Tensor } from "./tensor.ts";
@@ -29,6 +29,8 @@ export interface ReferenceOptions {
   readonly cacheRows?: number;
   /** How results are rounded; `f32` when not given. */
   readonly precision?: Precision;
+  /** What floats of the caches are rounded to; not at all when not given. */
+  readonly caches?: DType;
 }
 
 /**
@@ -69,11 +71,12 @@ class ReferenceSession implements Session {
   readonly #programs: ReadonlyMap<string, Program>;
   readonly #stores = new Map<string, StoredValue>();
   readonly #caches: SessionCaches;
-  readonly #precision: Precision;
+  readonly #rounded: RunOptions;
   /** The end of the last call: calls run one after the other. */
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(module: Module, programs: readonly Program[], { cacheRows = 1024, precision = "f32" }: ReferenceOptions) {
+  constructor(module: Module, programs: readonly Program[], options: ReferenceOptions) {
+    const { cacheRows = 1024, precision = "f32", caches } = options;
     this.#programs = new Map(programs.map((program) => [program.name, { ...program, ops: liveOf(program) }]));
     this.programs = [...this.#programs.keys()];
     for (const { path, store, type } of storesOf(module.root)) {
@@ -87,7 +90,7 @@ class ReferenceSession implements Session {
     }
     this.stores = [...this.#stores.values()].map(({ spec }) => spec);
     this.#caches = new SessionCaches(programs, cacheRows);
-    this.#precision = precision;
+    this.#rounded = { precision, ...(caches === undefined ? {} : { caches }) };
   }
 
   get cacheRowBytes(): number {
@@ -154,7 +157,7 @@ class ReferenceSession implements Session {
     const plan = inputs["cache.row"] === undefined ? undefined : planRows(inputs, sizes);
     for (const [key, data] of Object.entries(plan?.keys ?? {})) values.set(key, { data });
     const caches = this.#caches.gather(plan?.kept ?? []);
-    const result = runProgram(program, { sizes, values, caches, ...scalars }, { precision: this.#precision });
+    const result = runProgram(program, { sizes, values, caches, ...scalars }, this.#rounded);
     if (plan !== undefined) this.#caches.scatter(result.caches, plan.written);
     this.#update(result.updates, program);
     return wanted(collected(result), outputs);

@@ -30,8 +30,9 @@ Places are \`{ line, column, offset }\`, lines and columns from 1; \`fix\` is an
 is 2.1.0, for code scanning; \`github\` are the annotations of GitHub Actions.
 `,
   inspect: `\`--json\`: \`{ model, params: { total, activated, activatedNoInputEmbedding, activatedNoEmbeddings, mtp, embedding }, flops:
-{ forwardPerToken, trainPerToken, context }, cache: { valuesPerToken, bytesPerToken }, expect: [{ ... }] }\`. \`total\` is without look-ahead
-modules; FLOPs are those of matrices and of causal attention at \`context\`, the head included, the input embedding not.
+{ forwardPerToken, trainPerToken, context }, cache: { valuesPerToken, bytesPerToken }, serve: [{ name, weightBytes, cacheBytesPerToken }], expect: [{ ... }] }\`.
+\`total\` and the bytes are without look-ahead modules; FLOPs are those of matrices and of causal attention at \`context\`, the head
+included, the input embedding not. \`serve\` has what weights and caches take as each serve section, or \`--store\`, stores them.
 
 Layers of a stack that are alike share a row of the table, whose numbers are those of all of them together.
 `,

@@ -1,6 +1,7 @@
 /**
  * What lowering and the CPU target make of DeepSeek-V3 in miniature, as files to read: the kernel IR of a step of generation
- * and of scoring with gradients, and the C++ of the kernels of generation. `npm run golden` writes them anew.
+ * and of scoring with gradients, and the C++ of the kernels of generation; and of those what is other with weights as codes and
+ * caches in bf16. `npm run golden` writes them anew.
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -10,7 +11,8 @@ import { afterAll, expect, test } from "vitest";
 import { scoreProgram } from "../../compiler/elaborate/score.ts";
 import { serveProgram } from "../../compiler/elaborate/serve.ts";
 import { printKernels } from "../../compiler/kernel-ir/print.ts";
-import { KERNEL_FLAGS, lowered } from "../../compiler/package/package.ts";
+import type { KernelModule } from "../../compiler/kernel-ir/types.ts";
+import { KERNEL_FLAGS, lowered, loweredSource, type PackageSource } from "../../compiler/package/package.ts";
 import { printCpu } from "../../compiler/targets/cpu/print.ts";
 import { tinyV3 } from "../support/tiny-v3.ts";
 
@@ -26,12 +28,29 @@ const code = printCpu(decode.kernels);
 const files = new Map([
   ["decode.kernels", printKernels(decode)],
   ["score.kernels", printKernels(score)],
-  ...[...code].filter(([name]) => isGenerated(name)).map(([name, text]) => [`cpu/${name}`, text] as const),
+  ...[...code].filter(([name]) => isGenerated(name, decode)).map(([name, text]) => [`cpu/${name}`, text] as const),
+  // Groups of 24 divide no dim of the model.
+  ...stored("int8", { store: { kind: "int8", group: 24 } }),
+  ...stored("int4-bf16", { store: { kind: "int4", group: 16 }, caches: "bf16" }),
 ]);
 
 /** Not of the library, which every package has as it stands in `templates/`. */
-function isGenerated(name: string): boolean {
-  return name === "table.cc" || decode.kernels.some((kernel) => name === `${kernel.name}.cc`);
+function isGenerated(name: string, { kernels }: KernelModule): boolean {
+  return name === "table.cc" || kernels.some((kernel) => name === `${kernel.name}.cc`);
+}
+
+/** Kernels of generation that weights and caches in other forms make others. */
+function stored(name: string, forms: Pick<PackageSource, "store" | "caches">): [string, string][] {
+  const all = loweredSource({ programs: [serveProgram(module, "decode")], ...forms });
+  const text = (one: KernelModule["kernels"][number]): string => printKernels({ kernels: [one], programs: [] });
+  const known = new Set(decode.kernels.map(text));
+  const kernels = all.kernels.filter((kernel) => !known.has(text(kernel)));
+  const others = { kernels, programs: [] };
+  const sources = [...printCpu(kernels)].filter(([file]) => file !== "table.cc" && isGenerated(file, others));
+  return [
+    [`${name}.kernels`, printKernels(others)],
+    ...sources.map(([file, source]): [string, string] => [`${name}/${file}`, source]),
+  ];
 }
 
 function onDisk(): string[] {
@@ -48,7 +67,7 @@ test("expected files are there, each of them, and no others", () => {
       writeFileSync(join(folder, name), text);
     }
   }
-  expect(files.size).toBeGreaterThan(25);
+  expect(files.size).toBeGreaterThan(60);
   expect(onDisk().toSorted()).toEqual([...files.keys()].toSorted());
 });
 
@@ -57,7 +76,7 @@ test.each([...files.keys()])("%s", (name) => {
 });
 
 test("the compiler takes every expected file, without a warning", () => {
-  for (const [name, text] of code) if (!isGenerated(name)) writeFileSync(join(scratch, name), text);
+  for (const [name, text] of code) if (!isGenerated(name, decode)) writeFileSync(join(scratch, name), text);
   const library = readdirSync(scratch).map((name) => join(scratch, name));
   const sources = [...onDisk().map((name) => join(folder, name)), ...library].filter((path) => path.endsWith(".cc"));
   const flags = ["-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Wno-unused", "-Wno-unused-parameter", `-I${scratch}`];
@@ -65,5 +84,5 @@ test("the compiler takes every expected file, without a warning", () => {
     const args = [...flags, "-Werror", ...KERNEL_FLAGS, path];
     execFileSync(process.env["CXX"] ?? "g++", args, { stdio: "pipe" });
   }
-  expect(sources.length).toBeGreaterThan(25);
+  expect(sources.length).toBeGreaterThan(60);
 }, 120_000);

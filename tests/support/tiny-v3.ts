@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { openOnCpu } from "../../compiler/cli/open-session.ts";
 import { Diagnostics } from "../../compiler/diagnostics/diagnostic.ts";
+import type { CacheForm } from "../../compiler/lower/stored-weights.ts";
 import { servingPrograms } from "../../compiler/package/programs.ts";
 import { storesOf } from "../../compiler/model-ir/places.ts";
 import { modelFile } from "../../compiler/package/model.ts";
@@ -45,10 +46,10 @@ export function tinyV3Session(model: CheckedModel, training?: ReferenceTraining,
 }
 
 /** The same on the CPU: kernels are compiled where they are not in the cache. */
-export async function tinyV3OnCpu(model: CheckedModel, cacheRows = 1024): Promise<Session> {
+export async function tinyV3OnCpu(model: CheckedModel, cacheRows = 1024, caches?: CacheForm): Promise<Session> {
   const { module } = model;
   const programs = servingPrograms(module);
-  const session = await openOnCpu({ programs, model: modelFile(module) }, { cacheRows });
+  const session = await openOnCpu({ programs, model: modelFile(module), caches }, { cacheRows });
   const dtypes = new Map(session.stores.map(({ name, dtype }) => [name, dtype]));
   for (const [path, data] of tinyV3Weights(model)) {
     const dtype = dtypes.get(path);

@@ -29,13 +29,17 @@ afterAll(() => rmSync(pico.folder, { recursive: true }));
 
 interface Ran {
   readonly status: number | null;
+  readonly stdout: string;
   readonly stderr: string;
 }
 
-function build(...args: string[]): Ran {
-  const all = ["build", "pico.dsk", "--tokenizer", "tokenizer", "--split-steps", ...args];
+function dskc(...args: string[]): Ran {
   const env = { ...process.env, NO_COLOR: "1" };
-  return spawnSync(process.execPath, [resolve("bin/dskc.js"), ...all], { cwd: pico.folder, encoding: "utf8", env });
+  return spawnSync(process.execPath, [resolve("bin/dskc.js"), ...args], { cwd: pico.folder, encoding: "utf8", env });
+}
+
+function build(...args: string[]): Ran {
+  return dskc("build", "pico.dsk", "--tokenizer", "tokenizer", "--split-steps", ...args);
 }
 
 const read = <T>(name: string): T => JSON.parse(readFileSync(join(pico.directory, name), "utf8")) as T;
@@ -227,6 +231,22 @@ test("weights are stored as --store or the serve section says", async () => {
     status: 2,
     stderr: expect.stringContaining("`int9` is no form of weights") as string,
   });
+});
+
+test("caches are kept in what the first serve section says", async () => {
+  const bytes = 2 * 2 * 4; // keys and values of one layer in bf16
+  writeFileSync(join(pico.folder, "bf16.dsk"), PICO.replace("page: 8 tokens", "page: 8 tokens, dtype: bf16"));
+  expect(dskc("build", "bf16.dsk", "-o", "bf16", "--weights", "learned", "--tokenizer", "tokenizer").status).toBe(0);
+  for (const draftTokens of [0, 1]) {
+    const model = await openPackage(join(pico.folder, "bf16"), { draftTokens });
+    expect(await model.generate("over", { maxTokens: 5, ignoreEos: true }).tokens()).toHaveLength(5);
+    const { cacheRows, cacheBytes } = model.memory().serving!;
+    expect(cacheBytes).toBe(cacheRows * bytes * (1 + draftTokens));
+    await model.close();
+  }
+  const inspected = JSON.parse(dskc("inspect", "bf16.dsk", "--json").stdout) as { serve: unknown };
+  expect(inspected.serve).toEqual([expect.objectContaining({ name: "Local", cacheBytesPerToken: bytes })]);
+  expect(dskc("inspect", "bf16.dsk").stdout).toMatch(/^ {2}`serve Local` +16 B, bf16$/m);
 });
 
 test("weights in a package are those of the checkpoint, in the order of dims of the model", () => {

@@ -21,7 +21,7 @@ describe("inspect", () => {
     const { status, stdout } = dskc("inspect", "specs/deepseek-v3.dsk", "--json", "--context", "4096");
     expect(status).toBe(0);
     const facts = JSON.parse(stdout) as Record<string, unknown>;
-    expect(Object.keys(facts)).toEqual(["model", "params", "flops", "cache", "expect"]);
+    expect(Object.keys(facts)).toEqual(["model", "params", "flops", "cache", "serve", "expect"]);
     expect(facts).toMatchObject({
       model: "DeepSeekV3",
       params: {

@@ -43,7 +43,7 @@ serve Many for Small {
   api     = openai(port: 9_000)
   weights = run("runs/Some")
   prefill { mesh = 4 gpus  attention { tp = 4 } }
-  kv      = paged(page: 16 tokens, dtype: bf16)
+  kv      = paged(page: 16 tokens, dtype: e4m3)
   context = 2Ki tokens
   sample  = greedy()
 }
@@ -57,7 +57,7 @@ serve One for Small {
   expect(told).toEqual([
     "prefill.mesh: one machine serves",
     "prefill.attention.tp: one machine serves",
-    "kv: caches are kept as the model computes, not in bf16",
+    "kv: caches are kept as the model computes them: e4m3 needs scales",
   ]);
   expect(unserved(serveSection(all, "One")!)).toEqual([]);
 });
