@@ -1,9 +1,9 @@
 /** Programs of a model by name, for commands that show one of them. */
 import type { CheckedSection } from "../../dsl/semantics/sections/sections.ts";
 import { didYouMean } from "../diagnostics/did-you-mean.ts";
-import { scoreProgram } from "../elaborate/score.ts";
+import { evaluationProgram, scoreProgram } from "../elaborate/score.ts";
 import { draftPrograms, serveProgram } from "../elaborate/serve.ts";
-import { trainStepProgram } from "../elaborate/train-step.ts";
+import { masterOf, trainStepProgram } from "../elaborate/train-step.ts";
 import type { Program } from "../tensor-ir/types.ts";
 import { UsageError } from "./io.ts";
 import type { LoadedModel } from "./load-model.ts";
@@ -19,6 +19,7 @@ export const PROGRAMS: Readonly<Record<string, (model: LoadedModel, train: Check
     if (first === undefined) throw new UsageError(`${module.name} has no look-ahead module`);
     return first;
   },
+  evaluate: ({ module, training }, section) => evaluationProgram(module, masterOf(trainPlan(section, training()))),
   train_step: ({ training }, section) => trainStepProgram(training().module, trainPlan(section, training())),
 };
 

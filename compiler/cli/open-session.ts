@@ -28,7 +28,7 @@ export type Device = (typeof DEVICES)[number];
 /** What a training runs on. */
 export interface ForTraining {
   readonly model: ModelFile;
-  /** A session with `train_step` and `score`, its stores empty. @throws InputError as `openOnCpu` does */
+  /** A session with `train_step` and `evaluate`, its stores empty. @throws InputError as `openOnCpu` does */
   readonly open: (device: Device) => Promise<Session>;
 }
 

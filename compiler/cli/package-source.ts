@@ -9,7 +9,6 @@ import { DEFAULT_SERVE_PLAN } from "../../runtime/serve/plan.ts";
 import type { PackagedTraining, PackageTraining } from "../../runtime/train/plan.ts";
 import { scoreProgram } from "../elaborate/score.ts";
 import { masterOf } from "../elaborate/train-step.ts";
-import { weightsOf } from "../model-ir/places.ts";
 import type { Module } from "../model-ir/types.ts";
 import { type IndexTraining, indexFiles } from "../package/index-file.ts";
 import { modelFile } from "../package/model.ts";
@@ -18,7 +17,7 @@ import { servingPrograms, trainingPrograms } from "../package/programs.ts";
 import { trainingPlan, unexecuted } from "../package/training-plan.ts";
 import { type StoredForms, storedForms } from "../package/weight-form.ts";
 import { stringAttr } from "../tensor-ir/attrs.ts";
-import { isFloat, type Program } from "../tensor-ir/types.ts";
+import type { Program } from "../tensor-ir/types.ts";
 import { InputError } from "./io.ts";
 import type { LoadedModel } from "./load-model.ts";
 import { tableOf } from "./name-table.ts";
@@ -42,7 +41,7 @@ export function packageSource(
   { trains, splits, tokenizer, forms = storedForms(undefined) }: PackageOptions,
 ): PackageSource {
   const { module } = loaded;
-  const made = trains.map((section) => packagedTraining(loaded, section, splits, forms.store !== undefined));
+  const made = trains.map((section) => packagedTraining(loaded, section, splits));
   const model = modelFile(module, tableOf(module));
   const training: PackageTraining = { format: 1, trainings: made.map((one) => one.training) };
   const serving = packageServing(loaded, forms.caches);
@@ -87,38 +86,30 @@ interface Made {
   readonly names: IndexTraining;
 }
 
-/** Its programs have the section before their names, but for what is the same for all. */
+/** Its programs have the section before their names. */
 function packagedTraining(
   { module, training, diagnostics, trainNames }: LoadedModel,
   section: CheckedSection,
   splits: boolean,
-  storesOtherwise: boolean,
 ): Made {
   const trained = training();
   const step = trainPlan(section, trained);
   const plan = trainingPlan(section, { module, trainNames }, diagnostics);
   if (plan === undefined) throw new Error(`train ${section.name} cannot be executed`);
   const { programs, transient } = trainingPrograms(module, trained.module, step, splits);
-  const shares = !storesOtherwise && storesAs(module, masterOf(step));
-  const own = programs.filter(({ name }) => name !== "score" || !shares);
   const nameOf = (name: string): string => `${section.name}.${name}`;
   const base = new Set(modelFile(module).stores.map(({ name }) => name));
   const { stores } = modelFile(trained.module, undefined, step, transient);
   return {
     training: {
       plan,
-      programs: Object.fromEntries(programs.map((one) => [one.name, own.includes(one) ? nameOf(one.name) : one.name])),
+      programs: Object.fromEntries(programs.map(({ name }) => [name, nameOf(name)])),
       master: masterOf(step),
       stores: stores.filter(({ name }: ModelStore) => !base.has(name)),
     },
-    programs: own.map((program) => ({ ...program, name: nameOf(program.name) })),
+    programs: programs.map((program) => ({ ...program, name: nameOf(program.name) })),
     names: { name: section.name, losses: plan.losses.map(({ name }) => name), metrics: metricsOf(programs[0]!) },
   };
-}
-
-/** Whether the model itself has its params in this dtype. */
-function storesAs(module: Module, dtype: string): boolean {
-  return weightsOf(module).every(({ type }) => !isFloat(type.dtype) || type.dtype === dtype);
 }
 
 function metricsOf({ ops }: Program): string[] {

@@ -30,6 +30,8 @@ interface Options {
   readonly weights: string;
   readonly tokens: string;
   readonly out: string;
+  /** False with --no-logits. */
+  readonly logits: boolean;
   readonly hidden?: boolean;
   readonly grad?: boolean;
   readonly routing?: boolean;
@@ -44,6 +46,7 @@ export function register(command: Command): void {
     .requiredOption("--tokens <file>", 'the rows to score: `{"tokens": [[...], ...]}`')
     .requiredOption("-o, --out <file>", "the safetensors file to write")
     .option("--model <name>", "the model of the file; the first one without this")
+    .option("--no-logits", "write no logits, which takes less memory")
     .option("--hidden", "write the residual stream: `hidden.0` before the layers, `hidden.k` after k of them")
     .option("--grad", "write `grad.<name in the checkpoint>` of the loss")
     .option("--routing", "write what the routers emit: `<path>.chosen`, `<path>.load`")
@@ -68,6 +71,7 @@ async function run(file: string, options: Options): Promise<void> {
     const weights = readWeights(module, new Checkpoint(weightsFolder(options.weights)), table);
     timed(`read ${weights.size} parameters`, started);
     const wanted = {
+      logits: options.logits,
       hidden: options.hidden ?? false,
       gradients: options.grad ?? false,
       metrics: options.routing ?? false,

@@ -1,5 +1,5 @@
 /** The programs of a model, by what they are for. A package has all of them; a command loads those that it needs. */
-import { scoreProgram } from "../elaborate/score.ts";
+import { evaluationProgram } from "../elaborate/score.ts";
 import { draftPrograms, serveProgram } from "../elaborate/serve.ts";
 import { accumulationPrograms, masterOf, type TrainPlan, trainStepProgram } from "../elaborate/train-step.ts";
 import type { Module } from "../model-ir/types.ts";
@@ -13,7 +13,7 @@ export function servingPrograms(module: Module, drafts = true): Program[] {
 }
 
 export interface TrainingPrograms {
-  /** `train_step`, `score` on params as training stores them and, when steps may be split, those of a step in several calls. */
+  /** `train_step`, `evaluate` and, when steps may be split, those of a step in several calls. */
   readonly programs: readonly Program[];
   /** States that only steps in several calls need. */
   readonly transient: readonly TransientState[];
@@ -25,7 +25,7 @@ export interface TrainingPrograms {
  * @param splits whether a step may be made in several calls, which takes programs and states of its own
  */
 export function trainingPrograms(module: Module, trained: Module, plan: TrainPlan, splits: boolean): TrainingPrograms {
-  const step = [trainStepProgram(trained, plan), scoreProgram(module, { master: masterOf(plan) })];
+  const step = [trainStepProgram(trained, plan), evaluationProgram(module, masterOf(plan))];
   if (!splits) return { programs: step, transient: [] };
   const parts = accumulationPrograms(trained, plan);
   return { programs: [...step, ...parts], transient: transientStates(parts) };

@@ -1,5 +1,5 @@
 import type { Call, Elements, MemoryUse, Session, StoreSpec } from "../../runtime/device/session.ts";
-import { scoreProgram } from "../elaborate/score.ts";
+import { evaluationProgram, scoreProgram } from "../elaborate/score.ts";
 import { draftPrograms, serveProgram } from "../elaborate/serve.ts";
 import { accumulationPrograms, masterOf, type TrainPlan, trainStepProgram } from "../elaborate/train-step.ts";
 import { storesOf } from "../model-ir/places.ts";
@@ -35,7 +35,7 @@ export interface ReferenceOptions {
 
 /**
  * A model on the reference interpreter: programs `score`, `prefill`, `decode`, `draft.k` for its look-ahead modules, and
- * `train_step` when it is trained. Floats of every dtype are stored as f32, and all stores start at 0. Beside the outputs of
+ * `train_step` and `evaluate` when it is trained. Floats of every dtype are stored as f32, and all stores start at 0. Beside the outputs of
  * the programs there are `loss.<name>` (mean) of every loss and `metric.<path>`.
  */
 export function referenceSession(
@@ -52,6 +52,7 @@ export function referenceSession(
       ? []
       : [
           trainStepProgram(training.module, training.plan),
+          evaluationProgram(module, masterOf(training.plan)),
           ...(training.split === true ? accumulationPrograms(training.module, training.plan) : []),
         ]),
   ];

@@ -10,7 +10,7 @@ export interface Evaluation {
 }
 
 /**
- * The mean loss over held-out sequences: `score` in calls of at most `tokensPerCall` tokens. Params and states stay as they
+ * The mean loss over held-out sequences: `evaluate` in calls of at most `tokensPerCall` tokens. Params and states stay as they
  * are.
  */
 export async function evaluate(
@@ -21,7 +21,7 @@ export async function evaluate(
   let [sum, tokens] = [0, 0];
   for (const { sizes, inputs, targets } of microBatches(sequences, tokensPerCall, 0)) {
     const output = "loss.next_token";
-    const { [output]: loss } = await session.run({ program: "score", sizes, inputs, outputs: [output] });
+    const { [output]: loss } = await session.run({ program: "evaluate", sizes, inputs, outputs: [output] });
     sum += loss![0]! * targets;
     tokens += targets;
   }

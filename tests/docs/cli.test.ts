@@ -48,7 +48,7 @@ belongs to none.
 
 | tensor | shape | |
 | --- | --- | --- |
-| \`logits\` | [rows, longest row, vocabulary] | rows that are shorter end in zeros |
+| \`logits\` | [rows, longest row, vocabulary] | rows that are shorter end in zeros; not with \`--no-logits\`, where the loss is made block by block |
 | \`loss\` | [1] | mean cross entropy of the next token, over all tokens that have one |
 | \`hidden.0\` to \`hidden.L\` | [rows, longest row, width] | \`--hidden\`: the residual stream before the layers and after each of them |
 | \`grad.NAME\` | as in the checkpoint | \`--grad\`: of \`loss\`; zero for an expert that no token visits |

@@ -6,7 +6,7 @@ import type { Call, Elements, MemoryUse, Session, StoreSpec } from "../../runtim
  */
 export class BigramSession implements Session {
   readonly device = "reference";
-  readonly programs: readonly string[] = ["train_step", "score", "denominators", "gradients", "apply"];
+  readonly programs: readonly string[] = ["train_step", "evaluate", "denominators", "gradients", "apply"];
   readonly stores: readonly StoreSpec[];
   readonly cacheRowBytes = 0;
   readonly cacheRows = 0;
@@ -37,7 +37,7 @@ export class BigramSession implements Session {
         return this.#apply(inputs["lr"]![0]!);
       case "train_step":
         return { ...this.#backward(inputs, count), ...this.#apply(inputs["lr"]![0]!) };
-      case "score":
+      case "evaluate":
         return { "loss.next_token": Float32Array.of(this.#cross(inputs, count)) };
       default:
         throw new Error(`there is no program ${program}`);

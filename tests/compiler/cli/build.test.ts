@@ -52,7 +52,7 @@ describe("a package", () => {
         "Short",
         {
           train_step: "Short.train_step",
-          score: "score",
+          evaluate: "Short.evaluate",
           denominators: "Short.denominators",
           gradients: "Short.gradients",
           apply: "Short.apply",

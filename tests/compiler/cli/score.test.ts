@@ -54,6 +54,26 @@ test("writes logits, loss, hidden states, gradients and routing", () => {
   expect(written.tensor("trunk.1.ffn.chosen").shape).toEqual([48, 3]);
 });
 
+test.each(["reference", "cpu"])(
+  "without logits the loss and gradients are the same, on %s",
+  (device) => {
+    const rows = { tokens: [io("input_ids").data.slice(0, 24), [1, 7, 3]] };
+    const scores = (...more: string[]): Map<string, ArrayLike<number>> => {
+      expect(score(rows, "--device", device, "--grad", ...more)).toMatchObject({ status: 0 });
+      const written = new Checkpoint(out);
+      return new Map(written.names.map((name) => [name, written.tensor(name).read()]));
+    };
+    const [all, bare] = [scores(), scores("--no-logits")];
+    expect([...bare.keys()]).toEqual([...all.keys()].filter((name) => name !== "logits"));
+    for (const [name, values] of bare)
+      for (let i = 0; i < values.length; i++) {
+        const wanted = all.get(name)![i]!;
+        expect(Math.abs(values[i]! - wanted)).toBeLessThan(1e-6 * Math.max(1, Math.abs(wanted)));
+      }
+  },
+  120_000,
+);
+
 describe("what cannot be scored is told", () => {
   test.each([
     [{ tokens: [[1, 160]] }, /token 160; the model has tokens 0 to 159/],

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { scoreProgram } from "../../../compiler/elaborate/score.ts";
+import { evaluationProgram, scoreProgram } from "../../../compiler/elaborate/score.ts";
 import { draftPrograms, serveProgram } from "../../../compiler/elaborate/serve.ts";
 import { type TrainPlan, trainStepProgram } from "../../../compiler/elaborate/train-step.ts";
 import { parseModule } from "../../../compiler/model-ir/parse.ts";
@@ -45,6 +45,13 @@ describe("score", () => {
       named(program, "model.param"),
     );
     expect(named(program, "loss.term")).toEqual(["next_token"]);
+  });
+
+  test("evaluates with the loss alone", () => {
+    const evaluation = evaluationProgram(module, "f32");
+    expect(verifyProgram(evaluation)).toEqual([]);
+    expect(evaluation.name).toBe("evaluate");
+    expect(named(evaluation, "program.output")).toEqual(["loss.next_token"]);
   });
 
   test("emits metrics on request only", () => {

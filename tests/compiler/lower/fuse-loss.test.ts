@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { loadModel } from "../../../compiler/cli/load-model.ts";
 import { trainPlan } from "../../../compiler/cli/train-plan.ts";
 import { Diagnostics } from "../../../compiler/diagnostics/diagnostic.ts";
-import { scoreProgram } from "../../../compiler/elaborate/score.ts";
+import { evaluationProgram, scoreProgram } from "../../../compiler/elaborate/score.ts";
 import { accumulationPrograms, trainStepProgram } from "../../../compiler/elaborate/train-step.ts";
 import { parseKernels } from "../../../compiler/kernel-ir/parse.ts";
 import { printKernels } from "../../../compiler/kernel-ir/print.ts";
@@ -17,7 +17,7 @@ import type { Program } from "../../../compiler/tensor-ir/types.ts";
 import { checkFile } from "../../../dsl/semantics/check.ts";
 import type { CpuSession } from "../../../runtime/device/cpu/session.ts";
 import { planArena } from "../../../runtime/program/arena.ts";
-import type { LaunchProgram } from "../../../runtime/program/launch.ts";
+import { elementsOf, type LaunchProgram } from "../../../runtime/program/launch.ts";
 import { LOSS_DIMS, lossInputs, lossProgram, type LossSpec } from "../../support/loss-programs.ts";
 import { onCpu } from "../../support/on-cpu.ts";
 
@@ -97,6 +97,34 @@ describe("the training of specs/quickstart.dsk", () => {
     expect(wide(unfused[0]!, 1024).length).toBe(4);
     for (const i of [0, 1]) expect(bytes(unfused[i]) - bytes(fused[i])).toBeGreaterThan(8192 * 1024 * 4);
   }, 300_000);
+});
+
+describe("evaluation with many words", () => {
+  const V = 65_536;
+  const text = readFileSync("specs/quickstart.dsk", "utf8")
+    .replace("dim V = 1_024", `dim V = ${V}`)
+    .replaceAll(/^ *expect .*$/gm, "");
+  const { module } = [...checkFile({ path: "many.dsk", text }, new Diagnostics()).models.values()][0]!;
+  const { programs } = lowered([scoreProgram(module), evaluationProgram(module, "f32")]);
+  const [score, evaluate] = programs as [LaunchProgram, LaunchProgram];
+
+  test("keeps the logits of one block", () => {
+    expect(wide(score, V)).toContain("output logits");
+    expect(evaluate.blocks?.length).toBe(1);
+    expect(wide(evaluate, V)).toEqual([]);
+  });
+
+  test("takes the memory of a block whatever the tokens", () => {
+    const bytes = (program: LaunchProgram, T: number): number => {
+      const sizes = { T, S: T, B: 4 };
+      const outputs = program.buffers.filter(({ kind }) => kind === "output");
+      return planArena(program, sizes).bytes + outputs.reduce((sum, spec) => sum + 4 * elementsOf(spec, sizes), 0);
+    };
+    const [logits, block] = [4096 * V * 4, 512 * V * 4];
+    expect(bytes(score, 4096)).toBeGreaterThan(logits);
+    expect(bytes(evaluate, 4096)).toBeLessThan(1.2 * block);
+    expect(bytes(evaluate, 8192) - bytes(evaluate, 4096)).toBeLessThan(0.2 * block);
+  });
 });
 
 describe("on the CPU", () => {

@@ -32,7 +32,7 @@ test("a model in bf16 is trained and evaluated on params in f32, and generates w
     ...new Set(keptBy(lowered(programs).programs).stores.map(({ dtype }) => dtype)),
   ];
   const { programs } = trainingPrograms(model.module, training.module, trainPlan(undefined, training), true);
-  expect(programs.map(({ name }) => name)).toEqual(["train_step", "score", "denominators", "gradients", "apply"]);
+  expect(programs.map(({ name }) => name)).toEqual(["train_step", "evaluate", "denominators", "gradients", "apply"]);
   expect(dtypes(programs)).toEqual(["f32"]);
   expect(dtypes(servingPrograms(model.module))).toEqual(["bf16"]);
 });

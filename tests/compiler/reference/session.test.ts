@@ -205,6 +205,7 @@ test("training updates the stores, which scoring then reads", async () => {
   expect(session.read("norm.weight")).not.toEqual(before);
   expect(session.read("optimizer.norm.weight.m").some((m) => m !== 0)).toBe(true);
   const scored = await session.run({ ...call("score", second, 1), outputs: ["loss.next_token"] });
+  expect(await session.run(call("evaluate", second, 1))).toEqual(scored);
   expect(Object.keys(scored)).toEqual(["loss.next_token"]);
   expect(scored["loss.next_token"]![0]).toBeCloseTo(manifest.steps[1]!.loss_fp64, 5);
   // A copy: what a caller does with it stays with the caller.

@@ -62,7 +62,7 @@ describe("micro-batches", () => {
 
   test("a session without the programs for it says so", async () => {
     const session = new BigramSession(7);
-    const limited = Object.assign(session, { programs: ["train_step", "score"] });
+    const limited = Object.assign(session, { programs: ["train_step", "evaluate"] });
     const step = new Trainer(limited, plan, 8).step(sequences, new TrainingClock(plan, 100));
     await expect(step).rejects.toThrow("there is no program denominators, gradients, apply");
   });
