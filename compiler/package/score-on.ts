@@ -10,7 +10,7 @@ import type { Program, TensorType } from "../tensor-ir/types.ts";
  * @param types the types of the program's outputs by name
  */
 export async function scoreOn(
-  session: Session,
+  session: Pick<Session, "run">,
   types: ReadonlyMap<string, TensorType>,
   rows: readonly (readonly number[])[],
   sizeOf: (label: string) => number,

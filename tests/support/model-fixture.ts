@@ -52,7 +52,11 @@ export class ModelFixture {
   readonly io: Checkpoint;
   readonly tokens: readonly (readonly number[])[];
 
-  constructor(name: string) {
+  /** What the manifest's tolerances are multiplied with. */
+  readonly #factor: number;
+
+  constructor(name: string, factor = 1) {
+    this.#factor = factor;
     this.dir = join(root, name);
     this.manifest = JSON.parse(readFileSync(join(this.dir, "manifest.json"), "utf8")) as Manifest;
     this.io = new Checkpoint(join(this.dir, "io.safetensors"));
@@ -68,7 +72,7 @@ export class ModelFixture {
     equal(data.length, want.length);
     for (let i = 0; i < want.length; i++) {
       const difference = Math.abs(data[i]! - want[i]!);
-      if (!(difference <= atol + rtol * Math.abs(want[i]!)))
+      if (!(difference <= this.#factor * (atol + rtol * Math.abs(want[i]!))))
         throw new Error(`${tensor}[${i}] is ${data[i]}, not ${want[i]}`);
     }
   }

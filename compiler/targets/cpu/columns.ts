@@ -1,6 +1,7 @@
 import type { ColumnsKernel } from "../../kernel-ir/types.ts";
 import { Frame, product } from "./frame.ts";
-import { foldInto, Scalars, startOf, valueType } from "./scalars.ts";
+import { Scalars } from "../scalars.ts";
+import { CPP, foldInto, startOf, valueType } from "./cpp.ts";
 import { dtypeOf } from "../../kernel-ir/expr.ts";
 
 /** Columns that one item sums together: a few cache lines. */
@@ -28,7 +29,7 @@ function printTotals(kernel: ColumnsKernel): string {
       if (axis === undefined || axis === last) {
         body.add(`${type} part${i} = ${start};`);
         const term = (): void => {
-          const scalars = new Scalars(names, body, () => `v${temps++}`);
+          const scalars = new Scalars(CPP, names, body, () => `v${temps++}`);
           scalars.prepare(value);
           const text = scalars.print(value);
           body.add(foldInto(`part${i}`, reduction, type, text));
@@ -82,7 +83,7 @@ function printBlocks(kernel: ColumnsKernel): string {
         }
         body.add("#pragma omp simd");
         body.block(`for (int64_t ${column} = first; ${column} < limit; ${column}++)`, () => {
-          const scalars = new Scalars(names, body, () => `v${temps++}`);
+          const scalars = new Scalars(CPP, names, body, () => `v${temps++}`);
           scalars.prepare(value);
           const text = scalars.print(value);
           body.add(foldInto(`sum${i}[${column} - first]`, reduction, type, text));
@@ -90,7 +91,7 @@ function printBlocks(kernel: ColumnsKernel): string {
       };
       loops(0);
       body.block(`for (int64_t ${column} = first; ${column} < limit; ${column}++)`, () => {
-        const scalars = new Scalars(names, body, () => `v${temps++}`);
+        const scalars = new Scalars(CPP, names, body, () => `v${temps++}`);
         scalars.prepare(...at);
         body.add(`dsk_put(${to}[${names.offset(to, at, (x) => scalars.print(x))}], sum${i}[${column} - first]);`);
       });

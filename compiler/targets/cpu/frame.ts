@@ -2,7 +2,8 @@
 import { Lines } from "../../emit/lines.ts";
 import { render } from "../../emit/templates.ts";
 import type { Axis, Kernel, Local } from "../../kernel-ir/types.ts";
-import { Names, storageType, valueType } from "./scalars.ts";
+import { Names } from "../scalars.ts";
+import { storageType, valueType } from "./cpp.ts";
 import { StatementPrinter } from "./statements.ts";
 
 /** Memory of one work item, or of all of them, in the order of its declaration. */

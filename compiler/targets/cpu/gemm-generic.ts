@@ -1,7 +1,8 @@
 import { dtypeOf } from "../../kernel-ir/expr.ts";
 import type { Axis, GemmKernel } from "../../kernel-ir/types.ts";
 import { Frame, product } from "./frame.ts";
-import { literal, Scalars, valueType } from "./scalars.ts";
+import { Scalars } from "../scalars.ts";
+import { CPP, literal, valueType } from "./cpp.ts";
 
 /**
  * A product whose operands are any expressions: one row of results per item, row by row of B. Correct for every legal
@@ -17,7 +18,7 @@ export function printGenericGemm(kernel: GemmKernel): string {
   const columns = product(n.map(({ extent }) => String(extent)));
   const sums = products.map(({ a }) => frame.array("sums", valueType(dtypeOf(a)), columns));
   let temps = 0;
-  const scalars = (): Scalars => new Scalars(names, body, () => `v${temps++}`);
+  const scalars = (): Scalars => new Scalars(CPP, names, body, () => `v${temps++}`);
   const loops = (axes: readonly Axis[], inner: () => void, simd = false): void => {
     const [first, ...rest] = axes;
     if (first === undefined) return inner();

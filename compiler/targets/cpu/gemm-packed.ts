@@ -6,7 +6,8 @@ import { Frame, product } from "./frame.ts";
 import { codesOf, insideGroup, linear, type Operand, operandOf } from "./gemm-operands.ts";
 import { type Blocks, blocksFor, type GemmShape, TILES } from "./gemm-tiles.ts";
 import { STORAGE_BYTES } from "../../../runtime/program/launch.ts";
-import { Scalars, storageType } from "./scalars.ts";
+import { Scalars } from "../scalars.ts";
+import { CPP, storageType } from "./cpp.ts";
 
 /** A kernel of which `products` compute in f32 and groups have a known number. */
 export function printPackedGemm(kernel: GemmKernel): string {
@@ -168,7 +169,7 @@ class PackedGemm {
   }
 
   #scalars(lines: Lines, ...exprs: readonly Expr[]): Scalars {
-    const scalars = new Scalars(this.#frame.names, lines, () => this.#name(`v${this.#temps++}`));
+    const scalars = new Scalars(CPP, this.#frame.names, lines, () => this.#name(`v${this.#temps++}`));
     scalars.prepare(...exprs);
     return scalars;
   }
@@ -198,7 +199,7 @@ class PackedGemm {
     const { body } = counting;
     body.block(`for (int64_t ${i} = 0; ${i} < ${size}; ${i}++)`, () => {
       counting.unpack(axes, i);
-      const scalars = new Scalars(counting.names, body, () => this.#name(`v${this.#temps++}`));
+      const scalars = new Scalars(CPP, counting.names, body, () => this.#name(`v${this.#temps++}`));
       scalars.prepare(of);
       body.add(`${groupOf}[${i}] = ${scalars.print(of)};`);
     });

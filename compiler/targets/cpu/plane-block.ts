@@ -1,7 +1,8 @@
 /** What printers of a block of rows share: names, row indices, values at a point. */
 import type { Axis, Expr, Local, PlaneKernel } from "../../kernel-ir/types.ts";
 import { Frame, product } from "./frame.ts";
-import { Scalars, storageType, valueType } from "./scalars.ts";
+import { Scalars } from "../scalars.ts";
+import { CPP, storageType, valueType } from "./cpp.ts";
 
 const VARIABLES = [
   "item",
@@ -67,7 +68,7 @@ export class PlaneBlock {
   }
 
   scalars(...exprs: readonly Expr[]): Scalars {
-    const scalars = new Scalars(this.frame.names, this.frame.body, () => this.fresh("v"));
+    const scalars = new Scalars(CPP, this.frame.names, this.frame.body, () => this.fresh("v"));
     scalars.prepare(...exprs);
     return scalars;
   }

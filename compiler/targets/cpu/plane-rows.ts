@@ -5,7 +5,8 @@
 import { axis, dtypeOf, load, walk } from "../../kernel-ir/expr.ts";
 import type { Expr, Local, ScalarType, Stmt } from "../../kernel-ir/types.ts";
 import { isPlane, memoryType, type PlaneBlock } from "./plane-block.ts";
-import { foldInto, Scalars, startOf, storageType, valueType } from "./scalars.ts";
+import { Scalars } from "../scalars.ts";
+import { foldInto, startOf, storageType, valueType } from "./cpp.ts";
 
 /** The axis of the rows of a strip. */
 const LANE = "lane";

@@ -2,7 +2,8 @@
 import { constant, dtypeOf, index, isOp, known, type Ranges, substitute, walk } from "../../kernel-ir/expr.ts";
 import type { Axis, Expr, ScalarType, Stmt } from "../../kernel-ir/types.ts";
 import type { Lines } from "../../emit/lines.ts";
-import { foldInto, literal, type Names, Scalars, startOf, storageType, valueType } from "./scalars.ts";
+import { type Names, Scalars } from "../scalars.ts";
+import { CPP, foldInto, literal, startOf, storageType, valueType } from "./cpp.ts";
 
 /** An innermost loop of so few iterations is written out. */
 const UNROLLED = 4;
@@ -73,7 +74,7 @@ export class StatementPrinter {
   }
 
   #scalars(...exprs: readonly Expr[]): Scalars {
-    const scalars = new Scalars(this.#names, this.#lines, () => `v${this.#temps++}`);
+    const scalars = new Scalars(CPP, this.#names, this.#lines, () => `v${this.#temps++}`);
     scalars.prepare(...exprs);
     return scalars;
   }

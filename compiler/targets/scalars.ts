@@ -1,45 +1,23 @@
-/** Scalar expressions as C++: what is used twice gets a name. */
-import { dtypeOf, INFIX, known, mergedIndices } from "../../kernel-ir/expr.ts";
-import type { Arg, Expr, Local, Reduction, ScalarType } from "../../kernel-ir/types.ts";
-import type { Lines } from "../../emit/lines.ts";
-import type { Extent } from "../../../runtime/program/launch.ts";
+/** Scalar expressions in the language of a target: what is used twice gets a name. */
+import { dtypeOf, INFIX, known, mergedIndices } from "../kernel-ir/expr.ts";
+import type { Arg, Expr, Local, ScalarType } from "../kernel-ir/types.ts";
+import type { Lines } from "../emit/lines.ts";
+import type { Extent } from "../../runtime/program/launch.ts";
 
-/** The C++ type that a value has while it is computed with. */
-export function valueType(dtype: ScalarType): string {
-  switch (dtype) {
-    case "f64":
-      return "double";
-    case "i32":
-    case "i8":
-    case "i4":
-      return "int32_t";
-    case "index":
-      return "int64_t";
-    case "bool":
-      return "bool";
-    default:
-      return "float";
-  }
+/** What differs between the languages that kernels are printed in. */
+export interface Language {
+  literal(value: number | boolean, dtype: ScalarType): string;
+  /** The element of an argument or of an array of locals at an offset. */
+  load(store: Arg | Local, offset: string): string;
+  /** An operator that is not infix. */
+  op(expr: Expr & { kind: "op" }, operands: readonly string[]): string;
+  /** @param operands element, seed and step */
+  random(expr: Expr & { kind: "random" }, operands: readonly string[]): string;
+  /** A statement that gives a value a name. */
+  named(name: string, dtype: ScalarType, text: string): string;
 }
 
-/** The C++ type that it has in memory. */
-export function storageType(dtype: ScalarType): string {
-  switch (dtype) {
-    case "bool":
-      return "uint8_t";
-    case "i8":
-      return "int8_t";
-    case "i4":
-    case "bf16":
-    case "f16":
-    case "f8e4m3":
-      return dtype;
-    default:
-      return valueType(dtype);
-  }
-}
-
-/** Names in C++ of what a kernel has. Extents are upper case as in the text, axes lower case. */
+/** Names in generated code of what a kernel has. Extents are upper case as in the text, axes lower case. */
 export class Names {
   readonly #axes = new Map<string, string>();
   readonly #stores = new Map<string, Arg | Local>();
@@ -108,8 +86,10 @@ export class Scalars {
   readonly #printed = new Map<number, string>();
   readonly #lines: Lines;
   readonly #fresh: () => string;
+  readonly #language: Language;
 
-  constructor(names: Names, lines: Lines, fresh: () => string) {
+  constructor(language: Language, names: Names, lines: Lines, fresh: () => string) {
+    this.#language = language;
     this.#names = names;
     this.#lines = lines;
     this.#fresh = fresh;
@@ -128,7 +108,7 @@ export class Scalars {
     if ((this.#uses.get(id) ?? 0) < 2 || expr.kind === "const" || expr.kind === "axis" || expr.kind === "extent")
       return text;
     const name = this.#fresh();
-    this.#lines.add(`const ${valueType(dtypeOf(expr))} ${name} = ${text};`);
+    this.#lines.add(this.#language.named(name, dtypeOf(expr), text));
     this.#printed.set(id, name);
     return name;
   }
@@ -154,56 +134,29 @@ export class Scalars {
   #text(expr: Expr): string {
     switch (expr.kind) {
       case "const":
-        return literal(expr.value, expr.dtype);
+        return this.#language.literal(expr.value, expr.dtype);
       case "axis":
         return this.#names.axis(expr.axis);
       case "extent":
         return this.#names.extent(expr.extent);
       case "load": {
-        const { shape } = this.#names.store(expr.from);
-        if (shape.length === 0 && !("access" in this.#names.store(expr.from))) return expr.from;
-        const place = this.#names.offset(expr.from, expr.at, (x) => this.print(x));
-        return expr.dtype === "i4" ? `dsk_get(${expr.from}, ${place})` : `dsk_get(${expr.from}[${place}])`;
+        const store = this.#names.store(expr.from);
+        if (store.shape.length === 0 && !("access" in store)) return expr.from;
+        return this.#language.load(
+          store,
+          this.#names.offset(expr.from, expr.at, (x) => this.print(x)),
+        );
       }
       case "random":
-        return `dsk_${expr.draw}(${this.print(expr.element)}, ${expr.stream}u, ${this.print(expr.seed)}, ${this.print(expr.step)})`;
-      case "op":
-        return this.#op(expr);
-    }
-  }
-
-  #op(expr: Expr & { kind: "op" }): string {
-    const x = expr.operands.map((operand) => this.print(operand));
-    const type = valueType(expr.dtype);
-    const from = dtypeOf(expr.operands[0]!);
-    const symbol = INFIX[expr.op];
-    if (symbol !== undefined) return `(${x[0]} ${symbol} ${x[1]})`;
-    switch (expr.op) {
-      case "select":
-        return `(${x[0]} ? ${x[1]} : ${x[2]})`;
-      case "cast":
-        if (expr.dtype === "i32" && isFloatType(from)) return `dsk_to_i32(${x[0]})`;
-        if (expr.dtype === "bool") return `(${x[0]} != 0)`;
-        return `${type}(${x[0]})`;
-      case "neg":
-        return `(-${x[0]})`;
-      case "not":
-        return `(!${x[0]})`;
-      case "square":
-        return `(${x[0]} * ${x[0]})`;
-      case "recip":
-        return `(${type}(1) / ${x[0]})`;
-      case "rsqrt":
-        return `(${type}(1) / dsk_sqrt(${x[0]}))`;
-      case "relu":
-        return `(${x[0]} > 0 ? ${x[0]} : ${type}(0))`;
-      case "abs":
-        return `dsk_fabs(${x[0]})`;
-      case "max":
-      case "min":
-        return `dsk_${expr.op}<${type}>(${x.join(", ")})`;
-      default:
-        return `dsk_${expr.op}(${x.join(", ")})`;
+        return this.#language.random(
+          expr,
+          [expr.element, expr.seed, expr.step].map((x) => this.print(x)),
+        );
+      case "op": {
+        const operands = expr.operands.map((operand) => this.print(operand));
+        const symbol = INFIX[expr.op];
+        return symbol === undefined ? this.#language.op(expr, operands) : `(${operands[0]} ${symbol} ${operands[1]})`;
+      }
     }
   }
 }
@@ -221,36 +174,12 @@ function parts(expr: Expr): readonly Expr[] {
   }
 }
 
-function isFloatType(dtype: ScalarType): boolean {
+export function isFloatType(dtype: ScalarType): boolean {
   return !["i32", "index", "bool", "i8", "i4"].includes(dtype);
 }
 
-/** What a reduction of nothing is, as C++. */
-export function startOf(reduction: Reduction, dtype: ScalarType): string {
-  return literal(reduction === "sum" ? 0 : reduction === "max" ? -Infinity : Infinity, dtype);
-}
-
-/** A statement that takes one more term into a reduction. */
-export function foldInto(place: string, reduction: Reduction, type: string, term: string): string {
-  return reduction === "sum" ? `${place} += ${term};` : `${place} = dsk_${reduction}<${type}>(${place}, ${term});`;
-}
-
-/** A number as C++ writes it, with its type. */
-export function literal(value: number | boolean, dtype: ScalarType): string {
-  if (typeof value === "boolean") return String(value);
-  if (!isFloatType(dtype) && !Number.isFinite(value)) return value < 0 ? "INT32_MIN" : "INT32_MAX";
-  if (!isFloatType(dtype)) return value < 0 ? `(${value})` : String(value);
-  const type = valueType(dtype);
-  if (Number.isNaN(value)) return `${type}(DSK_NAN)`;
-  if (!Number.isFinite(value)) return `${type}(${value < 0 ? "-" : ""}DSK_INF)`;
-  const exact = type === "float" ? shortest(Math.fround(value)) : String(value);
-  const text = /[.e]/.test(exact) ? exact : `${exact}.0`;
-  const typed = type === "float" ? `${text}f` : text;
-  return value < 0 ? `(${typed})` : typed;
-}
-
 /** The shortest decimal that is this f32 again. */
-function shortest(value: number): string {
+export function shortest(value: number): string {
   for (let digits = 1; digits < 10; digits++) {
     const text = String(Number(value.toPrecision(digits)));
     if (Math.fround(Number(text)) === value) return text;

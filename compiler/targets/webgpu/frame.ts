@@ -1,0 +1,272 @@
+/** What all kernels of the WebGPU target have in common: memory, arguments, extents, functions, the file around them. */
+import { Lines } from "../../emit/lines.ts";
+import { fixed, render } from "../../emit/templates.ts";
+import type { Arg, Axis, Kernel, Local, ScalarType } from "../../kernel-ir/types.ts";
+import type { Count, Entry, WebGpuKernel } from "../../../runtime/program/webgpu.ts";
+import type { Extent, StorageType } from "../../../runtime/program/launch.ts";
+import { Names } from "../scalars.ts";
+import { valueType } from "./wgsl.ts";
+
+/** Words of workgroup memory that locals may take; the rest of the 32 KiB is for reductions and tiles. */
+const WORKGROUP_WORDS = 6144;
+
+interface Scratch {
+  readonly name: string;
+  readonly dtype: ScalarType;
+  readonly words: readonly Extent[];
+  /** Whether all workgroups of a launch have one together. */
+  readonly common?: boolean;
+}
+
+export interface File {
+  readonly text: string;
+  readonly kernel: WebGpuKernel;
+}
+
+export class Frame {
+  readonly names: Names;
+  readonly kernel: Kernel;
+  lines = new Lines();
+  /** Workgroup variables by name. */
+  readonly #shared = new Map<string, string>();
+  readonly #scratch: Scratch[] = [];
+  readonly #functions = new Map<string, string>();
+  readonly #entries: Entry[] = [];
+  readonly #private = new Set<string>();
+  #words = 0;
+  #fresh = 0;
+
+  /** @param kernel with names that WGSL takes */
+  constructor(kernel: Kernel, locals: readonly Local[] = []) {
+    this.kernel = kernel;
+    this.names = new Names([...kernel.args, ...locals]);
+  }
+
+  /** A name that nothing else has. */
+  temp(hint: string): string {
+    return `${hint}${this.#fresh++}`;
+  }
+
+  /** A variable that the workgroup shares. */
+  shared(name: string, type: string): string {
+    this.#shared.set(name, type);
+    return name;
+  }
+
+  /** An array that the workgroup shares: in its memory if it has a known size and there is room, in the arena otherwise. */
+  array(name: string, dtype: ScalarType, shape: readonly Extent[]): void {
+    const size = shape.reduce<number>((n, extent) => (typeof extent === "number" ? n * extent : Infinity), 1);
+    if (this.#words + size <= WORKGROUP_WORDS) {
+      this.#words += size;
+      this.shared(name, `array<${valueType(dtype)}, ${Math.max(size, 1)}>`);
+    } else {
+      this.#scratch.push({ name, dtype, words: shape });
+      // It is read and written as arguments are.
+      this.names.declare([{ name, dtype: dtype as StorageType, shape, access: "update" }]);
+    }
+  }
+
+  /** An array in the arena that all workgroups of a launch have together, and what was done before them. */
+  shareScratch(name: string, dtype: "i32" | "f32", shape: readonly Extent[]): void {
+    this.#scratch.push({ name, dtype, words: shape, common: true });
+    this.names.declare([{ name, dtype, shape, access: "update" }]);
+  }
+
+  /** A function of this kernel, declared once. */
+  once(name: string, text: string): void {
+    this.#functions.set(name, text);
+  }
+
+  /** The lines that the body prints. */
+  capture(body: () => void): string {
+    const outer = this.lines;
+    this.lines = new Lines();
+    try {
+      body();
+      return this.lines.text();
+    } finally {
+      this.lines = outer;
+    }
+  }
+
+  /** A function with the names of extents in it. */
+  func(head: string, body: () => void): void {
+    const text = this.capture(() =>
+      this.lines.block(head, () => {
+        this.extents();
+        body();
+      }),
+    );
+    this.once(head, text.trimEnd());
+  }
+
+  /** Prints an entry point. */
+  main(name: string, threads: number, body: () => void): void {
+    const { lines } = this;
+    lines.add(
+      `@compute @workgroup_size(${threads})`,
+      `fn ${name}(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,`,
+    );
+    lines.block(`${" ".repeat(name.length + 4)}@builtin(local_invocation_index) index: u32)`, () => {
+      lines.add("let lane = i32(index);");
+      this.extents();
+      body();
+    });
+  }
+
+  /** @param workgroups how many there are for a launch */
+  entry(name: string, workgroupSize: number, workgroups: readonly Count[], more: Partial<Entry> = {}): void {
+    this.#entries.push({ name, workgroupSize, workgroups, ...more });
+  }
+
+  /** Axes of an index, the last one fastest. */
+  unpack(axes: readonly Axis[], item: string): void {
+    const { lines } = this;
+    let rest = item;
+    for (const [i, { name, extent }] of [...axes.entries()].toReversed()) {
+      const at = this.names.axis(name);
+      if (String(extent) === "1") lines.add(`let ${at} = 0;`);
+      else if (i === 0) lines.add(`let ${at} = ${rest};`);
+      else {
+        lines.add(`let ${at} = ${rest} % ${extent};`);
+        rest = i === 1 ? `${rest} / ${extent}` : `(${rest} / ${extent})`;
+      }
+    }
+  }
+
+  /** Names of the extents, inside of a function. */
+  extents(): void {
+    for (const extent of this.kernel.extents) this.lines.add(`let ${extent} = launch.${extent};`);
+  }
+
+  /** The index of the workgroup, which returns when there are no more. */
+  item(name: string): void {
+    const { lines } = this;
+    lines.add(`let ${name} = i32(group.y * groups.x + group.x);`);
+    lines.block(`if (${name} >= launch.items)`, () => lines.add("return;"));
+    if (this.#scratch.some(({ common }) => !common)) lines.add(`own = ${name};`);
+  }
+
+  file(notes: readonly string[] = []): File {
+    const { args, extents, family, name, from } = this.kernel;
+    const body = [...[...this.#functions.values()].map((f) => `${f}\n`), this.lines.text()].join("\n");
+    const accessors = [
+      ...args.flatMap((arg) => accessorsOf(arg, body)),
+      ...this.#scratch.flatMap((s) => scratchOf(s, body)),
+    ];
+    const shapes = args.map((arg) => `${arg.access} ${arg.name}: ${arg.dtype}[${arg.shape.join(", ")}]`);
+    if (this.#scratch.some(({ common }) => !common)) this.#private.add("var<private> own: i32;");
+    const memory = [
+      ...[...this.#private].map((line) => `${line}\n`),
+      ...[...this.#shared].map(([variable, type]) => `var<workgroup> ${variable}: ${type};\n`),
+    ].join("");
+    const text = render("webgpu/kernel.wgsl", {
+      header: [`${name}: ${family}`, ...from, ...shapes.map((shape) => `  ${shape}`), ...notes],
+      members: [
+        "items: i32, // workgroups that have something to do",
+        ...extents.map((extent) => `${extent}: i32,`),
+        ...[...args, ...this.#scratch].map((store) => `${store.name}: i32, // its first word`),
+      ],
+      spaces: args.map((arg) => `override ${arg.name}_space: u32 = 0u;`),
+      memory: memory === "" ? "" : `${memory}\n`,
+      functions: [wordFunctions(accessors.join("\n")), ...accessors, ...called(body + accessors.join("\n"))]
+        .filter((f) => f !== "")
+        .map((f) => `${f}\n\n`)
+        .join(""),
+      entries: body.trimEnd(),
+    });
+    return {
+      text,
+      kernel: {
+        name,
+        args: args.map((arg) => arg.name),
+        extents,
+        scratch: this.#scratch.map(({ words, common }) => ({ shape: words, each: !common })),
+        entries: this.#entries,
+      },
+    };
+  }
+}
+
+/** How an argument is read and written: in words of 32 bits, in the space that the launch's pipeline has for it. */
+function accessorsOf({ name, dtype }: Arg, body: string): string[] {
+  const type = valueType(dtype);
+  const word = `word(${name}_space, launch.${name} + i)`;
+  const load = type === "bool" ? `${word} != 0u` : `bitcast<${type}>(${word})`;
+  const rounded = dtype === "bf16" || dtype === "f16" || dtype === "f8e4m3" ? `round_${dtype}(x)` : "x";
+  const stored = type === "bool" ? "select(0u, 1u, x)" : `bitcast<u32>(${rounded})`;
+  return [
+    ...(body.includes(`load_${name}(`) ? [`fn load_${name}(i: i32) -> ${type} {\n  return ${load};\n}`] : []),
+    ...(body.includes(`store_${name}(`)
+      ? [`fn store_${name}(i: i32, x: ${type}) {\n  set_word(${name}_space, launch.${name} + i, ${stored});\n}`]
+      : []),
+  ];
+}
+
+/** Scratch arrays lie in the arena, one of each for every workgroup. */
+function scratchOf({ name, dtype, words, common }: Scratch, body: string): string[] {
+  const type = valueType(dtype);
+  const size = words.map((extent) => (typeof extent === "number" ? extent : `launch.${extent}`)).join(" * ");
+  const place = common ? `arena[launch.${name} + i]` : `arena[launch.${name} + own * ${size} + i]`;
+  return [
+    ...(body.includes(`load_${name}(`)
+      ? [
+          `fn load_${name}(i: i32) -> ${type} {\n  return ${type === "bool" ? `${place} != 0u` : `bitcast<${type}>(${place})`};\n}`,
+        ]
+      : []),
+    ...(body.includes(`store_${name}(`)
+      ? [
+          `fn store_${name}(i: i32, x: ${type}) {\n  ${place} = ${type === "bool" ? "select(0u, 1u, x)" : "bitcast<u32>(x)"};\n}`,
+        ]
+      : []),
+  ];
+}
+
+function wordFunctions(text: string): string {
+  const load = `fn word(space: u32, i: i32) -> u32 {
+  var x: u32;
+  switch space {
+    case 0u: { x = arena[i]; }
+    case 1u: { x = stores[i]; }
+    default: { x = caches[i]; }
+  }
+  return x;
+}`;
+  const store = `fn set_word(space: u32, i: i32, x: u32) {
+  switch space {
+    case 0u: { arena[i] = x; }
+    case 1u: { stores[i] = x; }
+    default: { caches[i] = x; }
+  }
+}`;
+  return [...(/\bword\(/.test(text) ? [load] : []), ...(text.includes("set_word(") ? [store] : [])].join("\n\n");
+}
+
+let library: Map<string, { text: string; calls: string[] }> | undefined;
+
+/** The functions of templates/webgpu/math.wgsl that a text calls, and those that they call. */
+function called(text: string): string[] {
+  library ??= parsed(fixed("webgpu/math.wgsl"));
+  const wanted = new Set<string>();
+  const visit = (source: string): void => {
+    for (const [name, { text: inner }] of library!) {
+      if (wanted.has(name) || !new RegExp(`\\b${name}\\b`).test(source)) continue;
+      wanted.add(name);
+      visit(inner);
+    }
+  };
+  visit(text);
+  return [...library].flatMap(([name, { text: inner }]) => (wanted.has(name) ? [inner] : []));
+}
+
+function parsed(source: string): Map<string, { text: string; calls: string[] }> {
+  const parts = source.split("\n\n").map((part) => part.trim());
+  const found = new Map<string, { text: string; calls: string[] }>();
+  for (const part of parts) {
+    // Globals on lines of their own come before functions.
+    for (const [line, name] of part.matchAll(/^var<private> (\w+).*$/gm)) found.set(name!, { text: line, calls: [] });
+    const name = /^fn (\w+)/m.exec(part)?.[1];
+    if (name !== undefined) found.set(name, { text: part, calls: [] });
+  }
+  return found;
+}

@@ -1,0 +1,34 @@
+/** The WebGPU target: kernels as WGSL files, and what a runtime has to know about them. */
+import type { Kernel } from "../../kernel-ir/types.ts";
+import type { WebGpuKernels } from "../../../runtime/program/webgpu.ts";
+import { printColumns } from "./columns.ts";
+import type { File } from "./frame.ts";
+import { printGemm } from "./gemm.ts";
+import { printPlane } from "./plane.ts";
+import { withoutReserved } from "./reserved.ts";
+import { printRows, printSerial } from "./rows.ts";
+
+/** Files by name: one for each kernel and `webgpu.json`. */
+export function printWebGpu(kernels: readonly Kernel[]): Map<string, string> {
+  const files = kernels.map((kernel) => [kernel.name, printKernel(withoutReserved(kernel))] as const);
+  const table: WebGpuKernels = { format: 1, kernels: files.map(([, { kernel }]) => kernel) };
+  return new Map([
+    ...files.map(([name, { text }]) => [`${name}.wgsl`, text] as const),
+    ["webgpu.json", `${JSON.stringify(table, undefined, 2)}\n`] as const,
+  ]);
+}
+
+function printKernel(kernel: Kernel): File {
+  switch (kernel.family) {
+    case "rows":
+      return printRows(kernel);
+    case "serial":
+      return printSerial(kernel);
+    case "columns":
+      return printColumns(kernel);
+    case "plane":
+      return printPlane(kernel);
+    case "gemm":
+      return printGemm(kernel);
+  }
+}

@@ -1,0 +1,53 @@
+import { planArena } from "../../program/arena.ts";
+import { elementsOf, type LaunchProgram, type Sizes, sizeOf } from "../../program/launch.ts";
+import { entryFor, productOf, type WebGpuKernel, workgroupsOf } from "../../program/webgpu.ts";
+
+/** Where everything of a call lies in the arena, in words. */
+export interface Layout {
+  /** Inputs, outputs and temps by the index of the buffer; -1 for others. */
+  readonly offsets: readonly number[];
+  /** Where the scratch arrays of a launch begin: all launches use the same place. */
+  readonly scratch: (kernel: WebGpuKernel, bound: Sizes) => number[];
+  readonly words: number;
+}
+
+/** Inputs and outputs first, then temps by their lifetimes, then scratch. */
+export function planWords(program: LaunchProgram, sizes: Sizes, kernels: readonly WebGpuKernel[]): Layout {
+  let words = 0;
+  const offsets = program.buffers.map((spec) => {
+    if (spec.kind !== "input" && spec.kind !== "output") return -1;
+    const at = words;
+    words += elementsOf(spec, sizes);
+    return at;
+  });
+  // Every element is a word, whatever its type.
+  const widened = program.buffers.map((spec) => ({ ...spec, dtype: "f32" as const }));
+  const plan = planArena({ ...program, buffers: widened }, sizes);
+  for (const [buffer, offset] of plan.offsets.entries()) if (offset >= 0) offsets[buffer] = words + offset / 4;
+  const begin = words + plan.bytes / 4;
+  let scratch = 0;
+  for (const [i, { extents }] of program.launches.entries()) {
+    const kernel = kernels[i]!;
+    if (kernel.scratch.length === 0) continue;
+    const bound = Object.fromEntries(kernel.extents.map((name, e) => [name, sizeOf(extents[e]!, sizes)]));
+    scratch = Math.max(
+      scratch,
+      scratchWords(kernel, bound).reduce((a, b) => a + b, 0),
+    );
+  }
+  return {
+    offsets,
+    scratch: (kernel, bound) => {
+      let at = begin;
+      return scratchWords(kernel, bound).map((size) => (at += size) - size);
+    },
+    words: begin + scratch,
+  };
+}
+
+/** Words of each scratch array, for all workgroups that run. */
+function scratchWords(kernel: WebGpuKernel, bound: Sizes): number[] {
+  const entry = entryFor(kernel, bound);
+  const groups = Math.min(workgroupsOf(entry, bound), entry.most ?? Infinity);
+  return kernel.scratch.map(({ shape, each }) => productOf(shape, bound) * (each ? groups : 1));
+}

@@ -1,0 +1,111 @@
+import type { LaunchProgram } from "../../program/launch.ts";
+import type { WebGpuKernel } from "../../program/webgpu.ts";
+
+/** The buffer that an argument lies in: arena, params and states, caches. */
+export type Space = 0 | 1 | 2;
+
+/** An entry point of a kernel with its arguments in certain buffers. */
+export interface Need {
+  readonly kernel: string;
+  readonly entry: string;
+  readonly spaces: readonly Space[];
+}
+
+export interface Sources {
+  readonly device: GPUDevice;
+  readonly kernels: readonly WebGpuKernel[];
+  /** The WGSL of a kernel. */
+  readonly source: (kernel: string) => string;
+  /** Called as pipelines are made. */
+  readonly onProgress?: (done: number, all: number) => void;
+}
+
+/** The compute pipelines of a package: each is made once, when a call first needs it, all that a call needs at the same time. */
+export class Pipelines {
+  /** Bytes from the uniforms of a launch to those of the next one. */
+  readonly stride: number;
+  readonly uniformBytes: number;
+  readonly #sources: Sources;
+  readonly #group: GPUBindGroupLayout;
+  readonly #layout: GPUPipelineLayout;
+  readonly #kernels: ReadonlyMap<string, WebGpuKernel>;
+  readonly #modules = new Map<string, GPUShaderModule>();
+  readonly #made = new Map<string, GPUComputePipeline>();
+  readonly #pending = new Map<string, Promise<void>>();
+
+  constructor(sources: Sources) {
+    const { device, kernels } = sources;
+    this.#sources = sources;
+    this.#kernels = new Map(kernels.map((kernel) => [kernel.name, kernel]));
+    const words = kernels.map(({ args, extents, scratch }) => 1 + args.length + extents.length + scratch.length);
+    this.uniformBytes = Math.max(16, Math.ceil(Math.max(0, ...words) / 4) * 16);
+    const align = device.limits.minUniformBufferOffsetAlignment;
+    this.stride = Math.ceil(this.uniformBytes / align) * align;
+    const visibility = GPUShaderStage.COMPUTE;
+    const uniforms = { type: "uniform", hasDynamicOffset: true, minBindingSize: this.uniformBytes } as const;
+    this.#group = device.createBindGroupLayout({
+      entries: [
+        { binding: 0, visibility, buffer: uniforms },
+        ...[1, 2, 3].map((binding) => ({ binding, visibility, buffer: { type: "storage" as const } })),
+      ],
+    });
+    this.#layout = device.createPipelineLayout({ bindGroupLayouts: [this.#group] });
+  }
+
+  /** Makes what is not made yet. @throws Error that names a kernel that the device refuses */
+  async make(needs: Iterable<Need>): Promise<void> {
+    const pending = new Set<Promise<void>>();
+    for (const need of needs) {
+      const id = key(need);
+      if (this.#made.has(id)) continue;
+      if (!this.#pending.has(id)) this.#pending.set(id, this.#create(need, id));
+      pending.add(this.#pending.get(id)!);
+    }
+    await Promise.all(pending);
+  }
+
+  get(need: Need): GPUComputePipeline {
+    return this.#made.get(key(need))!;
+  }
+
+  /** The bind group of all launches. */
+  group(uniforms: GPUBuffer, ...buffers: readonly GPUBuffer[]): GPUBindGroup {
+    return this.#sources.device.createBindGroup({
+      layout: this.#group,
+      entries: [
+        { binding: 0, resource: { buffer: uniforms, size: this.uniformBytes } },
+        ...buffers.map((buffer, i) => ({ binding: i + 1, resource: { buffer } })),
+      ],
+    });
+  }
+
+  async #create({ kernel: name, entry, spaces }: Need, id: string): Promise<void> {
+    const { device, source, onProgress } = this.#sources;
+    const kernel = this.#kernels.get(name);
+    if (kernel === undefined) throw new Error(`the package has no kernel ${name} for WebGPU`);
+    const module = this.#modules.get(name) ?? device.createShaderModule({ label: name, code: source(name) });
+    this.#modules.set(name, module);
+    const constants = Object.fromEntries(kernel.args.map((arg, i) => [`${arg}_space`, spaces[i]!]));
+    try {
+      const compute = { module, entryPoint: entry, constants };
+      this.#made.set(id, await device.createComputePipelineAsync({ label: name, layout: this.#layout, compute }));
+      this.#pending.delete(id);
+      onProgress?.(this.#made.size, this.#made.size + this.#pending.size);
+    } catch (error) {
+      const { messages } = await module.getCompilationInfo();
+      const first = messages.find(({ type }) => type === "error");
+      const why = first === undefined ? (error as Error).message : `${first.lineNum}:${first.linePos} ${first.message}`;
+      throw new Error(`the kernel ${name}: ${why}`, { cause: error });
+    }
+  }
+}
+
+/** In which of the three buffers an argument lies. */
+export function spaceOf(program: LaunchProgram, buffer: number): Space {
+  const { kind } = program.buffers[buffer]!;
+  return kind === "param" || kind === "state" ? 1 : kind === "cache" ? 2 : 0;
+}
+
+function key({ kernel, entry, spaces }: Need): string {
+  return `${kernel} ${entry} ${spaces.join("")}`;
+}

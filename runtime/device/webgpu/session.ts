@@ -1,0 +1,316 @@
+/** A package on WebGPU: one arena for what a call needs, one buffer of params and states, one of caches; words of 32 bits. */
+import { elementsOf, type LaunchProgram, type Sizes, type StorageType, sizeOf } from "../../program/launch.ts";
+import { firstElement, stepsOf } from "../../program/steps.ts";
+import { entryFor, type WebGpuKernel, workgroupsOf } from "../../program/webgpu.ts";
+import {
+  type Border,
+  borderOf,
+  checkElements,
+  dimsOf,
+  encoded,
+  decoded,
+  inputsOf,
+  newElements,
+  outputsOf,
+} from "../elements.ts";
+import type { Call, Elements, MemoryUse, Session, StoreSpec } from "../session.ts";
+import { keptBy } from "../stores.ts";
+import { type Layout, planWords } from "./layout.ts";
+import { type Need, Pipelines, type Sources, type Space, spaceOf } from "./pipelines.ts";
+
+export interface WebGpuOptions extends Sources {
+  readonly programs: readonly LaunchProgram[];
+  /** Physical rows of each cache; 1024 when not given. */
+  readonly cacheRows?: number;
+}
+
+export interface WebGpuSession extends Omit<Session, "read"> {
+  read(store: string): Promise<Elements>;
+}
+
+/** Loads a package. Params, states and caches are zero. Kernels are compiled by the first call that needs them. */
+export function openWebGpuSession(options: WebGpuOptions): WebGpuSession {
+  return new PackageOnWebGpu(options);
+}
+
+interface Loaded {
+  readonly program: LaunchProgram;
+  readonly border: Border;
+  readonly kernels: readonly WebGpuKernel[];
+  readonly spaces: readonly Space[];
+  /** Where each buffer that is kept between calls begins, in words of its space; -1 for others. */
+  readonly places: readonly number[];
+}
+
+interface Dispatch {
+  /** The entry points that run, the last one with `groups` workgroups. */
+  readonly needs: readonly Need[];
+  readonly groups: number;
+  /** What the launch's uniform has. */
+  readonly words: readonly number[];
+}
+
+class PackageOnWebGpu implements WebGpuSession {
+  readonly device = "webgpu";
+  readonly programs: readonly string[];
+  readonly stores: readonly StoreSpec[];
+  readonly cacheRowBytes: number;
+  readonly cacheRows: number;
+  readonly #gpu: GPUDevice;
+  readonly #pipelines: Pipelines;
+  readonly #loaded = new Map<string, Loaded>();
+  readonly #places = new Map<string, number>();
+  readonly #stores: GPUBuffer;
+  readonly #caches: GPUBuffer;
+  #arena: GPUBuffer;
+  #uniforms: GPUBuffer;
+  #group: GPUBindGroup | undefined;
+  #highWater = 0;
+
+  constructor(options: WebGpuOptions) {
+    const { device, programs, kernels, cacheRows = 1024 } = options;
+    this.#gpu = device;
+    this.#pipelines = new Pipelines(options);
+    const { stores, cacheRowBytes } = keptBy(programs);
+    this.programs = programs.map(({ name }) => name);
+    this.stores = stores;
+    this.cacheRowBytes = cacheRowBytes;
+    this.cacheRows = cacheRows;
+    let words = 0;
+    for (const { name, shape } of stores) {
+      this.#places.set(name, words);
+      words += product(shape);
+    }
+    this.#stores = this.#buffer("params and states", words * 4);
+    const caches = new Map<string, number>();
+    let cacheWords = 0;
+    const named = new Map(kernels.map((kernel) => [kernel.name, kernel]));
+    for (const program of programs) {
+      const places = program.buffers.map((spec) => {
+        if (spec.kind === "param" || spec.kind === "state") return this.#places.get(spec.name)!;
+        if (spec.kind !== "cache") return -1;
+        if (!caches.has(spec.name)) {
+          caches.set(spec.name, cacheWords);
+          cacheWords += elementsOf(spec, {}) * cacheRows;
+        }
+        return caches.get(spec.name)!;
+      });
+      this.#loaded.set(program.name, {
+        program,
+        border: borderOf(program),
+        kernels: program.launches.map(({ kernel }) => named.get(kernel)!),
+        spaces: program.buffers.map((_, buffer) => spaceOf(program, buffer)),
+        places,
+      });
+    }
+    this.#caches = this.#buffer("caches", cacheWords * 4);
+    this.#arena = this.#buffer("arena", 4);
+    this.#uniforms = this.#buffer("uniforms", 256, GPUBufferUsage.UNIFORM);
+  }
+
+  async run(call: Call, signal?: AbortSignal): Promise<Readonly<Record<string, Elements>>> {
+    signal?.throwIfAborted();
+    const loaded = this.#program(call.program);
+    const { program, border } = loaded;
+    dimsOf(program, call.sizes);
+    const inputs = inputsOf(border, call.sizes, call.inputs);
+    const outputs = outputsOf(border, call.sizes, call.outputs);
+    const layout = planWords(program, call.sizes, loaded.kernels);
+    const dispatches = this.#dispatches(loaded, call.sizes, layout);
+    await this.#pipelines.make(dispatches.flatMap(({ needs }) => needs));
+    this.#reserve(layout.words, dispatches.length);
+    for (const { buffer, elements } of inputs)
+      this.#gpu.queue.writeBuffer(
+        this.#arena,
+        layout.offsets[buffer]! * 4,
+        asWords(elements, program.buffers[buffer]!.dtype),
+      );
+    this.#encode(dispatches);
+    const given = await this.#readBack(
+      this.#arena,
+      outputs.map(({ buffer, elements }) => ({ at: layout.offsets[buffer]!, words: elements.length })),
+    );
+    signal?.throwIfAborted();
+    return Object.fromEntries(
+      outputs.map(({ name, buffer }, i) => [name, fromWords(given[i]!, program.buffers[buffer]!.dtype)]),
+    );
+  }
+
+  async read(store: string): Promise<Elements> {
+    const { dtype, shape } = this.#store(store);
+    const [words] = await this.#readBack(this.#stores, [{ at: this.#places.get(store)!, words: product(shape) }]);
+    return fromWords(words!, dtype);
+  }
+
+  write(store: string, elements: Elements): void {
+    const { dtype, shape } = this.#store(store);
+    checkElements(store, dtype, product(shape), elements);
+    if (elements.length > 0)
+      this.#gpu.queue.writeBuffer(this.#stores, this.#places.get(store)! * 4, asWords(elements, dtype));
+  }
+
+  memory(): MemoryUse {
+    return {
+      arenaBytes: this.#arena.size,
+      arenaHighWater: this.#highWater,
+      storeBytes: this.#stores.size,
+      cacheBytes: this.#caches.size,
+    };
+  }
+
+  close(): void {
+    for (const buffer of [this.#arena, this.#stores, this.#caches, this.#uniforms]) buffer.destroy();
+  }
+
+  #program(name: string): Loaded {
+    const loaded = this.#loaded.get(name);
+    if (loaded === undefined) throw new Error(`there is no program ${name}`);
+    return loaded;
+  }
+
+  #store(name: string): StoreSpec {
+    const store = this.stores.find((spec) => spec.name === name);
+    if (store === undefined) throw new Error(`there is no param or state ${name}`);
+    return store;
+  }
+
+  #buffer(what: string, bytes: number, usage = GPUBufferUsage.STORAGE): GPUBuffer {
+    const { maxBufferSize, maxStorageBufferBindingSize } = this.#gpu.limits;
+    const most = Math.min(maxBufferSize, usage === GPUBufferUsage.STORAGE ? maxStorageBufferBindingSize : Infinity);
+    if (bytes > most)
+      throw new Error(
+        `${what} need ${bytes.toLocaleString("en-US")} bytes, this adapter binds at most ${most.toLocaleString("en-US")}`,
+      );
+    return this.#gpu.createBuffer({
+      label: what,
+      size: Math.max(4, bytes),
+      usage: usage | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC,
+    });
+  }
+
+  #reserve(words: number, dispatches: number): void {
+    this.#highWater = Math.max(this.#highWater, words * 4);
+    if (words * 4 > this.#arena.size) {
+      this.#arena.destroy();
+      this.#arena = this.#buffer("arena", words * 4);
+      this.#group = undefined;
+    }
+    const bytes = dispatches * this.#pipelines.stride + this.#pipelines.uniformBytes;
+    if (bytes > this.#uniforms.size) {
+      this.#uniforms.destroy();
+      this.#uniforms = this.#buffer("uniforms", bytes, GPUBufferUsage.UNIFORM);
+      this.#group = undefined;
+    }
+    this.#group ??= this.#pipelines.group(this.#uniforms, this.#arena, this.#stores, this.#caches);
+  }
+
+  /** What a call asks of the device, in order. */
+  #dispatches({ program, kernels, spaces, places }: Loaded, sizes: Sizes, layout: Layout): Dispatch[] {
+    return stepsOf(program, sizes).flatMap((step) => {
+      const { args, extents } = program.launches[step.launch]!;
+      const kernel = kernels[step.launch]!;
+      const bound = Object.fromEntries(kernel.extents.map((name, e) => [name, sizeOf(extents[e]!, step.sizes)]));
+      const entry = entryFor(kernel, bound);
+      const items = workgroupsOf(entry, bound);
+      if (items === 0) return [];
+      const own = args.map((buffer) => {
+        const start = places[buffer]! >= 0 ? places[buffer]! : layout.offsets[buffer]!;
+        return start + firstElement(program.buffers[buffer]!, step);
+      });
+      const entries = entry.before === undefined ? [entry.name] : [entry.before, entry.name];
+      return [
+        {
+          needs: entries.map((name) => ({ kernel: kernel.name, entry: name, spaces: args.map((b) => spaces[b]!) })),
+          groups: Math.min(items, entry.most ?? Infinity),
+          words: [items, ...kernel.extents.map((name) => bound[name]!), ...own, ...layout.scratch(kernel, bound)],
+        },
+      ];
+    });
+  }
+
+  /** One pass, one submit. */
+  #encode(dispatches: readonly Dispatch[]): void {
+    const { stride } = this.#pipelines;
+    const uniforms = new Int32Array((dispatches.length * stride) / 4);
+    const encoder = this.#gpu.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    const most = this.#gpu.limits.maxComputeWorkgroupsPerDimension;
+    for (const [i, { needs, groups, words }] of dispatches.entries()) {
+      uniforms.set(words, (i * stride) / 4);
+      pass.setBindGroup(0, this.#group!, [i * stride]);
+      for (const [n, need] of needs.entries()) {
+        pass.setPipeline(this.#pipelines.get(need));
+        const y = Math.ceil(groups / most);
+        // What runs before is one workgroup.
+        if (n < needs.length - 1) pass.dispatchWorkgroups(1);
+        else pass.dispatchWorkgroups(Math.ceil(groups / y), y);
+      }
+    }
+    pass.end();
+    this.#gpu.queue.writeBuffer(this.#uniforms, 0, uniforms);
+    this.#gpu.queue.submit([encoder.finish()]);
+  }
+
+  /** Copies of parts of a buffer, one after the other in one transfer. */
+  async #readBack(from: GPUBuffer, parts: readonly { at: number; words: number }[]): Promise<Uint32Array[]> {
+    const total = parts.reduce((sum, { words }) => sum + words, 0);
+    if (total === 0) {
+      await this.#gpu.queue.onSubmittedWorkDone();
+      return parts.map(() => new Uint32Array(0));
+    }
+    const staging = this.#gpu.createBuffer({
+      size: total * 4,
+      usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ,
+    });
+    const encoder = this.#gpu.createCommandEncoder();
+    let at = 0;
+    for (const part of parts) {
+      if (part.words > 0) encoder.copyBufferToBuffer(from, part.at * 4, staging, at * 4, part.words * 4);
+      at += part.words;
+    }
+    this.#gpu.queue.submit([encoder.finish()]);
+    await staging.mapAsync(GPUMapMode.READ);
+    const all = new Uint32Array(staging.getMappedRange().slice(0));
+    staging.destroy();
+    at = 0;
+    return parts.map(({ words }) => all.subarray(at, (at += words)));
+  }
+}
+
+/** Every element as a word of its own; small floats as f32. */
+function asWords(
+  elements: Elements,
+  dtype: StorageType,
+): Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> {
+  switch (dtype) {
+    case "f32":
+      return elements as Float32Array<ArrayBuffer>;
+    case "i32":
+      return elements as Int32Array<ArrayBuffer>;
+    case "bool":
+      return Uint32Array.from(elements as Uint8Array);
+    default:
+      return Float32Array.from(decoded(elements, dtype));
+  }
+}
+
+function fromWords(words: Uint32Array, dtype: StorageType): Elements {
+  const floats = new Float32Array(words.buffer, words.byteOffset, words.length);
+  switch (dtype) {
+    case "f32":
+      return floats.slice();
+    case "i32":
+      return new Int32Array(words.buffer, words.byteOffset, words.length).slice();
+    case "bool": {
+      const bytes = newElements("bool", words.length);
+      for (let i = 0; i < words.length; i++) bytes[i] = words[i]!;
+      return bytes;
+    }
+    default:
+      return encoded(floats, dtype);
+  }
+}
+
+function product(shape: readonly number[]): number {
+  return shape.reduce((a, b) => a * b, 1);
+}
