@@ -4,6 +4,7 @@ export type { Tokenizer, TokenStream } from "./data/tokenizer/tokenizer.ts";
 export { DataError } from "./data/data-error.ts";
 export { MemoryError } from "./device/cpu/session.ts";
 export type { Elements, MemoryUse } from "./device/session.ts";
+export type { WeightsListener } from "./io/names/read-params.ts";
 export { CheckpointError } from "./io/safetensors/format.ts";
 export type { StorageType } from "./program/launch.ts";
 export type { GenerateOptions, Generation, GenerationEnd } from "./package/generate.ts";

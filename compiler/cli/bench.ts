@@ -20,7 +20,7 @@ import { benchKernels } from "./bench/kernels.ts";
 import { measureMachine } from "./bench/machine.ts";
 import { answersText, kernelsText, trainText } from "./bench/text.ts";
 import { benchTrain } from "./bench/train.ts";
-import { examples, InputError, number, positive, print, printJson, UsageError } from "./io.ts";
+import { examples, InputError, number, positive, print, printJson, ticking, UsageError } from "./io.ts";
 import { STORE_HELP, weightForm } from "./weight-form.ts";
 import { loadModel, type LoadedModel } from "./load-model.ts";
 import { tableOf } from "./name-table.ts";
@@ -173,7 +173,7 @@ async function withSession(
   const session = await openOnCpu({ programs, model, store }, { threads, profile, cacheRows: cacheRowsFor(amount) });
   try {
     initialize(session, model, 1);
-    if (weights !== undefined) loadWeights(session, model, weights);
+    if (weights !== undefined) loadWeights(session, model, weights, ticking());
     await use(session);
   } finally {
     session.close();

@@ -75,6 +75,17 @@ export function timed(what: string, started: number): void {
   if (seconds > 2) progress(`${what} in ${seconds.toFixed(1)} s`);
 }
 
+/** Shows how far something is that takes more than two seconds: once a second, from then on. */
+export function ticking(): (what: string, done: number, all: number) => void {
+  let due = performance.now() + 2000;
+  return (what, done, all) => {
+    const now = performance.now();
+    if (now < due) return;
+    due = now + 1000;
+    progress(`${what}: ${done} of ${all}`);
+  };
+}
+
 /**
  * The text of a file; `-` is stdin.
  * @throws InputError when it cannot be read

@@ -25,7 +25,7 @@ import { type StoredForms, storedForms } from "../package/weight-form.ts";
 import { weightsInCache } from "../package/weights-cache.ts";
 import { servePlan } from "../package/serve-plan.ts";
 import { referenceSession } from "../reference/session.ts";
-import { InputError, positive, remark, UsageError } from "./io.ts";
+import { InputError, positive, ticking, UsageError } from "./io.ts";
 import { STORE_HELP, weightForm } from "./weight-form.ts";
 import { loadModel, type LoadedModel } from "./load-model.ts";
 import { tableOf } from "./name-table.ts";
@@ -82,6 +82,7 @@ export async function openForAnswers(
     context: given.context,
     cacheRows: given.cacheTokens,
     draftTokens: given.draft ? undefined : 0,
+    onWeights: ticking(),
   };
   return answering(() => openModel(source, withoutUndefined(options)));
 }
@@ -136,8 +137,7 @@ async function compiled(loaded: LoadedModel, drafts: boolean, forms: StoredForms
   });
   const directory = await packageInCache(files);
   const { stores } = keptBy(readPrograms(join(directory, "program.json")));
-  const onMake = (): void => remark(`weights are quantized once: \`--store\``);
-  return { ...readPackage(directory, "cpu"), prepare: (weights) => weightsInCache(weights, model, stores, onMake) };
+  return { ...readPackage(directory, "cpu"), prepare: (weights) => weightsInCache(weights, model, stores, ticking()) };
 }
 
 /** Floats of the interpreter are f32: they are rounded as the stores would. */
@@ -152,9 +152,9 @@ function interpreted(loaded: LoadedModel, { store, caches }: StoredForms): Sourc
       ? []
       : keptBy(programs).stores.filter(({ name, dtype }) => known.has(name) && known.get(name) !== dtype);
   const depth = [...module.ahead.values()][0]?.depth ?? 0;
-  const open = ({ weights, cacheRows = 0 }: SessionRequest) => {
+  const open = ({ weights, cacheRows = 0, listen }: SessionRequest) => {
     const session = referenceSession(module, undefined, withoutUndefined({ cacheRows, caches }));
-    if (weights !== undefined) loadWeights(session, model, weights);
+    if (weights !== undefined) loadWeights(session, model, weights, listen);
     for (const spec of rounded)
       session.write(spec.name, Float32Array.from(storedValues(spec, session.read(spec.name))));
     return session;

@@ -4,7 +4,8 @@ import { weightsFolder } from "../../runtime/io/checkpoints/find.ts";
 import { storeParams } from "../../runtime/io/names/load.ts";
 import { readParams } from "../../runtime/io/names/read-params.ts";
 import type { NameTable } from "../../runtime/io/names/table.ts";
-import { encoded } from "../../runtime/device/elements.ts";
+import { storedElements, storedValues } from "../../runtime/device/stored-elements.ts";
+import { keptBy } from "../../runtime/device/stores.ts";
 import { MemoryError } from "../../runtime/device/cpu/session.ts";
 import { CheckpointError } from "../../runtime/io/safetensors/format.ts";
 import { Checkpoint } from "../../runtime/io/safetensors/read.ts";
@@ -16,14 +17,17 @@ import { weightsOf } from "../model-ir/places.ts";
 import type { Module } from "../model-ir/types.ts";
 import type { Given } from "../reference/border.ts";
 import { type RowScores, scoreRows } from "../reference/score-rows.ts";
+import type { WeightForm } from "../lower/stored-weights.ts";
 import { modelFile } from "../package/model.ts";
+import { loweredSource } from "../package/package.ts";
 import { outputTypes, scoreOn } from "../package/score-on.ts";
 import { inDtype } from "../passes/in-dtype.ts";
-import { examples, InputError, print, timed, writing } from "./io.ts";
+import { examples, InputError, print, ticking, timed, UsageError, writing } from "./io.ts";
 import { loadModel } from "./load-model.ts";
 import { tableOf } from "./name-table.ts";
 import { openOnCpu } from "./open-session.ts";
 import { readRows } from "./rows-file.ts";
+import { STORE_HELP, weightForm } from "./weight-form.ts";
 
 interface Options {
   readonly model?: string;
@@ -37,6 +41,7 @@ interface Options {
   readonly routing?: boolean;
   readonly device: "reference" | "cpu";
   readonly precision: "f32" | "f64";
+  readonly store?: WeightForm;
 }
 
 export function register(command: Command): void {
@@ -52,6 +57,7 @@ export function register(command: Command): void {
     .option("--routing", "write what the routers emit: `<path>.chosen`, `<path>.load`")
     .addOption(new Option("--device <device>", "where it runs").choices(["reference", "cpu"]).default("reference"))
     .addOption(new Option("--precision <precision>", "how results are rounded").choices(["f32", "f64"]).default("f32"))
+    .option("--store <form>", `${STORE_HELP}; as the model declares them without this`, weightForm)
     .action(run);
   examples(
     command,
@@ -63,6 +69,8 @@ export function register(command: Command): void {
 async function run(file: string, options: Options): Promise<void> {
   const loaded = loadModel(file, options.model);
   if (loaded === undefined) return;
+  if (options.store !== undefined && options.precision === "f64")
+    throw new UsageError("--store goes with --precision f32: nothing is rounded in f64");
   const { module } = loaded;
   const rows = readRows(options.tokens, vocabularySize(module));
   const started = performance.now();
@@ -76,10 +84,11 @@ async function run(file: string, options: Options): Promise<void> {
       gradients: options.grad ?? false,
       metrics: options.routing ?? false,
     };
+    const { precision, store } = options;
     const scores =
       options.device === "cpu"
-        ? await scoreOnCpu(module, weights, rows, { ...wanted, precision: options.precision })
-        : scoreRows(module, weights, rows, { ...wanted, precision: options.precision });
+        ? await scoreOnCpu(module, weights, rows, { ...wanted, precision, store })
+        : scoreRows(module, roundedAs(store, module, weights), rows, { ...wanted, precision });
     writing(options.out, () => writeSafetensors(options.out, results(module, table, scores)));
     timed(`scored ${rows.length} rows`, started);
     print(`loss ${scores.tensors.get("loss")!.data[0]}`);
@@ -93,22 +102,46 @@ async function scoreOnCpu(
   module: Module,
   weights: ReadonlyMap<string, Given>,
   rows: readonly (readonly number[])[],
-  { precision, ...wanted }: ScoreOptions & { readonly precision: "f32" | "f64" },
+  {
+    precision,
+    store,
+    ...wanted
+  }: ScoreOptions & { readonly precision: Options["precision"]; readonly store: WeightForm | undefined },
 ): Promise<RowScores> {
   const program = inDtype(scoreProgram(module, wanted), precision);
-  const session = await openOnCpu({ programs: [program], model: modelFile(module) });
+  const session = await openOnCpu({ programs: [program], model: modelFile(module), store });
   try {
-    for (const { name, dtype } of session.stores) session.write(name, encoded(weights.get(name)!.data, dtype));
+    // Scales are made with their codes.
+    for (const spec of session.stores.filter(({ name }) => weights.has(name)))
+      for (const [name, elements] of storedElements(spec, weights.get(spec.name)!.data)) session.write(name, elements);
     return await scoreOn(session, outputTypes(program), rows, (label) => module.dims.get(label)!);
   } finally {
     session.close();
   }
 }
 
+/** What the weights are that stand for those of a checkpoint when they are stored in another form. */
+function roundedAs(
+  store: WeightForm | undefined,
+  module: Module,
+  weights: ReadonlyMap<string, Given>,
+): ReadonlyMap<string, Given> {
+  if (store === undefined) return weights;
+  const { programs } = loweredSource({ programs: [inDtype(scoreProgram(module), "f32")], store });
+  const specs = keptBy(programs).stores.filter(({ name, dtype }) => weights.has(name) && dtype !== "f32");
+  return new Map([
+    ...weights,
+    ...specs.map((spec) => [spec.name, { data: storedValues(spec, weights.get(spec.name)!.data) }] as const),
+  ]);
+}
+
 function readWeights(module: Module, checkpoint: Checkpoint, table: NameTable | undefined): Map<string, Given> {
   const params = weightsOf(module);
   const ahead = new Set(params.filter(({ place }) => place.ahead).map(({ path }) => path));
-  const values = readParams(checkpoint, table, params, { optional: ({ path }) => ahead.has(path) });
+  const values = readParams(checkpoint, table, params, {
+    optional: ({ path }) => ahead.has(path),
+    listen: ticking(),
+  });
   const wrong = [...values].flatMap(([path, data]) => {
     const index = Array.prototype.findIndex.call(data, (value: number) => !Number.isFinite(value));
     return index < 0 ? [] : [new NonFiniteError(path, index).message];

@@ -12,7 +12,7 @@ import { RunError } from "../../runtime/train/run-folder.ts";
 import { runTraining } from "../../runtime/train/run.ts";
 import { didYouMean } from "../diagnostics/did-you-mean.ts";
 import { trainingPlan } from "../package/training-plan.ts";
-import { examples, InputError, positive, readSource, remark, UsageError } from "./io.ts";
+import { examples, InputError, positive, readSource, remark, ticking, UsageError } from "./io.ts";
 import { loadModel, type LoadedModel } from "./load-model.ts";
 import { tableOf } from "./name-table.ts";
 import { type Device, DEVICES, forTraining } from "./open-session.ts";
@@ -86,7 +86,7 @@ async function run(file: string, name: string | undefined, options: Options): Pr
         return openTrainingData(plan, model.vocabulary, { ...where, signal: stop.signal, remark });
       },
       resume: options.resume ?? false,
-      ...(weights === undefined ? {} : { weights: (to) => loadWeights(to, model, weights) }),
+      ...(weights === undefined ? {} : { weights: (to) => loadWeights(to, model, weights, ticking()) }),
       ...(options.tokensPerCall === undefined ? {} : { tokensPerCall: options.tokensPerCall }),
       saveEvery: options.saveEvery,
       keep: options.keep,

@@ -1,21 +1,22 @@
 /** Writes the package of a model, or tells what is another one on disk. */
-import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import type { CheckedSection } from "../../dsl/semantics/sections/sections.ts";
 import { tokenizerBeside } from "../../runtime/data/tokenizer/load.ts";
 import { keptBy } from "../../runtime/device/stores.ts";
+import { asideOf } from "../../runtime/io/replace-file.ts";
 import { CheckpointError } from "../../runtime/io/safetensors/format.ts";
 import { WEIGHTS } from "../../runtime/package/read.ts";
 import { ANSWERING } from "../../runtime/package/source.ts";
+import type { PackagePrograms } from "../../runtime/program/launch.ts";
 import type { ModelFile } from "../../runtime/program/model.ts";
-import { readPrograms } from "../../runtime/program/read.ts";
 import type { Fusion } from "../lower/fusions.ts";
 import type { WeightForm } from "../lower/stored-weights.ts";
 import { packageFiles, writeFiles } from "../package/package.ts";
 import { trainingPlan } from "../package/training-plan.ts";
 import { storedForms } from "../package/weight-form.ts";
 import { writeWeights } from "../package/weights.ts";
-import { InputError, remark, writing } from "./io.ts";
+import { InputError, remark, ticking, writing } from "./io.ts";
 import type { LoadedModel } from "./load-model.ts";
 import { compiled } from "./open-session.ts";
 import { executable, packageSource } from "./package-source.ts";
@@ -47,11 +48,12 @@ export async function writePackage(loaded: LoadedModel, options: WriteOptions): 
   const files = packageFiles({ ...source, lower: { without: new Set(options.without ?? []) } });
   if (options.check === true) return check(directory, files);
   for (const section of loaded.serves) remarkUnserved(section);
-  writing(directory, () => {
+  const write = (): void => {
     for (const path of leftOver(directory, files)) rmSync(join(directory, path));
     writeFiles(directory, files);
-  });
-  if (options.weights !== undefined) putWeights(directory, source.model, options.weights);
+  };
+  if (options.weights === undefined) writing(directory, write);
+  else withWeights(resolve(directory), { files, model: source.model, weights: options.weights }, write);
   await compiled(directory);
   remark(`wrote ${files.size} files to \`${directory}\``);
 }
@@ -95,12 +97,31 @@ function leftOver(directory: string, files: ReadonlyMap<string, string>): string
     .map((name) => `kernels/${name}`);
 }
 
-function putWeights(directory: string, model: ModelFile, path: string): void {
-  const programs = readPrograms(join(directory, "program.json"));
+/** Makes weights beside a package before anything else is written: bad ones leave everything as it was. */
+function withWeights(directory: string, source: MadeFrom, write: () => void): void {
+  const { programs } = JSON.parse(source.files.get("program.json")!) as PackagePrograms;
   const { stores } = keptBy(programs.filter(({ name }) => ANSWERING.test(name)));
+  const made: string[] = [];
   try {
-    writing(directory, () => writeWeights(join(directory, WEIGHTS), model, stores, path));
+    writing(directory, () => {
+      const first = mkdirSync(dirname(directory), { recursive: true });
+      if (first !== undefined) made.push(first);
+      const aside = asideOf(directory);
+      made.push(aside);
+      writeWeights(aside, source.model, stores, source.weights, ticking());
+      write();
+      rmSync(join(directory, WEIGHTS), { recursive: true, force: true });
+      renameSync(aside, join(directory, WEIGHTS));
+    });
   } catch (error) {
+    for (const path of made) rmSync(path, { recursive: true, force: true });
     throw error instanceof CheckpointError ? new InputError(error.message) : error;
   }
+}
+
+interface MadeFrom {
+  readonly files: ReadonlyMap<string, string>;
+  readonly model: ModelFile;
+  /** A checkpoint or a run. */
+  readonly weights: string;
 }

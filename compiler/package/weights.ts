@@ -2,7 +2,7 @@ import type { Elements, StoreSpec } from "../../runtime/device/session.ts";
 import { firstNonFinite, STORED } from "../../runtime/device/elements.ts";
 import { codeType, storedElements } from "../../runtime/device/stored-elements.ts";
 import { weightsFolder } from "../../runtime/io/checkpoints/find.ts";
-import { findParams } from "../../runtime/io/names/read-params.ts";
+import { findParams, type WeightsListener } from "../../runtime/io/names/read-params.ts";
 import { CheckpointError } from "../../runtime/io/safetensors/format.ts";
 import { quantizedMetadata, type StoredCodes } from "../../runtime/io/safetensors/quantized-metadata.ts";
 import { Checkpoint } from "../../runtime/io/safetensors/read.ts";
@@ -18,7 +18,13 @@ import { NonFiniteError } from "../../runtime/train/finite.ts";
  * @throws CheckpointError that names all tensors that are missing, have another shape or belong to nothing, or the first
  *   value that is not finite
  */
-export function writeWeights(folder: string, model: ModelFile, specs: readonly StoreSpec[], path: string): void {
+export function writeWeights(
+  folder: string,
+  model: ModelFile,
+  specs: readonly StoreSpec[],
+  path: string,
+  listen?: WeightsListener,
+): void {
   const stores = model.stores.filter(({ blocks }) => blocks !== undefined);
   const params = stores.map(({ name, shape, blocks = [] }) => ({ path: name, shape, blocks }));
   const ahead = new Set(stores.flatMap((store) => (store.ahead ? store.name : [])));
@@ -36,7 +42,24 @@ export function writeWeights(folder: string, model: ModelFile, specs: readonly S
       codes.set(store.name, { ...spec.quantized, dtype, shape: spec.shape });
     return written(spec, byName, () => finiteElements(spec, param.read(), path));
   });
-  writeCheckpoint(folder, tensors, SHARD_BYTES, quantizedMetadata(codes));
+  writeCheckpoint(folder, listened(tensors, "writing weights", listen), SHARD_BYTES, quantizedMetadata(codes));
+}
+
+/** The tensors, which tell how many of them were made. */
+export function listened(
+  tensors: readonly WrittenTensor[],
+  what: string,
+  listen: WeightsListener | undefined,
+): readonly WrittenTensor[] {
+  let made = 0;
+  return tensors.map((tensor) => ({
+    ...tensor,
+    bytes: () => {
+      const bytes = tensor.bytes();
+      listen?.(what, ++made, tensors.length);
+      return bytes;
+    },
+  }));
 }
 
 /** The tensors of a store: its own, and of codes their scales, which are made together. */

@@ -1,5 +1,5 @@
 import { weightsFolder } from "../io/checkpoints/find.ts";
-import { findParams, type FoundParam } from "../io/names/read-params.ts";
+import { findParams, type FoundParam, type WeightsListener } from "../io/names/read-params.ts";
 import { Checkpoint } from "../io/safetensors/read.ts";
 import { STORAGE_BYTES } from "../program/launch.ts";
 import type { ModelFile } from "../program/model.ts";
@@ -19,7 +19,7 @@ export interface PlacedWeights {
   /** Stores whose elements lie in a file as the device wants them: it may map them. */
   readonly mapped: Readonly<Record<string, FilePlace>>;
   /** Writes the stores of the session that are not mapped, or all of them. */
-  write(session: Session, those: "all" | "unmapped"): void;
+  write(session: Session, those: "all" | "unmapped", listen?: WeightsListener): void;
 }
 
 /**
@@ -39,13 +39,13 @@ export function placeWeights(specs: readonly StoreSpec[], model: ModelFile, path
   const isMapped = new Set(mapped.map(([name]) => name));
   return {
     mapped: Object.fromEntries(mapped),
-    write: (session, those) => {
+    write: (session, those, listen) => {
       const stores = new Map(session.stores.map((spec) => [spec.name, spec]));
-      for (const [name, { read }] of found) {
-        // A session without training has no look-ahead modules.
-        const spec = stores.get(name);
-        if (spec === undefined || (those === "unmapped" && isMapped.has(name))) continue;
-        for (const [store, elements] of storedElements(spec, read())) session.write(store, elements);
+      // A session without training has no look-ahead modules.
+      const wanted = [...found].filter(([name]) => stores.has(name) && (those === "all" || !isMapped.has(name)));
+      for (const [i, [name, { read }]] of wanted.entries()) {
+        for (const [store, elements] of storedElements(stores.get(name)!, read())) session.write(store, elements);
+        listen?.("reading weights", i + 1, wanted.length);
       }
     },
   };
@@ -69,6 +69,6 @@ function placesOf(spec: StoreSpec, found: FoundParam | undefined): [string, File
 }
 
 /** Gives params and states of a session the weights of a checkpoint. @throws CheckpointError as `placeWeights` does */
-export function loadWeights(session: Session, model: ModelFile, path: string): void {
-  placeWeights(session.stores, model, path).write(session, "all");
+export function loadWeights(session: Session, model: ModelFile, path: string, listen?: WeightsListener): void {
+  placeWeights(session.stores, model, path).write(session, "all", listen);
 }

@@ -5,6 +5,7 @@ import { loadTokenizer, tokenizerBeside } from "../data/tokenizer/load.ts";
 import type { Tokenizer } from "../data/tokenizer/tokenizer.ts";
 import type { Session } from "../device/session.ts";
 import { loadWeights, placeWeights } from "../device/weights.ts";
+import type { WeightsListener } from "../io/names/read-params.ts";
 import { CheckpointError } from "../io/safetensors/format.ts";
 import type { EngineCounts } from "../serve/engine/counts.ts";
 import { Engine } from "../serve/engine/engine.ts";
@@ -51,6 +52,8 @@ export interface ModelOptions {
   readonly engine?: Partial<Pick<EngineOptions, "maxRunning" | "maxWaiting" | "tokensPerStep">>;
   /** Threads of a call: as many as there are processors when not given. */
   readonly threads?: number;
+  /** Told how far weights are that are read, and checked, before anything can be answered. */
+  readonly onWeights?: WeightsListener;
 }
 
 export interface OpenOptions extends ModelOptions {
@@ -261,8 +264,8 @@ class OpenedModel implements Model {
     const { model } = this.#source;
     const placed = placeWeights(session.stores, model, path);
     this.#weights = undefined;
-    placed.write(session, "all");
-    checkFinite(session, path);
+    placed.write(session, "all", this.#options.onWeights);
+    checkFinite(session, path, this.#options.onWeights);
   }
 
   get counts(): Readonly<EngineCounts> | undefined {
@@ -309,16 +312,17 @@ class OpenedModel implements Model {
     const drafts = own.filter(isGuess).length;
     if (draftTokens > drafts)
       throw new ModelError(`${draftTokens} tokens are to be guessed, and ${model.name} looks ${drafts} ahead`);
-    const { cacheRows, threads } = this.#options;
+    const { cacheRows, threads, onWeights: listen } = this.#options;
     const session = await this.#source.open({
       programs: Object.fromEntries(own.map((name) => [name, name])),
       model,
       weights: this.#path,
       cacheRows: cacheRows === undefined ? usualCacheRows(context, pageSize) : wholePages(cacheRows, pageSize),
       threads,
+      listen,
     });
     try {
-      checkFinite(session, this.#path);
+      checkFinite(session, this.#path, listen);
       this.#checkCache(session, draftTokens > 0);
       const tokens = this.#tokenizer === undefined ? {} : { tokens: this.#tokenizer.size };
       const engine = new Engine(session, { context, pageSize, draftTokens, ...tokens, ...this.#options.engine });
@@ -353,7 +357,8 @@ class OpenedModel implements Model {
     if (this.#weights === undefined) return undefined;
     if ("path" in this.#weights) {
       const { path } = this.#weights;
-      return (session) => loadWeights(session, trainedModel(this.#source.model, training), path);
+      return (session) =>
+        loadWeights(session, trainedModel(this.#source.model, training), path, this.#options.onWeights);
     }
     const { learned } = this.#weights;
     const serving = await this.serving();
@@ -429,8 +434,8 @@ function servePlanOf({ model, serving }: ModelSource, options: ModelOptions): Se
 }
 
 /** @throws CheckpointError that names the first value that is not */
-function checkFinite(session: Session, path: string | undefined): void {
-  const bad = path === undefined ? undefined : nonFiniteStore(session);
+function checkFinite(session: Session, path: string | undefined, listen?: WeightsListener): void {
+  const bad = path === undefined ? undefined : nonFiniteStore(session, listen);
   if (bad !== undefined) throw new CheckpointError(`\`${path}\`: ${bad.message}`);
 }
 

@@ -49,7 +49,7 @@ export function readPackage(directory: string, device: Device = "auto"): ModelSo
 
   function openOnCpu(
     from: string,
-    { programs: wanted, weights: path, model, cacheRows, threads }: SessionRequest,
+    { programs: wanted, weights: path, model, cacheRows, threads, listen }: SessionRequest,
   ): Session {
     const { stores } = keptBy(selectPrograms(programs, wanted));
     const placed = path === undefined ? undefined : placeWeights(stores, model, path);
@@ -60,7 +60,7 @@ export function readPackage(directory: string, device: Device = "auto"): ModelSo
       ...(placed === undefined ? {} : { mapped: placed.mapped }),
     });
     try {
-      placed?.write(session, "unmapped");
+      placed?.write(session, "unmapped", listen);
     } catch (error) {
       session.close();
       throw error;

@@ -1,4 +1,5 @@
 import type { Session } from "../device/session.ts";
+import type { WeightsListener } from "../io/names/read-params.ts";
 import type { ModelFile } from "../program/model.ts";
 import type { PackageServing, ServePlan } from "../serve/plan.ts";
 import { type PackagedTraining, trainedModel } from "../train/plan.ts";
@@ -16,6 +17,8 @@ export interface SessionRequest {
   readonly model: ModelFile;
   readonly cacheRows?: number;
   readonly threads?: number | undefined;
+  /** Told while weights are read. */
+  readonly listen?: WeightsListener | undefined;
 }
 
 /** What a model is made of: a package on a device, or what stands for one. */

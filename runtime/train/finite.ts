@@ -1,5 +1,6 @@
 import { firstNonFinite } from "../device/elements.ts";
 import type { Session } from "../device/session.ts";
+import type { WeightsListener } from "../io/names/read-params.ts";
 
 /** A param or a state that holds a NaN or an infinity. */
 export class NonFiniteError extends Error {
@@ -14,10 +15,11 @@ export class NonFiniteError extends Error {
 }
 
 /** The first store of a session with a value that is not finite. */
-export function nonFiniteStore(session: Session): NonFiniteError | undefined {
-  for (const { name, dtype } of session.stores) {
+export function nonFiniteStore(session: Session, listen?: WeightsListener): NonFiniteError | undefined {
+  for (const [i, { name, dtype }] of session.stores.entries()) {
     const index = session.firstNonFinite?.(name) ?? firstNonFinite(session.read(name), dtype);
     if (index >= 0) return new NonFiniteError(name, index);
+    listen?.("checking weights", i + 1, session.stores.length);
   }
   return undefined;
 }

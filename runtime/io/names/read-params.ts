@@ -7,6 +7,9 @@ import { type LoadOptions, locateParams } from "./load.ts";
 import type { Param, Part } from "./resolve.ts";
 import type { NameTable } from "./table.ts";
 
+/** What is being done to weights that may take long, and for how many tensors of all it is done. */
+export type WeightsListener = (what: string, done: number, all: number) => void;
+
 /** A param or state of a model in a checkpoint. */
 export interface FoundParam {
   /** Where its elements lie one after the other in its own order of dims; undefined where they do not. */
@@ -46,9 +49,16 @@ export function readParams(
   checkpoint: Checkpoint,
   table: NameTable | undefined,
   params: readonly Param[],
-  options: LoadOptions = {},
+  options: LoadOptions & { readonly listen?: WeightsListener } = {},
 ): ReadonlyMap<string, ArrayLike<number>> {
-  return new Map([...findParams(checkpoint, table, params, options)].map(([path, found]) => [path, found.read()]));
+  const found = [...findParams(checkpoint, table, params, options)];
+  return new Map(
+    found.map(([path, { read }], i) => {
+      const values = read();
+      options.listen?.("reading weights", i + 1, found.length);
+      return [path, values];
+    }),
+  );
 }
 
 function ownParams(

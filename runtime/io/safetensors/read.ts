@@ -146,10 +146,8 @@ export class Checkpoint {
   }
 
   #open(file: string): void {
-    const size = sizeOf(file);
     const shown = basename(file);
-    const length = headerLength(shown, bytesOf(file, 0, Math.min(8, size)), size);
-    const { entries, metadata, dataStart } = parseHeader(shown, bytesOf(file, 0, 8 + length), size);
+    const { entries, metadata, dataStart } = parseHeader(shown, headerOf(file), sizeOf(file));
     for (const [name, codes] of parseQuantized(shown, metadata)) this.#quantized.set(name, codes);
     for (const entry of entries) {
       const other = this.#entries.get(entry.name);
@@ -186,6 +184,12 @@ export class Checkpoint {
     if (shape.length === 2 && scales.shape.join() === blocks.join()) return scales;
     return fail(`has the shape [${scales.shape.join(", ")}], blocks of 128 x 128 need [${blocks.join(", ")}]`);
   }
+}
+
+/** The length and the text that a file begins with. @throws CheckpointError when there is not so much */
+export function headerOf(file: string): Uint8Array {
+  const size = sizeOf(file);
+  return bytesOf(file, 0, 8 + headerLength(basename(file), bytesOf(file, 0, Math.min(8, size)), size));
 }
 
 const FP8: readonly DType[] = ["F8_E4M3", "F8_E5M2"];

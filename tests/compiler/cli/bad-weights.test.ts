@@ -1,6 +1,6 @@
 /** Weights that do not fit their model: every command that reads some says all that is wrong at once, and writes nothing. */
 import { spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
@@ -101,14 +101,23 @@ describe("weights that are not numbers", () => {
     });
   });
 
-  test("build puts none into a package", () => {
-    const built = run(["build", MODEL, "--weights", infinite, "-o", join(dir, "package")]);
-    expect([built.status, built.stderr]).toEqual([
-      1,
-      "dskc: DIR/infinite: `head.weight` has a value that is not finite, at element 9\n",
-    ]);
-    expect(existsSync(join(dir, "package", "weights", "model.safetensors"))).toBe(false);
-  });
+  test("build writes no package with them, and leaves one that is there as it is", () => {
+    const place = join(dir, "some", "place");
+    const build = (path: string): readonly [number | null, string] => {
+      const { status, stderr } = run(["build", MODEL, "--weights", path, "-o", join(place, "package")]);
+      return [status, stderr];
+    };
+    const refused = [1, "dskc: DIR/infinite: `head.weight` has a value that is not finite, at element 9\n"];
+    expect(build(infinite)).toEqual(refused);
+    expect(existsSync(join(dir, "some"))).toBe(false);
+    expect(build(MODEL)[0]).toBe(0);
+    const files = (): string[] => readdirSync(place, { recursive: true, encoding: "utf8" }).toSorted();
+    const before = files();
+    expect(before).toContain("package/weights/model.safetensors");
+    expect(build(infinite)).toEqual(refused);
+    expect(files()).toEqual(before);
+    expect(run(["build", MODEL, "--check", "-o", join(place, "package")]).status).toBe(0);
+  }, 120_000);
 });
 
 test("a file that may not be read", ({ skip }) => {

@@ -210,6 +210,34 @@ describe("weights with the names of params", () => {
     expect(JSON.parse(readFileSync(join(out, "config.json"), "utf8"))).toMatchObject({ torch_dtype: "bfloat16" });
   });
 
+  test("as --store says, those of products and lookups", () => {
+    const source = ownWeights("a1_v3_plain");
+    writeFileSync(join(source, "spec.dsk"), specOf(model("a1_v3_plain")));
+    const { out, checkpoint } = exported(source, "--store", "bf16");
+    const wanted = new Checkpoint(join(root, model("a1_v3_plain")));
+    const dtypes = Object.fromEntries(checkpoint.names.map((name) => [name, checkpoint.tensor(name).dtype]));
+    expect(dtypes).toMatchObject({
+      "model.embed_tokens.weight": "BF16",
+      "model.layers.0.self_attn.kv_b_proj.weight": "BF16",
+      "model.layers.1.mlp.experts.0.up_proj.weight": "BF16",
+      "model.layers.1.mlp.gate.weight": "F32",
+      "model.norm.weight": "F32",
+    });
+    for (const name of wanted.names) {
+      const { dtype, bytes } = checkpoint.tensor(name);
+      const values = Float32Array.from(wanted.tensor(name).read());
+      expect([name, new Uint8Array(bytes())]).toEqual([name, encode(values, dtype as "F32" | "BF16")]);
+    }
+    expect(JSON.parse(readFileSync(join(out, "config.json"), "utf8"))).toMatchObject({ torch_dtype: "bfloat16" });
+    // From a checkpoint with the names of Hugging Face it is the same, and widening gives back what rounding left.
+    expectSame(exported(model("a1_v3_plain"), "--store", "bf16").checkpoint, checkpoint);
+    const wide = exported(out, "--store", "f32").checkpoint;
+    for (const name of wide.names) {
+      expect(wide.tensor(name).dtype).toBe("F32");
+      expect(wide.tensor(name).read()).toEqual(checkpoint.tensor(name).read());
+    }
+  });
+
   test("of another shape", () => {
     const source = ownWeights("d7_qwen3");
     const spec = join(folder, "wide.dsk");
@@ -233,6 +261,7 @@ describe("what cannot be exported is told", () => {
     [1, "has no config.json and more than one spec", ["specs", "-o", "OUT"]],
     [1, "has no config.json and no spec", ["docs", "-o", "OUT"]],
     [2, "the folder to write is the one to read", [qwen, "-o", `${qwen}/.`]],
+    [2, "Hugging Face has no format for int8 weights", [qwen, "-o", "OUT", "--store", "int8"]],
     [2, "`0` is not a positive whole number", [qwen, "-o", "OUT", "--shard", "0"]],
     [2, "`many` is not a positive whole number", [qwen, "-o", "OUT", "--shard", "many"]],
     [2, "required option '-o, --out <dir>' not specified", [qwen]],

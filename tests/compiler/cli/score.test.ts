@@ -74,6 +74,25 @@ test.each(["reference", "cpu"])(
   120_000,
 );
 
+test("--store scores what the codes of weights stand for, on both devices", () => {
+  const rows = { tokens: [io("input_ids").data.slice(0, 24)] };
+  const logits = (...more: string[]): ArrayLike<number> => {
+    expect(score(rows, ...more)).toMatchObject({ status: 0 });
+    return new Checkpoint(out).tensor("logits").read();
+  };
+  const [floats, codes, onCpu] = [[], ["--store", "int8:16"], ["--store", "int8:16", "--device", "cpu"]].map((more) =>
+    logits(...more),
+  );
+  const distance = (a: ArrayLike<number>): number =>
+    Math.max(...Array.from(a, (value, i) => Math.abs(value - codes![i]!)));
+  expect(distance(onCpu!)).toBeLessThan(1e-4);
+  expect(distance(floats!)).toBeGreaterThan(1e-3);
+  expect(score(rows, "--store", "int8", "--precision", "f64")).toMatchObject({
+    status: 2,
+    stderr: expect.stringContaining("--store goes with --precision f32") as string,
+  });
+}, 120_000);
+
 describe("what cannot be scored is told", () => {
   test.each([
     [{ tokens: [[1, 160]] }, /token 160; the model has tokens 0 to 159/],
