@@ -11,7 +11,7 @@ import { encode } from "../../runtime/io/safetensors/encode.ts";
 import { CheckpointError } from "../../runtime/io/safetensors/format.ts";
 import { Checkpoint } from "../../runtime/io/safetensors/read.ts";
 import { SHARD_BYTES, writeCheckpoint } from "../../runtime/io/safetensors/shards.ts";
-import type { WrittenTensor } from "../../runtime/io/safetensors/write.ts";
+import type { WrittenTensor } from "../../runtime/io/safetensors/written.ts";
 import type { CheckedModel } from "../../dsl/semantics/check.ts";
 import { exportConfig } from "../export/export.ts";
 import { scoreProgram } from "../elaborate/score.ts";

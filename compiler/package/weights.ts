@@ -7,7 +7,7 @@ import { CheckpointError } from "../../runtime/io/safetensors/format.ts";
 import { quantizedMetadata, type StoredCodes } from "../../runtime/io/safetensors/quantized-metadata.ts";
 import { Checkpoint } from "../../runtime/io/safetensors/read.ts";
 import { SHARD_BYTES, writeCheckpoint } from "../../runtime/io/safetensors/shards.ts";
-import type { WrittenTensor } from "../../runtime/io/safetensors/write.ts";
+import type { WrittenTensor } from "../../runtime/io/safetensors/written.ts";
 import type { ModelFile } from "../../runtime/program/model.ts";
 import { NonFiniteError } from "../../runtime/train/finite.ts";
 

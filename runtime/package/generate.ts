@@ -1,5 +1,4 @@
 /** Answers of a model, token by token. */
-import { randomInt } from "node:crypto";
 import type { Tokenizer } from "../data/tokenizer/tokenizer.ts";
 import type { Engine } from "../serve/engine/engine.ts";
 import type { EngineRequest, Finished } from "../serve/engine/request.ts";
@@ -167,7 +166,7 @@ function requestOf(
     presencePenalty: options.presencePenalty ?? 0,
     repetitionPenalty: options.repetitionPenalty ?? 1,
     logitBias: new Map(Object.entries(options.logitBias ?? {}).map(([token, bias]) => [Number(token), bias])),
-    seed: options.seed ?? randomInt(2 ** 47),
+    seed: options.seed ?? randomSeed(),
     choice: 0,
     ...(alternatives === undefined ? {} : { alternatives }),
   };
@@ -175,6 +174,11 @@ function requestOf(
   const ends = eos === undefined || options.ignoreEos === true ? [] : [eos];
   const stopTokens = new Set([...ends, ...(options.stopTokens ?? [])]);
   return { prompt, maxTokens: options.maxTokens ?? room, sampling, stopTokens };
+}
+
+function randomSeed(): number {
+  const [high, low] = crypto.getRandomValues(new Uint32Array(2));
+  return (high! % 2 ** 15) * 2 ** 32 + low!;
 }
 
 function stopsOf({ stop = [] }: GenerateOptions): readonly string[] {

@@ -2,7 +2,7 @@ import { firstNonFinite, newElements, STORED } from "../device/elements.ts";
 import type { Elements, Session, StoreSpec } from "../device/session.ts";
 import { CheckpointError, type DType, DTYPES } from "../io/safetensors/format.ts";
 import type { Checkpoint } from "../io/safetensors/read.ts";
-import type { WrittenTensor } from "../io/safetensors/write.ts";
+import type { WrittenTensor } from "../io/safetensors/written.ts";
 import type { StorageType } from "../program/launch.ts";
 import { NonFiniteError } from "./finite.ts";
 

@@ -23,4 +23,6 @@ interface Library {
   readonly SplitPreTokenizer: new (config: Part) => { readonly pattern: RegExp | null };
 }
 
-export const { Tokenizer, SplitPreTokenizer } = untyped as unknown as Library;
+// One by one, so that a bundle has what it uses.
+export const Tokenizer = (untyped as unknown as Library).Tokenizer;
+export const SplitPreTokenizer = (untyped as unknown as Library).SplitPreTokenizer;

@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { addon, type NativeChoices, type NativeSession } from "../../native/addon.ts";
 import { ALIGNMENT, type ArenaPlan } from "../../program/arena.ts";
 import { elementsOf, type LaunchProgram, sizeOf, type Sizes, STORAGE_BYTES } from "../../program/launch.ts";
-import { readPrograms, selectPrograms } from "../../program/read.ts";
+import { readPrograms } from "../../program/read.ts";
+import { selectPrograms } from "../../program/select.ts";
 import { type CpuVariant, libraryOf, variantsFor } from "../../program/variants.ts";
 import {
   type Border,

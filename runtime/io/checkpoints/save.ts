@@ -2,7 +2,8 @@ import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from
 import { join } from "node:path";
 import { syncFolder, writeDurably } from "../durable.ts";
 import { asideOf } from "../replace-file.ts";
-import { type WrittenTensor, writeSafetensors } from "../safetensors/write.ts";
+import { writeSafetensors } from "../safetensors/write.ts";
+import type { WrittenTensor } from "../safetensors/written.ts";
 import { listCheckpoints } from "./find.ts";
 import { type CheckpointState, hashFile, type Json, STATE_FILE, stateText } from "./state.ts";
 

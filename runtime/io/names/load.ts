@@ -1,7 +1,7 @@
 import { named } from "../json.ts";
 import { CheckpointError } from "../safetensors/format.ts";
-import type { Checkpoint, StoredTensor } from "../safetensors/read.ts";
-import { f32, type WrittenTensor } from "../safetensors/write.ts";
+import type { CheckpointTensors, StoredTensor } from "../safetensors/tensors.ts";
+import { f32, type WrittenTensor } from "../safetensors/written.ts";
 import { walk } from "./layout.ts";
 import { type Param, resolveNames, type Stored } from "./resolve.ts";
 import type { NameTable } from "./table.ts";
@@ -17,7 +17,7 @@ export interface LoadOptions {
  * @throws CheckpointError that names all that is missing, has another shape or is left over
  */
 export function locateParams(
-  checkpoint: Checkpoint,
+  checkpoint: CheckpointTensors,
   table: NameTable,
   params: readonly Param[],
   { optional = () => false }: LoadOptions = {},
@@ -39,7 +39,7 @@ export function locateParams(
  * @throws CheckpointError as `locateParams` does
  */
 export function loadParams(
-  checkpoint: Checkpoint,
+  checkpoint: CheckpointTensors,
   table: NameTable,
   params: readonly Param[],
   options: LoadOptions = {},
@@ -62,7 +62,7 @@ function integers({ name, dtype }: StoredTensor): string | undefined {
 }
 
 function nameProblems(
-  checkpoint: Checkpoint,
+  checkpoint: CheckpointTensors,
   table: NameTable,
   stored: readonly Stored[],
   optional: (param: Param) => boolean,

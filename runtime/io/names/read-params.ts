@@ -1,7 +1,7 @@
 import { named } from "../json.ts";
 import { CheckpointError, type DType } from "../safetensors/format.ts";
 import type { StoredCodes } from "../safetensors/quantized-metadata.ts";
-import type { Checkpoint, StoredTensor } from "../safetensors/read.ts";
+import type { CheckpointTensors, StoredTensor } from "../safetensors/tensors.ts";
 import { walk } from "./layout.ts";
 import { type LoadOptions, locateParams } from "./load.ts";
 import type { Param, Part } from "./resolve.ts";
@@ -32,7 +32,7 @@ export interface FoundCodes extends StoredCodes {
  * @throws CheckpointError that names all that is missing, has another shape or is left over
  */
 export function findParams(
-  checkpoint: Checkpoint,
+  checkpoint: CheckpointTensors,
   table: NameTable | undefined,
   params: readonly Param[],
   options: LoadOptions = {},
@@ -46,7 +46,7 @@ export function findParams(
 
 /** The values of all params and states. @throws CheckpointError as `findParams` does */
 export function readParams(
-  checkpoint: Checkpoint,
+  checkpoint: CheckpointTensors,
   table: NameTable | undefined,
   params: readonly Param[],
   options: LoadOptions & { readonly listen?: WeightsListener } = {},
@@ -62,7 +62,7 @@ export function readParams(
 }
 
 function ownParams(
-  checkpoint: Checkpoint,
+  checkpoint: CheckpointTensors,
   params: readonly Param[],
   { optional = () => false }: LoadOptions,
 ): Map<string, FoundParam> {
@@ -88,7 +88,7 @@ function ownParams(
 }
 
 function namedParams(
-  checkpoint: Checkpoint,
+  checkpoint: CheckpointTensors,
   table: NameTable,
   params: readonly Param[],
   options: LoadOptions,

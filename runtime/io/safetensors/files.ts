@@ -4,13 +4,7 @@ import { basename, join } from "node:path";
 import { named, parseJson, RepeatedKeyError, shown } from "../json.ts";
 import { isSystemError, reasonOf } from "../reason.ts";
 import { CheckpointError } from "./format.ts";
-
-export interface CheckpointFiles {
-  /** Paths. */
-  readonly files: readonly string[];
-  /** The shard of every tensor as an index has it, by name; undefined without an index. */
-  readonly index: ReadonlyMap<string, string> | undefined;
-}
+import type { CheckpointFiles } from "./tensors.ts";
 
 const INDEX = "model.safetensors.index.json";
 const SINGLE = "model.safetensors";
@@ -19,7 +13,7 @@ const SINGLE = "model.safetensors";
  * `model.safetensors` or the shards of `model.safetensors.index.json` of a folder, or the file itself.
  * @throws CheckpointError when there are none, or an index that leads elsewhere than to files of its folder
  */
-export function filesOf(path: string): CheckpointFiles {
+export function filesOf(path: string): Pick<CheckpointFiles, "files" | "index"> {
   if (!existsSync(path)) throw new CheckpointError(`${path}: there is no such file or directory`);
   if (!statSync(path).isDirectory()) return { files: [path], index: undefined };
   const index = join(path, INDEX);
@@ -56,7 +50,7 @@ function isPlainName(file: unknown): file is string {
   return typeof file === "string" && file === basename(file) && !["", ".", ".."].includes(file) && !/[\\\0]/.test(file);
 }
 
-function shardsOf(folder: string, index: ReadonlyMap<string, string>): CheckpointFiles {
+function shardsOf(folder: string, index: ReadonlyMap<string, string>): Pick<CheckpointFiles, "files" | "index"> {
   const shards = [...new Set(index.values())].toSorted();
   const missing = shards.filter((name) => !existsSync(join(folder, name)));
   if (missing.length > 0)
@@ -74,7 +68,7 @@ export function sizeOf(path: string): number {
 }
 
 /** Bytes of a file. @throws CheckpointError when it cannot be read, or ends before them */
-export function bytesOf(path: string, start: number, length: number): Uint8Array {
+export function bytesOf(path: string, start: number, length: number): Uint8Array<ArrayBuffer> {
   return reading(path, () => {
     const fd = openSync(path, "r");
     try {

@@ -1,5 +1,5 @@
 /** How codes are grouped, in the metadata of a safetensors file: the format has no types for them. */
-import { z } from "zod";
+import { named } from "../json.ts";
 import { CheckpointError } from "./format.ts";
 import type { CodeType, Groups } from "./quantize.ts";
 
@@ -12,20 +12,6 @@ export interface StoredCodes extends Groups {
 }
 
 const KEY = "quantized";
-
-const size = z.number().int().positive();
-const schema = z.record(
-  z.string(),
-  z
-    .object({
-      dtype: z.enum(["i8", "i4"]),
-      shape: z.array(size),
-      scales: z.string(),
-      dim: z.number().int().nonnegative(),
-      group: size,
-    })
-    .refine(({ dim, shape }) => dim < shape.length),
-);
 
 export function quantizedMetadata(codes: ReadonlyMap<string, StoredCodes>): Record<string, string> {
   return codes.size === 0 ? {} : { [KEY]: JSON.stringify(Object.fromEntries(codes)) };
@@ -41,8 +27,29 @@ export function parseQuantized(file: string, metadata: Readonly<Record<string, s
   } catch {
     throw new CheckpointError(`${file}: the metadata \`${KEY}\` is not JSON`);
   }
-  const { data, error } = schema.safeParse(json);
-  if (error === undefined) return new Map(Object.entries(data));
-  const [issue] = error.issues;
-  throw new CheckpointError(`${file}: the metadata \`${KEY}\`: ${z.core.toDotPath(issue!.path)}: ${issue!.message}`);
+  const fail = (why: string): never => {
+    throw new CheckpointError(`${file}: the metadata \`${KEY}\`: ${why}`);
+  };
+  if (!isObject(json)) return fail("it is no object");
+  return new Map(
+    Object.entries(json).map(([name, value]) => [name, codesOf(value) ?? fail(`${named(name)} is no codes`)]),
+  );
+}
+
+/** Undefined for anything else. */
+function codesOf(value: unknown): StoredCodes | undefined {
+  if (!isObject(value)) return undefined;
+  const { dtype, shape, scales, dim, group } = value;
+  if ((dtype !== "i8" && dtype !== "i4") || typeof scales !== "string") return undefined;
+  if (!Array.isArray(shape) || !shape.every(isSize) || !isSize(group)) return undefined;
+  if (dim !== 0 && !isSize(dim)) return undefined;
+  return dim < shape.length ? { dtype, shape, scales, dim, group } : undefined;
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isSize(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) > 0;
 }

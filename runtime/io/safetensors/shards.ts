@@ -2,7 +2,8 @@ import { join } from "node:path";
 import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { replaceFile } from "../replace-file.ts";
 import { DTYPES } from "./format.ts";
-import { type WrittenTensor, writeSafetensors } from "./write.ts";
+import { writeSafetensors } from "./write.ts";
+import type { WrittenTensor } from "./written.ts";
 
 /** Where transformers begins a new file. */
 export const SHARD_BYTES = 5_000_000_000;

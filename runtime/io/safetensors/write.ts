@@ -1,19 +1,7 @@
 import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
 import { asideOf } from "../replace-file.ts";
-import { DTYPES, type DType } from "./format.ts";
-
-export interface WrittenTensor {
-  readonly name: string;
-  readonly dtype: DType;
-  readonly shape: readonly number[];
-  /** Little-endian, in row-major order; made when it is its turn. */
-  readonly bytes: () => Uint8Array;
-}
-
-/** An f32 tensor from its values. */
-export function f32(name: string, shape: readonly number[], values: ArrayLike<number>): WrittenTensor {
-  return { name, dtype: "F32", shape, bytes: () => new Uint8Array(Float32Array.from(values).buffer) };
-}
+import { DTYPES } from "./format.ts";
+import type { WrittenTensor } from "./written.ts";
 
 /**
  * Writes a file aside and renames it: a cut leaves the old file or the new one. Tensors in order of their names, the

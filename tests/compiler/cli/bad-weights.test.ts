@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { Checkpoint } from "../../../runtime/io/safetensors/read.ts";
 import { writeCheckpoint } from "../../../runtime/io/safetensors/shards.ts";
-import { f32, type WrittenTensor } from "../../../runtime/io/safetensors/write.ts";
+import { f32, type WrittenTensor } from "../../../runtime/io/safetensors/written.ts";
 
 const MODEL = "tests/fixtures/models/d2_llama_mqa";
 const dir = mkdtempSync(join(tmpdir(), "dskc-"));

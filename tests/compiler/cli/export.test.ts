@@ -10,7 +10,8 @@ import { Checkpoint } from "../../../runtime/io/safetensors/read.ts";
 import { loadParams } from "../../../runtime/io/names/load.ts";
 import { readTable } from "../../../runtime/io/names/table.ts";
 import { writeCheckpoint } from "../../../runtime/io/safetensors/shards.ts";
-import { f32, type WrittenTensor, writeSafetensors } from "../../../runtime/io/safetensors/write.ts";
+import { writeSafetensors } from "../../../runtime/io/safetensors/write.ts";
+import { f32, type WrittenTensor } from "../../../runtime/io/safetensors/written.ts";
 import { checkedModel } from "../../support/probe.ts";
 
 const root = resolve(import.meta.dirname, "../../..");

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { Checkpoint } from "../../../runtime/io/safetensors/read.ts";
 import { writeCheckpoint } from "../../../runtime/io/safetensors/shards.ts";
-import { f32, type WrittenTensor } from "../../../runtime/io/safetensors/write.ts";
+import { f32, type WrittenTensor } from "../../../runtime/io/safetensors/written.ts";
 import { fixtureTensors } from "../../support/fixture.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "dskc-score-"));

@@ -9,7 +9,8 @@ import { findParams, readParams } from "../../../runtime/io/names/read-params.ts
 import { type Param, resolveNames } from "../../../runtime/io/names/resolve.ts";
 import { readTable } from "../../../runtime/io/names/table.ts";
 import { Checkpoint } from "../../../runtime/io/safetensors/read.ts";
-import { f32, writeSafetensors } from "../../../runtime/io/safetensors/write.ts";
+import { writeSafetensors } from "../../../runtime/io/safetensors/write.ts";
+import { f32 } from "../../../runtime/io/safetensors/written.ts";
 
 const sizes = new Map(Object.entries({ H: 3, N: 2, V: 4, C: 5 }));
 

@@ -6,7 +6,8 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { CheckpointError } from "../../../runtime/io/safetensors/format.ts";
 import { decode } from "../../../runtime/io/safetensors/numbers.ts";
 import { Checkpoint } from "../../../runtime/io/safetensors/read.ts";
-import { f32, writeSafetensors, type WrittenTensor } from "../../../runtime/io/safetensors/write.ts";
+import { writeSafetensors } from "../../../runtime/io/safetensors/write.ts";
+import { f32, type WrittenTensor } from "../../../runtime/io/safetensors/written.ts";
 
 let dir: string;
 beforeEach(() => {

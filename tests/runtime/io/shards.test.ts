@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Checkpoint } from "../../../runtime/io/safetensors/read.ts";
 import { writeCheckpoint } from "../../../runtime/io/safetensors/shards.ts";
-import { f32, type WrittenTensor } from "../../../runtime/io/safetensors/write.ts";
+import { f32, type WrittenTensor } from "../../../runtime/io/safetensors/written.ts";
 
 let dir: string;
 beforeEach(() => {

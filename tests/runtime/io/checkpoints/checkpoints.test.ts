@@ -6,7 +6,7 @@ import { latestCheckpoint, listCheckpoints } from "../../../../runtime/io/checkp
 import { clearAside, pruneCheckpoints, saveCheckpoint } from "../../../../runtime/io/checkpoints/save.ts";
 import { verifyCheckpoint } from "../../../../runtime/io/checkpoints/state.ts";
 import { Checkpoint } from "../../../../runtime/io/safetensors/read.ts";
-import { f32 } from "../../../../runtime/io/safetensors/write.ts";
+import { f32 } from "../../../../runtime/io/safetensors/written.ts";
 
 let folder: string;
 beforeEach(() => (folder = mkdtempSync(join(tmpdir(), "dskc-checkpoints-"))));
