@@ -1,8 +1,9 @@
 import type { Extent } from "../../runtime/program/launch.ts";
+import { renamed } from "../kernel-ir/rename.ts";
 import type { Kernel } from "../kernel-ir/types.ts";
 import type { Unit } from "./units.ts";
 
-/** Kernels of a module: two that differ only in where they came from are one. */
+/** Kernels of a module: two that differ only in names, and in where they came from, are one. */
 export class KernelTable {
   readonly kernels: Kernel[] = [];
   readonly #byKey = new Map<string, string>();
@@ -12,7 +13,7 @@ export class KernelTable {
     kernel: Omit<Kernel, "name" | "from">,
     unit: Unit,
   ): { readonly name: string; readonly extents: readonly Extent[] } {
-    const key = JSON.stringify(kernel);
+    const key = keyOf(kernel);
     let name = this.#byKey.get(key);
     if (name === undefined) {
       name = this.#fresh(kernel, unit);
@@ -31,4 +32,17 @@ export class KernelTable {
     this.#names.set(base, count);
     return count === 1 ? base : `${base}_${count}`;
   }
+}
+
+/** The same for kernels that do the same, whatever the model calls what they read and write. */
+function keyOf(kernel: Omit<Kernel, "name" | "from">): string {
+  const numbered = (prefix: string): ((name: string) => string) => {
+    const names = new Map<string, string>();
+    return (name) => {
+      const own = names.get(name) ?? `${prefix}${names.size}`;
+      names.set(name, own);
+      return own;
+    };
+  };
+  return JSON.stringify(renamed(kernel, { store: numbered("x"), axis: numbered("i") }));
 }

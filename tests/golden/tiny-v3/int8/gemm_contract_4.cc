@@ -1,7 +1,7 @@
 // gemm_contract_4: gemm
-//   read x: f32[T, 4, 24]
-//   read wk_b: i8[16, 4, 16]
-//   read scale: bf16[16, 4, 1]
+//   read x: f32[T, 4, 16]
+//   read wv_b: i8[16, 4, 16]
+//   read scale: bf16[1, 4, 16]
 //   write x_2: f32[T, 4, 16]
 // m T, n 16, k 16: 2 * 16 * 16 floating point operations per row
 #include "gemm.h"
@@ -12,7 +12,7 @@ static constexpr dsk_gemm_blocks blocks = {.rows = 128, .columns = 64, .depth = 
 
 static int64_t items(void* const* args, const int64_t* extents) {
   const float* __restrict x = (const float*)args[0];
-  const int8_t* __restrict wk_b = (const int8_t*)args[1];
+  const int8_t* __restrict wv_b = (const int8_t*)args[1];
   const bf16* __restrict scale = (const bf16*)args[2];
   float* __restrict x_2 = (float*)args[3];
   const int64_t T = extents[0];
@@ -35,7 +35,7 @@ static int64_t scratch(const int64_t* extents) {
 
 static void run(void* const* args, const int64_t* extents, int64_t begin, int64_t end, char* scratch) {
   const float* __restrict x = (const float*)args[0];
-  const int8_t* __restrict wk_b = (const int8_t*)args[1];
+  const int8_t* __restrict wv_b = (const int8_t*)args[1];
   const bf16* __restrict scale = (const bf16*)args[2];
   float* __restrict x_2 = (float*)args[3];
   const int64_t T = extents[0];
@@ -55,17 +55,17 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
     items = block.items;
     {
       const int64_t terms = 16, step = cut.depth(terms);
-      for (int64_t i = 0; i < block.rows; i++) a_at[i] = (block.m + i) * 96;
-      for (int64_t i = 0; i < block.columns; i++) b_at[i] = (block.n + i) * 64;
-      for (int64_t i = 0; i < block.columns; i++) b_scale_at[i] = (block.n + i) * 4;
+      for (int64_t i = 0; i < block.rows; i++) a_at[i] = (block.m + i) * 64;
+      for (int64_t i = 0; i < block.columns; i++) b_at[i] = block.n + i;
+      for (int64_t i = 0; i < block.columns; i++) b_scale_at[i] = block.n + i;
       for (int64_t k0 = 0; k0 == 0 || k0 < terms; k0 += step) {
         const int64_t depth = dsk_min(step, terms - k0);
         for (int64_t i = 0; i < depth; i++) a_k[i] = k0 + i;
-        const dsk_left rows = dsk_pack(panels, x + i_H * 24, a_at, block.rows, a_k, depth);
-        for (int64_t i = 0; i < depth; i++) b_k[i] = k0 + i;
+        const dsk_left rows = dsk_pack(panels, x + i_H * 16, a_at, block.rows, a_k, depth);
+        for (int64_t i = 0; i < depth; i++) b_k[i] = (k0 + i) * 64;
         for (int64_t i = 0; i < depth; i++) b_scale_k[i] = 0;
         dsk_multiply(x_2 + i_H * 16 + block.m * 64 + block.n, 64, k0 == 0, rows, block.rows,
-                     dsk_codes<int8_t>{wk_b, i_H * 16, scale + i_H, b_scale_at, b_scale_k, b_factors}, b_at, block.columns, b_k, depth, panel);
+                     dsk_codes<int8_t>{wv_b, i_H * 16, scale + i_H * 16, b_scale_at, b_scale_k, b_factors}, b_at, block.columns, b_k, depth, panel);
       }
     }
   }
