@@ -7,7 +7,7 @@ export type { Elements, MemoryUse } from "./device/session.ts";
 export type { WeightsListener } from "./io/names/read-params.ts";
 export { CheckpointError } from "./io/safetensors/format.ts";
 export type { StorageType } from "./program/launch.ts";
-export type { GenerateOptions, Generation, GenerationEnd } from "./package/generate.ts";
+export type { GenerateOptions, Generation, GenerationEnd } from "./package/answer.ts";
 export type {
   ChatMessage,
   ChatOptions,

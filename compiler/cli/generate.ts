@@ -1,7 +1,7 @@
 /** `dskc generate FILE`: continues a text, answers a question, or continues rows of tokens. */
 import { randomInt } from "node:crypto";
 import type { Command } from "commander";
-import type { GenerateOptions, Generation } from "../../runtime/package/generate.ts";
+import type { GenerateOptions, Generation } from "../../runtime/package/answer.ts";
 import type { Model } from "../../runtime/package/model.ts";
 import { withoutUndefined } from "../../runtime/package/without-undefined.ts";
 import {

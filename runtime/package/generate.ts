@@ -1,61 +1,13 @@
 /** Answers of a model, token by token. */
 import type { Tokenizer } from "../data/tokenizer/tokenizer.ts";
 import type { Engine } from "../serve/engine/engine.ts";
-import type { EngineRequest, Finished } from "../serve/engine/request.ts";
+import type { EngineRequest } from "../serve/engine/request.ts";
 import { Outbox } from "../serve/outbox.ts";
 import type { ServePlan } from "../serve/plan.ts";
 import type { Sampling } from "../serve/sampling/sampling.ts";
 import { type GeneratedToken, TokenTexts } from "../serve/text/token-texts.ts";
+import { answerOf, type GenerateOptions, type Generation, type GenerationEnd } from "./answer.ts";
 import { ModelError } from "./model-error.ts";
-
-/** How an answer is made. What is not given is as the serve section says. */
-export interface GenerateOptions {
-  /** The most tokens of the answer; as many as the context has room for when not given. */
-  readonly maxTokens?: number;
-  /** Divides the logits; 0 takes the likeliest token, the lowest of equals. */
-  readonly temperature?: number;
-  /** Draws from the likeliest tokens that together have at least this probability. */
-  readonly topP?: number;
-  /** Draws from so many of the likeliest tokens; 0 for all. */
-  readonly topK?: number;
-  /** Drops tokens that are less likely than this times the likeliest one. */
-  readonly minP?: number;
-  /** Subtracted from the logit of a token for every time that it was generated. */
-  readonly frequencyPenalty?: number;
-  /** Subtracted from the logit of a token that was generated. */
-  readonly presencePenalty?: number;
-  /** Divides positive and multiplies negative logits of tokens in prompt or answer. */
-  readonly repetitionPenalty?: number;
-  /** Added to logits, by token. */
-  readonly logitBias?: Readonly<Record<number, number>>;
-  /** A whole number below 2^53: the same request with the same seed gives the same answer. Drawn when not given. */
-  readonly seed?: number;
-  /** Texts that end the answer; they are not part of it. */
-  readonly stop?: string | readonly string[];
-  /** Tokens that end the answer beside that of the end of the text; they are not part of it. */
-  readonly stopTokens?: readonly number[];
-  /** Goes on behind the end of the text. */
-  readonly ignoreEos?: boolean;
-  /** Tells the log-probability of each token, and of so many of the likeliest ones. */
-  readonly logprobs?: boolean | number;
-  readonly signal?: AbortSignal;
-}
-
-export interface GenerationEnd extends Finished {
-  readonly promptTokens: number;
-  /** Tokens that were generated, that of the end too. */
-  readonly generatedTokens: number;
-}
-
-/** An answer. It is made when somebody reads it, once; who stops reading cancels it. */
-export interface Generation extends AsyncIterable<GeneratedToken> {
-  /** The whole text. */
-  text(): Promise<string>;
-  /** All tokens. */
-  tokens(): Promise<number[]>;
-  /** How it ended; known when it was read to its end. */
-  readonly end: GenerationEnd | undefined;
-}
 
 /** What an answer is made with. */
 export interface Generator {
@@ -75,75 +27,43 @@ export function generation(
   promptOf: (generator: Generator) => readonly number[],
   options: GenerateOptions,
 ): Generation {
-  return new Answer(open, promptOf, options);
+  return answerOf(() => generated(open, promptOf, options));
 }
 
-class Answer implements Generation {
-  readonly #open: () => Promise<Generator>;
-  readonly #promptOf: (generator: Generator) => readonly number[];
-  readonly #options: GenerateOptions;
-  #begun = false;
-  #end: GenerationEnd | undefined;
-
-  constructor(
-    open: () => Promise<Generator>,
-    promptOf: (generator: Generator) => readonly number[],
-    options: GenerateOptions,
-  ) {
-    this.#open = open;
-    this.#promptOf = promptOf;
-    this.#options = options;
-  }
-
-  get end(): GenerationEnd | undefined {
-    return this.#end;
-  }
-
-  async text(): Promise<string> {
-    let text = "";
-    for await (const token of this) text += token.text;
-    return text;
-  }
-
-  async tokens(): Promise<number[]> {
-    const tokens: number[] = [];
-    for await (const { token } of this) tokens.push(token);
-    return tokens;
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<GeneratedToken, void, undefined> {
-    if (this.#begun) throw new ModelError("an answer can be read once: generate another one");
-    this.#begun = true;
-    const generator = await this.#open();
-    const prompt = this.#promptOf(generator);
-    const left = new AbortController();
-    const { signal } = this.#options;
-    const request = requestOf(generator, prompt, this.#options);
-    const texts = new TokenTexts(generator.tokenizer, stopsOf(this.#options));
-    const outbox = new Outbox<GeneratedToken>();
-    let [generatedTokens, stopped] = [0, false];
-    const onToken: EngineRequest["onToken"] = (sampled) => {
-      generatedTokens++;
-      if (request.stopTokens.has(sampled.token)) return true;
-      const given = texts.push(sampled);
-      for (const token of given.ready) outbox.put(token);
-      stopped = given.stopped;
-      return stopped;
-    };
-    const canceled = signal === undefined ? left.signal : AbortSignal.any([left.signal, signal]);
-    const [result] = generator.engine.submit([{ ...request, signal: canceled, onToken }]);
-    const finished = result!.finally(() => {
-      if (!stopped) for (const token of texts.end()) outbox.put(token);
-      outbox.end();
-    });
-    // Who stops reading is told nothing of the end.
-    finished.catch(() => undefined);
-    try {
-      for await (const tokens of outbox) yield* tokens;
-      this.#end = { ...(await finished), promptTokens: prompt.length, generatedTokens };
-    } finally {
-      left.abort(new Error("nobody reads the answer"));
-    }
+async function* generated(
+  open: () => Promise<Generator>,
+  promptOf: (generator: Generator) => readonly number[],
+  options: GenerateOptions,
+): AsyncGenerator<GeneratedToken, GenerationEnd, undefined> {
+  const generator = await open();
+  const prompt = promptOf(generator);
+  const left = new AbortController();
+  const { signal } = options;
+  const request = requestOf(generator, prompt, options);
+  const texts = new TokenTexts(generator.tokenizer, stopsOf(options));
+  const outbox = new Outbox<GeneratedToken>();
+  let [generatedTokens, stopped] = [0, false];
+  const onToken: EngineRequest["onToken"] = (sampled) => {
+    generatedTokens++;
+    if (request.stopTokens.has(sampled.token)) return true;
+    const given = texts.push(sampled);
+    for (const token of given.ready) outbox.put(token);
+    stopped = given.stopped;
+    return stopped;
+  };
+  const canceled = signal === undefined ? left.signal : AbortSignal.any([left.signal, signal]);
+  const [result] = generator.engine.submit([{ ...request, signal: canceled, onToken }]);
+  const finished = result!.finally(() => {
+    if (!stopped) for (const token of texts.end()) outbox.put(token);
+    outbox.end();
+  });
+  // Who stops reading is told nothing of the end.
+  finished.catch(() => undefined);
+  try {
+    for await (const tokens of outbox) yield* tokens;
+    return { ...(await finished), promptTokens: prompt.length, generatedTokens };
+  } finally {
+    left.abort(new Error("nobody reads the answer"));
   }
 }
 

@@ -4,7 +4,7 @@ import type { StorageType } from "../program/launch.ts";
 import type { EngineCounts } from "../serve/engine/counts.ts";
 import type { RunningServer } from "../serve/http/server.ts";
 import type { Listener, StopEvent } from "../train/events.ts";
-import type { GenerateOptions, Generation } from "./generate.ts";
+import type { GenerateOptions, Generation } from "./answer.ts";
 import type { Scores } from "./score.ts";
 import type { ModelTrainer, TrainerOptions, TrainingNames } from "./trainer.ts";
 

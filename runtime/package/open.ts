@@ -16,7 +16,8 @@ import type { StopEvent } from "../train/events.ts";
 import { nonFiniteStore } from "../train/finite.ts";
 import { initialize } from "../train/init.ts";
 import { type PackagedTraining, trainedModel } from "../train/plan.ts";
-import { checkTokens, type GenerateOptions, type Generation, generation, type Generator } from "./generate.ts";
+import type { GenerateOptions, Generation } from "./answer.ts";
+import { checkTokens, generation, type Generator } from "./generate.ts";
 import type {
   ChatOptions,
   Model,
