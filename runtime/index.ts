@@ -20,7 +20,8 @@ export type {
   TrainOptions,
 } from "./package/model.ts";
 export { ModelError } from "./package/model-error.ts";
-export { type ModelOptions, openPackage, type OpenOptions } from "./package/open.ts";
+export type { ModelOptions } from "./package/open.ts";
+export { openPackage, type OpenOptions } from "./package/open-package.ts";
 export type { Device } from "./package/read.ts";
 export type { ScoredRow, Scores } from "./package/score.ts";
 export type { ModelTrainer, Row, StepOf, TrainerOptions, TrainingNames, TrainingNamesOf } from "./package/trainer.ts";

@@ -10,10 +10,11 @@ import { loadWeights } from "../../runtime/device/weights.ts";
 import { CheckpointError } from "../../runtime/io/safetensors/format.ts";
 import { ModelError } from "../../runtime/package/model-error.ts";
 import type { Model } from "../../runtime/package/model.ts";
-import { openModel } from "../../runtime/package/open.ts";
+import { openModel } from "../../runtime/package/open-package.ts";
 import { isPackage, readPackage } from "../../runtime/package/read.ts";
 import type { ModelSource, SessionRequest } from "../../runtime/package/source.ts";
 import { readPrograms } from "../../runtime/program/read.ts";
+import { FILES } from "../../runtime/package/files.ts";
 import { withoutUndefined } from "../../runtime/package/without-undefined.ts";
 import { ContextError } from "../../runtime/serve/engine/request.ts";
 import type { PackageTraining } from "../../runtime/train/plan.ts";
@@ -161,6 +162,7 @@ function interpreted(loaded: LoadedModel, { store, caches }: StoredForms): Sourc
   };
   return {
     device: "reference",
+    files: FILES,
     model,
     programs: ["prefill", "decode", ...Array.from({ length: depth }, (_, k) => `draft.${k + 1}`)],
     trainings: [],

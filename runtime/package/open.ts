@@ -1,35 +1,21 @@
-/** A package in memory: `Model` over a device, an engine and the trainer. */
-import { join } from "node:path";
+/** A package in memory, wherever it runs. */
 import type { Message } from "../data/tokenizer/chat-template.ts";
-import { loadTokenizer, tokenizerBeside } from "../data/tokenizer/load.ts";
 import type { Tokenizer } from "../data/tokenizer/tokenizer.ts";
 import type { Session } from "../device/session.ts";
-import { loadWeights, placeWeights } from "../device/weights.ts";
+import { placeTensors } from "../device/place-tensors.ts";
 import type { WeightsListener } from "../io/names/read-params.ts";
 import { CheckpointError } from "../io/safetensors/format.ts";
 import type { EngineCounts } from "../serve/engine/counts.ts";
 import { Engine } from "../serve/engine/engine.ts";
 import type { EngineOptions } from "../serve/engine/options.ts";
-import { pageFolder } from "../serve/http/page.ts";
 import { DEFAULT_SERVE_PLAN, type ServePlan, usualCacheRows, wholePages } from "../serve/plan.ts";
-import type { StopEvent } from "../train/events.ts";
 import { nonFiniteStore } from "../train/finite.ts";
 import { initialize } from "../train/init.ts";
 import { type PackagedTraining, trainedModel } from "../train/plan.ts";
 import type { GenerateOptions, Generation } from "./answer.ts";
 import { checkTokens, generation, type Generator } from "./generate.ts";
-import type {
-  ChatOptions,
-  Model,
-  ModelMemory,
-  ModelNames,
-  ModelServer,
-  ModelTensor,
-  ServeOptions,
-  TrainOptions,
-} from "./model.ts";
+import type { ChatOptions, Model, ModelMemory, ModelServer, ModelTensor } from "./model.ts";
 import { ModelError } from "./model-error.ts";
-import { type Device, readPackage } from "./read.ts";
 import { scoreRows, type Scores } from "./score.ts";
 import { Serving } from "./serving.ts";
 import { ANSWERING, type ModelSource, openForTraining } from "./source.ts";
@@ -57,53 +43,26 @@ export interface ModelOptions {
   readonly onWeights?: WeightsListener;
 }
 
-export interface OpenOptions extends ModelOptions {
-  /** `auto`, when not given, takes the best that there is. */
-  readonly device?: Device;
-}
-
-/**
- * Opens a package that `dskc build` wrote. Weights are mapped from their files where they lie there as kernels read them.
- * @throws Error for what is no package and for kernels that are not built for this machine; CheckpointError that names all
- *   weights that are missing or do not fit; MemoryError
- */
-export async function openPackage<Names extends ModelNames = ModelNames>(
-  directory: string,
-  { device = "auto", ...options }: OpenOptions = {},
-): Promise<Model<Names>> {
-  return openModel<Names>(readPackage(directory, device), options);
-}
-
-/** Opens what stands for a package. @throws as `openPackage` does */
-export async function openModel<Names extends ModelNames = ModelNames>(
-  source: ModelSource,
-  options: ModelOptions = {},
-): Promise<Model<Names>> {
-  const model = new OpenedModel(source, options);
-  // Weights that do not fit are told now.
-  if (model.hasWeights) await model.serving();
-  return model as unknown as Model<Names>;
-}
-
-class OpenedModel implements Model {
+/** A model over a device, an engine and the trainer. */
+export class OpenedModel implements Omit<Model, "train" | "serve"> {
   readonly name: string;
   readonly vocabulary: number;
-  readonly #source: ModelSource;
-  readonly #options: ModelOptions;
-  readonly #plan: ServePlan;
+  protected readonly source: ModelSource;
+  protected readonly options: ModelOptions;
+  protected readonly plan: ServePlan;
   /** Where the weights came from: a path, or a trainer, with what of them the session that answers has no place for. */
   #weights: { readonly path: string } | { readonly learned: Stores } | undefined;
   #tokenizer: Tokenizer | undefined;
   #serving: Promise<Serving> | undefined;
   #opened: Serving | undefined;
   readonly #trainers = new Set<Session>();
-  readonly #servers = new Set<ModelServer>();
+  protected readonly servers = new Set<ModelServer>();
   #closed = false;
 
   constructor(source: ModelSource, options: ModelOptions) {
-    this.#source = source;
-    this.#options = options;
-    this.#plan = servePlanOf(source, options);
+    this.source = source;
+    this.options = options;
+    this.plan = servePlanOf(source, options);
     this.name = source.model.name;
     this.vocabulary = source.model.vocabulary;
     const path = options.weights ?? source.weights;
@@ -117,11 +76,11 @@ class OpenedModel implements Model {
 
   /** Never more than the caches hold. */
   get context(): number {
-    return this.#opened?.engine.options.context ?? this.#plan.context;
+    return this.#opened?.engine.options.context ?? this.plan.context;
   }
 
   get device(): string {
-    return this.#source.device;
+    return this.source.device;
   }
 
   get tokenizer(): Tokenizer | undefined {
@@ -138,7 +97,7 @@ class OpenedModel implements Model {
 
   chat(messages: readonly Message[], { variables, ...options }: ChatOptions = {}): Generation {
     const promptOf = (): number[] => {
-      const tokenizer = this.#needTokenizer();
+      const tokenizer = this.needTokenizer();
       if (tokenizer.chat === undefined) throw new ModelError("the tokenizer has no chat template");
       const text = tokenizer.chat.render(messages, {
         addGenerationPrompt: true,
@@ -153,19 +112,19 @@ class OpenedModel implements Model {
     const tokens = rows.map((row) => this.#promptOf(row));
     if (rows.length === 0) throw new ModelError("there are no rows");
     tokens.forEach((row, i) => checkTokens(`row ${i + 1}`, row, this.vocabulary));
-    const serving = await this.#withWeights();
+    const serving = await this.withWeights();
     return serving.run((session) => scoreRows(session, tokens));
   }
 
   async param(name: string): Promise<ModelTensor> {
-    const serving = await this.#withWeights();
+    const serving = await this.withWeights();
     const spec = serving.session.stores.find((store) => store.name === name);
     if (spec === undefined) throw new ModelError(this.#whyNoParam(name));
     return { shape: spec.shape, ...(await serving.read((session) => readStore(session, spec))) };
   }
 
   #whyNoParam(name: string): string {
-    const isOther = this.#source.model.stores.some((store) => store.name === name);
+    const isOther = this.source.model.stores.some((store) => store.name === name);
     return isOther
       ? `\`${name}\` belongs to look-ahead modules, which are not loaded: \`draftTokens\` is 0`
       : `${this.name} has no param or state \`${name}\``;
@@ -173,10 +132,10 @@ class OpenedModel implements Model {
 
   async trainer(name: string, options: TrainerOptions = {}): Promise<ModelTrainer> {
     this.#checkOpen();
-    const training = this.#training(name);
-    const model = trainedModel(this.#source.model, training);
-    const write = await this.#weightsFor(training);
-    const session = await openForTraining(this.#source, training, this.#options.threads);
+    const training = this.training(name);
+    const model = trainedModel(this.source.model, training);
+    const write = await this.weightsFor(training);
+    const session = await openForTraining(this.source, training, this.options.threads);
     try {
       initialize(session, model, training.plan.seed);
       write?.(session);
@@ -185,8 +144,9 @@ class OpenedModel implements Model {
           session,
           model,
           plan: training.plan,
-          tokenizer: () => this.#needTokenizer(),
+          tokenizer: () => this.needTokenizer(),
           publish: (from) => this.#take(from),
+          save: this.source.files.save,
           onClose: () => this.#trainers.delete(session),
         },
         options,
@@ -197,52 +157,6 @@ class OpenedModel implements Model {
       session.close();
       throw error;
     }
-  }
-
-  async train(name: string, options: TrainOptions = {}): Promise<StopEvent> {
-    const training = this.#training(name);
-    const { trainInFolder } = await import("./train.ts");
-    const folder = options.folder ?? join("runs", name);
-    const end = await trainInFolder(this.#source, training, {
-      ...options,
-      folder,
-      threads: this.#options.threads,
-      tokenizer: this.#options.tokenizer ?? tokenizerBeside(this.#path) ?? this.#source.tokenizer,
-      weights: await this.#weightsFor(training),
-    });
-    if (end.reason !== "failed") await this.load(folder);
-    return end;
-  }
-
-  async serve(options: ServeOptions = {}): Promise<ModelServer> {
-    const tokenizer = this.#needTokenizer();
-    const { engine } = await this.#withWeights();
-    const { startServer } = await import("../serve/http/server.ts");
-    const { name, host, port, ...more } = options;
-    const server = await startServer({
-      engine,
-      tokenizer,
-      model: name ?? this.name,
-      vocabulary: this.vocabulary,
-      host: host ?? this.#plan.host,
-      port: port ?? this.#plan.port,
-      defaults: this.#plan,
-      talks: this.#source.talks,
-      page: pageFolder(),
-      ...more,
-    });
-    const running: ModelServer = {
-      url: server.url,
-      get pending() {
-        return engine.running + engine.waiting;
-      },
-      drain: async (milliseconds) => {
-        this.#servers.delete(running);
-        await server.drain(milliseconds);
-      },
-    };
-    this.#servers.add(running);
-    return running;
   }
 
   async load(path: string): Promise<void> {
@@ -262,11 +176,11 @@ class OpenedModel implements Model {
 
   /** Weights that are found not to be numbers when they were written leave none. */
   #overwrite(session: Session, path: string): void {
-    const { model } = this.#source;
-    const placed = placeWeights(session.stores, model, path);
+    const { model } = this.source;
+    const placed = placeTensors(session.stores, model, this.source.files.checkpoint(path));
     this.#weights = undefined;
-    placed.write(session, "all", this.#options.onWeights);
-    checkFinite(session, path, this.#options.onWeights);
+    placed.write(session, "all", this.options.onWeights);
+    checkFinite(session, path, this.options.onWeights);
   }
 
   get counts(): Readonly<EngineCounts> | undefined {
@@ -283,7 +197,7 @@ class OpenedModel implements Model {
 
   async close(): Promise<void> {
     this.#closed = true;
-    for (const server of this.#servers) await server.drain(0);
+    for (const server of this.servers) await server.drain(0);
     for (const session of this.#trainers) session.close();
     this.#trainers.clear();
     const serving = await this.#serving?.catch(() => undefined);
@@ -292,7 +206,7 @@ class OpenedModel implements Model {
 
   /** Another tokenizer takes another engine: which tokens there are is part of it. */
   async #closeServing({ engine, session }: Serving): Promise<void> {
-    if (this.#servers.size > 0) throw new ModelError("the weights have another tokenizer: end the server first");
+    if (this.servers.size > 0) throw new ModelError("the weights have another tokenizer: end the server first");
     await engine.drain();
     session.close();
     this.#opened = undefined;
@@ -305,28 +219,28 @@ class OpenedModel implements Model {
 
   async #openServing(): Promise<Serving> {
     this.#checkOpen();
-    const { model, programs } = this.#source;
-    const { context, pageSize, draftTokens } = this.#plan;
+    const { model, programs } = this.source;
+    const { context, pageSize, draftTokens } = this.plan;
     // Caches of look-ahead modules are for guessing alone.
     const isGuess = (name: string): boolean => name.startsWith("draft.");
     const own = programs.filter((name) => ANSWERING.test(name) && (draftTokens > 0 || !isGuess(name)));
     const drafts = own.filter(isGuess).length;
     if (draftTokens > drafts)
       throw new ModelError(`${draftTokens} tokens are to be guessed, and ${model.name} looks ${drafts} ahead`);
-    const { cacheRows, threads, onWeights: listen } = this.#options;
-    const session = await this.#source.open({
+    const { cacheRows, threads, onWeights: listen } = this.options;
+    const session = await this.source.open({
       programs: Object.fromEntries(own.map((name) => [name, name])),
       model,
-      weights: this.#path,
+      weights: this.path,
       cacheRows: cacheRows === undefined ? usualCacheRows(context, pageSize) : wholePages(cacheRows, pageSize),
       threads,
       listen,
     });
     try {
-      checkFinite(session, this.#path, listen);
+      checkFinite(session, this.path, listen);
       this.#checkCache(session, draftTokens > 0);
       const tokens = this.#tokenizer === undefined ? {} : { tokens: this.#tokenizer.size };
-      const engine = new Engine(session, { context, pageSize, draftTokens, ...tokens, ...this.#options.engine });
+      const engine = new Engine(session, { context, pageSize, draftTokens, ...tokens, ...this.options.engine });
       return (this.#opened = new Serving(session, engine));
     } catch (error) {
       session.close();
@@ -336,30 +250,31 @@ class OpenedModel implements Model {
 
   /** What the spec says about the cache: of latent attention the latent alone. */
   #checkCache({ cacheRowBytes }: Session, drafts: boolean): void {
-    const known = this.#source.cacheRowBytes;
+    const known = this.source.cacheRowBytes;
     const wanted = drafts ? known?.withDrafts : known?.own;
     if (wanted !== undefined && cacheRowBytes !== wanted)
       throw new Error(`a position takes ${cacheRowBytes} bytes in the caches, not ${wanted}`);
   }
 
-  async #withWeights(): Promise<Serving> {
+  protected async withWeights(): Promise<Serving> {
     this.#checkOpen();
     if (this.#weights !== undefined) return this.serving();
     throw new ModelError(`${this.name} has no weights yet: give \`weights\`, or train it`);
   }
 
   async #generator(): Promise<Generator> {
-    const { engine } = await this.#withWeights();
-    return { engine, plan: this.#plan, tokenizer: this.#tokenizer, vocabulary: this.vocabulary };
+    const { engine } = await this.withWeights();
+    return { engine, plan: this.plan, tokenizer: this.#tokenizer, vocabulary: this.vocabulary };
   }
 
   /** Writes the weights of the model into the session of a training; undefined where it has none. */
-  async #weightsFor(training: PackagedTraining): Promise<((session: Session) => void) | undefined> {
+  protected async weightsFor(training: PackagedTraining): Promise<((session: Session) => void) | undefined> {
     if (this.#weights === undefined) return undefined;
     if ("path" in this.#weights) {
       const { path } = this.#weights;
-      return (session) =>
-        loadWeights(session, trainedModel(this.#source.model, training), path, this.#options.onWeights);
+      const model = trainedModel(this.source.model, training);
+      const checkpoint = this.source.files.checkpoint(path);
+      return (session) => placeTensors(session.stores, model, checkpoint).write(session, "all", this.options.onWeights);
     }
     const { learned } = this.#weights;
     const serving = await this.serving();
@@ -374,12 +289,12 @@ class OpenedModel implements Model {
     await serving.update((session) => writeStores(session, stores));
     // What answers are given with as codes is learned on from what it was.
     const answers = new Set(serving.session.stores.flatMap(({ name, quantized }) => (quantized ? [] : name)));
-    const own = this.#source.model.stores.filter(({ name }) => stores.has(name) && !answers.has(name));
+    const own = this.source.model.stores.filter(({ name }) => stores.has(name) && !answers.has(name));
     this.#weights = { learned: new Map(own.map(({ name }) => [name, stores.get(name)!])) };
   }
 
-  #training(name: string): PackagedTraining {
-    const { trainings } = this.#source;
+  protected training(name: string): PackagedTraining {
+    const { trainings } = this.source;
     const found = trainings.find(({ plan }) => plan.name === name);
     if (found !== undefined) return found;
     const names = trainings.map(({ plan }) => plan.name);
@@ -388,29 +303,37 @@ class OpenedModel implements Model {
     );
   }
 
-  get #path(): string | undefined {
+  protected get path(): string | undefined {
     return this.#weights !== undefined && "path" in this.#weights ? this.#weights.path : undefined;
   }
 
   /** What a prompt, or a row to score, is in tokens: texts begin as documents do. */
   #promptOf(prompt: string | readonly number[]): readonly number[] {
     if (typeof prompt !== "string") return prompt;
-    const tokenizer = this.#needTokenizer();
+    const tokenizer = this.needTokenizer();
     return [...(tokenizer.bos === undefined ? [] : [tokenizer.bos]), ...tokenizer.encode(prompt)];
   }
 
-  #needTokenizer(): Tokenizer {
+  protected needTokenizer(): Tokenizer {
     if (this.#tokenizer !== undefined) return this.#tokenizer;
     throw new ModelError(`${this.name} has no tokenizer: give \`tokenizer\`, a folder with tokenizer.json`);
   }
 
   /** The tokenizer that goes with some weights. */
   #tokenizerWith(weights: string | undefined): Tokenizer | undefined {
-    const folder = this.#options.tokenizer ?? tokenizerBeside(weights) ?? this.#source.tokenizer;
+    const folder = this.options.tokenizer ?? this.source.files.tokenizerBeside(weights) ?? this.source.tokenizer;
     if (folder === undefined) return undefined;
-    const tokenizer = tokenizerIn(folder);
+    const tokenizer = this.#tokenizerIn(folder);
     if (tokenizer.size <= this.vocabulary) return tokenizer;
     throw new ModelError(`the tokenizer of \`${folder}\` has ${tokenizer.size} tokens, the model ${this.vocabulary}`);
+  }
+
+  #tokenizerIn(folder: string): Tokenizer {
+    try {
+      return this.source.files.tokenizer(folder);
+    } catch (error) {
+      throw new ModelError((error as Error).message, { cause: error });
+    }
   }
 
   #checkOpen(): void {
@@ -438,13 +361,4 @@ function servePlanOf({ model, serving }: ModelSource, options: ModelOptions): Se
 function checkFinite(session: Session, path: string | undefined, listen?: WeightsListener): void {
   const bad = path === undefined ? undefined : nonFiniteStore(session, listen);
   if (bad !== undefined) throw new CheckpointError(`\`${path}\`: ${bad.message}`);
-}
-
-/** @throws ModelError */
-function tokenizerIn(folder: string): Tokenizer {
-  try {
-    return loadTokenizer(folder);
-  } catch (error) {
-    throw new ModelError((error as Error).message, { cause: error });
-  }
 }

@@ -10,6 +10,7 @@ import { readPrograms } from "../program/read.ts";
 import { selectPrograms } from "../program/select.ts";
 import type { PackageServing } from "../serve/plan.ts";
 import type { PackageTraining } from "../train/plan.ts";
+import { FILES } from "./files.ts";
 import { ModelError } from "./model-error.ts";
 import type { ModelSource, SessionRequest } from "./source.ts";
 
@@ -37,6 +38,7 @@ export function readPackage(directory: string, device: Device = "auto"): ModelSo
   const serving = readFile<PackageServing>(join(directory, "serve.json"));
   return {
     device: "cpu",
+    files: FILES,
     model: readFile<ModelFile>(join(directory, "model.json")),
     programs: programs.map(({ name }) => name),
     trainings: readFile<PackageTraining>(join(directory, "training.json")).trainings,

@@ -1,5 +1,8 @@
+import type { Tokenizer } from "../data/tokenizer/tokenizer.ts";
 import type { Session } from "../device/session.ts";
 import type { WeightsListener } from "../io/names/read-params.ts";
+import type { CheckpointTensors } from "../io/safetensors/tensors.ts";
+import type { WrittenTensor } from "../io/safetensors/written.ts";
 import type { ModelFile } from "../program/model.ts";
 import type { PackageServing, ServePlan } from "../serve/plan.ts";
 import { type PackagedTraining, trainedModel } from "../train/plan.ts";
@@ -21,10 +24,23 @@ export interface SessionRequest {
   readonly listen?: WeightsListener | undefined;
 }
 
+/** Where weights and tokenizers are: what paths mean. */
+export interface ModelFiles {
+  /** The weights of a path. @throws CheckpointError */
+  readonly checkpoint: (path: string) => CheckpointTensors;
+  /** The tokenizer of a folder. @throws Error */
+  readonly tokenizer: (folder: string) => Tokenizer;
+  /** The folder with the tokenizer of some weights; undefined where there is none. */
+  readonly tokenizerBeside: (weights: string | undefined) => string | undefined;
+  /** Writes weights into a folder. */
+  readonly save: (folder: string, tensors: readonly WrittenTensor[]) => void;
+}
+
 /** What a model is made of: a package on a device, or what stands for one. */
 export interface ModelSource {
   /** `cpu`, `reference` */
   readonly device: string;
+  readonly files: ModelFiles;
   readonly model: ModelFile;
   /** All programs by name. */
   readonly programs: readonly string[];

@@ -4,7 +4,7 @@ import { encodeDocument } from "../data/read/encode-document.ts";
 import type { Message } from "../data/tokenizer/chat-template.ts";
 import type { Tokenizer } from "../data/tokenizer/tokenizer.ts";
 import type { Elements, Session } from "../device/session.ts";
-import { writeCheckpoint } from "../io/safetensors/shards.ts";
+import type { WrittenTensor } from "../io/safetensors/written.ts";
 import type { ModelFile } from "../program/model.ts";
 import { TrainingClock } from "../train/clock.ts";
 import { type Evaluation, evaluate } from "../train/evaluate.ts";
@@ -69,6 +69,7 @@ export interface TrainerParts {
   readonly plan: TrainingPlan;
   readonly tokenizer: () => Tokenizer;
   readonly publish: (from: Session) => Promise<void>;
+  readonly save: (folder: string, tensors: readonly WrittenTensor[]) => void;
   readonly onClose: () => void;
 }
 
@@ -126,7 +127,7 @@ class RowTrainer implements ModelTrainer {
     const { session, model } = this.#parts;
     const own = new Set(model.stores.flatMap(({ name, blocks }) => (blocks === undefined ? [] : [name])));
     const stores = session.stores.filter(({ name }) => own.has(name));
-    writeCheckpoint(
+    this.#parts.save(
       folder,
       stores.map((spec) => storedTensor(session, spec)),
     );

@@ -20,7 +20,7 @@ import { Plans } from "../plans.ts";
 import type { Choice } from "../choice.ts";
 import type { Call, Elements, MemoryUse, Outcome, Session, StoreSpec } from "../session.ts";
 import { bytesOf, keptBy } from "../stores.ts";
-import type { FilePlace } from "../weights.ts";
+import type { FilePlace } from "../place-tensors.ts";
 import { nativeChoices, sampledBy } from "./choices.ts";
 import { availableMemory, availableThreads } from "./limits.ts";
 

@@ -12,7 +12,7 @@ import { modelFile } from "../../../compiler/package/model.ts";
 import { writeWeights } from "../../../compiler/package/weights.ts";
 import { Checkpoint } from "../../../runtime/io/safetensors/read.ts";
 import type { ModelFile } from "../../../runtime/program/model.ts";
-import { openPackage } from "../../../runtime/package/open.ts";
+import { openPackage } from "../../../runtime/package/open-package.ts";
 import type { PackageServing } from "../../../runtime/serve/plan.ts";
 import { type PackageTraining, trainedModel } from "../../../runtime/train/plan.ts";
 import { PICO, type PicoPackage, picoPackage } from "../../support/pico-package.ts";
