@@ -21,8 +21,8 @@ const { metafile } = await build({
   entryPoints: { dskc: "compiler/cli/main.ts", runtime: "runtime/index.ts" },
   outdir: "dist",
   splitting: true,
-  // It is larger than all the rest together, and only `dskc build` needs it.
-  external: ["ts-morph"],
+  // ts-morph is larger than all the rest together, and only `dskc build` needs it; webgpu is native, and may not be there.
+  external: ["ts-morph", "webgpu"],
   chunkNames: "commands/[name]-[hash]",
   metafile: true,
   sourcemap: true,

@@ -1,7 +1,8 @@
 /** `dskc bench WHAT FILE`: how fast a model is on this machine, and how much faster the machine is. */
 import { type Command, Option } from "commander";
 import { availableThreads } from "../../runtime/device/cpu/limits.ts";
-import { type CpuSession, MemoryError } from "../../runtime/device/cpu/session.ts";
+import type { CpuSession } from "../../runtime/device/cpu/session.ts";
+import { DeviceError } from "../../runtime/device/session.ts";
 import { loadWeights } from "../../runtime/device/weights.ts";
 import { CheckpointError } from "../../runtime/io/safetensors/format.ts";
 import type { ModelFile } from "../../runtime/program/model.ts";
@@ -84,7 +85,7 @@ async function run(what: (typeof WHATS)[number], file: string, given: Given): Pr
     else if (what === "train") await train(loaded, options);
     else await answers(loaded, what, options);
   } catch (error) {
-    const isInput = error instanceof CheckpointError || error instanceof MemoryError;
+    const isInput = error instanceof CheckpointError || error instanceof DeviceError;
     throw isInput ? new InputError((error as Error).message) : error;
   }
 }

@@ -11,12 +11,11 @@ import { PIPELINE, runPasses } from "../passes/pipeline.ts";
 import { printProgram } from "../tensor-ir/print.ts";
 import type { Program } from "../tensor-ir/types.ts";
 import { FUSIONS, type Fusion } from "../lower/fusions.ts";
-import { loweredSource } from "../package/package.ts";
+import { loweredSource, PRINTERS, type Target, TARGETS } from "../package/package.ts";
 import { servingPrograms } from "../package/programs.ts";
 import { storedForms } from "../package/weight-form.ts";
 import { printKernels } from "../kernel-ir/print.ts";
 import type { KernelModule } from "../kernel-ir/types.ts";
-import { printCpu } from "../targets/cpu/print.ts";
 import { readSpec } from "./config-json.ts";
 import { examples, print, UsageError } from "./io.ts";
 import { STORE_HELP, weightForm } from "./weight-form.ts";
@@ -30,7 +29,6 @@ const FORMS = ["ast", "model", "tensor", "kernel", "code"] as const;
 
 interface Options extends WriteOptions {
   readonly emit?: (typeof FORMS)[number];
-  readonly target: string;
   readonly model?: string;
   readonly program?: string;
   readonly after?: string;
@@ -49,7 +47,11 @@ export function register(command: Command): void {
     .option("--weights <dir>", "a run or a checkpoint whose weights become part of it, laid out as kernels read them")
     .option("--store <form>", `${STORE_HELP}; what the first serve section says without this`, weightForm)
     .option("--split-steps", "steps of a training may be made in several calls")
-    .addOption(new Option("--target <targets>", "what kernels are generated for").choices(["cpu"]).default("cpu"))
+    .addOption(
+      new Option("--target <targets>", `what kernels are generated for: ${TARGETS.join(", ")}, or several`)
+        .argParser(targets)
+        .default(["cpu"], "cpu"),
+    )
     .addOption(new Option("--emit <form>", "print a form instead").choices(FORMS))
     .option("--model <name>", "the model of the file; the first one without this")
     .addOption(
@@ -74,6 +76,7 @@ export function register(command: Command): void {
     command,
     ["dskc build model.dsk -o package", "kernels, programs and a typed index.ts"],
     ["dskc build model.dsk -o package --weights runs/Pretrain", "with weights and the tokenizer of a run"],
+    ["dskc build model.dsk -o package --target cpu,webgpu", "with kernels for the CPU and for WebGPU"],
     ["dskc build model.dsk -o package --check", "whether the package is what the spec says"],
     ["dskc build model.dsk --emit code --program decode", "the kernels of one step of generation"],
     ["dskc build model.dsk --emit model", "the blocks and functions of a model"],
@@ -112,13 +115,27 @@ async function run(file: string, options: Options): Promise<void> {
       return print(kernelText(kernels, without, diff));
     case "code":
       return print(
-        [...printCpu(kernels(without).kernels)].map(([name, text]) => `// ---- ${name}\n${text}`).join("\n"),
+        options.target
+          .flatMap((target) => [...PRINTERS[target](kernels(without).kernels)])
+          .map(([name, text]) => `// ---- ${name}\n${text}`)
+          .join("\n"),
       );
     case undefined: {
       const { writePackage } = await import("./write-package.ts");
       return writePackage(loaded, options);
     }
   }
+}
+
+/** `cpu,webgpu` */
+function targets(text: string): Target[] {
+  const names = text.split(",").map((name) => name.trim());
+  const wrong = names.find((name) => !(TARGETS as readonly string[]).includes(name));
+  if (wrong !== undefined)
+    throw new UsageError(
+      `there is no target \`${wrong}\`; ${didYouMean(wrong, TARGETS) ?? `targets are ${TARGETS.join(", ")}`}`,
+    );
+  return TARGETS.filter((target) => names.includes(target));
 }
 
 /** What a package can do: score, generate and, with a train section that starts from text, train. */

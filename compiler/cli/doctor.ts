@@ -3,6 +3,8 @@ import { execFile } from "node:child_process";
 import { availableParallelism, cpus, totalmem } from "node:os";
 import { promisify } from "node:util";
 import type { Command } from "commander";
+import { findGpu } from "../../runtime/device/dawn/gpu.ts";
+import { FEATURES, NoGpuError } from "../../runtime/device/webgpu/adapter.ts";
 import { findCompiler } from "../targets/cpu/compiler.ts";
 import { installation, version } from "./installation.ts";
 import { examples, print, printJson } from "./io.ts";
@@ -49,6 +51,7 @@ async function run({ json }: { readonly json?: boolean }): Promise<void> {
 function toolsOf(): Promise<Tool[]> {
   const tools: readonly (readonly [name: string, use: string, find: () => Promise<string | undefined>])[] = [
     ["C++ compiler", "for the device cpu: install g++ or set CXX", compiler],
+    ["WebGPU", "for the device webgpu: install a GPU driver, or chromium and libvulkan1 for one in software", adapter],
     ["GPU", "for the device cuda: an NVIDIA driver brings nvidia-smi", () => says("nvidia-smi", ["-L"], /.+/g)],
     ["nvcc", "to compile CUDA kernels", () => says("nvcc", ["--version"], /release .+/g)],
     ["mpirun", "to train with several processes", () => says("mpirun", ["--version"], /.*\d+\.\d+.*/g)],
@@ -62,6 +65,26 @@ async function compiler(): Promise<string | undefined> {
     return found.version.split("\n")[0];
   } catch {
     return undefined;
+  }
+}
+
+/** The adapter with what kernels use of it: limits and features. */
+async function adapter(): Promise<string | undefined> {
+  try {
+    const { adapter: found, software } = await findGpu();
+    const { limits, features, info } = found;
+    const name = info.description || [info.vendor, info.architecture].filter((part) => part !== "").join(" ");
+    return [
+      software ? `${name}, on the processor` : name,
+      `bindings of ${bytesText(limits.maxStorageBufferBindingSize)}`,
+      `${limits.maxStorageBuffersPerShaderStage} storage buffers`,
+      `${limits.maxComputeInvocationsPerWorkgroup} invocations`,
+      `${bytesText(limits.maxComputeWorkgroupStorageSize)} of workgroup memory`,
+      ...FEATURES.filter((feature) => features.has(feature)),
+    ].join(", ");
+  } catch (error) {
+    if (error instanceof NoGpuError) return undefined;
+    throw error;
   }
 }
 

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { tokenizerBeside } from "../../runtime/data/tokenizer/load.ts";
-import { MemoryError } from "../../runtime/device/cpu/session.ts";
+import { DeviceError } from "../../runtime/device/session.ts";
 import { storedValues } from "../../runtime/device/stored-elements.ts";
 import { keptBy } from "../../runtime/device/stores.ts";
 import { loadWeights } from "../../runtime/device/weights.ts";
@@ -93,7 +93,7 @@ export async function answering<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    const isInput = [ModelError, CheckpointError, ContextError, MemoryError].some((e) => error instanceof e);
+    const isInput = [ModelError, CheckpointError, ContextError, DeviceError].some((e) => error instanceof e);
     throw isInput ? new InputError((error as Error).message) : error;
   }
 }
@@ -105,7 +105,7 @@ interface Source extends ModelSource {
 
 function packageOf(path: string, { device, model, store }: ModelArguments): Source {
   if (store !== undefined) throw new UsageError("a package has its weights as it was built: --store is for specs");
-  if (device !== "cpu") throw new UsageError("a package runs on the cpu: the interpreter needs the spec");
+  if (device === "reference") throw new UsageError("a package runs on cpu or webgpu: the interpreter needs the spec");
   if (model !== undefined) throw new UsageError("a package has one model: --model is for specs");
   return readPackage(path, device);
 }
@@ -119,26 +119,33 @@ async function sourceOf(path: string, section: string | undefined, given: ModelA
   if (chosen !== undefined) remarkUnserved(chosen);
   const drafts = given.draft && chosen !== undefined && servePlan(chosen).draftTokens > 0;
   const forms = storedForms(chosen, given.store);
-  const made = given.device === "reference" ? interpreted(loaded, forms) : await compiled(loaded, drafts, forms);
+  const made =
+    given.device === "reference" ? interpreted(loaded, forms) : await compiled(loaded, given.device, drafts, forms);
   return { ...made, weights };
 }
 
-async function compiled(loaded: LoadedModel, drafts: boolean, forms: StoredForms): Promise<Source> {
+async function compiled(
+  loaded: LoadedModel,
+  device: Exclude<Device, "reference">,
+  drafts: boolean,
+  forms: StoredForms,
+): Promise<Source> {
   const { module } = loaded;
   const training: PackageTraining = { format: 1, trainings: [] };
   const model = modelFile(module, tableOf(module));
   const files = packageFiles({
     programs: servingPrograms(module, drafts),
     model,
+    targets: [device],
     ...forms,
     files: new Map([
       ["training.json", JSON.stringify(training)],
       ["serve.json", JSON.stringify(packageServing(loaded, forms.caches))],
     ]),
   });
-  const directory = await packageInCache(files);
+  const directory = await packageInCache(files, device === "cpu" ? undefined : "none");
   const { stores } = keptBy(readPrograms(join(directory, "program.json")));
-  return { ...readPackage(directory, "cpu"), prepare: (weights) => weightsInCache(weights, model, stores, ticking()) };
+  return { ...readPackage(directory, device), prepare: (weights) => weightsInCache(weights, model, stores, ticking()) };
 }
 
 /** Floats of the interpreter are f32: they are rounded as the stores would. */

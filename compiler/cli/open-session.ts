@@ -1,28 +1,33 @@
 /** From a checked model to a session on a device: what score, train, generate and serve start with. */
 import { type CpuOptions, type CpuSession, openCpuSession } from "../../runtime/device/cpu/session.ts";
+import { openDawnSession } from "../../runtime/device/dawn/session.ts";
 import type { Session } from "../../runtime/device/session.ts";
+import type { WebGpuOptions, WebGpuSession } from "../../runtime/device/webgpu/session.ts";
 import { addon } from "../../runtime/native/addon.ts";
 import type { NameTable } from "../../runtime/io/names/table.ts";
 import type { ModelFile } from "../../runtime/program/model.ts";
+import type { WebGpuKernels } from "../../runtime/program/webgpu.ts";
 import type { CpuVariant } from "../../runtime/program/variants.ts";
 import {
   cachedPackage,
   compilePackage,
   type CompileOptions,
+  loweredSource,
   packageFiles,
   type PackageSource,
 } from "../package/package.ts";
 import { modelFile } from "../package/model.ts";
 import { trainingPrograms } from "../package/programs.ts";
+import { printWebGpu } from "../targets/webgpu/print.ts";
 import { CompileError } from "../targets/cpu/compile.ts";
 import { NoCompilerError } from "../targets/cpu/compiler.ts";
 import type { TrainPlan } from "../elaborate/train-step.ts";
 import { referenceSession } from "../reference/session.ts";
-import { InputError, progress } from "./io.ts";
+import { InputError, ticking } from "./io.ts";
 import type { LoadedModel } from "./load-model.ts";
 
-/** What `--device` may say. `reference` interprets the programs: exact, slow, nothing to compile. */
-export const DEVICES = ["cpu", "reference"] as const;
+/** What `--device` may say. `webgpu` is a GPU, or the processor with a driver in software. `reference` interprets the programs: exact, slow, nothing to compile. */
+export const DEVICES = ["cpu", "webgpu", "reference"] as const;
 export type Device = (typeof DEVICES)[number];
 
 /** What a training runs on. */
@@ -45,8 +50,30 @@ export function forTraining(
   const open = async (device: Device): Promise<Session> =>
     device === "reference"
       ? referenceSession(module, { module: trained, plan, split: splits })
-      : openOnCpu({ programs, model });
+      : openOn(device, { programs, model });
   return { model, open };
+}
+
+/** Loads a package on a device that runs kernels. @throws InputError, DeviceError as the devices do */
+export function openOn(
+  device: Exclude<Device, "reference">,
+  source: PackageSource,
+  options: Pick<CpuOptions, "cacheRows"> = {},
+): Promise<Session> {
+  return device === "webgpu" ? openOnWebGpu(source, options) : openOnCpu(source, options);
+}
+
+/** Loads a package on WebGPU; nothing of it is written anywhere. @throws NoGpuError that says what to install */
+export function openOnWebGpu(
+  source: PackageSource,
+  options: Pick<WebGpuOptions, "cacheRows"> = {},
+): Promise<WebGpuSession> {
+  const { kernels: lowered, programs } = loweredSource(source);
+  const files = printWebGpu(lowered);
+  const { kernels } = JSON.parse(files.get("webgpu.json")!) as WebGpuKernels;
+  const listen = ticking();
+  const onProgress = (done: number, all: number): void => listen("compiling kernels", done, all);
+  return openDawnSession({ ...options, programs, kernels, source: (name) => files.get(`${name}.wgsl`)!, onProgress });
 }
 
 /** Loads a package on the CPU, compiled where it is not in the cache yet. @throws InputError without a compiler */
@@ -54,8 +81,13 @@ export async function openOnCpu(source: PackageSource, options: CpuOptions = {})
   return openCpuSession(await packageInCache(packageFiles(source), options.variant), options);
 }
 
-/** The directory of a package, compiled where it is not in the cache yet. @throws InputError without a compiler */
-export function packageInCache(files: ReadonlyMap<string, string>, variant?: CpuVariant): Promise<string> {
+/**
+ * The directory of a package, compiled where it is not in the cache yet.
+ * @param variant that of this machine when not given; `none` for a package without kernels for the CPU
+ * @throws InputError without a compiler
+ */
+export function packageInCache(files: ReadonlyMap<string, string>, variant?: CpuVariant | "none"): Promise<string> {
+  if (variant === "none") return cachedPackage(files, { variants: [] });
   return compiling((common) =>
     cachedPackage(files, { ...common, ...(variant === undefined ? {} : { variants: [variant] }) }),
   );
@@ -66,14 +98,9 @@ export async function compiled(directory: string): Promise<void> {
   await compiling((common) => compilePackage(directory, common));
 }
 
-/** With progress on what takes longer than two seconds. */
 async function compiling<T>(work: (common: CompileOptions) => Promise<T>): Promise<T> {
-  let told = performance.now();
-  const onProgress = (done: number, all: number): void => {
-    if (performance.now() - told < 2000) return;
-    told = performance.now();
-    progress(`compiling kernels: ${done} of ${all}`);
-  };
+  const listen = ticking();
+  const onProgress = (done: number, all: number): void => listen("compiling kernels", done, all);
   try {
     return await work({ variants: [addon().isa() as CpuVariant], onProgress });
   } catch (error) {

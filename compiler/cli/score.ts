@@ -4,9 +4,9 @@ import { weightsFolder } from "../../runtime/io/checkpoints/find.ts";
 import { storeParams } from "../../runtime/io/names/load.ts";
 import { readParams } from "../../runtime/io/names/read-params.ts";
 import type { NameTable } from "../../runtime/io/names/table.ts";
+import { DeviceError } from "../../runtime/device/session.ts";
 import { storedElements, storedValues } from "../../runtime/device/stored-elements.ts";
 import { keptBy } from "../../runtime/device/stores.ts";
-import { MemoryError } from "../../runtime/device/cpu/session.ts";
 import { CheckpointError } from "../../runtime/io/safetensors/format.ts";
 import { Checkpoint } from "../../runtime/io/safetensors/read.ts";
 import { writeSafetensors } from "../../runtime/io/safetensors/write.ts";
@@ -26,7 +26,7 @@ import { inDtype } from "../passes/in-dtype.ts";
 import { examples, InputError, print, ticking, timed, UsageError, writing } from "./io.ts";
 import { loadModel } from "./load-model.ts";
 import { tableOf } from "./name-table.ts";
-import { openOnCpu } from "./open-session.ts";
+import { type Device, DEVICES, openOn } from "./open-session.ts";
 import { readRows } from "./rows-file.ts";
 import { STORE_HELP, weightForm } from "./weight-form.ts";
 
@@ -40,7 +40,7 @@ interface Options {
   readonly hidden?: boolean;
   readonly grad?: boolean;
   readonly routing?: boolean;
-  readonly device: "reference" | "cpu";
+  readonly device: Device;
   readonly precision: "f32" | "f64";
   readonly store?: WeightForm;
 }
@@ -56,7 +56,7 @@ export function register(command: Command): void {
     .option("--hidden", "write the residual stream: `hidden.0` before the layers, `hidden.k` after k of them")
     .option("--grad", "write `grad.<name in the checkpoint>` of the loss")
     .option("--routing", "write what the routers emit: `<path>.chosen`, `<path>.load`")
-    .addOption(new Option("--device <device>", "where it runs").choices(["reference", "cpu"]).default("reference"))
+    .addOption(new Option("--device <device>", "where it runs").choices(DEVICES).default("reference"))
     .addOption(new Option("--precision <precision>", "how results are rounded").choices(["f32", "f64"]).default("f32"))
     .option("--store <form>", `${STORE_HELP}; as the model declares them without this`, weightForm)
     .action(run);
@@ -72,6 +72,8 @@ async function run(file: string, options: Options): Promise<void> {
   if (loaded === undefined) return;
   if (options.store !== undefined && options.precision === "f64")
     throw new UsageError("--store goes with --precision f32: nothing is rounded in f64");
+  if (options.device === "webgpu" && options.precision === "f64")
+    throw new UsageError("--precision f64 goes with --device cpu and reference: WebGPU has no f64");
   const { module } = loaded;
   const rows = readRows(options.tokens, vocabularySize(module));
   const started = performance.now();
@@ -87,19 +89,20 @@ async function run(file: string, options: Options): Promise<void> {
     };
     const { precision, store } = options;
     const scores =
-      options.device === "cpu"
-        ? await scoreOnCpu(module, weights, rows, { ...wanted, precision, store })
-        : scoreRows(module, roundedAs(store, module, weights), rows, { ...wanted, precision });
+      options.device === "reference"
+        ? scoreRows(module, roundedAs(store, module, weights), rows, { ...wanted, precision })
+        : await scoreOnDevice(options.device, module, weights, rows, { ...wanted, precision, store });
     writing(options.out, () => writeSafetensors(options.out, results(module, table, scores)));
     timed(`scored ${rows.length} rows`, started);
     print(`loss ${scores.tensors.get("loss")!.data[0]}`);
   } catch (error) {
-    if (error instanceof CheckpointError || error instanceof MemoryError) throw new InputError(error.message);
+    if (error instanceof CheckpointError || error instanceof DeviceError) throw new InputError(error.message);
     throw error;
   }
 }
 
-async function scoreOnCpu(
+async function scoreOnDevice(
+  device: Exclude<Device, "reference">,
   module: Module,
   weights: ReadonlyMap<string, Given>,
   rows: readonly (readonly number[])[],
@@ -110,7 +113,7 @@ async function scoreOnCpu(
   }: ScoreOptions & { readonly precision: Options["precision"]; readonly store: WeightForm | undefined },
 ): Promise<RowScores> {
   const program = inDtype(scoreProgram(module, wanted), precision);
-  const session = await openOnCpu({ programs: [program], model: modelFile(module), store });
+  const session = await openOn(device, { programs: [program], model: modelFile(module), store });
   try {
     // Scales are made with their codes.
     for (const spec of session.stores.filter(({ name }) => weights.has(name)))

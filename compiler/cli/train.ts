@@ -2,7 +2,7 @@
 import { basename, dirname, join, resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { DataError } from "../../runtime/data/data-error.ts";
-import { MemoryError } from "../../runtime/device/cpu/session.ts";
+import { DeviceError } from "../../runtime/device/session.ts";
 import { loadWeights } from "../../runtime/device/weights.ts";
 import { replaceFile } from "../../runtime/io/replace-file.ts";
 import { CheckpointError } from "../../runtime/io/safetensors/format.ts";
@@ -125,5 +125,5 @@ function whyNoSection({ decl, trains }: LoadedModel, name: string | undefined): 
 
 /** Whether the input is at fault, not dskc. */
 function isInput(error: unknown): boolean {
-  return [DataError, RunError, LockedError, CheckpointError, MemoryError].some((kind) => error instanceof kind);
+  return [DataError, RunError, LockedError, CheckpointError, DeviceError].some((kind) => error instanceof kind);
 }

@@ -12,7 +12,7 @@ import type { PackagePrograms } from "../../runtime/program/launch.ts";
 import type { ModelFile } from "../../runtime/program/model.ts";
 import type { Fusion } from "../lower/fusions.ts";
 import type { WeightForm } from "../lower/stored-weights.ts";
-import { packageFiles, writeFiles } from "../package/package.ts";
+import { packageFiles, type Target, writeFiles } from "../package/package.ts";
 import { trainingPlan } from "../package/training-plan.ts";
 import { storedForms } from "../package/weight-form.ts";
 import { writeWeights } from "../package/weights.ts";
@@ -33,6 +33,7 @@ export interface WriteOptions {
   readonly splitSteps?: boolean;
   readonly without?: readonly Fusion[];
   readonly store?: WeightForm;
+  readonly target: readonly Target[];
 }
 
 export async function writePackage(loaded: LoadedModel, options: WriteOptions): Promise<void> {
@@ -45,7 +46,11 @@ export async function writePackage(loaded: LoadedModel, options: WriteOptions): 
     tokenizer: options.tokenizer ?? tokenizerBeside(options.weights),
     forms: storedForms(loaded.serves[0], options.store),
   });
-  const files = packageFiles({ ...source, lower: { without: new Set(options.without ?? []) } });
+  const files = packageFiles({
+    ...source,
+    targets: options.target,
+    lower: { without: new Set(options.without ?? []) },
+  });
   if (options.check === true) return check(directory, files);
   for (const section of loaded.serves) remarkUnserved(section);
   const write = (): void => {
@@ -54,7 +59,7 @@ export async function writePackage(loaded: LoadedModel, options: WriteOptions): 
   };
   if (options.weights === undefined) writing(directory, write);
   else withWeights(resolve(directory), { files, model: source.model, weights: options.weights }, write);
-  await compiled(directory);
+  if (options.target.includes("cpu")) await compiled(directory);
   remark(`wrote ${files.size} files to \`${directory}\``);
 }
 
@@ -88,12 +93,14 @@ function check(directory: string, files: ReadonlyMap<string, string>): void {
   throw new InputError([`\`${directory}\` is not what the spec gives:`, ...shown, ...more].join("\n"));
 }
 
-/** Sources of kernels that the package does not have any more: they would be compiled with the others. */
+/** Kernels that the package does not have any more: sources would be compiled with the others, libraries loaded. */
 function leftOver(directory: string, files: ReadonlyMap<string, string>): string[] {
   const kernels = join(directory, "kernels");
   if (!existsSync(kernels)) return [];
+  const compiles = [...files.keys()].some((path) => path.endsWith(".cc"));
+  const own = compiles ? /\.(cc|h|wgsl|json)$/ : /\.(cc|h|wgsl|json|so)$/;
   return readdirSync(kernels)
-    .filter((name) => /\.(cc|h)$/.test(name) && !files.has(`kernels/${name}`))
+    .filter((name) => own.test(name) && !files.has(`kernels/${name}`))
     .map((name) => `kernels/${name}`);
 }
 

@@ -7,7 +7,7 @@ import { ANSWERING } from "../../runtime/package/source.ts";
 import type { PackagePrograms } from "../../runtime/program/launch.ts";
 import type { ModelFile } from "../../runtime/program/model.ts";
 import { type CpuVariant, libraryOf } from "../../runtime/program/variants.ts";
-import type { KernelModule } from "../kernel-ir/types.ts";
+import type { Kernel, KernelModule } from "../kernel-ir/types.ts";
 import type { LowerOptions } from "../lower/fusions.ts";
 import { lowerPrograms } from "../lower/lower.ts";
 import type { CacheForm, WeightForm } from "../lower/stored-weights.ts";
@@ -16,6 +16,7 @@ import { CPU } from "../targets/cpu/capability.ts";
 import { Cache } from "../targets/cpu/cache.ts";
 import { compileLibrary, VARIANT_FLAGS } from "../targets/cpu/compile.ts";
 import { printCpu } from "../targets/cpu/print.ts";
+import { printWebGpu } from "../targets/webgpu/print.ts";
 import type { Program } from "../tensor-ir/types.ts";
 
 /**
@@ -24,10 +25,22 @@ import type { Program } from "../tensor-ir/types.ts";
  */
 export const KERNEL_FLAGS = ["-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-fwrapv"];
 
+/** What kernels can be generated for. */
+export const TARGETS = ["cpu", "webgpu"] as const;
+export type Target = (typeof TARGETS)[number];
+
+/** The kernels of each target as files by name. */
+export const PRINTERS: Readonly<Record<Target, (kernels: readonly Kernel[]) => Map<string, string>>> = {
+  cpu: printCpu,
+  webgpu: printWebGpu,
+};
+
 export interface PackageSource {
   /** Programs as elaboration makes them. */
   readonly programs: readonly Program[];
   readonly model: ModelFile;
+  /** What there are kernels for; the CPU when not given. The launches are the same for all. */
+  readonly targets?: readonly Target[] | undefined;
   /** More files, by their path in the package. */
   readonly files?: ReadonlyMap<string, string>;
   readonly lower?: Pick<LowerOptions, "without">;
@@ -58,10 +71,17 @@ export function loweredSource({
 }
 
 /** The text files of a package by their paths: the same for the same source, to the last byte. */
-export function packageFiles({ model, files = new Map(), ...source }: PackageSource): Map<string, string> {
+export function packageFiles({
+  model,
+  files = new Map(),
+  targets = ["cpu"],
+  ...source
+}: PackageSource): Map<string, string> {
   const { kernels: all, programs: launches } = loweredSource(source);
   const data: PackagePrograms = { format: 1, programs: launches };
-  const kernels = [...printCpu(all)].map(([name, text]) => [`kernels/${name}`, text] as const);
+  const kernels = targets.flatMap((target) =>
+    [...PRINTERS[target](all)].map(([name, text]) => [`kernels/${name}`, text] as const),
+  );
   return new Map([
     ["program.json", `${JSON.stringify(data)}\n`],
     ["model.json", `${JSON.stringify(model)}\n`],
@@ -90,14 +110,15 @@ export async function compilePackage(directory: string, { variants, onProgress }
 }
 
 /**
- * A package in the cache, compiled for one variant: made once for each source.
+ * A package in the cache, compiled for variants of the CPU or for none: made once for each source.
  * @returns its directory
  */
 export async function cachedPackage(files: ReadonlyMap<string, string>, options: CompileOptions): Promise<string> {
   const hash = createHash("sha256");
   for (const [path, text] of [...files].toSorted(([a], [b]) => (a < b ? -1 : 1))) hash.update(`${path}\0${text}\0`);
   const directory = new Cache().path(hash.digest("hex").slice(0, 40), "package");
-  if (options.variants.every((variant) => existsSync(join(directory, libraryOf(variant))))) return directory;
+  const made = ["program.json", ...options.variants.map(libraryOf)];
+  if (made.every((file) => existsSync(join(directory, file)))) return directory;
   mkdirSync(dirname(directory), { recursive: true });
   const aside = mkdtempSync(`${directory}.`);
   writeFiles(aside, files);

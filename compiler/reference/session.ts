@@ -1,4 +1,4 @@
-import type { Call, Elements, MemoryUse, Session, StoreSpec } from "../../runtime/device/session.ts";
+import type { Call, Elements, HostSession, MemoryUse, StoreSpec } from "../../runtime/device/session.ts";
 import { evaluationProgram, scoreProgram } from "../elaborate/score.ts";
 import { draftPrograms, serveProgram } from "../elaborate/serve.ts";
 import { accumulationPrograms, masterOf, type TrainPlan, trainStepProgram } from "../elaborate/train-step.ts";
@@ -42,7 +42,7 @@ export function referenceSession(
   module: Module,
   training?: ReferenceTraining,
   options: ReferenceOptions = {},
-): Session {
+): HostSession {
   const programs = [
     scoreProgram(module, { metrics: true, ...(training === undefined ? {} : { master: masterOf(training.plan) }) }),
     serveProgram(module, "prefill"),
@@ -65,7 +65,7 @@ interface StoredValue {
   data: Float32Array | Int32Array;
 }
 
-class ReferenceSession implements Session {
+class ReferenceSession implements HostSession {
   readonly device = "reference";
   readonly programs: readonly string[];
   readonly stores: readonly StoreSpec[];

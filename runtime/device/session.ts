@@ -7,6 +7,9 @@ import type { Choice, Sampled } from "./choice.ts";
  */
 export type Elements = Float32Array | Float64Array | Int32Array | Int8Array | Uint16Array | Uint8Array;
 
+/** What a device cannot do for what it was asked: there is none, it is too small, it is gone. The message says what helps. */
+export class DeviceError extends Error {}
+
 export interface Call {
   readonly program: string;
   /** The run-time dims: `T`, `S`, `B`. */
@@ -81,11 +84,19 @@ export interface Session {
    * @throws as `run`
    */
   choose?(call: Call, choices: readonly Choice[], known?: number): Promise<Outcome>;
-  /** A copy of a param or a state. Devices may refuse to read and write while a call is under way. */
-  read(store: string): Elements;
+  /**
+   * A copy of a param or a state, at once where the device's memory can be reached. Devices may refuse to read and write while
+   * a call is under way.
+   */
+  read(store: string): Elements | Promise<Elements>;
   write(store: string, elements: Elements): void;
   /** The index of the first element of a param or state that is NaN or infinite, -1 when there is none: without a copy. */
   firstNonFinite?(store: string): number;
   memory(): MemoryUse;
   close(): void;
+}
+
+/** A session whose memory can be reached at once. */
+export interface HostSession extends Session {
+  read(store: string): Elements;
 }

@@ -175,12 +175,12 @@ export class OpenedModel implements Omit<Model, "train" | "serve"> {
   }
 
   /** Weights that are found not to be numbers when they were written leave none. */
-  #overwrite(session: Session, path: string): void {
+  async #overwrite(session: Session, path: string): Promise<void> {
     const { model } = this.source;
     const placed = placeTensors(session.stores, model, this.source.files.checkpoint(path));
     this.#weights = undefined;
     placed.write(session, "all", this.options.onWeights);
-    checkFinite(session, path, this.options.onWeights);
+    await checkFinite(session, path, this.options.onWeights);
   }
 
   get counts(): Readonly<EngineCounts> | undefined {
@@ -237,7 +237,7 @@ export class OpenedModel implements Omit<Model, "train" | "serve"> {
       listen,
     });
     try {
-      checkFinite(session, this.path, listen);
+      await checkFinite(session, this.path, listen);
       this.#checkCache(session, draftTokens > 0);
       const tokens = this.#tokenizer === undefined ? {} : { tokens: this.#tokenizer.size };
       const engine = new Engine(session, { context, pageSize, draftTokens, ...tokens, ...this.options.engine });
@@ -285,7 +285,7 @@ export class OpenedModel implements Omit<Model, "train" | "serve"> {
   /** Takes the params and states of a training. */
   async #take(from: Session): Promise<void> {
     const serving = await this.serving();
-    const stores = readStores(from);
+    const stores = await readStores(from);
     await serving.update((session) => writeStores(session, stores));
     // What answers are given with as codes is learned on from what it was.
     const answers = new Set(serving.session.stores.flatMap(({ name, quantized }) => (quantized ? [] : name)));
@@ -358,7 +358,7 @@ function servePlanOf({ model, serving }: ModelSource, options: ModelOptions): Se
 }
 
 /** @throws CheckpointError that names the first value that is not */
-function checkFinite(session: Session, path: string | undefined, listen?: WeightsListener): void {
-  const bad = path === undefined ? undefined : nonFiniteStore(session, listen);
+async function checkFinite(session: Session, path: string | undefined, listen?: WeightsListener): Promise<void> {
+  const bad = path === undefined ? undefined : await nonFiniteStore(session, listen);
   if (bad !== undefined) throw new CheckpointError(`\`${path}\`: ${bad.message}`);
 }

@@ -1,10 +1,11 @@
 /** The files of a package that say what it is. */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { openCpuSession } from "../device/cpu/session.ts";
+import { openPackageOnDawn, WEBGPU_KERNELS } from "../device/dawn/session.ts";
 import type { Session } from "../device/session.ts";
 import { keptBy } from "../device/stores.ts";
-import { placeWeights } from "../device/weights.ts";
+import { loadWeights, placeWeights } from "../device/weights.ts";
 import type { ModelFile } from "../program/model.ts";
 import { readPrograms } from "../program/read.ts";
 import { selectPrograms } from "../program/select.ts";
@@ -14,8 +15,9 @@ import { FILES } from "./files.ts";
 import { ModelError } from "./model-error.ts";
 import type { ModelSource, SessionRequest } from "./source.ts";
 
-/** Where a package runs. `auto` takes the best that there is. */
-export type Device = "auto" | "cpu";
+/** Where a package runs. `auto` is the CPU where the package has compiled kernels, WebGPU otherwise. */
+export type Device = "auto" | (typeof DEVICES)[number];
+const DEVICES = ["cpu", "webgpu"] as const;
 
 /** The folder in a package that weights may lie in. */
 export const WEIGHTS = "weights";
@@ -30,14 +32,17 @@ export function isPackage(directory: string): boolean {
  * @throws Error when it is none, or one of another version of dskc
  */
 export function readPackage(directory: string, device: Device = "auto"): ModelSource {
-  if (device !== "auto" && device !== "cpu")
-    throw new ModelError(`there is no device \`${String(device)}\`: auto, cpu`);
+  if (device !== "auto" && !DEVICES.includes(device))
+    throw new ModelError(`there is no device \`${String(device)}\`: auto, ${DEVICES.join(", ")}`);
   if (!isPackage(directory)) throw new ModelError(`${directory} is no package: it has no program.json`);
   const programs = readPrograms(join(directory, "program.json"));
   const weights = join(directory, WEIGHTS);
   const serving = readFile<PackageServing>(join(directory, "serve.json"));
+  const runsOn = device === "auto" ? bestDevice(directory) : device;
+  if (runsOn === "webgpu" && !existsSync(join(directory, WEBGPU_KERNELS)))
+    throw new ModelError(`${directory} has no kernels for WebGPU: build the package with --target cpu,webgpu`);
   return {
-    device: "cpu",
+    device: runsOn,
     files: FILES,
     model: readFile<ModelFile>(join(directory, "model.json")),
     programs: programs.map(({ name }) => name),
@@ -47,16 +52,28 @@ export function readPackage(directory: string, device: Device = "auto"): ModelSo
     cacheRowBytes: serving.cacheRowBytes,
     weights: existsSync(weights) ? weights : undefined,
     tokenizer: existsSync(join(directory, "tokenizer.json")) ? directory : undefined,
-    open: (request) => openOnCpu(directory, request),
+    open: runsOn === "cpu" ? openOnCpu : openOnWebGpu,
   };
 
-  function openOnCpu(
-    from: string,
-    { programs: wanted, weights: path, model, cacheRows, threads, listen }: SessionRequest,
-  ): Session {
+  async function openOnWebGpu(request: SessionRequest): Promise<Session> {
+    const { programs: wanted, weights: path, model, cacheRows, listen } = request;
+    const session = await openPackageOnDawn(directory, selectPrograms(programs, wanted), {
+      onProgress: (done, all) => listen?.("compiling kernels", done, all),
+      ...(cacheRows === undefined ? {} : { cacheRows }),
+    });
+    try {
+      if (path !== undefined) loadWeights(session, model, path, listen);
+    } catch (error) {
+      session.close();
+      throw error;
+    }
+    return session;
+  }
+
+  function openOnCpu({ programs: wanted, weights: path, model, cacheRows, threads, listen }: SessionRequest): Session {
     const { stores } = keptBy(selectPrograms(programs, wanted));
     const placed = path === undefined ? undefined : placeWeights(stores, model, path);
-    const session = openCpuSession(from, {
+    const session = openCpuSession(directory, {
       programs: wanted,
       ...(cacheRows === undefined ? {} : { cacheRows }),
       ...(threads === undefined ? {} : { threads }),
@@ -70,6 +87,11 @@ export function readPackage(directory: string, device: Device = "auto"): ModelSo
     }
     return session;
   }
+}
+
+function bestDevice(directory: string): Exclude<Device, "auto"> {
+  if (!existsSync(join(directory, WEBGPU_KERNELS))) return "cpu";
+  return readdirSync(join(directory, "kernels")).some((name) => name.endsWith(".so")) ? "cpu" : "webgpu";
 }
 
 function readFile<T extends { readonly format: 1 }>(file: string): T {

@@ -25,7 +25,7 @@ export class Serving {
   }
 
   /** Reads stores: when nothing runs. */
-  read<T>(work: (session: Session) => T): Promise<T> {
+  read<T>(work: (session: Session) => T | Promise<T>): Promise<T> {
     return this.engine.whenIdle(async () => {
       while (this.#calls.size > 0) await Promise.all(this.#calls);
       return work(this.session);
@@ -33,11 +33,11 @@ export class Serving {
   }
 
   /** Changes the weights when nothing runs; what begins later sees the new ones. */
-  update(write: (session: Session) => void): Promise<void> {
+  update(write: (session: Session) => void | Promise<void>): Promise<void> {
     const update = this.engine.whenIdle(async () => {
       while (this.#calls.size > 0) await Promise.all(this.#calls);
       this.engine.forget();
-      write(this.session);
+      await write(this.session);
     });
     this.#updated = update.catch(() => undefined);
     return update;

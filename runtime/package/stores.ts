@@ -8,19 +8,25 @@ import type { StorageType } from "../program/launch.ts";
 /** Copies by name. */
 export type Stores = ReadonlyMap<string, { readonly dtype: StorageType; readonly elements: Elements }>;
 
-export function readStores(session: Session): Stores {
+export async function readStores(session: Session): Promise<Stores> {
   const scales = new Set(session.stores.map(({ quantized }) => quantized?.scales));
   const own = session.stores.filter(({ name }) => !scales.has(name));
-  return new Map(own.map((spec) => [spec.name, readStore(session, spec)]));
+  const read = new Map<string, Awaited<ReturnType<typeof readStore>>>();
+  for (const spec of own) read.set(spec.name, await readStore(session, spec));
+  return read;
 }
 
 /** The elements of a store; of codes the floats that they stand for. */
-export function readStore(session: Session, spec: StoreSpec): { dtype: StorageType; elements: Elements } {
+export async function readStore(
+  session: Session,
+  spec: StoreSpec,
+): Promise<{ readonly dtype: StorageType; readonly elements: Elements }> {
   const { name, dtype, shape, quantized } = spec;
-  const elements = session.read(name);
+  const elements = await session.read(name);
   const type = codeType(spec);
   if (quantized === undefined || type === undefined) return { dtype, elements };
-  const codes = { codes: elements as Int8Array | Uint8Array, scales: session.read(quantized.scales) as Uint16Array };
+  const scales = (await session.read(quantized.scales)) as Uint16Array;
+  const codes = { codes: elements as Int8Array | Uint8Array, scales };
   return { dtype: "f32", elements: dequantize(codes, shape, type, quantized) };
 }
 

@@ -9,7 +9,7 @@ import type { ModelFile } from "../program/model.ts";
 import { TrainingClock } from "../train/clock.ts";
 import { type Evaluation, evaluate } from "../train/evaluate.ts";
 import type { TrainingPlan } from "../train/plan.ts";
-import { storedTensor } from "../train/stores.ts";
+import { storedTensors } from "../train/stores.ts";
 import { type StepResult, Trainer } from "../train/trainer.ts";
 import { checkTokens } from "./generate.ts";
 import { ModelError } from "./model-error.ts";
@@ -59,7 +59,7 @@ export interface ModelTrainer<Names extends TrainingNames = TrainingNames> {
   /** Gives the model what was learned so far: answers and scores that begin later are made with it. */
   publish(): Promise<void>;
   /** Writes the weights into a folder: something to load, serve and go on from. */
-  save(folder: string): void;
+  save(folder: string): Promise<void>;
   close(): void;
 }
 
@@ -123,14 +123,11 @@ class RowTrainer implements ModelTrainer {
     return this.#parts.publish(this.#parts.session);
   }
 
-  save(folder: string): void {
+  async save(folder: string): Promise<void> {
     const { session, model } = this.#parts;
     const own = new Set(model.stores.flatMap(({ name, blocks }) => (blocks === undefined ? [] : [name])));
     const stores = session.stores.filter(({ name }) => own.has(name));
-    this.#parts.save(
-      folder,
-      stores.map((spec) => storedTensor(session, spec)),
-    );
+    this.#parts.save(folder, await storedTensors(session, stores));
   }
 
   close(): void {

@@ -15,9 +15,9 @@ export class NonFiniteError extends Error {
 }
 
 /** The first store of a session with a value that is not finite. */
-export function nonFiniteStore(session: Session, listen?: WeightsListener): NonFiniteError | undefined {
+export async function nonFiniteStore(session: Session, listen?: WeightsListener): Promise<NonFiniteError | undefined> {
   for (const [i, { name, dtype }] of session.stores.entries()) {
-    const index = session.firstNonFinite?.(name) ?? firstNonFinite(session.read(name), dtype);
+    const index = session.firstNonFinite?.(name) ?? firstNonFinite(await session.read(name), dtype);
     if (index >= 0) return new NonFiniteError(name, index);
     listen?.("checking weights", i + 1, session.stores.length);
   }

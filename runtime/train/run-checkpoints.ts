@@ -10,7 +10,7 @@ import type { ClockState } from "./clock.ts";
 import { initialize } from "./init.ts";
 import type { TrainingPlan } from "./plan.ts";
 import { planHash, RunError } from "./run-folder.ts";
-import { restoreStores, storedTensor } from "./stores.ts";
+import { restoreStores, storedTensors } from "./stores.ts";
 
 /** What a checkpoint keeps beside params and states. */
 export interface TrainingState {
@@ -64,10 +64,13 @@ export class RunCheckpoints {
    * Saves a checkpoint and removes all but the `keep` newest.
    * @throws NonFiniteError when a param or a state is NaN or infinite; what the file system throws. Both leave the ones before.
    */
-  save(step: number, state: TrainingState, keep: number): { readonly path: string; readonly bytes: number } {
-    const files: SavedFiles = Object.fromEntries(
-      [...this.#files].map(([name, specs]) => [name, specs.map((spec) => storedTensor(this.#session, spec))]),
-    );
+  async save(
+    step: number,
+    state: TrainingState,
+    keep: number,
+  ): Promise<{ readonly path: string; readonly bytes: number }> {
+    const files: Record<string, SavedFiles[string]> = {};
+    for (const [name, specs] of this.#files) files[name] = await storedTensors(this.#session, specs);
     const training = { plan: planHash(this.#plan, this.#model), ...state } as unknown as Json;
     const saved = saveCheckpoint(this.#folder, step, files, training);
     pruneCheckpoints(this.#folder, keep, step);

@@ -112,7 +112,7 @@ class Run {
   }
 
   async run(): Promise<StopEvent> {
-    this.#begin();
+    await this.#begin();
     try {
       return await this.#loop();
     } catch (error) {
@@ -146,7 +146,7 @@ class Run {
       const evaluates = !this.#interrupted && (isLast || this.#step % evaluateEvery === 0);
       if (evaluates && this.#evaluated !== this.#step) await this.#evaluate();
       const waited = (performance.now() - this.#triedToSave) / 1000 >= saveSeconds;
-      if (isLast || (this.#step > 0 && (waited || this.#step % saveEvery === 0))) this.#save(place);
+      if (isLast || (this.#step > 0 && (waited || this.#step % saveEvery === 0))) await this.#save(place);
       if (isLast) break;
       await this.#train(sequences);
     }
@@ -202,14 +202,14 @@ class Run {
   }
 
   /** Gives params, states, data and clocks what they had at the newest sound checkpoint, or what they start with. */
-  #begin(): void {
+  async #begin(): Promise<void> {
     const { model, plan, resume } = this.#options;
     this.#checkpoints.clear();
     const found = resume ? this.#checkpoints.restore((why) => this.#damaged(why)) : undefined;
     if (found === undefined) {
       initialize(this.#session, model, plan.seed);
       this.#options.weights?.(this.#session);
-      const bad = nonFiniteStore(this.#session);
+      const bad = await nonFiniteStore(this.#session);
       if (bad !== undefined) throw new RunError(`the weights to start from: ${bad.message}`);
     } else {
       this.#clock.restore(found.clock);
@@ -242,14 +242,14 @@ class Run {
   }
 
   /** Saves a checkpoint; when the file system refuses, the ones before stay and the training goes on. */
-  #save(stream: StreamState): void {
+  async #save(stream: StreamState): Promise<void> {
     const step = this.#step;
     if (this.#saved === step) return;
     const started = performance.now();
     try {
       if (!this.#logFailed) this.#log.sync();
       const state = { clock: this.#clock.state(), stream };
-      const { path, bytes } = this.#checkpoints.save(step, state, this.#options.keep ?? 3);
+      const { path, bytes } = await this.#checkpoints.save(step, state, this.#options.keep ?? 3);
       this.#saved = step;
       this.#emit({ event: "checkpoint", step, path, bytes, seconds: (performance.now() - started) / 1000 });
     } catch (error) {

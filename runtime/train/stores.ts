@@ -7,16 +7,28 @@ import type { StorageType } from "../program/launch.ts";
 import { NonFiniteError } from "./finite.ts";
 
 /**
- * A store as a tensor of a checkpoint, bit for bit; read from the device when it is written.
- * @throws NonFiniteError when it is written and a value is NaN or infinite: such a checkpoint is no use
+ * Stores as tensors of a checkpoint, bit for bit. They are read from the device when they are written, one after the other; where
+ * that takes time, all of them now.
+ * @throws NonFiniteError when one is written and a value is NaN or infinite: such a checkpoint is no use
  */
-export function storedTensor(session: Session, spec: StoreSpec): WrittenTensor {
+export async function storedTensors(session: Session, specs: readonly StoreSpec[]): Promise<WrittenTensor[]> {
+  const tensors: WrittenTensor[] = [];
+  for (const spec of specs) {
+    const first = session.read(spec.name);
+    if (!(first instanceof Promise)) return specs.map((one) => tensorOf(one, () => session.read(one.name) as Elements));
+    const elements = await first;
+    tensors.push(tensorOf(spec, () => elements));
+  }
+  return tensors;
+}
+
+function tensorOf(spec: StoreSpec, read: () => Elements): WrittenTensor {
   return {
     name: spec.name,
     dtype: STORED[spec.dtype],
     shape: spec.shape,
     bytes: () => {
-      const elements = session.read(spec.name);
+      const elements = read();
       const bad = firstNonFinite(elements, spec.dtype);
       if (bad >= 0) throw new NonFiniteError(spec.name, bad);
       return new Uint8Array(elements.buffer, elements.byteOffset, elements.byteLength);

@@ -77,7 +77,7 @@ export class Trainer {
       sequences: sequences.length,
       tokens: batches.reduce((sum, { sizes }) => sum + sizes.T, 0),
     };
-    this.#checkFinite(result, number);
+    await this.#checkFinite(result, number);
     const load = loadViolation(outputs);
     return load === undefined ? result : { ...result, load };
   }
@@ -116,7 +116,7 @@ export class Trainer {
     return { ...shares, ...applied };
   }
 
-  #checkFinite({ loss, losses, gradNorm }: StepResult, step: number): void {
+  async #checkFinite({ loss, losses, gradNorm }: StepResult, step: number): Promise<void> {
     const results: [string, number][] = [
       ...Object.entries(losses).map(([name, value]): [string, number] => [`loss \`${name}\``, value]),
       ["loss", loss],
@@ -124,7 +124,7 @@ export class Trainer {
     ];
     const bad = results.find(([, value]) => !Number.isFinite(value));
     if (bad === undefined) return;
-    const store = nonFiniteStore(this.#session);
+    const store = await nonFiniteStore(this.#session);
     const where = store === undefined ? "all weights are finite" : `the first bad tensor is ${describe(store)}`;
     throw new DivergedError(`step ${step}: the ${bad[0]} is ${bad[1]}; ${where}`);
   }

@@ -3,7 +3,7 @@ import type { LowerOptions } from "../../compiler/lower/fusions.ts";
 import { lowerPrograms } from "../../compiler/lower/lower.ts";
 import { printWebGpu } from "../../compiler/targets/webgpu/print.ts";
 import type { Program } from "../../compiler/tensor-ir/types.ts";
-import { requestGpu } from "../../runtime/device/webgpu/adapter.ts";
+import { requestDawn } from "../../runtime/device/dawn/gpu.ts";
 import { openWebGpuSession, type WebGpuSession } from "../../runtime/device/webgpu/session.ts";
 import type { WebGpuKernels } from "../../runtime/program/webgpu.ts";
 
@@ -25,7 +25,7 @@ export async function onWebGpu(
     process.env["VK_ICD_FILENAMES"] ??= SOFTWARE;
     process.env["XDG_RUNTIME_DIR"] ??= "/tmp";
   }
-  device ??= requestGpu();
+  device ??= requestDawn();
   const { kernels, programs: launches } = lowerPrograms(programs, lower);
   const files = printWebGpu(kernels);
   const table = JSON.parse(files.get("webgpu.json")!) as WebGpuKernels;

@@ -9,7 +9,7 @@ import { modelFile } from "../../compiler/package/model.ts";
 import { type ReferenceOptions, referenceSession, type ReferenceTraining } from "../../compiler/reference/session.ts";
 import { checkFile, type CheckedModel } from "../../dsl/semantics/check.ts";
 import { encoded } from "../../runtime/device/elements.ts";
-import type { Session } from "../../runtime/device/session.ts";
+import type { HostSession } from "../../runtime/device/session.ts";
 import { loadParams } from "../../runtime/io/names/load.ts";
 import { readTable } from "../../runtime/io/names/table.ts";
 import { Checkpoint } from "../../runtime/io/safetensors/read.ts";
@@ -39,14 +39,18 @@ export function tinyV3Weights({ module }: CheckedModel): Map<string, Float32Arra
 }
 
 /** The model on the interpreter, with its weights. */
-export function tinyV3Session(model: CheckedModel, training?: ReferenceTraining, options?: ReferenceOptions): Session {
+export function tinyV3Session(
+  model: CheckedModel,
+  training?: ReferenceTraining,
+  options?: ReferenceOptions,
+): HostSession {
   const session = referenceSession(model.module, training, options);
   for (const [path, data] of tinyV3Weights(model)) session.write(path, data);
   return session;
 }
 
 /** The same on the CPU: kernels are compiled where they are not in the cache. */
-export async function tinyV3OnCpu(model: CheckedModel, cacheRows = 1024, caches?: CacheForm): Promise<Session> {
+export async function tinyV3OnCpu(model: CheckedModel, cacheRows = 1024, caches?: CacheForm): Promise<HostSession> {
   const { module } = model;
   const programs = servingPrograms(module);
   const session = await openOnCpu({ programs, model: modelFile(module), caches }, { cacheRows });

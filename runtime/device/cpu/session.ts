@@ -18,7 +18,15 @@ import {
 } from "../elements.ts";
 import { Plans } from "../plans.ts";
 import type { Choice } from "../choice.ts";
-import type { Call, Elements, MemoryUse, Outcome, Session, StoreSpec } from "../session.ts";
+import {
+  type Call,
+  DeviceError,
+  type Elements,
+  type HostSession,
+  type MemoryUse,
+  type Outcome,
+  type StoreSpec,
+} from "../session.ts";
 import { bytesOf, keptBy } from "../stores.ts";
 import type { FilePlace } from "../place-tensors.ts";
 import { nativeChoices, sampledBy } from "./choices.ts";
@@ -65,9 +73,9 @@ export interface LaunchProfile {
 }
 
 /** More memory is needed than there is. Nothing was allocated. */
-export class MemoryError extends Error {}
+export class MemoryError extends DeviceError {}
 
-export interface CpuSession extends Session {
+export interface CpuSession extends HostSession {
   memory(): CpuMemoryUse;
   /** The index of the first element of a param or state that is NaN or infinite; -1 when there is none. */
   firstNonFinite(store: string): number;

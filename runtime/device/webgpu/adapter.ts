@@ -1,49 +1,32 @@
-/** The GPU of this machine through WebGPU: Dawn in Node (npm `webgpu`), the browser's own in a page. */
+/** A GPU through WebGPU: `navigator.gpu` of a page or a worker, Dawn in Node (runtime/device/dawn). */
+import { DeviceError } from "../session.ts";
 
-/**
- * Drivers in software unroll the zeros of workgroup memory that they are asked for, one store for each element: kernels with tiles
- * take 0.6 s each to compile. Dawn's own loop takes a fiftieth of that.
- */
-const FLAGS = ["disable-dawn-features=use_vulkan_zero_initialize_workgroup_memory_extension"];
+/** There is no WebGPU, or it has no adapter; the message says what helps. */
+export class NoGpuError extends DeviceError {}
 
-/** There is no WebGPU here; the message says what to install. */
-export class NoGpuError extends Error {}
+/** Features that kernels and measurements use where an adapter has them. */
+export const FEATURES = ["timestamp-query", "subgroups", "shader-f16"] as const;
 
-/** A device with the largest limits that the adapter has. @throws NoGpuError */
-export async function requestGpu(): Promise<GPUDevice> {
-  const gpu = await gpuOf();
+/** A device with the largest limits that an adapter has. @throws NoGpuError */
+export async function requestGpu(gpu: GPU | undefined): Promise<GPUDevice> {
+  if (gpu === undefined) throw new NoGpuError("there is no WebGPU here");
   const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
-  if (adapter === null)
-    throw new NoGpuError(
-      "WebGPU finds no adapter: install the graphics driver of this machine (Debian: mesa-vulkan-drivers), or chromium and libvulkan1 for one in software, with VK_ICD_FILENAMES=/usr/lib/chromium/vk_swiftshader_icd.json",
-    );
+  if (adapter === null) throw new NoGpuError("WebGPU finds no adapter");
+  return deviceOf(adapter);
+}
+
+/** An adapter gives one device: a second one takes another adapter. */
+export function deviceOf(adapter: GPUAdapter): Promise<GPUDevice> {
   const { limits } = adapter;
   return adapter.requestDevice({
-    requiredFeatures: (["timestamp-query", "subgroups", "shader-f16"] as const).filter((f) => adapter.features.has(f)),
+    requiredFeatures: FEATURES.filter((feature) => adapter.features.has(feature)),
     requiredLimits: {
       maxBufferSize: limits.maxBufferSize,
       maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
+      maxStorageBuffersPerShaderStage: limits.maxStorageBuffersPerShaderStage,
       maxComputeWorkgroupStorageSize: limits.maxComputeWorkgroupStorageSize,
       maxComputeInvocationsPerWorkgroup: limits.maxComputeInvocationsPerWorkgroup,
       maxComputeWorkgroupSizeX: limits.maxComputeWorkgroupSizeX,
     },
   });
-}
-
-/** Dawn ends with its last reference, and with it everything that was made of it. */
-let dawnGpu: GPU | undefined;
-
-async function gpuOf(): Promise<GPU> {
-  const own = (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu;
-  const known = own ?? dawnGpu;
-  if (known !== undefined) return known;
-  let dawn: { create(flags: string[]): GPU; globals: object };
-  try {
-    dawn = (await import("webgpu")) as unknown as typeof dawn;
-  } catch (error) {
-    throw new NoGpuError("WebGPU in Node needs the package webgpu: npm install webgpu", { cause: error });
-  }
-  Object.assign(globalThis, dawn.globals);
-  dawnGpu = dawn.create(FLAGS);
-  return dawnGpu;
 }

@@ -15,6 +15,7 @@ import {
 } from "../elements.ts";
 import type { Call, Elements, MemoryUse, Session, StoreSpec } from "../session.ts";
 import { keptBy } from "../stores.ts";
+import { DeviceWatch } from "./loss.ts";
 import { type Layout, planWords } from "./layout.ts";
 import { type Need, Pipelines, type Sources, type Space, spaceOf } from "./pipelines.ts";
 
@@ -22,13 +23,18 @@ export interface WebGpuOptions extends Sources {
   readonly programs: readonly LaunchProgram[];
   /** Physical rows of each cache; 1024 when not given. */
   readonly cacheRows?: number;
+  /** The device belongs to the session, and ends with it. */
+  readonly ownsDevice?: boolean;
 }
 
-export interface WebGpuSession extends Omit<Session, "read"> {
+export interface WebGpuSession extends Session {
   read(store: string): Promise<Elements>;
 }
 
-/** Loads a package. Params, states and caches are zero. Kernels are compiled by the first call that needs them. */
+/**
+ * Loads a package. Params, states and caches are zero. Kernels are compiled by the first call that needs them. When the device
+ * is lost calls reject with DeviceLostError.
+ */
 export function openWebGpuSession(options: WebGpuOptions): WebGpuSession {
   return new PackageOnWebGpu(options);
 }
@@ -57,6 +63,8 @@ class PackageOnWebGpu implements WebGpuSession {
   readonly cacheRowBytes: number;
   readonly cacheRows: number;
   readonly #gpu: GPUDevice;
+  readonly #ownsDevice: boolean;
+  readonly #watch: DeviceWatch;
   readonly #pipelines: Pipelines;
   readonly #loaded = new Map<string, Loaded>();
   readonly #places = new Map<string, number>();
@@ -66,10 +74,14 @@ class PackageOnWebGpu implements WebGpuSession {
   #uniforms: GPUBuffer;
   #group: GPUBindGroup | undefined;
   #highWater = 0;
+  /** Until the call before has been handed to the device. */
+  #turn: Promise<unknown> = Promise.resolve();
 
   constructor(options: WebGpuOptions) {
     const { device, programs, kernels, cacheRows = 1024 } = options;
     this.#gpu = device;
+    this.#ownsDevice = options.ownsDevice ?? false;
+    this.#watch = new DeviceWatch(device);
     this.#pipelines = new Pipelines(options);
     const { stores, cacheRowBytes } = keptBy(programs);
     this.programs = programs.map(({ name }) => name);
@@ -117,19 +129,22 @@ class PackageOnWebGpu implements WebGpuSession {
     const outputs = outputsOf(border, call.sizes, call.outputs);
     const layout = planWords(program, call.sizes, loaded.kernels);
     const dispatches = this.#dispatches(loaded, call.sizes, layout);
-    await this.#pipelines.make(dispatches.flatMap(({ needs }) => needs));
-    this.#reserve(layout.words, dispatches.length);
-    for (const { buffer, elements } of inputs)
-      this.#gpu.queue.writeBuffer(
-        this.#arena,
-        layout.offsets[buffer]! * 4,
-        asWords(elements, program.buffers[buffer]!.dtype),
-      );
-    this.#encode(dispatches);
-    const given = await this.#readBack(
-      this.#arena,
-      outputs.map(({ buffer, elements }) => ({ at: layout.offsets[buffer]!, words: elements.length })),
-    );
+    // Whoever called may change the inputs while this waits for its turn.
+    const written = inputs.map(({ buffer, elements }) => ({
+      at: layout.offsets[buffer]! * 4,
+      words: asWords(elements.slice(), program.buffers[buffer]!.dtype),
+    }));
+    const handedOver = this.#turn.then(async () => {
+      await this.#watch.of(this.#pipelines.make(dispatches.flatMap(({ needs }) => needs)));
+      signal?.throwIfAborted();
+      this.#reserve(layout.words, dispatches.length);
+      for (const { at, words } of written) this.#gpu.queue.writeBuffer(this.#arena, at, words);
+      this.#encode(dispatches);
+      const wanted = outputs.map(({ buffer, elements }) => ({ at: layout.offsets[buffer]!, words: elements.length }));
+      return { given: this.#readBack(this.#arena, wanted) };
+    });
+    this.#turn = handedOver.catch(() => undefined);
+    const given = await (await handedOver).given;
     signal?.throwIfAborted();
     return Object.fromEntries(
       outputs.map(({ name, buffer }, i) => [name, fromWords(given[i]!, program.buffers[buffer]!.dtype)]),
@@ -143,6 +158,7 @@ class PackageOnWebGpu implements WebGpuSession {
   }
 
   write(store: string, elements: Elements): void {
+    this.#watch.check();
     const { dtype, shape } = this.#store(store);
     checkElements(store, dtype, product(shape), elements);
     if (elements.length > 0)
@@ -159,7 +175,9 @@ class PackageOnWebGpu implements WebGpuSession {
   }
 
   close(): void {
+    this.#watch.close();
     for (const buffer of [this.#arena, this.#stores, this.#caches, this.#uniforms]) buffer.destroy();
+    if (this.#ownsDevice) this.#gpu.destroy();
   }
 
   #program(name: string): Loaded {
@@ -255,7 +273,7 @@ class PackageOnWebGpu implements WebGpuSession {
   async #readBack(from: GPUBuffer, parts: readonly { at: number; words: number }[]): Promise<Uint32Array[]> {
     const total = parts.reduce((sum, { words }) => sum + words, 0);
     if (total === 0) {
-      await this.#gpu.queue.onSubmittedWorkDone();
+      await this.#watch.of(this.#gpu.queue.onSubmittedWorkDone());
       return parts.map(() => new Uint32Array(0));
     }
     const staging = this.#gpu.createBuffer({
@@ -269,7 +287,7 @@ class PackageOnWebGpu implements WebGpuSession {
       at += part.words;
     }
     this.#gpu.queue.submit([encoder.finish()]);
-    await staging.mapAsync(GPUMapMode.READ);
+    await this.#watch.of(staging.mapAsync(GPUMapMode.READ));
     const all = new Uint32Array(staging.getMappedRange().slice(0));
     staging.destroy();
     at = 0;

@@ -150,7 +150,7 @@ test("with weights a package is all that generating needs", async () => {
   const untrained = await openPackage(pico.directory);
   const trainer = await untrained.trainer("Short");
   await trainer.step(["one step", "is enough"]);
-  trainer.save(learned);
+  await trainer.save(learned);
   await untrained.close();
   expect(build("-o", "pico", "--weights", "nowhere")).toMatchObject({
     status: 1,
@@ -183,7 +183,7 @@ test("with weights a package is all that generating needs", async () => {
 test("weights are stored as --store or the serve section says", async () => {
   const trained = await openPackage(pico.directory);
   const trainer = await trained.trainer("Short");
-  trainer.save(join(pico.folder, "floats"));
+  await trainer.save(join(pico.folder, "floats"));
   await trained.close();
   expect(build("-o", "codes", "--weights", "floats", "--store", "int8:4").status).toBe(0);
   const written = new Checkpoint(join(pico.folder, "codes", "weights"));

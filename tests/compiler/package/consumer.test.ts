@@ -27,7 +27,7 @@ for (let i = 0; i < 2; i++) {
   losses.push(step.losses.next_token + 0 * step.losses.mtp);
   if (step.metrics["trunk.0.ffn.load"]?.length !== 4) throw new Error("4 experts");
 }
-trainer.save("weights");
+await trainer.save("weights");
 await model.load("weights");
 const { loss: scored } = await model.score(rows);
 const tokens: number[] = [];

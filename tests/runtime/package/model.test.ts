@@ -34,7 +34,7 @@ beforeAll(async () => {
   weights = join(pico.folder, "learned");
   const trainer = await (await open()).trainer("Short");
   for (let i = 0; i < 5; i++) await trainer.step(ROWS);
-  trainer.save(weights);
+  await trainer.save(weights);
 });
 afterEach(async () => {
   for (const model of opened.splice(0)) await model.close();
@@ -106,7 +106,7 @@ describe("a trainer", () => {
     const after = await model.score(ROWS);
     expect(after.loss).toBeLessThan(before.loss);
     expect(await reading).toHaveLength(40);
-    trainer.save(join(pico.folder, "later"));
+    await trainer.save(join(pico.folder, "later"));
     const later = await open({ weights: join(pico.folder, "later") });
     expect((await later.score(ROWS)).loss).toBe(after.loss);
     const other = await model.trainer("Short");
@@ -121,8 +121,8 @@ describe("a trainer", () => {
     const first = await model.trainer("Short");
     await first.step(ROWS);
     await first.publish();
-    first.save(join(pico.folder, "first"));
-    (await model.trainer("Short")).save(join(pico.folder, "second"));
+    await first.save(join(pico.folder, "first"));
+    await (await model.trainer("Short")).save(join(pico.folder, "second"));
     const [a, b] = ["first", "second"].map((name) => new Checkpoint(join(pico.folder, name)));
     expect(a!.names.filter((name) => name.startsWith("mtp.")).length).toBeGreaterThan(10);
     for (const name of a!.names) expect(b!.tensor(name).read(), `${name}`).toEqual(a!.tensor(name).read());

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test, vi } from "vitest";
-import type { Session } from "../../../runtime/device/session.ts";
+import type { HostSession } from "../../../runtime/device/session.ts";
 import { Engine } from "../../../runtime/serve/engine/engine.ts";
 import type { EngineOptions } from "../../../runtime/serve/engine/options.ts";
 import { ALWAYS, type Pace } from "../../../runtime/serve/engine/pace.ts";
@@ -22,7 +22,7 @@ vi.setConfig({ testTimeout: 300_000 });
 
 const model = tinyV3();
 
-const sessions = new Map<number, Session>();
+const sessions = new Map<number, HostSession>();
 
 /** A new engine; sessions of one size are the same, with whatever the caches held before. */
 function engine(options: Partial<EngineOptions> = {}, cacheRows = 1024, pace: Pace = ALWAYS): Engine {
@@ -279,7 +279,7 @@ test("new weights: answers that have begun keep the old ones, later ones find no
   const session = tinyV3Session(model);
   const on = new Engine(session, { pageSize: 4, maxRunning: 2 });
   const old = await answer(on, job);
-  const change = (to: Session): void =>
+  const change = (to: HostSession): void =>
     to.write(
       "norm.weight",
       to.read("norm.weight").map((x, i) => (i % 2 ? -x : x)),

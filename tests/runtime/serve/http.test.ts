@@ -267,7 +267,7 @@ describe("load", () => {
 test("a fault of the device is an error of the server, and the next request is answered", async () => {
   const server = await start();
   const { session } = server;
-  const weight = session.read("norm.weight");
+  const weight = await session.read("norm.weight");
   session.write("norm.weight", weight.slice().fill(NaN));
   expect(await failure(await complete(server, {}))).toMatchObject({
     status: 500,

@@ -255,7 +255,7 @@ describe("what is not finite", () => {
 
   test("in the weights to start from is an error", async () => {
     const weights: RunOptions["weights"] = (session) => {
-      const values = session.read("trunk.1.ffn.gate");
+      const values = session.read("trunk.1.ffn.gate") as Float32Array;
       values[3] = NaN;
       session.write("trunk.1.ffn.gate", values);
     };
