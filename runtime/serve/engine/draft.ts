@@ -103,16 +103,17 @@ export class Drafter {
   #part(sequence: Sequence, module: number): Part | undefined {
     const known = this.#known.get(sequence);
     if (sequence.done || known === undefined) return undefined;
-    const { tokens, computed, drafts, request, generated } = sequence;
+    const { tokens, computed, drafts, request, generated, promptLength } = sequence;
     const all = [...tokens, ...drafts];
     const from = known.done[module - 1]!;
     const end = Math.min(computed, all.length - module);
     if (end <= from || !this.#hasStates(known, module, from, end)) return undefined;
-    // A guess is of use when every token before it is known or guessed, and the answer may go on so far.
+    // A guess is of use when every token before it is known or guessed, and the answer may go on so far. The last position of a
+    // prompt takes none with it: what follows goes through another program.
     const caughtUp = computed === tokens.length - 1 && drafts.length === module - 1 && end === computed;
     const allowed = Math.min(request.maxTokens - generated, this.#options.context - tokens.length) > module;
     const tokensAhead = all.slice(from + module, end + module);
-    return { sequence, from, tokens: tokensAhead, wanted: 1, samples: caughtUp && allowed };
+    return { sequence, from, tokens: tokensAhead, wanted: 1, samples: caughtUp && allowed && computed >= promptLength };
   }
 
   #hasStates({ hidden }: Lookahead, module: number, from: number, end: number): boolean {

@@ -45,6 +45,23 @@ describe("an answer is the same to the last bit", async () => {
     expect(on.pages.held).toBe(0);
   });
 
+  test("when one token of the prompt is left for a call of its own, and guesses could follow it", async () => {
+    const calls = vi.spyOn(session, "choose");
+    for (const [i, job] of list.entries()) {
+      const { length } = job.prompt;
+      if (length < 3) continue;
+      const got = await answer(engine({ maxRunning: 1, tokensPerStep: length - 1, draftTokens: 1 }), job);
+      expect(plain([got]), `${i}`).toEqual(plain([alone[i]!]));
+      // A guess that were right there would be kept as the wrong program computes it.
+      const prefilled = calls.mock.calls.flatMap(([{ program, inputs }]) =>
+        program === "prefill" ? [...inputs["pos"]!] : [],
+      );
+      expect(prefilled).toEqual(Array.from({ length }, (_, at) => at));
+      calls.mockClear();
+    }
+    calls.mockRestore();
+  });
+
   test("when it is measured whether guessing is worth its time", async () => {
     const on = engine({ maxRunning: 4, draftTokens: 1 }, new MeasuredPace());
     const answers = await Promise.all(list.map((job) => answer(on, job)));
