@@ -1,17 +1,20 @@
 /**
- * Matrix products: tiles of 64 x 64 results, each thread with 4 x 4 of them, operands in workgroup memory; for few rows, a
- * thread for each result. Rows or terms of groups (experts) are sorted by their group first, in their order, by one workgroup.
+ * Matrix products: tiles of 64 x 64 results, each thread with 8 x 8 of them, operands in workgroup memory; for few rows, a
+ * workgroup for some columns of a row, which share the terms out. Rows or terms of groups (experts) are sorted by their group
+ * first, in their order, by one workgroup.
  */
 import { constant, walk } from "../../kernel-ir/expr.ts";
 import type { Axis, Expr, GemmKernel, Product } from "../../kernel-ir/types.ts";
 import { type File, Frame } from "./frame.ts";
 import { Statements } from "./statements.ts";
 
-/** Results of a tile in each direction, terms that are loaded at a time, results of a thread in each direction. */
+/** Results of a tile in each direction, and terms that are loaded at a time. */
 const TILE = 64;
 const DEPTH = 16;
-const OWN = 4;
-const THREADS = (TILE / OWN) ** 2;
+/** Columns of a thread: two vectors. Its rows are as many, or half as many where two products would take too many registers. */
+const COLUMNS = 8;
+/** Threads for few rows. */
+const FEW_THREADS = 64;
 /** Threads that sort rows by their groups. */
 const SORTERS = 128;
 /** Rows up to which no tiles are made. */
@@ -24,9 +27,14 @@ export function printGemm(kernel: GemmKernel): File {
 class GemmPrinter {
   readonly #kernel: GemmKernel;
   readonly #frame: Frame;
+  /** Rows of a thread in a tile, and threads of a tile. */
+  readonly #rows: number;
+  readonly #threads: number;
 
   constructor(kernel: GemmKernel) {
     this.#kernel = kernel;
+    this.#rows = kernel.products.length > 1 ? 4 : 8;
+    this.#threads = TILE ** 2 / (this.#rows * COLUMNS);
     this.#frame = new Frame(
       kernel,
       kernel.products.map(({ name }) => ({ name, dtype: "f32", shape: [] })),
@@ -40,7 +48,8 @@ class GemmPrinter {
     if (groups !== undefined) this.#groupOf();
     this.#finish();
     const of = (axes: readonly Axis[]): Axis["extent"][] => axes.map(({ extent }) => extent);
-    frame.entry("few", 64, [{ of: of([...batch, ...m]) }, { of: of(n), by: 64 }], {
+    const { columns } = this.#fewColumns();
+    frame.entry("few", FEW_THREADS, [{ of: of([...batch, ...m]) }, { of: of(n), by: columns }], {
       upTo: { product: of(m), most: FEW },
     });
     this.#few();
@@ -48,32 +57,35 @@ class GemmPrinter {
     if (groups !== undefined) this.#sort();
     const more = groups?.over === "m" ? { plus: groupsOf(groups.group) } : {};
     const tiles = [{ of: of(batch) }, { of: of(m), by: TILE, ...more }, { of: of(n), by: TILE }];
-    frame.entry("tile", THREADS, tiles, groups === undefined ? {} : { before: "sort" });
+    frame.entry("tile", this.#threads, tiles, groups === undefined ? {} : { before: "sort" });
     this.#tile();
     return frame.file();
   }
 
-  /** `a0(batch, m, k)` and `b0(batch, n, k)`: elements of the operands, 0 outside. */
+  /**
+   * `a0(batch, m, k)` and `b0(batch, n, k)`: elements of the operands. Beyond the last row or column it is one of the last, whose
+   * products are not stored; beyond the last term it is 0. Without branches, and without checks that the sizes make needless.
+   */
   #operands(i: number, product: Product): void {
     const { batch, m, n, groups } = this.#kernel;
     const expert = groups?.over === "m";
+    const whole = groups?.over !== "k" && dividedBy(product.k, DEPTH);
     for (const [letter, axes, value] of [
       ["a", m, product.a],
       ["b", n, product.b],
     ] as const) {
       const row = letter === "a" ? "m" : "n";
       const extra = letter === "b" && expert ? `, ${this.#frame.names.axis(groups.group.name)}: i32` : "";
-      this.#frame.func(`fn ${letter}${i}(batch: i32, ${row}: i32, k: i32${extra}) -> f32`, () => {
+      this.#frame.func(`fn ${letter}${i}(batch: i32, ${row}_: i32, k_: i32${extra}) -> f32`, () => {
         const { lines } = this.#frame;
-        lines.add("var x = 0.0;");
-        const inside = `(${row} >= 0) & (${row} < ${count(axes)}) & (k >= 0) & (k < ${count(product.k)})`;
-        lines.block(`if (${inside})`, () => {
-          this.#frame.unpack(batch, "batch");
-          this.#frame.unpack(axes, row);
-          this.#frame.unpack(product.k, "k");
-          lines.add(`x = ${new Statements(this.#frame, 1).scalars(value).print(value)};`);
-        });
-        lines.add("return x;");
+        const inside = letter === "b" && dividedBy(axes, TILE);
+        lines.add(`let ${row} = ${inside ? `${row}_` : `clamp(${row}_, 0, ${count(axes)} - 1)`};`);
+        lines.add(`let k = ${whole ? "k_" : `clamp(k_, 0, ${count(product.k)} - 1)`};`);
+        this.#frame.unpack(batch, "batch");
+        this.#frame.unpack(axes, row);
+        this.#frame.unpack(product.k, "k");
+        const text = new Statements(this.#frame, 1).scalars(value).print(value);
+        lines.add(`return ${whole ? text : `select(0.0, ${text}, k == k_)`};`);
       });
     }
   }
@@ -95,7 +107,8 @@ class GemmPrinter {
     const sums = products.map(({ name }) => `${name}: f32`).join(", ");
     this.#frame.func(`fn finish(batch: i32, m: i32, n: i32, ${sums})`, () => {
       const { lines } = this.#frame;
-      lines.block(`if ((m >= 0) & (m < ${count(m)}) & (n < ${count(n)}))`, () => {
+      const inside = dividedBy(n, TILE) ? "" : ` & (n < ${count(n)})`;
+      lines.block(`if ((m >= 0) & (m < ${count(m)})${inside})`, () => {
         this.#frame.unpack(batch, "batch");
         this.#frame.unpack(m, "m");
         this.#frame.unpack(n, "n");
@@ -105,31 +118,51 @@ class GemmPrinter {
     });
   }
 
+  /** How many columns a workgroup for few rows has, and threads for each: neighbors read what lies next to each other. */
+  #fewColumns(): { columns: number; parts: number; alongTerms: boolean } {
+    const alongTerms = this.#kernel.products.every(({ b, k }) => runsAlong(b, k));
+    const columns = alongTerms ? 4 : 16;
+    return { columns, parts: FEW_THREADS / columns, alongTerms };
+  }
+
   #few(): void {
     const { m, n, products, groups } = this.#kernel;
     const frame = this.#frame;
-    frame.main("few", 64, () => {
+    const { columns, parts, alongTerms } = this.#fewColumns();
+    const sums = products.map((_, i) => frame.shared(`parts${i}`, `array<f32, ${FEW_THREADS}>`));
+    frame.main("few", FEW_THREADS, () => {
       const { lines } = frame;
       frame.item("item");
-      lines.add(`let blocks = (${count(n)} + 63) / 64;`, "let n = item % blocks * 64 + lane;");
+      const [column, part] = alongTerms
+        ? [`lane / ${parts}`, `lane % ${parts}`]
+        : [`lane % ${columns}`, `lane / ${columns}`];
+      lines.add(`let column = ${column};`, `let part = ${part};`);
+      lines.add(`let blocks = (${count(n)} + ${columns - 1}) / ${columns};`);
+      lines.add(`let n = item % blocks * ${columns} + column;`);
       lines.add(`let m = item / blocks % ${wrapped(m)};`, `let batch = item / blocks / ${wrapped(m)};`);
-      lines.block(`if (n >= ${count(n)})`, () => lines.add("return;"));
       if (groups?.over === "m") lines.add(`let expert = group_of(m);`);
       const inGroup = groups?.over === "k" ? this.#groupOfBatch("batch") : "";
       for (const [i, { k }] of products.entries()) {
         lines.add(`var sum${i} = 0.0;`);
         const loop = (): void => {
-          lines.block(`for (var k = 0; k < ${count(k)}; k++)`, () => {
+          lines.block(`for (var k = part; k < ${count(k)}; k += ${parts})`, () => {
             const expert = groups?.over === "m" ? ", expert" : "";
-            const term = `sum${i} = fma(a${i}(batch, m, k), b${i}(batch, n, k${expert}), sum${i});`;
+            const term = `sum${i} += a${i}(batch, m, k) * b${i}(batch, n, k${expert});`;
             if (groups?.over === "k") lines.block(`if (group_of(k) == ${inGroup})`, () => lines.add(term));
             else lines.add(term);
           });
         };
         if (groups?.over === "m") lines.block(`if (expert >= 0 && expert < ${groups.group.extent})`, loop);
         else loop();
+        lines.add(`${sums[i]}[column * ${parts} + part] = sum${i};`);
       }
-      lines.add(`finish(batch, m, n, ${products.map((_, i) => `sum${i}`).join(", ")});`);
+      lines.add("workgroupBarrier();");
+      lines.block(`if (part == 0 && n < ${count(n)})`, () => {
+        lines.block(`for (var other = 1; other < ${parts}; other++)`, () => {
+          for (const [i, sum] of sums.entries()) lines.add(`sum${i} += ${sum}[column * ${parts} + other];`);
+        });
+        lines.add(`finish(batch, m, n, ${products.map((_, i) => `sum${i}`).join(", ")});`);
+      });
     });
   }
 
@@ -147,7 +180,7 @@ class GemmPrinter {
     const frame = this.#frame;
     frame.shared("tile_a", `array<vec4<f32>, ${(DEPTH * TILE) / 4}>`);
     frame.shared("tile_b", `array<vec4<f32>, ${(DEPTH * TILE) / 4}>`);
-    frame.main("tile", THREADS, () => {
+    frame.main("tile", this.#threads, () => {
       const { lines } = frame;
       frame.item("item");
       const columns = `((${count(n)} + ${TILE - 1}) / ${TILE})`;
@@ -157,7 +190,8 @@ class GemmPrinter {
           : `((${count(m)} + ${TILE - 1}) / ${TILE})`;
       lines.add(`let first_n = item % ${columns} * ${TILE};`);
       lines.add(`let row = item / ${columns} % ${rows};`, `let batch = item / ${columns} / ${rows};`);
-      lines.add(`let own_m = lane / ${TILE / OWN} * ${OWN};`, `let own_n = lane % ${TILE / OWN} * ${OWN};`);
+      const across = TILE / COLUMNS;
+      lines.add(`let own_m = lane / ${across} * ${this.#rows};`, `let own_n = lane % ${across} * ${COLUMNS};`);
       if (groups?.over !== "m") {
         lines.add(`let first_m = row * ${TILE};`);
         this.#products((r) => `first_m + ${r}`);
@@ -184,7 +218,8 @@ class GemmPrinter {
   #products(row: (r: string) => string): void {
     const { products, groups } = this.#kernel;
     const { lines } = this.#frame;
-    for (const i of products.keys()) for (let r = 0; r < OWN; r++) lines.add(`var p${i}_${r} = vec4<f32>();`);
+    for (const i of products.keys())
+      for (let r = 0; r < this.#rows; r++) lines.add(`var p${i}_${r} = vec4<f32>();`, `var q${i}_${r} = vec4<f32>();`);
     for (const [i, product] of products.entries()) {
       if (groups?.over === "k") {
         lines.block("", () => {
@@ -208,11 +243,12 @@ class GemmPrinter {
         else loop();
       }
     }
-    const sums = products.map((_, i) => `array(${[0, 1, 2, 3].map((r) => `p${i}_${r}`).join(", ")})`);
-    for (const [i, sum] of sums.entries()) lines.add(`var sums${i} = ${sum};`);
-    lines.block(`for (var r = 0; r < ${OWN}; r++)`, () =>
-      lines.block(`for (var c = 0; c < ${OWN}; c++)`, () => {
-        const own = products.map((_, i) => `sums${i}[r][c]`).join(", ");
+    const rows = Array.from({ length: this.#rows }, (_, r) => r);
+    for (const i of products.keys())
+      lines.add(`var sums${i} = array(${rows.map((r) => `array(p${i}_${r}, q${i}_${r})`).join(", ")});`);
+    lines.block(`for (var r = 0; r < ${this.#rows}; r++)`, () =>
+      lines.block(`for (var c = 0; c < ${COLUMNS}; c++)`, () => {
+        const own = products.map((_, i) => `sums${i}[r][c / 4][c % 4]`).join(", ");
         lines.add(`finish(batch, ${row("own_m + r")}, first_n + own_n + c, ${own});`);
       }),
     );
@@ -227,22 +263,31 @@ class GemmPrinter {
     for (const letter of ["a", "b"] as const) {
       // Neighboring threads read neighboring words.
       const alongTerms = runsAlong(letter === "a" ? product.a : product.b, product.k);
-      const [k, quad] = alongTerms ? [`lane % ${DEPTH}`, `lane / ${DEPTH}`] : [`lane / ${quads}`, `lane % ${quads}`];
-      lines.block("", () => {
+      const [k, quad] = alongTerms ? [`i % ${DEPTH}`, `i / ${DEPTH}`] : [`i / ${quads}`, `i % ${quads}`];
+      lines.block(`for (var i = lane; i < ${DEPTH * quads}; i += ${this.#threads})`, () => {
         lines.add(`let k = ${k};`, `let quad = ${quad};`, `let at = ${term("k")};`);
         const place = letter === "a" ? row("quad * 4 + e") : "first_n + quad * 4 + e";
-        // A loop: compilers take long over many reads of memory next to each other.
-        lines.add("var x: vec4<f32>;");
-        lines.block("for (var e = 0; e < 4; e++)", () =>
-          lines.add(`x[e] = ${letter}${i}(batch, ${place}, at${letter === "b" ? expert : ""});`),
-        );
+        const element = (e: string): string =>
+          `${letter}${i}(batch, ${place.replaceAll(/\be\b/g, e)}, at${letter === "b" ? expert : ""})`;
+        const value = letter === "a" ? product.a : product.b;
+        if (loadsOf(value) <= 2)
+          lines.add(`let x = vec4<f32>(${["0", "1", "2", "3"].map((e) => element(e)).join(", ")});`);
+        else {
+          // A loop: compilers take long over many reads of memory next to each other.
+          lines.add("var x: vec4<f32>;");
+          lines.block("for (var e = 0; e < 4; e++)", () => lines.add(`x[e] = ${element("e")};`));
+        }
         lines.add(`tile_${letter}[k * ${quads} + quad] = x;`);
       });
     }
     lines.add("workgroupBarrier();");
     lines.block(`for (var k = 0; k < ${DEPTH}; k++)`, () => {
-      lines.add(`let a = tile_a[k * ${quads} + own_m / 4];`, `let b = tile_b[k * ${quads} + own_n / 4];`);
-      for (let r = 0; r < OWN; r++) lines.add(`p${i}_${r} += a.${"xyzw"[r]} * b;`);
+      lines.add(`let b0 = tile_b[k * ${quads} + own_n / 4];`, `let b1 = tile_b[k * ${quads} + own_n / 4 + 1];`);
+      for (let r = 0; r < this.#rows; r++) {
+        if (r % 4 === 0) lines.add(`let a${r / 4} = tile_a[k * ${quads} + own_m / 4 + ${r / 4}];`);
+        const a = `a${Math.floor(r / 4)}.${"xyzw"[r % 4]}`;
+        lines.add(`p${i}_${r} += ${a} * b0;`, `q${i}_${r} += ${a} * b1;`);
+      }
     });
   }
 
@@ -317,6 +362,20 @@ class GemmPrinter {
     });
     frame.lines.add("");
   }
+}
+
+/** Whether blocks of a size cover the axes without a rest, whatever the sizes of a call. */
+function dividedBy(axes: readonly Axis[], size: number): boolean {
+  return axes.reduce((n, { extent }) => (typeof extent === "number" ? n * extent : NaN), 1) % size === 0;
+}
+
+/** How often a value reads memory. */
+function loadsOf(value: Expr): number {
+  let loads = 0;
+  walk(value, ({ kind }) => {
+    if (kind === "load") loads += 1;
+  });
+  return loads;
 }
 
 /** The number of elements of axes, as WGSL. */
