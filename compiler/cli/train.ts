@@ -3,6 +3,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { DataError } from "../../runtime/data/data-error.ts";
 import { DeviceError } from "../../runtime/device/session.ts";
+import { DeviceLostError } from "../../runtime/device/webgpu/loss.ts";
 import { loadWeights } from "../../runtime/device/weights.ts";
 import { replaceFile } from "../../runtime/io/replace-file.ts";
 import { CheckpointError } from "../../runtime/io/safetensors/format.ts";
@@ -99,6 +100,8 @@ async function run(file: string, name: string | undefined, options: Options): Pr
     if (reason === "interrupted") process.exitCode = stop.exitCode;
   } catch (error) {
     if (stop.signal.aborted && error === stop.signal.reason) process.exitCode = stop.exitCode;
+    else if (error instanceof DeviceLostError)
+      throw new InputError(`${error.message}; --resume goes on from the last checkpoint`);
     else throw isInput(error) ? new InputError((error as Error).message) : error;
   } finally {
     stop.close();

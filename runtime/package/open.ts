@@ -227,10 +227,28 @@ export class OpenedModel implements Omit<Model, "train" | "serve"> {
     const drafts = own.filter(isGuess).length;
     if (draftTokens > drafts)
       throw new ModelError(`${draftTokens} tokens are to be guessed, and ${model.name} looks ${drafts} ahead`);
+    const session = await this.#openSession(own);
+    const tokens = this.#tokenizer === undefined ? {} : { tokens: this.#tokenizer.size };
+    try {
+      const options = { context, pageSize, draftTokens, ...tokens, ...this.options.engine };
+      const engine = new Engine(session, options, undefined, () => {
+        if (this.path === undefined) throw new ModelError("what was learned is gone with the device: load weights");
+        return this.#openSession(own);
+      });
+      return (this.#opened = new Serving(engine));
+    } catch (error) {
+      session.close();
+      throw error;
+    }
+  }
+
+  /** A session for answers, with the weights of the model. */
+  async #openSession(programs: readonly string[]): Promise<Session> {
+    const { context, pageSize, draftTokens } = this.plan;
     const { cacheRows, threads, onWeights: listen } = this.options;
     const session = await this.source.open({
-      programs: Object.fromEntries(own.map((name) => [name, name])),
-      model,
+      programs: Object.fromEntries(programs.map((name) => [name, name])),
+      model: this.source.model,
       weights: this.path,
       cacheRows: cacheRows === undefined ? usualCacheRows(context, pageSize) : wholePages(cacheRows, pageSize),
       threads,
@@ -239,9 +257,7 @@ export class OpenedModel implements Omit<Model, "train" | "serve"> {
     try {
       await checkFinite(session, this.path, listen);
       this.#checkCache(session, draftTokens > 0);
-      const tokens = this.#tokenizer === undefined ? {} : { tokens: this.#tokenizer.size };
-      const engine = new Engine(session, { context, pageSize, draftTokens, ...tokens, ...this.options.engine });
-      return (this.#opened = new Serving(session, engine));
+      return session;
     } catch (error) {
       session.close();
       throw error;

@@ -1,24 +1,30 @@
 /** The session that generates and scores, and the weights in it. */
 import type { Session } from "../device/session.ts";
+import { DeviceLostError } from "../device/webgpu/loss.ts";
 import type { Engine } from "../serve/engine/engine.ts";
 
 /** Scores beside the answers of an engine, on the same session. */
 export class Serving {
-  readonly session: Session;
   readonly engine: Engine;
   /** Calls that are under way beside those of the engine. */
   readonly #calls = new Set<Promise<unknown>>();
   #updated: Promise<void> = Promise.resolve();
 
-  constructor(session: Session, engine: Engine) {
-    this.session = session;
+  constructor(engine: Engine) {
     this.engine = engine;
+  }
+
+  get session(): Session {
+    return this.engine.session;
   }
 
   /** Runs something on the session, after the updates that were asked for before. */
   async run<T>(work: (session: Session) => Promise<T>): Promise<T> {
     await this.#updated;
-    const call = work(this.session);
+    const call = work(this.session).catch((error: unknown) => {
+      if (error instanceof DeviceLostError) this.engine.deviceLost(error);
+      throw error;
+    });
     const settled = call.catch(() => undefined).finally(() => this.#calls.delete(settled));
     this.#calls.add(settled);
     return call;

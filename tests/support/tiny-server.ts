@@ -17,8 +17,9 @@ export async function startTiny(
   options: Partial<EngineOptions>,
   server: Partial<ServerOptions>,
   session: Session,
+  reopen?: () => Promise<Session>,
 ): Promise<TinyServer> {
-  const engine = new Engine(session, { pageSize: 8, ...options });
+  const engine = new Engine(session, { pageSize: 8, ...options }, undefined, reopen);
   const running = await startServer({
     engine,
     tokenizer: tinyTokenizer(),

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { openOnCpu } from "../../compiler/cli/open-session.ts";
+import { openOnCpu, openOnWebGpu } from "../../compiler/cli/open-session.ts";
 import { Diagnostics } from "../../compiler/diagnostics/diagnostic.ts";
 import type { CacheForm } from "../../compiler/lower/stored-weights.ts";
 import { servingPrograms } from "../../compiler/package/programs.ts";
@@ -9,7 +9,8 @@ import { modelFile } from "../../compiler/package/model.ts";
 import { type ReferenceOptions, referenceSession, type ReferenceTraining } from "../../compiler/reference/session.ts";
 import { checkFile, type CheckedModel } from "../../dsl/semantics/check.ts";
 import { encoded } from "../../runtime/device/elements.ts";
-import type { HostSession } from "../../runtime/device/session.ts";
+import type { HostSession, Session } from "../../runtime/device/session.ts";
+import type { WebGpuSession } from "../../runtime/device/webgpu/session.ts";
 import { loadParams } from "../../runtime/io/names/load.ts";
 import { readTable } from "../../runtime/io/names/table.ts";
 import { Checkpoint } from "../../runtime/io/safetensors/read.ts";
@@ -54,10 +55,22 @@ export async function tinyV3OnCpu(model: CheckedModel, cacheRows = 1024, caches?
   const { module } = model;
   const programs = servingPrograms(module);
   const session = await openOnCpu({ programs, model: modelFile(module), caches }, { cacheRows });
+  writeTinyV3(model, session);
+  return session;
+}
+
+/** The same on WebGPU, on a device of its own. */
+export async function tinyV3OnWebGpu(model: CheckedModel, cacheRows = 1024): Promise<WebGpuSession> {
+  const { module } = model;
+  const session = await openOnWebGpu({ programs: servingPrograms(module), model: modelFile(module) }, { cacheRows });
+  writeTinyV3(model, session);
+  return session;
+}
+
+function writeTinyV3(model: CheckedModel, session: Session): void {
   const dtypes = new Map(session.stores.map(({ name, dtype }) => [name, dtype]));
   for (const [path, data] of tinyV3Weights(model)) {
     const dtype = dtypes.get(path);
     if (dtype !== undefined) session.write(path, encoded(data, dtype));
   }
-  return session;
 }

@@ -40,6 +40,8 @@ export class DeviceWatch {
     this.end(new Error(`the GPU device: ${(event as GPUUncapturedErrorEvent).error.message}`));
 
   async of<T>(work: Promise<T>): Promise<T> {
+    // Where this fails first nobody looks at it.
+    work.catch(() => undefined);
     this.check();
     let reject!: (error: Error) => void;
     const ended = new Promise<never>((_, fail) => (reject = fail));

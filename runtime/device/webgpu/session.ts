@@ -28,6 +28,8 @@ export interface WebGpuOptions extends Sources {
 }
 
 export interface WebGpuSession extends Session {
+  /** What it runs on. */
+  readonly gpu: GPUDevice;
   read(store: string): Promise<Elements>;
 }
 
@@ -62,7 +64,7 @@ class PackageOnWebGpu implements WebGpuSession {
   readonly stores: readonly StoreSpec[];
   readonly cacheRowBytes: number;
   readonly cacheRows: number;
-  readonly #gpu: GPUDevice;
+  readonly gpu: GPUDevice;
   readonly #ownsDevice: boolean;
   readonly #watch: DeviceWatch;
   readonly #pipelines: Pipelines;
@@ -79,7 +81,7 @@ class PackageOnWebGpu implements WebGpuSession {
 
   constructor(options: WebGpuOptions) {
     const { device, programs, kernels, cacheRows = 1024 } = options;
-    this.#gpu = device;
+    this.gpu = device;
     this.#ownsDevice = options.ownsDevice ?? false;
     this.#watch = new DeviceWatch(device);
     this.#pipelines = new Pipelines(options);
@@ -138,7 +140,7 @@ class PackageOnWebGpu implements WebGpuSession {
       await this.#watch.of(this.#pipelines.make(dispatches.flatMap(({ needs }) => needs)));
       signal?.throwIfAborted();
       this.#reserve(layout.words, dispatches.length);
-      for (const { at, words } of written) this.#gpu.queue.writeBuffer(this.#arena, at, words);
+      for (const { at, words } of written) this.gpu.queue.writeBuffer(this.#arena, at, words);
       this.#encode(dispatches);
       const wanted = outputs.map(({ buffer, elements }) => ({ at: layout.offsets[buffer]!, words: elements.length }));
       return { given: this.#readBack(this.#arena, wanted) };
@@ -162,7 +164,7 @@ class PackageOnWebGpu implements WebGpuSession {
     const { dtype, shape } = this.#store(store);
     checkElements(store, dtype, product(shape), elements);
     if (elements.length > 0)
-      this.#gpu.queue.writeBuffer(this.#stores, this.#places.get(store)! * 4, asWords(elements, dtype));
+      this.gpu.queue.writeBuffer(this.#stores, this.#places.get(store)! * 4, asWords(elements, dtype));
   }
 
   memory(): MemoryUse {
@@ -177,7 +179,7 @@ class PackageOnWebGpu implements WebGpuSession {
   close(): void {
     this.#watch.close();
     for (const buffer of [this.#arena, this.#stores, this.#caches, this.#uniforms]) buffer.destroy();
-    if (this.#ownsDevice) this.#gpu.destroy();
+    if (this.#ownsDevice) this.gpu.destroy();
   }
 
   #program(name: string): Loaded {
@@ -193,13 +195,13 @@ class PackageOnWebGpu implements WebGpuSession {
   }
 
   #buffer(what: string, bytes: number, usage = GPUBufferUsage.STORAGE): GPUBuffer {
-    const { maxBufferSize, maxStorageBufferBindingSize } = this.#gpu.limits;
+    const { maxBufferSize, maxStorageBufferBindingSize } = this.gpu.limits;
     const most = Math.min(maxBufferSize, usage === GPUBufferUsage.STORAGE ? maxStorageBufferBindingSize : Infinity);
     if (bytes > most)
       throw new Error(
         `${what} need ${bytes.toLocaleString("en-US")} bytes, this adapter binds at most ${most.toLocaleString("en-US")}`,
       );
-    return this.#gpu.createBuffer({
+    return this.gpu.createBuffer({
       label: what,
       size: Math.max(4, bytes),
       usage: usage | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC,
@@ -250,9 +252,9 @@ class PackageOnWebGpu implements WebGpuSession {
   #encode(dispatches: readonly Dispatch[]): void {
     const { stride } = this.#pipelines;
     const uniforms = new Int32Array((dispatches.length * stride) / 4);
-    const encoder = this.#gpu.createCommandEncoder();
+    const encoder = this.gpu.createCommandEncoder();
     const pass = encoder.beginComputePass();
-    const most = this.#gpu.limits.maxComputeWorkgroupsPerDimension;
+    const most = this.gpu.limits.maxComputeWorkgroupsPerDimension;
     for (const [i, { needs, groups, words }] of dispatches.entries()) {
       uniforms.set(words, (i * stride) / 4);
       pass.setBindGroup(0, this.#group!, [i * stride]);
@@ -265,28 +267,28 @@ class PackageOnWebGpu implements WebGpuSession {
       }
     }
     pass.end();
-    this.#gpu.queue.writeBuffer(this.#uniforms, 0, uniforms);
-    this.#gpu.queue.submit([encoder.finish()]);
+    this.gpu.queue.writeBuffer(this.#uniforms, 0, uniforms);
+    this.gpu.queue.submit([encoder.finish()]);
   }
 
   /** Copies of parts of a buffer, one after the other in one transfer. */
   async #readBack(from: GPUBuffer, parts: readonly { at: number; words: number }[]): Promise<Uint32Array[]> {
     const total = parts.reduce((sum, { words }) => sum + words, 0);
     if (total === 0) {
-      await this.#watch.of(this.#gpu.queue.onSubmittedWorkDone());
+      await this.#watch.of(this.gpu.queue.onSubmittedWorkDone());
       return parts.map(() => new Uint32Array(0));
     }
-    const staging = this.#gpu.createBuffer({
+    const staging = this.gpu.createBuffer({
       size: total * 4,
       usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ,
     });
-    const encoder = this.#gpu.createCommandEncoder();
+    const encoder = this.gpu.createCommandEncoder();
     let at = 0;
     for (const part of parts) {
       if (part.words > 0) encoder.copyBufferToBuffer(from, part.at * 4, staging, at * 4, part.words * 4);
       at += part.words;
     }
-    this.#gpu.queue.submit([encoder.finish()]);
+    this.gpu.queue.submit([encoder.finish()]);
     await this.#watch.of(staging.mapAsync(GPUMapMode.READ));
     const all = new Uint32Array(staging.getMappedRange().slice(0));
     staging.destroy();

@@ -1,5 +1,6 @@
 import type { Choice, Sampled } from "../../device/choice.ts";
 import type { Outcome, Session } from "../../device/session.ts";
+import { DeviceLostError } from "../../device/webgpu/loss.ts";
 import { runAndChoose } from "../sampling/choose.ts";
 import { LogitsError } from "../sampling/sampler.ts";
 import { type Part, inputsOf } from "./call.ts";
@@ -37,9 +38,13 @@ export class Engine {
     preemptions: 0,
     steps: 0,
   };
-  readonly #session: Session;
+  #session: Session;
+  /** Opens the session anew when its device was lost. */
+  readonly #reopen: (() => Promise<Session>) | undefined;
+  /** Until there is another session. */
+  #lost: DeviceLostError | undefined;
   readonly #pool: PagePool;
-  readonly #drafter: Drafter | undefined;
+  #drafter: Drafter | undefined;
   readonly #pace: Pace;
   /** Both in order of arrival. */
   readonly #waiting: Sequence[] = [];
@@ -52,14 +57,43 @@ export class Engine {
   /** Of the last steps, for the guess when there is room in the queue. */
   #secondsPerAnswer = 1;
 
-  /** @throws RangeError when the session cannot do what the options say */
-  constructor(session: Session, options: Partial<EngineOptions> = {}, pace: Pace = new MeasuredPace()) {
+  /**
+   * @param reopen what opens the session anew, with its weights, when its device was lost
+   * @throws RangeError when the session cannot do what the options say
+   */
+  constructor(
+    session: Session,
+    options: Partial<EngineOptions> = {},
+    pace: Pace = new MeasuredPace(),
+    reopen?: () => Promise<Session>,
+  ) {
     this.options = checkedOptions(session, options);
     this.#session = session;
+    this.#reopen = reopen;
     this.#pool = new PagePool(session.cacheRows, this.options.pageSize);
     this.#pace = pace;
+    this.#drafter = this.#newDrafter();
+  }
+
+  #newDrafter(): Drafter | undefined {
     const { draftTokens } = this.options;
-    this.#drafter = draftTokens === 0 ? undefined : new Drafter(session, this.options, this.counts);
+    return draftTokens === 0 ? undefined : new Drafter(this.#session, this.options, this.counts);
+  }
+
+  /** Another one after its device was lost. */
+  get session(): Session {
+    return this.#session;
+  }
+
+  /** Why nothing can be generated before the weights are on a device again. */
+  get lost(): DeviceLostError | undefined {
+    return this.#lost;
+  }
+
+  /** To be told by whoever sees it. What runs fails with it, what waits begins once the session is open again. */
+  deviceLost(error: DeviceLostError): void {
+    this.#lost ??= error;
+    this.#loop ??= this.#run();
   }
 
   get waiting(): number {
@@ -77,12 +111,16 @@ export class Engine {
 
   /**
    * Queues requests, all of them or none; each gives a promise of its end.
-   * @throws ContextError, QueueFullError, DrainingError at once. The promises are rejected with DeadlineError, LogitsError, the
+   * @throws ContextError, QueueFullError, DrainingError, DeviceLostError at once. The promises are rejected with DeadlineError, LogitsError, the
    *   reason of the signal, or what the device says
    */
   submit(requests: readonly EngineRequest[]): Promise<Finished>[] {
     const { context, maxRunning, maxWaiting } = this.options;
     if (this.#draining) throw new DrainingError();
+    if (this.#lost !== undefined) {
+      this.deviceLost(this.#lost);
+      throw this.#lost;
+    }
     for (const { prompt } of requests) if (prompt.length >= context) throw new ContextError(prompt.length, context);
     const there = this.#waiting.length + this.#running.length;
     if (there + requests.length > maxRunning + maxWaiting)
@@ -157,12 +195,31 @@ export class Engine {
     await Promise.resolve();
     for (;;) {
       this.#sweep();
+      if (this.#lost !== undefined) await this.#recover(this.#lost);
       await this.#workWhenIdle();
       if (this.#waiting.length + this.#running.length + this.#idleWork.length === 0) break;
       this.#admit();
       await this.#step();
     }
     this.#loop = undefined;
+  }
+
+  /** What was computed is gone with the device. Where it cannot be opened again nobody waits for it; the next request tries. */
+  async #recover(lost: DeviceLostError): Promise<void> {
+    for (const sequence of this.#running) sequence.fail(lost);
+    this.#removeDone();
+    this.forget();
+    try {
+      if (this.#reopen === undefined) throw lost;
+      const session = await this.#reopen();
+      this.#session.close();
+      this.#session = session;
+      this.#drafter = this.#newDrafter();
+      this.#lost = undefined;
+    } catch (error) {
+      for (const sequence of this.#waiting) sequence.fail(error);
+      this.#removeDone();
+    }
   }
 
   /** An answer that was sent back to the queue has begun, too. */
@@ -257,10 +314,15 @@ export class Engine {
       this.#pace.record(parts.length, guesses, milliseconds, tokens);
   }
 
+  #sawLoss(error: unknown): void {
+    if (error instanceof DeviceLostError) this.deviceLost(error);
+  }
+
   async #guess(parts: readonly Part[]): Promise<void> {
     try {
       await this.#drafter!.guess(parts);
     } catch (error) {
+      this.#sawLoss(error);
       for (const { sequence } of parts) sequence.fail(error);
     }
   }
@@ -334,6 +396,7 @@ export class Engine {
       const call = { program, sizes, inputs, outputs };
       outcome = await runAndChoose(this.#session, call, choicesOf(parts), this.options.tokens);
     } catch (error) {
+      this.#sawLoss(error);
       for (const { sequence } of parts) sequence.fail(error);
       return;
     }

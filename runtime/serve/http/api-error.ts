@@ -1,4 +1,5 @@
 import type { ContentfulStatusCode } from "hono/utils/http-status";
+import { DeviceLostError } from "../../device/webgpu/loss.ts";
 import { ContextError, DeadlineError, DrainingError, QueueFullError } from "../engine/request.ts";
 
 /** What a client is told, in the form of OpenAI's errors. */
@@ -46,6 +47,10 @@ export function apiError(error: unknown): ApiError {
   }
   if (error instanceof DrainingError) {
     return new ApiError(503, error.message, { code: "draining", headers: { connection: "close" } });
+  }
+  if (error instanceof DeviceLostError) {
+    const headers = { "retry-after": "5" };
+    return new ApiError(503, `${error.message}: the weights are loaded again`, { code: "device_lost", headers });
   }
   if (error instanceof DeadlineError) return new ApiError(504, error.message, { code: "timeout" });
   return new ApiError(500, error instanceof Error ? error.message : String(error));

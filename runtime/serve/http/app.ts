@@ -49,11 +49,11 @@ export function createApp(service: Service, options: AppOptions): Hono {
   }
 
   app.get("/health", (c) => {
-    const status = engine.draining ? "draining" : "ok";
+    const status = engine.draining ? "draining" : engine.lost === undefined ? "ok" : "reloading";
     const { temperature, topP } = service.defaults;
     const about = { model, talks: service.talks, defaults: { temperature, top_p: topP } };
     const load = { running: engine.running, waiting: engine.waiting };
-    return c.json({ status, ...about, ...load }, engine.draining ? 503 : 200);
+    return c.json({ status, ...about, ...load }, status === "ok" ? 200 : 503);
   });
   app.get("/metrics", async (c) => {
     return c.text(await metrics.registry.metrics(), 200, { "content-type": metrics.registry.contentType });
