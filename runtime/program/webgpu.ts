@@ -26,6 +26,8 @@ export interface WebGpuKernel {
   readonly name: string;
   /** Their places follow the extents in the launch's uniform. */
   readonly args: readonly string[];
+  /** Those of them that it writes. */
+  readonly writes: readonly string[];
   readonly extents: readonly string[];
   /** Arrays in the arena: of the launch, or one for each workgroup. */
   readonly scratch: readonly { readonly shape: readonly Extent[]; readonly each: boolean }[];

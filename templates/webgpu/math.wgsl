@@ -133,6 +133,23 @@ fn exact_cos(x: f32) -> f32 {
   return select(size, -size, quadrant == 1 || quadrant == 2);
 }
 
+// Elements of which a word has several, the first one in its lowest bits.
+fn i4_of(word: u32, i: i32) -> i32 {
+  return extractBits(bitcast<i32>(word), u32(i & 7) * 4u, 4u);
+}
+
+fn i8_of(word: u32, i: i32) -> i32 {
+  return extractBits(bitcast<i32>(word), u32(i & 3) * 8u, 8u);
+}
+
+fn bf16_of(word: u32, i: i32) -> f32 {
+  return bitcast<f32>(select(word << 16u, word & 0xffff0000u, (i & 1) == 1));
+}
+
+fn f16_of(word: u32, i: i32) -> f32 {
+  return unpack2x16float(word)[i & 1];
+}
+
 // Rounding to small floats, to nearest, ties to even.
 fn round_bf16(x: f32) -> f32 {
   let bits = bitcast<u32>(x);

@@ -18,6 +18,7 @@ import { Checkpoint } from "../../runtime/io/safetensors/read.ts";
 import { fixtureJson } from "../support/fixture.ts";
 import { ModelFixture } from "../support/model-fixture.ts";
 import { onCpu } from "../support/on-cpu.ts";
+import { HAS_WEBGPU, onWebGpu } from "../support/on-webgpu.ts";
 import { checkedModel } from "../support/probe.ts";
 
 /** Groups that divide dims, that do not, and that are longer than some. */
@@ -28,7 +29,13 @@ const FORMS: readonly (WeightForm & { readonly most: number })[] = [
   { kind: "int4", group: 32, most: 0.06 },
 ];
 
-describe.each(["a1_v3_plain", "d5_mixtral", "m2_v32_sparse"])("%s", (name) => {
+describe.each([
+  ["a1_v3_plain", "cpu"],
+  ["d5_mixtral", "cpu"],
+  ["m2_v32_sparse", "cpu"],
+  ["a1_v3_plain", "webgpu"],
+] as const)("%s on %s", (name, device) => {
+  const open = device === "cpu" ? onCpu : onWebGpu;
   const fixture = new ModelFixture(name);
   const imported = importConfig(fixtureJson(name, "config.json"), "Model");
   const { module } = checkedModel("text" in imported ? imported.text : "");
@@ -40,36 +47,40 @@ describe.each(["a1_v3_plain", "d5_mixtral", "m2_v32_sparse"])("%s", (name) => {
   );
   const sizeOf = (label: string): number => module.dims.get(label)!;
 
-  test.each(FORMS)("$kind in groups of $group", { timeout: 300_000 }, async ({ most, ...form }) => {
-    const stored = await onCpu([program], {}, { weights: { form, programs: new Set(["score"]) } });
-    const floats = await onCpu([program]);
-    const rounded = new Map<string, ArrayLike<number>>();
-    const scales = new Set(stored.stores.map(({ quantized }) => quantized?.scales));
-    for (const spec of stored.stores.filter((one) => !scales.has(one.name))) {
-      const own = values.get(spec.name)!;
-      for (const [store, elements] of storedElements(spec, own)) stored.write(store, elements);
-      rounded.set(spec.name, storedValues(spec, own));
-      floats.write(spec.name, Float32Array.from(rounded.get(spec.name)!));
-    }
-    const scored = await scoreOn(stored, outputTypes(program), fixture.tokens, sizeOf);
-    const same = await scoreOn(floats, outputTypes(program), fixture.tokens, sizeOf);
-    stored.close();
-    floats.close();
-    const [logits, wanted] = [scored, same].map(({ tensors }) => tensors.get("logits")!.data);
-    expect(logits).toEqual(wanted);
-    const given = new Map([...values].map(([path, data]) => [path, { data: rounded.get(path) ?? data }]));
-    const reference = scoreRows(module, given, fixture.tokens, {
-      hidden: false,
-      gradients: false,
-      metrics: false,
-      precision: "f32",
-    });
-    const exact = reference.tensors.get("logits")!.data;
-    for (let i = 0; i < exact.length; i++) expect(Math.abs(logits![i]! - exact[i]!)).toBeLessThan(1e-4);
-    const full = fixture.io.tensor("loss").read()[0]!;
-    const difference = Math.abs(scored.tensors.get("loss")!.data[0]! / full - 1);
-    expect(difference).toBeLessThan(most);
-    // It is no accident that the numbers are near: they are others.
-    expect(difference).toBeGreaterThan(0);
-  });
+  test.skipIf(device === "webgpu" && !HAS_WEBGPU).each(FORMS)(
+    "$kind in groups of $group",
+    { timeout: 300_000 },
+    async ({ most, ...form }) => {
+      const stored = await open([program], {}, { weights: { form, programs: new Set(["score"]) } });
+      const floats = await open([program]);
+      const rounded = new Map<string, ArrayLike<number>>();
+      const scales = new Set(stored.stores.map(({ quantized }) => quantized?.scales));
+      for (const spec of stored.stores.filter((one) => !scales.has(one.name))) {
+        const own = values.get(spec.name)!;
+        for (const [store, elements] of storedElements(spec, own)) stored.write(store, elements);
+        rounded.set(spec.name, storedValues(spec, own));
+        floats.write(spec.name, Float32Array.from(rounded.get(spec.name)!));
+      }
+      const scored = await scoreOn(stored, outputTypes(program), fixture.tokens, sizeOf);
+      const same = await scoreOn(floats, outputTypes(program), fixture.tokens, sizeOf);
+      stored.close();
+      floats.close();
+      const [logits, wanted] = [scored, same].map(({ tensors }) => tensors.get("logits")!.data);
+      expect(logits).toEqual(wanted);
+      const given = new Map([...values].map(([path, data]) => [path, { data: rounded.get(path) ?? data }]));
+      const reference = scoreRows(module, given, fixture.tokens, {
+        hidden: false,
+        gradients: false,
+        metrics: false,
+        precision: "f32",
+      });
+      const exact = reference.tensors.get("logits")!.data;
+      for (let i = 0; i < exact.length; i++) expect(Math.abs(logits![i]! - exact[i]!)).toBeLessThan(1e-4);
+      const full = fixture.io.tensor("loss").read()[0]!;
+      const difference = Math.abs(scored.tensors.get("loss")!.data[0]! / full - 1);
+      expect(difference).toBeLessThan(most);
+      // It is no accident that the numbers are near: they are others.
+      expect(difference).toBeGreaterThan(0);
+    },
+  );
 });

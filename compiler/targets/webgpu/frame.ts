@@ -180,6 +180,7 @@ export class Frame {
       kernel: {
         name,
         args: args.map((arg) => arg.name),
+        writes: args.filter(({ access }) => access !== "read").map((arg) => arg.name),
         extents,
         scratch: this.#scratch.map(({ words, common }) => ({ shape: words, each: !common })),
         entries: this.#entries,
@@ -189,14 +190,22 @@ export class Frame {
 }
 
 /** How an argument is read and written: in words of 32 bits, in the space that the launch's pipeline has for it. */
-function accessorsOf({ name, dtype }: Arg, body: string): string[] {
+function accessorsOf({ name, dtype, access }: Arg, body: string): string[] {
   const type = valueType(dtype);
   const word = `word(${name}_space, launch.${name} + i)`;
   const load = type === "bool" ? `${word} != 0u` : `bitcast<${type}>(${word})`;
   const rounded = dtype === "bf16" || dtype === "f16" || dtype === "f8e4m3" ? `round_${dtype}(x)` : "x";
   const stored = type === "bool" ? "select(0u, 1u, x)" : `bitcast<u32>(${rounded})`;
+  const lines = [`return ${load};`];
+  // Codes are only read, eight or four in a word; small floats lie two in a word where nothing writes them.
+  if (dtype === "i4" || dtype === "i8")
+    lines[0] = `return ${dtype}_of(word(${name}_space, launch.${name} + i / ${dtype === "i4" ? 8 : 4}), i);`;
+  else if (access === "read" && (dtype === "bf16" || dtype === "f16"))
+    lines.unshift(`if (${name}_space == 3u) {`, `  return ${dtype}_of(stores[launch.${name} + i / 2], i);`, "}");
   return [
-    ...(body.includes(`load_${name}(`) ? [`fn load_${name}(i: i32) -> ${type} {\n  return ${load};\n}`] : []),
+    ...(body.includes(`load_${name}(`)
+      ? [`fn load_${name}(i: i32) -> ${type} {\n${lines.map((line) => `  ${line}\n`).join("")}}`]
+      : []),
     ...(body.includes(`store_${name}(`)
       ? [`fn store_${name}(i: i32, x: ${type}) {\n  set_word(${name}_space, launch.${name} + i, ${stored});\n}`]
       : []),

@@ -1,8 +1,23 @@
-import type { LaunchProgram } from "../../program/launch.ts";
+import type { BufferKind, StorageType } from "../../program/launch.ts";
 import type { WebGpuKernel } from "../../program/webgpu.ts";
 
-/** The buffer that an argument lies in: arena, params and states, caches. */
-export type Space = 0 | 1 | 2;
+/** The buffer that an argument lies in: arena, params and states, caches; params of which two elements share a word. */
+export type Space = 0 | 1 | 2 | 3;
+
+export const SPACES: Readonly<Record<BufferKind, Space>> = {
+  input: 0,
+  output: 0,
+  temp: 0,
+  param: 1,
+  state: 1,
+  cache: 2,
+};
+export const PACKED: Space = 3;
+
+/** Elements that may lie two in a word or one in a word: kernels read both. */
+export function isFloat16(dtype: StorageType): boolean {
+  return dtype === "bf16" || dtype === "f16";
+}
 
 /** An entry point of a kernel with its arguments in certain buffers. */
 export interface Need {
@@ -98,12 +113,6 @@ export class Pipelines {
       throw new Error(`the kernel ${name}: ${why}`, { cause: error });
     }
   }
-}
-
-/** In which of the three buffers an argument lies. */
-export function spaceOf(program: LaunchProgram, buffer: number): Space {
-  const { kind } = program.buffers[buffer]!;
-  return kind === "param" || kind === "state" ? 1 : kind === "cache" ? 2 : 0;
 }
 
 function key({ kernel, entry, spaces }: Need): string {

@@ -1,23 +1,15 @@
 /** A package on WebGPU: one arena for what a call needs, one buffer of params and states, one of caches; words of 32 bits. */
-import { elementsOf, type LaunchProgram, type Sizes, type StorageType, sizeOf } from "../../program/launch.ts";
+import { elementsOf, type LaunchProgram, type Sizes, sizeOf } from "../../program/launch.ts";
 import { firstElement, stepsOf } from "../../program/steps.ts";
 import { entryFor, type WebGpuKernel, workgroupsOf } from "../../program/webgpu.ts";
-import {
-  type Border,
-  borderOf,
-  checkElements,
-  dimsOf,
-  encoded,
-  decoded,
-  inputsOf,
-  newElements,
-  outputsOf,
-} from "../elements.ts";
+import { type Border, borderOf, checkElements, dimsOf, inputsOf, outputsOf } from "../elements.ts";
 import type { Call, Elements, MemoryUse, Session, StoreSpec } from "../session.ts";
 import { keptBy } from "../stores.ts";
 import { DeviceWatch } from "./loss.ts";
 import { type Layout, planWords } from "./layout.ts";
-import { type Need, Pipelines, type Sources, type Space, spaceOf } from "./pipelines.ts";
+import { type Kept, keptElements, keptWords, placesOf } from "./kept.ts";
+import { isFloat16, type Need, PACKED, Pipelines, type Sources, type Space, SPACES } from "./pipelines.ts";
+import { asWords, fromWords } from "./words.ts";
 
 export interface WebGpuOptions extends Sources {
   readonly programs: readonly LaunchProgram[];
@@ -69,7 +61,7 @@ class PackageOnWebGpu implements WebGpuSession {
   readonly #watch: DeviceWatch;
   readonly #pipelines: Pipelines;
   readonly #loaded = new Map<string, Loaded>();
-  readonly #places = new Map<string, number>();
+  readonly #kept: ReadonlyMap<string, Kept>;
   readonly #stores: GPUBuffer;
   readonly #caches: GPUBuffer;
   #arena: GPUBuffer;
@@ -90,18 +82,15 @@ class PackageOnWebGpu implements WebGpuSession {
     this.stores = stores;
     this.cacheRowBytes = cacheRowBytes;
     this.cacheRows = cacheRows;
-    let words = 0;
-    for (const { name, shape } of stores) {
-      this.#places.set(name, words);
-      words += product(shape);
-    }
+    const named = new Map(kernels.map((kernel) => [kernel.name, kernel]));
+    this.#kept = placesOf(stores, programs, named);
+    const words = [...this.#kept.values()].reduce((end, kept) => Math.max(end, kept.at + kept.words), 0);
     this.#stores = this.#buffer("params and states", words * 4);
     const caches = new Map<string, number>();
     let cacheWords = 0;
-    const named = new Map(kernels.map((kernel) => [kernel.name, kernel]));
     for (const program of programs) {
       const places = program.buffers.map((spec) => {
-        if (spec.kind === "param" || spec.kind === "state") return this.#places.get(spec.name)!;
+        if (spec.kind === "param" || spec.kind === "state") return this.#kept.get(spec.name)!.at;
         if (spec.kind !== "cache") return -1;
         if (!caches.has(spec.name)) {
           caches.set(spec.name, cacheWords);
@@ -113,7 +102,9 @@ class PackageOnWebGpu implements WebGpuSession {
         program,
         border: borderOf(program),
         kernels: program.launches.map(({ kernel }) => named.get(kernel)!),
-        spaces: program.buffers.map((_, buffer) => spaceOf(program, buffer)),
+        spaces: program.buffers.map(({ kind, name, dtype }) =>
+          isFloat16(dtype) && this.#kept.get(name)?.packed === true && kind === "param" ? PACKED : SPACES[kind],
+        ),
         places,
       });
     }
@@ -154,17 +145,22 @@ class PackageOnWebGpu implements WebGpuSession {
   }
 
   async read(store: string): Promise<Elements> {
-    const { dtype, shape } = this.#store(store);
-    const [words] = await this.#readBack(this.#stores, [{ at: this.#places.get(store)!, words: product(shape) }]);
-    return fromWords(words!, dtype);
+    const kept = this.#store(store);
+    const [words] = await this.#readBack(this.#stores, [kept]);
+    return keptElements(kept, words!);
   }
 
   write(store: string, elements: Elements): void {
     this.#watch.check();
-    const { dtype, shape } = this.#store(store);
-    checkElements(store, dtype, product(shape), elements);
-    if (elements.length > 0)
-      this.gpu.queue.writeBuffer(this.#stores, this.#places.get(store)! * 4, asWords(elements, dtype));
+    const kept = this.#store(store);
+    const { dtype, shape } = kept.spec;
+    checkElements(
+      store,
+      dtype,
+      shape.reduce((a, b) => a * b, 1),
+      elements,
+    );
+    if (elements.length > 0) this.gpu.queue.writeBuffer(this.#stores, kept.at * 4, keptWords(kept, elements));
   }
 
   memory(): MemoryUse {
@@ -188,8 +184,8 @@ class PackageOnWebGpu implements WebGpuSession {
     return loaded;
   }
 
-  #store(name: string): StoreSpec {
-    const store = this.stores.find((spec) => spec.name === name);
+  #store(name: string): Kept {
+    const store = this.#kept.get(name);
     if (store === undefined) throw new Error(`there is no param or state ${name}`);
     return store;
   }
@@ -295,42 +291,4 @@ class PackageOnWebGpu implements WebGpuSession {
     at = 0;
     return parts.map(({ words }) => all.subarray(at, (at += words)));
   }
-}
-
-/** Every element as a word of its own; small floats as f32. */
-function asWords(
-  elements: Elements,
-  dtype: StorageType,
-): Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> {
-  switch (dtype) {
-    case "f32":
-      return elements as Float32Array<ArrayBuffer>;
-    case "i32":
-      return elements as Int32Array<ArrayBuffer>;
-    case "bool":
-      return Uint32Array.from(elements as Uint8Array);
-    default:
-      return Float32Array.from(decoded(elements, dtype));
-  }
-}
-
-function fromWords(words: Uint32Array, dtype: StorageType): Elements {
-  const floats = new Float32Array(words.buffer, words.byteOffset, words.length);
-  switch (dtype) {
-    case "f32":
-      return floats.slice();
-    case "i32":
-      return new Int32Array(words.buffer, words.byteOffset, words.length).slice();
-    case "bool": {
-      const bytes = newElements("bool", words.length);
-      for (let i = 0; i < words.length; i++) bytes[i] = words[i]!;
-      return bytes;
-    }
-    default:
-      return encoded(floats, dtype);
-  }
-}
-
-function product(shape: readonly number[]): number {
-  return shape.reduce((a, b) => a * b, 1);
 }

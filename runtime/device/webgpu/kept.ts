@@ -1,0 +1,49 @@
+/** Where params and states lie in the buffer that they share. */
+import { type LaunchProgram, STORAGE_BYTES } from "../../program/launch.ts";
+import type { WebGpuKernel } from "../../program/webgpu.ts";
+import type { Elements, StoreSpec } from "../session.ts";
+import { asWords, fromPacked, fromWords, packedWords } from "./words.ts";
+
+export interface Kept {
+  readonly spec: StoreSpec;
+  /** The first word, and how many there are. */
+  readonly at: number;
+  readonly words: number;
+  /** Small elements share a word where nothing writes them: two threads must not write to one word. */
+  readonly packed: boolean;
+}
+
+/** One after the other. */
+export function placesOf(
+  stores: readonly StoreSpec[],
+  programs: readonly LaunchProgram[],
+  kernels: ReadonlyMap<string, WebGpuKernel>,
+): Map<string, Kept> {
+  const written = new Set(
+    programs.flatMap(({ launches, buffers }) =>
+      launches.flatMap(({ kernel, args }) => {
+        const { args: names, writes } = kernels.get(kernel)!;
+        return args.filter((_, i) => writes.includes(names[i]!)).map((buffer) => buffers[buffer]!.name);
+      }),
+    ),
+  );
+  let at = 0;
+  return new Map(
+    stores.map((spec) => {
+      const size = spec.shape.reduce((a, b) => a * b, 1);
+      const packed = STORAGE_BYTES[spec.dtype] <= 2 && spec.dtype !== "bool" && !written.has(spec.name);
+      const words = packed ? Math.ceil((size * STORAGE_BYTES[spec.dtype]) / 4) : size;
+      at += words;
+      return [spec.name, { spec, at: at - words, words, packed }];
+    }),
+  );
+}
+
+export function keptWords({ spec, packed }: Kept, elements: Elements): ReturnType<typeof asWords> {
+  return packed ? packedWords(elements) : asWords(elements, spec.dtype);
+}
+
+export function keptElements({ spec, packed }: Kept, words: Uint32Array): Elements {
+  const size = spec.shape.reduce((a, b) => a * b, 1);
+  return packed ? fromPacked(words, spec.dtype, size) : fromWords(words, spec.dtype);
+}
