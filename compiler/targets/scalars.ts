@@ -26,6 +26,13 @@ export class Names {
     this.declare(stores);
   }
 
+  /** The same names of axes, and other stores in the place of some. */
+  redeclared(stores: readonly (Arg | Local)[]): Names {
+    const names = new Names([...this.#stores.values(), ...stores]);
+    for (const [axis, name] of this.#axes) names.#axes.set(axis, name);
+    return names;
+  }
+
   declare(stores: readonly (Arg | Local)[]): void {
     for (const store of stores) this.#stores.set(store.name, store);
   }

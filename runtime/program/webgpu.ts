@@ -8,18 +8,22 @@ export interface Count {
   readonly plus?: number;
 }
 
-/** An entry point of a kernel's file. */
-export interface Entry {
+/** Workgroups that run an entry point. */
+export interface Grid {
   readonly name: string;
   readonly workgroupSize: number;
   /** Their product is the number of items, each of which is a workgroup. */
   readonly workgroups: readonly Count[];
-  /** The entry is taken where this product is at most so large; without, in all other cases. */
-  readonly upTo?: { readonly product: readonly Extent[]; readonly most: number };
-  /** The entry that one workgroup runs before. */
-  readonly before?: string;
   /** At most so many workgroups run, each over several items. */
   readonly most?: number;
+}
+
+/** An entry point of a kernel's file. */
+export interface Entry extends Grid {
+  /** The entry is taken where this product is at most so large; without, in all other cases. */
+  readonly upTo?: { readonly product: readonly Extent[]; readonly most: number };
+  /** The entry that runs before. */
+  readonly before?: Grid;
 }
 
 export interface WebGpuKernel {
@@ -40,9 +44,14 @@ export interface WebGpuKernels {
   readonly kernels: readonly WebGpuKernel[];
 }
 
-/** How many workgroups a launch has. */
-export function workgroupsOf(entry: Entry, sizes: Sizes): number {
+/** How many items an entry point has in a launch. */
+export function itemsOf(entry: Grid, sizes: Sizes): number {
   return entry.workgroups.reduce((n, { of, by = 1, plus = 0 }) => n * (Math.ceil(productOf(of, sizes) / by) + plus), 1);
+}
+
+/** How many workgroups run at once, at most. */
+export function workgroupsOf(entry: Grid, sizes: Sizes): number {
+  return Math.min(itemsOf(entry, sizes), entry.most ?? Infinity);
 }
 
 /** The entry point for the sizes of a launch. */

@@ -163,7 +163,8 @@ export class Frame {
     const text = render("webgpu/kernel.wgsl", {
       header: [`${name}: ${family}`, ...from, ...shapes.map((shape) => `  ${shape}`), ...notes],
       members: [
-        "items: i32, // workgroups that have something to do",
+        "items: i32, // what there is to do, one for a workgroup at a time",
+        "items_before: i32, // the same of the entry point that runs before",
         ...extents.map((extent) => `${extent}: i32,`),
         ...[...args, ...this.#scratch].map((store) => `${store.name}: i32, // its first word`),
       ],

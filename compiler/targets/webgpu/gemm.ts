@@ -57,7 +57,12 @@ class GemmPrinter {
     if (groups !== undefined) this.#sort();
     const more = groups?.over === "m" ? { plus: groupsOf(groups.group) } : {};
     const tiles = [{ of: of(batch) }, { of: of(m), by: TILE, ...more }, { of: of(n), by: TILE }];
-    frame.entry("tile", this.#threads, tiles, groups === undefined ? {} : { before: "sort" });
+    frame.entry(
+      "tile",
+      this.#threads,
+      tiles,
+      groups === undefined ? {} : { before: { name: "sort", workgroupSize: SORTERS, workgroups: [] } },
+    );
     this.#tile();
     return frame.file();
   }

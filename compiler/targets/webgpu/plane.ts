@@ -1,9 +1,11 @@
 /**
  * Kernels between tokens and positions: a workgroup has one row at a time, the row's values for all columns in its scratch
- * memory, and goes over rows until none are left. Sums over tokens belong to the workgroup of their batch.
+ * memory, and goes over rows until none are left. Sums over tokens (gradients of keys and values) are made by a second entry point,
+ * which has blocks of columns: see plane-columns.ts.
  */
 import type { Axis, Expr, PlaneKernel, PlaneStmt } from "../../kernel-ir/types.ts";
 import { type File, Frame } from "./frame.ts";
+import { isRecomputable, printColumnBlocks, saveScalars } from "./plane-columns.ts";
 import { Statements } from "./statements.ts";
 import { valueType } from "./wgsl.ts";
 
@@ -12,40 +14,59 @@ const THREADS = 64;
 const WORKGROUPS = 256;
 
 export function printPlane(kernel: PlaneKernel): File {
-  const { batch, rows, column, span, locals, body } = kernel;
+  const { batch, rows, locals, body } = kernel;
   const frame = new Frame(kernel, locals);
-  const statements = new Statements(frame, THREADS);
-  for (const { name, dtype, shape } of locals) if (shape.length > 0) frame.array(name, dtype, shape);
+  const extents = [...batch, ...rows].map(({ extent }) => extent);
   const sumsTokens = body.some(({ kind }) => kind === "leave_columns");
-  const extents = (axes: readonly Axis[]): Axis["extent"][] => axes.map(({ extent }) => extent);
-  const [from, to] = span === undefined ? ["0", String(column.extent)] : ["from_column", "to_column"];
-  frame.main("main", THREADS, () => {
+  if (sumsTokens && isRecomputable(kernel)) {
+    printRows(frame, kernel, "rows", [...batch, ...rows], "items_before");
+    frame.lines.add("");
+    const before = { name: "rows", workgroupSize: THREADS, workgroups: [{ of: extents }], most: WORKGROUPS };
+    printColumnBlocks(frame, kernel, THREADS, before);
+  } else if (sumsTokens) {
+    // A workgroup has all rows of a batch, so that its sums are its own.
+    printRows(frame, kernel, "main", batch, "items");
+    frame.entry("main", THREADS, [{ of: batch.map(({ extent }) => extent) }], { most: WORKGROUPS });
+  } else {
+    printRows(frame, kernel, "main", [...batch, ...rows], "items");
+    frame.entry("main", THREADS, [{ of: extents }], { most: WORKGROUPS });
+  }
+  return frame.file();
+}
+
+/** @param items axes of what a workgroup takes at a time: rows, or all rows of a batch */
+function printRows(frame: Frame, kernel: PlaneKernel, name: string, items: readonly Axis[], count: string): void {
+  const { batch, rows, column, span, locals, body } = kernel;
+  const statements = new Statements(frame, THREADS);
+  for (const { name: local, dtype, shape } of locals) if (shape.length > 0) frame.array(local, dtype, shape);
+  const wholeBatch = items.length < batch.length + rows.length;
+  const row = (index: string, axes: readonly Axis[]): void => {
     const { lines } = frame;
-    lines.add("own = i32(group.x);");
-    lines.block("for (var item = i32(group.x); item < launch.items; item += i32(groups.x))", () => {
-      if (sumsTokens) {
-        frame.unpack(batch, "item");
-        for (const stmt of body) if (stmt.kind === "leave_columns") zero(statements, stmt, column);
-        statements.barrier();
-        lines.block(`for (var row = 0; row < ${extents(rows).join(" * ")}; row++)`, () => row("row", rows));
-      } else row("item", [...batch, ...rows]);
-    });
-  });
-  function row(name: string, axes: readonly Axis[]): void {
-    const { lines } = frame;
-    frame.unpack(axes, name);
+    frame.unpack(axes, index);
     if (span !== undefined) {
       const bound = (value: Expr): string => statements.scalars(value).print(value);
       lines.add(`let from_column = ${bound(span.from)};`, `let to_column = ${bound(span.to)};`);
-      statements.limit(column.name, from!, to!);
+      statements.limit(column.name, "from_column", "to_column");
     }
     for (const { name: local, dtype, shape } of locals)
       if (shape.length === 0) lines.add(`var ${local}: ${valueType(dtype)};`);
-    for (const stmt of body) printStmt(frame, statements, stmt, column);
+    for (const stmt of body)
+      if (stmt.kind !== "leave_columns" || wholeBatch) printStmt(frame, statements, stmt, kernel);
+    if (name === "rows") saveScalars(frame, kernel, index);
     statements.barrier();
-  }
-  frame.entry("main", THREADS, [{ of: extents(sumsTokens ? batch : [...batch, ...rows]) }], { most: WORKGROUPS });
-  return frame.file();
+  };
+  frame.main(name, THREADS, () => {
+    const { lines } = frame;
+    lines.add("own = i32(group.x);");
+    lines.block(`for (var item = i32(group.x); item < launch.${count}; item += i32(groups.x))`, () => {
+      if (!wholeBatch) return row("item", items);
+      frame.unpack(batch, "item");
+      for (const stmt of body) if (stmt.kind === "leave_columns") zero(statements, stmt, column);
+      statements.barrier();
+      const all = rows.map(({ extent }) => extent).join(" * ");
+      lines.block(`for (var row = 0; row < ${all}; row++)`, () => row("row", rows));
+    });
+  });
 }
 
 function zero(statements: Statements, stmt: PlaneStmt & { kind: "leave_columns" }, column: Axis): void {
@@ -53,38 +74,31 @@ function zero(statements: Statements, stmt: PlaneStmt & { kind: "leave_columns" 
   statements.print({ kind: "assign", axes: [column, ...stmt.n], to: stmt.to, at: stmt.at, value });
 }
 
-function printStmt(frame: Frame, statements: Statements, stmt: PlaneStmt, column: Axis): void {
+function printStmt(frame: Frame, statements: Statements, stmt: PlaneStmt, kernel: PlaneKernel): void {
+  const { column, span } = kernel;
   const here: Expr = { kind: "axis", axis: column.name };
   switch (stmt.kind) {
     case "row":
       return statements.print(stmt.stmt);
-    case "enter": {
+    case "enter":
       // Each thread has columns of its own, and all terms of these.
       statements.settle([], [stmt.local]);
-      statements.each([column], () => {
+      return statements.each([column], () => {
         const sum = frame.temp("sum");
         frame.lines.add(`var ${sum} = 0.0;`);
         for (const { k, a, b } of stmt.products) {
           frame.lines.block("", () =>
             statements.loops(k, () => {
               const scalars = statements.scalars(a, b);
-              frame.lines.add(`${sum} = fma(${scalars.print(a)}, ${scalars.print(b)}, ${sum});`);
+              frame.lines.add(`${sum} += ${scalars.print(a)} * ${scalars.print(b)};`);
             }),
           );
         }
         statements.write(stmt.local, [here], statements.scalars(), sum);
       });
-      return;
-    }
     case "leave_rows": {
-      const { local, n, b, to, at } = stmt;
-      const value: Expr = {
-        kind: "op",
-        op: "mul",
-        dtype: "f32",
-        operands: [{ kind: "load", from: local, at: [here], dtype: "f32" }, b],
-      };
-      return statements.print({ kind: "reduce", reduction: "sum", axes: n, over: [column], value, to, at });
+      const bounds = span === undefined ? ["0", String(column.extent)] : ["from_column", "to_column"];
+      return leaveRows(frame, statements, stmt, column, bounds as [string, string]);
     }
     case "leave_columns": {
       const { local, n, x, to, at } = stmt;
@@ -93,10 +107,60 @@ function printStmt(frame: Frame, statements: Statements, stmt: PlaneStmt, column
         const value: Expr = { kind: "load", from: local, at: [here], dtype: "f32" };
         const scalars = statements.scalars(value, x, ...at);
         const offset = frame.names.offset(to, at, (e) => scalars.print(e));
-        frame.lines.add(
-          `store_${to}(${offset}, fma(${scalars.print(value)}, ${scalars.print(x)}, load_${to}(${offset})));`,
-        );
+        const product = `${scalars.print(value)} * ${scalars.print(x)}`;
+        frame.lines.add(`store_${to}(${offset}, load_${to}(${offset}) + ${product});`);
       });
     }
   }
+}
+
+/** Sums over columns: neighboring threads have neighboring results; threads that are left share a result's columns. */
+function leaveRows(
+  frame: Frame,
+  statements: Statements,
+  { local, n, b, to, at }: PlaneStmt & { kind: "leave_rows" },
+  column: Axis,
+  [from, end]: readonly [string, string],
+): void {
+  const { lines, names } = frame;
+  const total = n.reduce((size, { extent }) => (typeof extent === "number" ? size * extent : NaN), 1);
+  let across = 1;
+  while (across < total && across < THREADS) across *= 2;
+  const parts = THREADS / across;
+  const value: Expr = { kind: "load", from: local, at: [{ kind: "axis", axis: column.name }], dtype: "f32" };
+  const here = names.axis(column.name);
+  const size = n.map(({ extent }) => String(extent)).join(" * ") || "1";
+  statements.settle([local], []);
+  const sum = frame.temp("sum");
+  const [result, part] = [frame.temp("n"), frame.temp("part")];
+  const add = (first: string, step: string): void => {
+    lines.add(`var ${sum} = 0.0;`);
+    lines.block(`for (var ${here} = ${first}; ${here} < ${end}; ${here} += ${step})`, () => {
+      const scalars = statements.scalars(value, b);
+      lines.add(`${sum} += ${scalars.print(value)} * ${scalars.print(b)};`);
+    });
+  };
+  if (parts === 1) {
+    lines.block(`for (var ${result} = lane; ${result} < ${size}; ${result} += ${THREADS})`, () => {
+      frame.unpack(n, result);
+      add(from, "1");
+      statements.write(to, at, statements.scalars(...at), sum);
+    });
+    return;
+  }
+  const sums = frame.shared("part_sums", `array<f32, ${THREADS}>`);
+  lines.block("", () => {
+    lines.add(`let ${part} = lane / ${across};`);
+    // The last threads compute a result that they do not store.
+    lines.add(`let ${result} = min(lane % ${across}, ${size} - 1);`);
+    frame.unpack(n, result);
+    add(`${from} + ${part}`, String(parts));
+    lines.add("workgroupBarrier();", `${sums}[lane] = ${sum};`, "workgroupBarrier();");
+    lines.block(`if (lane < ${size})`, () => {
+      lines.block(`for (var other = 1; other < ${parts}; other++)`, () =>
+        lines.add(`${sum} += ${sums}[lane + other * ${across}];`),
+      );
+      statements.write(to, at, statements.scalars(...at), sum);
+    });
+  });
 }

@@ -48,6 +48,7 @@ export function planWords(program: LaunchProgram, sizes: Sizes, kernels: readonl
 /** Words of each scratch array, for all workgroups that run. */
 function scratchWords(kernel: WebGpuKernel, bound: Sizes): number[] {
   const entry = entryFor(kernel, bound);
-  const groups = Math.min(workgroupsOf(entry, bound), entry.most ?? Infinity);
+  const grids = entry.before === undefined ? [entry] : [entry.before, entry];
+  const groups = Math.max(...grids.map((grid) => workgroupsOf(grid, bound)));
   return kernel.scratch.map(({ shape, each }) => productOf(shape, bound) * (each ? groups : 1));
 }

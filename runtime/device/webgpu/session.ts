@@ -1,7 +1,7 @@
 /** A package on WebGPU: one arena for what a call needs, one buffer of params and states, one of caches; words of 32 bits. */
 import { elementsOf, type LaunchProgram, type Sizes, sizeOf } from "../../program/launch.ts";
 import { firstElement, stepsOf } from "../../program/steps.ts";
-import { entryFor, type WebGpuKernel, workgroupsOf } from "../../program/webgpu.ts";
+import { entryFor, itemsOf, type WebGpuKernel, workgroupsOf } from "../../program/webgpu.ts";
 import { type Border, borderOf, checkElements, dimsOf, inputsOf, outputsOf } from "../elements.ts";
 import type { Call, Elements, MemoryUse, Session, StoreSpec } from "../session.ts";
 import { keptBy } from "../stores.ts";
@@ -43,9 +43,8 @@ interface Loaded {
 }
 
 interface Dispatch {
-  /** The entry points that run, the last one with `groups` workgroups. */
-  readonly needs: readonly Need[];
-  readonly groups: number;
+  /** The entry points that run, one after the other, and their workgroups. */
+  readonly grids: readonly { readonly need: Need; readonly groups: number }[];
   /** What the launch's uniform has. */
   readonly words: readonly number[];
 }
@@ -128,7 +127,7 @@ class PackageOnWebGpu implements WebGpuSession {
       words: asWords(elements.slice(), program.buffers[buffer]!.dtype),
     }));
     const handedOver = this.#turn.then(async () => {
-      await this.#watch.of(this.#pipelines.make(dispatches.flatMap(({ needs }) => needs)));
+      await this.#watch.of(this.#pipelines.make(dispatches.flatMap(({ grids }) => grids.map(({ need }) => need))));
       signal?.throwIfAborted();
       this.#reserve(layout.words, dispatches.length);
       for (const { at, words } of written) this.gpu.queue.writeBuffer(this.#arena, at, words);
@@ -227,18 +226,22 @@ class PackageOnWebGpu implements WebGpuSession {
       const kernel = kernels[step.launch]!;
       const bound = Object.fromEntries(kernel.extents.map((name, e) => [name, sizeOf(extents[e]!, step.sizes)]));
       const entry = entryFor(kernel, bound);
-      const items = workgroupsOf(entry, bound);
+      const items = itemsOf(entry, bound);
       if (items === 0) return [];
       const own = args.map((buffer) => {
         const start = places[buffer]! >= 0 ? places[buffer]! : layout.offsets[buffer]!;
         return start + firstElement(program.buffers[buffer]!, step);
       });
-      const entries = entry.before === undefined ? [entry.name] : [entry.before, entry.name];
+      const grids = entry.before === undefined ? [entry] : [entry.before, entry];
+      const before = entry.before === undefined ? 0 : itemsOf(entry.before, bound);
+      const ofKernel = kernel.extents.map((name) => bound[name]!);
       return [
         {
-          needs: entries.map((name) => ({ kernel: kernel.name, entry: name, spaces: args.map((b) => spaces[b]!) })),
-          groups: Math.min(items, entry.most ?? Infinity),
-          words: [items, ...kernel.extents.map((name) => bound[name]!), ...own, ...layout.scratch(kernel, bound)],
+          grids: grids.map((grid) => ({
+            need: { kernel: kernel.name, entry: grid.name, spaces: args.map((b) => spaces[b]!) },
+            groups: workgroupsOf(grid, bound),
+          })),
+          words: [items, before, ...ofKernel, ...own, ...layout.scratch(kernel, bound)],
         },
       ];
     });
@@ -251,15 +254,13 @@ class PackageOnWebGpu implements WebGpuSession {
     const encoder = this.gpu.createCommandEncoder();
     const pass = encoder.beginComputePass();
     const most = this.gpu.limits.maxComputeWorkgroupsPerDimension;
-    for (const [i, { needs, groups, words }] of dispatches.entries()) {
+    for (const [i, { grids, words }] of dispatches.entries()) {
       uniforms.set(words, (i * stride) / 4);
       pass.setBindGroup(0, this.#group!, [i * stride]);
-      for (const [n, need] of needs.entries()) {
+      for (const { need, groups } of grids) {
         pass.setPipeline(this.#pipelines.get(need));
         const y = Math.ceil(groups / most);
-        // What runs before is one workgroup.
-        if (n < needs.length - 1) pass.dispatchWorkgroups(1);
-        else pass.dispatchWorkgroups(Math.ceil(groups / y), y);
+        pass.dispatchWorkgroups(Math.ceil(groups / y), y);
       }
     }
     pass.end();
