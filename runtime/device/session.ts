@@ -25,6 +25,12 @@ export interface Outcome {
   readonly chosen: readonly (Sampled | undefined)[];
 }
 
+export interface Likeliest {
+  readonly outputs: Readonly<Record<string, Elements>>;
+  /** One for each row; -1 where a logit is NaN, or none is finite. */
+  readonly tokens: Int32Array;
+}
+
 /** A param or a state of a package. */
 export interface StoreSpec {
   readonly name: string;
@@ -84,6 +90,12 @@ export interface Session {
    * @throws as `run`
    */
   choose?(call: Call, choices: readonly Choice[], known?: number): Promise<Outcome>;
+  /**
+   * Runs a call and gives the likeliest token of every row of its `logits`, the lowest of equals: what devices without `choose` can
+   * do for answers that are not drawn. Outputs are those that the call names.
+   * @throws as `run`
+   */
+  likeliest?(call: Call, known?: number): Promise<Likeliest>;
   /**
    * A copy of a param or a state, at once where the device's memory can be reached. Devices may refuse to read and write while
    * a call is under way.

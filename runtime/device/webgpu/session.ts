@@ -3,9 +3,10 @@ import { elementsOf, type LaunchProgram, type Sizes, sizeOf } from "../../progra
 import { firstElement, stepsOf } from "../../program/steps.ts";
 import { entryFor, itemsOf, type WebGpuKernel, workgroupsOf } from "../../program/webgpu.ts";
 import { type Border, borderOf, checkElements, dimsOf, inputsOf, outputsOf } from "../elements.ts";
-import type { Call, Elements, MemoryUse, Session, StoreSpec } from "../session.ts";
+import type { Call, Elements, Likeliest, MemoryUse, Session, StoreSpec } from "../session.ts";
 import { keptBy } from "../stores.ts";
 import { DeviceWatch } from "./loss.ts";
+import { LIKELIEST, LIKELIEST_WGSL } from "./likeliest.ts";
 import { type Layout, planWords } from "./layout.ts";
 import { type Kept, keptElements, keptWords, placesOf } from "./kept.ts";
 import { isFloat16, type Need, PACKED, Pipelines, type Sources, type Space, SPACES } from "./pipelines.ts";
@@ -75,7 +76,11 @@ class PackageOnWebGpu implements WebGpuSession {
     this.gpu = device;
     this.#ownsDevice = options.ownsDevice ?? false;
     this.#watch = new DeviceWatch(device);
-    this.#pipelines = new Pipelines(options);
+    this.#pipelines = new Pipelines({
+      ...options,
+      kernels: [...kernels, LIKELIEST],
+      source: (name) => (name === LIKELIEST.name ? LIKELIEST_WGSL : options.source(name)),
+    });
     const { stores, cacheRowBytes } = keptBy(programs);
     this.programs = programs.map(({ name }) => name);
     this.stores = stores;
@@ -113,6 +118,21 @@ class PackageOnWebGpu implements WebGpuSession {
   }
 
   async run(call: Call, signal?: AbortSignal): Promise<Readonly<Record<string, Elements>>> {
+    const { outputs } = await this.#call(call, undefined, signal);
+    return outputs;
+  }
+
+  async likeliest(call: Call, known?: number): Promise<Likeliest> {
+    const { outputs, chosen } = await this.#call({ outputs: [], ...call }, { known });
+    return { outputs, tokens: new Int32Array(chosen!.buffer, chosen!.byteOffset, chosen!.length) };
+  }
+
+  /** @param choose asks for the likeliest tokens, which follow the scratch arrays in the arena */
+  async #call(
+    call: Call,
+    choose: { readonly known: number | undefined } | undefined,
+    signal?: AbortSignal,
+  ): Promise<{ outputs: Readonly<Record<string, Elements>>; chosen: Uint32Array | undefined }> {
     signal?.throwIfAborted();
     const loaded = this.#program(call.program);
     const { program, border } = loaded;
@@ -121,6 +141,20 @@ class PackageOnWebGpu implements WebGpuSession {
     const outputs = outputsOf(border, call.sizes, call.outputs);
     const layout = planWords(program, call.sizes, loaded.kernels);
     const dispatches = this.#dispatches(loaded, call.sizes, layout);
+    const wanted = outputs.map(({ buffer, elements }) => ({ at: layout.offsets[buffer]!, words: elements.length }));
+    let { words } = layout;
+    if (choose !== undefined) {
+      const logits = program.buffers.findIndex(({ kind, name }) => kind === "output" && name === "logits");
+      if (logits < 0) throw new Error(`the program ${program.name} gives no logits`);
+      const [rows, vocabulary] = program.buffers[logits]!.shape.map((extent) => sizeOf(extent, call.sizes));
+      const from = layout.offsets[logits]!;
+      dispatches.push({
+        grids: [{ need: { kernel: LIKELIEST.name, entry: "main", spaces: [] }, groups: rows! }],
+        words: [rows!, 0, rows!, vocabulary!, Math.min(choose.known ?? Infinity, vocabulary!), from, words],
+      });
+      wanted.push({ at: words, words: rows! });
+      words += rows!;
+    }
     // Whoever called may change the inputs while this waits for its turn.
     const written = inputs.map(({ buffer, elements }) => ({
       at: layout.offsets[buffer]! * 4,
@@ -129,18 +163,20 @@ class PackageOnWebGpu implements WebGpuSession {
     const handedOver = this.#turn.then(async () => {
       await this.#watch.of(this.#pipelines.make(dispatches.flatMap(({ grids }) => grids.map(({ need }) => need))));
       signal?.throwIfAborted();
-      this.#reserve(layout.words, dispatches.length);
-      for (const { at, words } of written) this.gpu.queue.writeBuffer(this.#arena, at, words);
+      this.#reserve(words, dispatches.length);
+      for (const { at, words: own } of written) this.gpu.queue.writeBuffer(this.#arena, at, own);
       this.#encode(dispatches);
-      const wanted = outputs.map(({ buffer, elements }) => ({ at: layout.offsets[buffer]!, words: elements.length }));
       return { given: this.#readBack(this.#arena, wanted) };
     });
     this.#turn = handedOver.catch(() => undefined);
     const given = await (await handedOver).given;
     signal?.throwIfAborted();
-    return Object.fromEntries(
-      outputs.map(({ name, buffer }, i) => [name, fromWords(given[i]!, program.buffers[buffer]!.dtype)]),
-    );
+    return {
+      outputs: Object.fromEntries(
+        outputs.map(({ name, buffer }, i) => [name, fromWords(given[i]!, program.buffers[buffer]!.dtype)]),
+      ),
+      chosen: given[outputs.length],
+    };
   }
 
   async read(store: string): Promise<Elements> {
@@ -258,6 +294,7 @@ class PackageOnWebGpu implements WebGpuSession {
       uniforms.set(words, (i * stride) / 4);
       pass.setBindGroup(0, this.#group!, [i * stride]);
       for (const { need, groups } of grids) {
+        if (groups === 0) continue;
         pass.setPipeline(this.#pipelines.get(need));
         const y = Math.ceil(groups / most);
         pass.dispatchWorkgroups(Math.ceil(groups / y), y);

@@ -16,6 +16,10 @@ export async function runAndChoose(
   known?: number,
 ): Promise<Outcome> {
   if (session.choose !== undefined) return session.choose(call, choices, known);
+  if (session.likeliest !== undefined && choices.every(isPlain)) {
+    const { outputs, tokens } = await session.likeliest(call, known);
+    return { outputs, chosen: choices.map(({ row }) => (tokens[row]! < 0 ? undefined : { token: tokens[row]! })) };
+  }
   const outputs = await session.run({ ...call, outputs: [...(call.outputs ?? []), "logits"] });
   const logits = outputs["logits"] as Float32Array;
   const vocabulary = logits.length / call.sizes["B"]!;
@@ -24,6 +28,12 @@ export async function runAndChoose(
     return choose(row.subarray(0, known), choice);
   });
   return { outputs, chosen };
+}
+
+/** Whether the likeliest token is taken by the logits as they are, and nothing else is told. */
+function isPlain({ rules, touched }: Choice): boolean {
+  const { temperature, logitBias, alternatives } = rules;
+  return temperature === 0 && touched.length === 0 && logitBias.size === 0 && alternatives === undefined;
 }
 
 /** The token by a row of logits f32[V]. Undefined when a logit is NaN, or none is finite. */
