@@ -18,7 +18,7 @@ let device: Promise<GPUDevice> | undefined;
 /** Programs, as they are, on WebGPU. */
 export async function onWebGpu(
   programs: readonly Program[],
-  options: { cacheRows?: number } = {},
+  options: { cacheRows?: number; partBytes?: number } = {},
   lower: LowerOptions = {},
 ): Promise<WebGpuSession> {
   if (existsSync(SOFTWARE)) {

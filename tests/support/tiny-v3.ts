@@ -67,7 +67,8 @@ export async function tinyV3OnWebGpu(model: CheckedModel, cacheRows = 1024): Pro
   return session;
 }
 
-function writeTinyV3(model: CheckedModel, session: Session): void {
+/** The weights that a session has a place for. */
+export function writeTinyV3(model: CheckedModel, session: Session): void {
   const dtypes = new Map(session.stores.map(({ name, dtype }) => [name, dtype]));
   for (const [path, data] of tinyV3Weights(model)) {
     const dtype = dtypes.get(path);

@@ -202,7 +202,11 @@ function accessorsOf({ name, dtype, access }: Arg, body: string): string[] {
   if (dtype === "i4" || dtype === "i8")
     lines[0] = `return ${dtype}_of(word(${name}_space, launch.${name} + i / ${dtype === "i4" ? 8 : 4}), i);`;
   else if (access === "read" && (dtype === "bf16" || dtype === "f16"))
-    lines.unshift(`if (${name}_space == 3u) {`, `  return ${dtype}_of(stores[launch.${name} + i / 2], i);`, "}");
+    lines.unshift(
+      `if (${name}_space >= 8u) {`,
+      `  return ${dtype}_of(word(${name}_space - 8u, launch.${name} + i / 2), i);`,
+      "}",
+    );
   return [
     ...(body.includes(`load_${name}(`)
       ? [`fn load_${name}(i: i32) -> ${type} {\n${lines.map((line) => `  ${line}\n`).join("")}}`]
@@ -238,6 +242,9 @@ function wordFunctions(text: string): string {
   switch space {
     case 0u: { x = arena[i]; }
     case 1u: { x = stores[i]; }
+    case 2u: { x = stores_1[i]; }
+    case 3u: { x = stores_2[i]; }
+    case 4u: { x = stores_3[i]; }
     default: { x = caches[i]; }
   }
   return x;
@@ -246,6 +253,9 @@ function wordFunctions(text: string): string {
   switch space {
     case 0u: { arena[i] = x; }
     case 1u: { stores[i] = x; }
+    case 2u: { stores_1[i] = x; }
+    case 3u: { stores_2[i] = x; }
+    case 4u: { stores_3[i] = x; }
     default: { caches[i] = x; }
   }
 }`;

@@ -17,7 +17,7 @@ const RESERVED = new Set(
     "varying virtual volatile wgsl where with writeonly yield " +
     "bool f16 f32 i32 u32 vec2 vec3 vec4 array atomic ptr sampler " +
     "item own part column row inside sum index batch count found marks next have m n k a b i step " +
-    "launch arena stores caches group groups lane word set_word abs exp log sqrt floor max min sign select fma round exp2 log2 ldexp"
+    "launch arena stores stores_1 stores_2 stores_3 caches group groups lane word set_word abs exp log sqrt floor max min sign select fma round exp2 log2 ldexp"
   ).split(" "),
 );
 

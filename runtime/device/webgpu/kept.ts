@@ -1,4 +1,4 @@
-/** Where params and states lie in the buffer that they share. */
+/** Where params and states lie in the buffers that they share. */
 import { type LaunchProgram, STORAGE_BYTES } from "../../program/launch.ts";
 import type { WebGpuKernel } from "../../program/webgpu.ts";
 import type { Elements, StoreSpec } from "../session.ts";
@@ -6,6 +6,8 @@ import { asWords, fromPacked, fromWords, packedWords } from "./words.ts";
 
 export interface Kept {
   readonly spec: StoreSpec;
+  /** Of the buffers. */
+  readonly part: number;
   /** The first word, and how many there are. */
   readonly at: number;
   readonly words: number;
@@ -13,11 +15,15 @@ export interface Kept {
   readonly packed: boolean;
 }
 
-/** One after the other. */
+/**
+ * One after the other, in the next buffer where there is no room.
+ * @param most words of a buffer
+ */
 export function placesOf(
   stores: readonly StoreSpec[],
   programs: readonly LaunchProgram[],
   kernels: ReadonlyMap<string, WebGpuKernel>,
+  most: number,
 ): Map<string, Kept> {
   const written = new Set(
     programs.flatMap(({ launches, buffers }) =>
@@ -27,14 +33,15 @@ export function placesOf(
       }),
     ),
   );
-  let at = 0;
+  let [part, at] = [0, 0];
   return new Map(
     stores.map((spec) => {
       const size = spec.shape.reduce((a, b) => a * b, 1);
       const packed = STORAGE_BYTES[spec.dtype] <= 2 && spec.dtype !== "bool" && !written.has(spec.name);
       const words = packed ? Math.ceil((size * STORAGE_BYTES[spec.dtype]) / 4) : size;
+      if (at > 0 && at + words > most) [part, at] = [part + 1, 0];
       at += words;
-      return [spec.name, { spec, at: at - words, words, packed }];
+      return [spec.name, { spec, part, at: at - words, words, packed }];
     }),
   );
 }

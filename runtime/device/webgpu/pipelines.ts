@@ -1,18 +1,24 @@
 import type { BufferKind, StorageType } from "../../program/launch.ts";
 import type { WebGpuKernel } from "../../program/webgpu.ts";
 
-/** The buffer that an argument lies in: arena, params and states, caches; params of which two elements share a word. */
-export type Space = 0 | 1 | 2 | 3;
+/**
+ * The buffer that an argument lies in: the arena, one of the buffers of params and states, that of caches; `PACKED` more for params
+ * of which two elements share a word.
+ */
+export type Space = number;
 
-export const SPACES: Readonly<Record<BufferKind, Space>> = {
-  input: 0,
-  output: 0,
-  temp: 0,
-  param: 1,
-  state: 1,
-  cache: 2,
-};
-export const PACKED: Space = 3;
+/** Buffers that params and states may be split over: a device binds 8 for storage at least. */
+export const PARTS = 4;
+export const PACKED = 8;
+
+/** @param part of params and states */
+export function spaceOf(kind: BufferKind, part: number): Space {
+  if (kind === "param" || kind === "state") return 1 + part;
+  return kind === "cache" ? 1 + PARTS : 0;
+}
+
+/** Arena, params and states, caches, further parts of params and states. */
+const BINDINGS = Array.from({ length: 2 + PARTS }, (_, i) => 1 + i);
 
 /** Elements that may lie two in a word or one in a word: kernels read both. */
 export function isFloat16(dtype: StorageType): boolean {
@@ -61,7 +67,7 @@ export class Pipelines {
     this.#group = device.createBindGroupLayout({
       entries: [
         { binding: 0, visibility, buffer: uniforms },
-        ...[1, 2, 3].map((binding) => ({ binding, visibility, buffer: { type: "storage" as const } })),
+        ...BINDINGS.map((binding) => ({ binding, visibility, buffer: { type: "storage" as const } })),
       ],
     });
     this.#layout = device.createPipelineLayout({ bindGroupLayouts: [this.#group] });
@@ -83,13 +89,15 @@ export class Pipelines {
     return this.#made.get(key(need))!;
   }
 
-  /** The bind group of all launches. */
-  group(uniforms: GPUBuffer, ...buffers: readonly GPUBuffer[]): GPUBindGroup {
+  /** The bind group of all launches. @param stores so many as there are parts */
+  group(uniforms: GPUBuffer, arena: GPUBuffer, caches: GPUBuffer, stores: readonly GPUBuffer[]): GPUBindGroup {
+    const [first, ...others] = stores;
+    const buffers = [arena, first!, caches, ...others];
     return this.#sources.device.createBindGroup({
       layout: this.#group,
       entries: [
         { binding: 0, resource: { buffer: uniforms, size: this.uniformBytes } },
-        ...buffers.map((buffer, i) => ({ binding: i + 1, resource: { buffer } })),
+        ...BINDINGS.map((binding, i) => ({ binding, resource: { buffer: buffers[i]! } })),
       ],
     });
   }
@@ -116,5 +124,5 @@ export class Pipelines {
 }
 
 function key({ kernel, entry, spaces }: Need): string {
-  return `${kernel} ${entry} ${spaces.join("")}`;
+  return `${kernel} ${entry} ${spaces.join()}`;
 }

@@ -1,15 +1,16 @@
 /** A package on WebGPU: one arena for what a call needs, one buffer of params and states, one of caches; words of 32 bits. */
-import { elementsOf, type LaunchProgram, type Sizes, sizeOf } from "../../program/launch.ts";
+import { type BufferKind, elementsOf, type LaunchProgram, type Sizes, sizeOf } from "../../program/launch.ts";
 import { firstElement, stepsOf } from "../../program/steps.ts";
 import { entryFor, itemsOf, type WebGpuKernel, workgroupsOf } from "../../program/webgpu.ts";
 import { type Border, borderOf, checkElements, dimsOf, inputsOf, outputsOf } from "../elements.ts";
 import type { Call, Elements, Likeliest, MemoryUse, Session, StoreSpec } from "../session.ts";
 import { keptBy } from "../stores.ts";
+import { count, largestBinding, tooLarge } from "./limits.ts";
 import { DeviceWatch } from "./loss.ts";
 import { LIKELIEST, LIKELIEST_WGSL } from "./likeliest.ts";
 import { type Layout, planWords } from "./layout.ts";
 import { type Kept, keptElements, keptWords, placesOf } from "./kept.ts";
-import { isFloat16, type Need, PACKED, Pipelines, type Sources, type Space, SPACES } from "./pipelines.ts";
+import { isFloat16, type Need, PACKED, PARTS, Pipelines, type Sources, type Space, spaceOf } from "./pipelines.ts";
 import { asWords, fromWords } from "./words.ts";
 
 export interface WebGpuOptions extends Sources {
@@ -18,6 +19,8 @@ export interface WebGpuOptions extends Sources {
   readonly cacheRows?: number;
   /** The device belongs to the session, and ends with it. */
   readonly ownsDevice?: boolean;
+  /** The most bytes of a buffer of params and states: less than the device has, for tests. */
+  readonly partBytes?: number;
 }
 
 export interface WebGpuSession extends Session {
@@ -62,7 +65,7 @@ class PackageOnWebGpu implements WebGpuSession {
   readonly #pipelines: Pipelines;
   readonly #loaded = new Map<string, Loaded>();
   readonly #kept: ReadonlyMap<string, Kept>;
-  readonly #stores: GPUBuffer;
+  readonly #stores: readonly GPUBuffer[];
   readonly #caches: GPUBuffer;
   #arena: GPUBuffer;
   #uniforms: GPUBuffer;
@@ -87,9 +90,8 @@ class PackageOnWebGpu implements WebGpuSession {
     this.cacheRowBytes = cacheRowBytes;
     this.cacheRows = cacheRows;
     const named = new Map(kernels.map((kernel) => [kernel.name, kernel]));
-    this.#kept = placesOf(stores, programs, named);
-    const words = [...this.#kept.values()].reduce((end, kept) => Math.max(end, kept.at + kept.words), 0);
-    this.#stores = this.#buffer("params and states", words * 4);
+    this.#kept = placesOf(stores, programs, named, (options.partBytes ?? largestBinding(device).bytes) / 4);
+    this.#stores = this.#storeBuffers();
     const caches = new Map<string, number>();
     let cacheWords = 0;
     for (const program of programs) {
@@ -107,11 +109,17 @@ class PackageOnWebGpu implements WebGpuSession {
         border: borderOf(program),
         kernels: program.launches.map(({ kernel }) => named.get(kernel)!),
         spaces: program.buffers.map(({ kind, name, dtype }) =>
-          isFloat16(dtype) && this.#kept.get(name)?.packed === true && kind === "param" ? PACKED : SPACES[kind],
+          isKept(kind) && isFloat16(dtype) && this.#kept.get(name)!.packed
+            ? PACKED + spaceOf(kind, this.#kept.get(name)!.part)
+            : spaceOf(kind, isKept(kind) ? this.#kept.get(name)!.part : 0),
         ),
         places,
       });
     }
+    this.#check(cacheWords * 4, (most) => {
+      const rows = Math.floor((most / (cacheWords * 4)) * cacheRows);
+      return [`${count(cacheRows)} rows of caches need`, `${count(rows)} rows fit`];
+    });
     this.#caches = this.#buffer("caches", cacheWords * 4);
     this.#arena = this.#buffer("arena", 4);
     this.#uniforms = this.#buffer("uniforms", 256, GPUBufferUsage.UNIFORM);
@@ -140,6 +148,7 @@ class PackageOnWebGpu implements WebGpuSession {
     const inputs = inputsOf(border, call.sizes, call.inputs);
     const outputs = outputsOf(border, call.sizes, call.outputs);
     const layout = planWords(program, call.sizes, loaded.kernels);
+    this.#check(layout.words * 4, () => ["the arena of the call needs", this.#thatFits(loaded, call.sizes)]);
     const dispatches = this.#dispatches(loaded, call.sizes, layout);
     const wanted = outputs.map(({ buffer, elements }) => ({ at: layout.offsets[buffer]!, words: elements.length }));
     let { words } = layout;
@@ -181,7 +190,7 @@ class PackageOnWebGpu implements WebGpuSession {
 
   async read(store: string): Promise<Elements> {
     const kept = this.#store(store);
-    const [words] = await this.#readBack(this.#stores, [kept]);
+    const [words] = await this.#readBack(this.#stores[kept.part]!, [kept]);
     return keptElements(kept, words!);
   }
 
@@ -195,21 +204,22 @@ class PackageOnWebGpu implements WebGpuSession {
       shape.reduce((a, b) => a * b, 1),
       elements,
     );
-    if (elements.length > 0) this.gpu.queue.writeBuffer(this.#stores, kept.at * 4, keptWords(kept, elements));
+    if (elements.length > 0)
+      this.gpu.queue.writeBuffer(this.#stores[kept.part]!, kept.at * 4, keptWords(kept, elements));
   }
 
   memory(): MemoryUse {
     return {
       arenaBytes: this.#arena.size,
       arenaHighWater: this.#highWater,
-      storeBytes: this.#stores.size,
+      storeBytes: [...this.#kept.values()].reduce((sum, { words }) => sum + words * 4, 0),
       cacheBytes: this.#caches.size,
     };
   }
 
   close(): void {
     this.#watch.close();
-    for (const buffer of [this.#arena, this.#stores, this.#caches, this.#uniforms]) buffer.destroy();
+    for (const buffer of [this.#arena, ...this.#stores, this.#caches, this.#uniforms]) buffer.destroy();
     if (this.#ownsDevice) this.gpu.destroy();
   }
 
@@ -225,18 +235,50 @@ class PackageOnWebGpu implements WebGpuSession {
     return store;
   }
 
+  /** @throws LimitError for a param that no buffer has room for, and for a model that is too large for all of them */
+  #storeBuffers(): GPUBuffer[] {
+    const kept = [...this.#kept.values()];
+    const { bytes: most, limit } = largestBinding(this.gpu);
+    const largest = kept.reduce((a, b) => (b.words > a.words ? b : a), kept[0] ?? { words: 0, spec: { name: "" } });
+    if (largest.words * 4 > most)
+      throw tooLarge(`\`${largest.spec.name}\` needs`, largest.words * 4, most, limit, "a param of that size fits");
+    const parts = Math.max(PARTS, ...kept.map(({ part }) => part + 1));
+    if (parts > PARTS) {
+      const bytes = kept.reduce((sum, { words }) => sum + words * 4, 0);
+      const fits = `a model with ${count(Math.floor((PARTS * most) / 4))} params in f32, or more of them as codes, fits`;
+      throw tooLarge("params and states need", bytes, PARTS * most, `${PARTS} times ${limit}`, fits);
+    }
+    return Array.from({ length: PARTS }, (_, part) => {
+      const words = kept.filter((one) => one.part === part).reduce((end, one) => Math.max(end, one.at + one.words), 0);
+      return this.#buffer(`params and states ${part}`, words * 4);
+    });
+  }
+
+  /** @throws LimitError when a buffer cannot have so many bytes; `told` says what needs them, and what would fit */
+  #check(bytes: number, told: (most: number) => readonly [needs: string, fits: string]): void {
+    const { bytes: most, limit } = largestBinding(this.gpu);
+    if (bytes <= most) return;
+    const [needs, fits] = told(most);
+    throw tooLarge(needs, bytes, most, limit, fits);
+  }
+
   #buffer(what: string, bytes: number, usage = GPUBufferUsage.STORAGE): GPUBuffer {
-    const { maxBufferSize, maxStorageBufferBindingSize } = this.gpu.limits;
-    const most = Math.min(maxBufferSize, usage === GPUBufferUsage.STORAGE ? maxStorageBufferBindingSize : Infinity);
-    if (bytes > most)
-      throw new Error(
-        `${what} need ${bytes.toLocaleString("en-US")} bytes, this adapter binds at most ${most.toLocaleString("en-US")}`,
-      );
     return this.gpu.createBuffer({
       label: what,
       size: Math.max(4, bytes),
       usage: usage | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC,
     });
+  }
+
+  /** Half of a call again and again, until its arena can be bound: its sizes as text. */
+  #thatFits({ program, kernels }: Loaded, sizes: Sizes): string {
+    const { bytes: most } = largestBinding(this.gpu);
+    const text = (some: Sizes): string => program.dims.map((dim) => `${dim} = ${count(some[dim]!)}`).join(", ");
+    for (let half = sizes; program.dims.some((dim) => half[dim]! > 1);) {
+      half = Object.fromEntries(program.dims.map((dim) => [dim, Math.ceil(half[dim]! / 2)]));
+      if (planWords(program, half, kernels).words * 4 <= most) return `a call with ${text(half)} fits`;
+    }
+    return "no call fits";
   }
 
   #reserve(words: number, dispatches: number): void {
@@ -252,7 +294,7 @@ class PackageOnWebGpu implements WebGpuSession {
       this.#uniforms = this.#buffer("uniforms", bytes, GPUBufferUsage.UNIFORM);
       this.#group = undefined;
     }
-    this.#group ??= this.#pipelines.group(this.#uniforms, this.#arena, this.#stores, this.#caches);
+    this.#group ??= this.#pipelines.group(this.#uniforms, this.#arena, this.#caches, this.#stores);
   }
 
   /** What a call asks of the device, in order. */
@@ -329,4 +371,8 @@ class PackageOnWebGpu implements WebGpuSession {
     at = 0;
     return parts.map(({ words }) => all.subarray(at, (at += words)));
   }
+}
+
+function isKept(kind: BufferKind): boolean {
+  return kind === "param" || kind === "state";
 }
