@@ -10,7 +10,7 @@ import { Statements } from "./statements.ts";
 
 /** Results of a tile in each direction, and terms that are loaded at a time. */
 const TILE = 64;
-const DEPTH = 16;
+const DEPTH = 32;
 /** Columns of a thread: two vectors. Its rows are as many, or half as many where two products would take too many registers. */
 const COLUMNS = 8;
 /** Threads for few rows. */
@@ -197,6 +197,7 @@ class GemmPrinter {
       lines.add(`let row = item / ${columns} % ${rows};`, `let batch = item / ${columns} / ${rows};`);
       const across = TILE / COLUMNS;
       lines.add(`let own_m = lane / ${across} * ${this.#rows};`, `let own_n = lane % ${across} * ${COLUMNS};`);
+      lines.add("let quad_m = own_m / 4;", "let quad_n = own_n / 4;");
       if (groups?.over !== "m") {
         lines.add(`let first_m = row * ${TILE};`);
         this.#products((r) => `first_m + ${r}`);
@@ -287,9 +288,9 @@ class GemmPrinter {
     }
     lines.add("workgroupBarrier();");
     lines.block(`for (var k = 0; k < ${DEPTH}; k++)`, () => {
-      lines.add(`let b0 = tile_b[k * ${quads} + own_n / 4];`, `let b1 = tile_b[k * ${quads} + own_n / 4 + 1];`);
+      lines.add(`let b0 = tile_b[k * ${quads} + quad_n];`, `let b1 = tile_b[k * ${quads} + quad_n + 1];`);
       for (let r = 0; r < this.#rows; r++) {
-        if (r % 4 === 0) lines.add(`let a${r / 4} = tile_a[k * ${quads} + own_m / 4 + ${r / 4}];`);
+        if (r % 4 === 0) lines.add(`let a${r / 4} = tile_a[k * ${quads} + quad_m${r === 0 ? "" : ` + ${r / 4}`}];`);
         const a = `a${Math.floor(r / 4)}.${"xyzw"[r % 4]}`;
         lines.add(`p${i}_${r} += ${a} * b0;`, `q${i}_${r} += ${a} * b1;`);
       }
