@@ -5,7 +5,7 @@ import type { Kernel, ScalarType } from "./types.ts";
 export interface Capability {
   /** For messages. */
   readonly target: string;
-  /** Families that it prints. */
+  /** Families that it prints; without `parts`, every kernel has a launch of its own. */
   readonly families: readonly Kernel["family"][];
   /** f32 that one instruction computes, by instruction set; [1] where vectors are threads. */
   readonly vectors: readonly number[];

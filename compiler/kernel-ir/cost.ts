@@ -11,7 +11,19 @@ import {
   sizeOf,
   STORAGE_BYTES,
 } from "../../runtime/program/launch.ts";
-import type { Arg, Axis, Expr, GemmKernel, Kernel, PlaneKernel, ScalarOp, Stmt, Target, Terms } from "./types.ts";
+import type {
+  Arg,
+  Axis,
+  Expr,
+  GemmKernel,
+  Kernel,
+  PlaneKernel,
+  ScalarOp,
+  SoloKernel,
+  Stmt,
+  Target,
+  Terms,
+} from "./types.ts";
 
 export interface KernelCost {
   /** Operations on floats, one for each arithmetic operator, two for each term of a product. */
@@ -30,6 +42,11 @@ const FREE: ReadonlySet<ScalarOp> = new Set(["select", "cast", "and", "or", "not
 /** @param extents the values of the kernel's symbolic extents, by name */
 export function kernelCost(kernel: Kernel, extents: Sizes, options: CostOptions = {}): KernelCost {
   const count = new Count(kernel.args, extents, options);
+  for (const part of kernel.family === "parts" ? kernel.parts : [kernel]) countKernel(count, part);
+  return { flops: count.flops, bytes: count.bytes };
+}
+
+function countKernel(count: Count, kernel: SoloKernel): void {
   switch (kernel.family) {
     case "rows":
       count.space(kernel.rows, (rows) => kernel.body.forEach((stmt) => count.statement(stmt, rows)));
@@ -52,7 +69,6 @@ export function kernelCost(kernel: Kernel, extents: Sizes, options: CostOptions 
     case "plane":
       plane(count, kernel);
   }
-  return { flops: count.flops, bytes: count.bytes };
 }
 
 /** The cost of each launch of a program, in its order. */

@@ -61,6 +61,7 @@ function kernelMisfits(kernel: Kernel, target: Capability): string[] {
   const { args, family } = kernel;
   const why: string[] = [];
   if (!target.families.includes(family)) why.push(`there is no family ${family}`);
+  if (kernel.family === "parts") return [...why, ...kernel.parts.flatMap((part) => kernelMisfits(part, target))];
   for (const { name, dtype, access } of args) {
     if (access !== "read" && !target.stored.includes(dtype)) why.push(`${name} is written as ${dtype}`);
   }

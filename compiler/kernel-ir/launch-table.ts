@@ -7,7 +7,7 @@ import type { Axis, Kernel } from "./types.ts";
 export interface LaunchRow extends KernelCost {
   readonly kernel: string;
   readonly family: Kernel["family"];
-  /** Work items: rows, results of a product, columns, rows of planes; 1 for `serial`. */
+  /** Work items: rows, results of a product, columns, rows of planes; 1 for `serial`; those of all parts. */
   readonly items: number;
   /** Bytes of temps that are alive while it runs. */
   readonly arena: number;
@@ -57,6 +57,8 @@ function itemsOf(kernel: Kernel, sizes: Sizes): number {
       return volume([...kernel.batch, ...kernel.rows]);
     case "serial":
       return 1;
+    case "parts":
+      return kernel.parts.reduce((sum, part) => sum + itemsOf(part, sizes), 0);
   }
 }
 

@@ -3,9 +3,10 @@ import type { Blocks, BufferKind, BufferSpec, Launch, LaunchProgram } from "../.
 import type { TextCursor } from "../tensor-ir/text-cursor.ts";
 import { TextLines } from "../tensor-ir/text-lines.ts";
 import { extentOf, extentsOf, STORAGE_TYPES, StmtParser } from "./parse-stmt.ts";
-import type { Arg, Axis, Kernel, KernelModule, Local, Product, Stmt } from "./types.ts";
+import { partName, together } from "./parts.ts";
+import type { Arg, Axis, Kernel, KernelModule, Local, Product, SoloKernel, Stmt } from "./types.ts";
 
-const FAMILIES = ["rows", "gemm", "columns", "plane", "serial"] as const satisfies readonly Kernel["family"][];
+const SOLO = ["rows", "gemm", "columns", "plane", "serial"] as const satisfies readonly SoloKernel["family"][];
 const KINDS = ["input", "param", "state", "cache", "output", "temp"] as const satisfies readonly BufferKind[];
 
 /**
@@ -31,11 +32,28 @@ export function parseKernels(text: string): KernelModule {
 
 function parseKernel(head: TextCursor, lines: TextLines): Kernel {
   const name = head.word("the name of a kernel");
-  const family = head.oneOf(FAMILIES, "a family");
+  if (!head.take("parts ")) return parseSolo(name, head, lines);
+  const extents = parseExtents(head);
+  const parts: SoloKernel[] = [];
+  let cursor = lines.cursor("`}`");
+  for (; cursor.take("part "); cursor = lines.cursor("`}`"))
+    parts.push(parseSolo(partName(parts.length), cursor, lines));
+  cursor.expect("}");
+  cursor.end();
+  return { name, from: [], ...together(parts), extents };
+}
+
+function parseExtents(head: TextCursor): string[] {
   head.expect("extents");
   head.expect("[");
   const extents = head.list("]", () => head.word("an extent"));
   opened(head);
+  return extents;
+}
+
+function parseSolo(name: string, head: TextCursor, lines: TextLines): SoloKernel {
+  const family = head.oneOf(SOLO, "a family");
+  const extents = parseExtents(head);
   const args: Arg[] = [];
   const locals: Local[] = [];
   const parser = new StmtParser();

@@ -9,8 +9,20 @@ export function printKernels({ kernels, programs }: KernelModule): string {
 }
 
 export function printKernel(kernel: Kernel): string {
-  const lines = [`kernel @${kernel.name} ${kernel.family} extents [${kernel.extents.join(", ")}] {`];
+  return `${[`kernel @${kernel.name} ${headText(kernel)} {`, ...bodyLines(kernel)].join("\n")}\n}\n`;
+}
+
+function headText({ family, extents }: Kernel): string {
+  return `${family} extents [${extents.join(", ")}]`;
+}
+
+function bodyLines(kernel: Kernel): string[] {
+  const lines: string[] = [];
   const add = (...more: string[]): void => void lines.push(...more.map((line) => `  ${line}`));
+  if (kernel.family === "parts") {
+    for (const part of kernel.parts) add(`part ${headText(part)} {`, ...bodyLines(part), "}");
+    return lines;
+  }
   add(...kernel.args.map(({ access, ...store }) => `${access} ${storeText(store)}`));
   if ("locals" in kernel) add(...kernel.locals.map((local) => `local ${storeText(local)}`));
   switch (kernel.family) {
@@ -42,7 +54,7 @@ export function printKernel(kernel: Kernel): string {
       if (kernel.span !== undefined) add(`span ${exprText(kernel.span.from)} to ${exprText(kernel.span.to)}`);
       add(...kernel.body.map(planeText));
   }
-  return `${lines.join("\n")}\n}\n`;
+  return lines;
 }
 
 export function printLaunches({ name, dims, buffers, launches, blocks = [] }: LaunchProgram): string {

@@ -265,7 +265,19 @@ export interface SerialKernel extends KernelBase {
   readonly body: readonly Stmt[];
 }
 
-export type Kernel = RowsKernel | GemmKernel | ColumnsKernel | PlaneKernel | SerialKernel;
+/** A kernel of one family. */
+export type SoloKernel = RowsKernel | GemmKernel | ColumnsKernel | PlaneKernel | SerialKernel;
+
+/**
+ * Kernels that need nothing of each other, in one launch: their items run side by side. What a part writes, no other one
+ * touches. Arguments and extents are those of all parts, by their names; no two parts have a local or a product of one name.
+ */
+export interface PartsKernel extends KernelBase {
+  readonly family: "parts";
+  readonly parts: readonly SoloKernel[];
+}
+
+export type Kernel = SoloKernel | PartsKernel;
 
 /** What lowering makes of the programs of a model. */
 export interface KernelModule {

@@ -1,7 +1,8 @@
 /** Rules of the kernel IR that targets rely on. */
 import type { LaunchProgram } from "../../runtime/program/launch.ts";
 import { arityOf, walk } from "./expr.ts";
-import type { Axis, Expr, Kernel, KernelModule, PlaneStmt, ScalarType, Stmt, Target } from "./types.ts";
+import { insideNames, together } from "./parts.ts";
+import type { Axis, Expr, Kernel, KernelModule, PlaneStmt, ScalarType, SoloKernel, Stmt, Target } from "./types.ts";
 
 /** What is wrong with a module, a line each; empty when it is sound. */
 export function verifyKernels({ kernels, programs }: KernelModule): string[] {
@@ -9,7 +10,7 @@ export function verifyKernels({ kernels, programs }: KernelModule): string[] {
   const twice = kernels.length === byName.size ? [] : ["two kernels have one name"];
   return [
     ...twice,
-    ...kernels.flatMap((kernel) => new KernelVerifier(kernel).verify().map((fault) => `@${kernel.name}: ${fault}`)),
+    ...kernels.flatMap((kernel) => verifyKernel(kernel).map((fault) => `@${kernel.name}: ${fault}`)),
     ...programs.flatMap((program) => verifyLaunches(program, byName).map((fault) => `@${program.name}: ${fault}`)),
   ];
 }
@@ -74,6 +75,27 @@ function verifyBlocks({ dims, buffers, launches, blocks = [] }: LaunchProgram): 
   return faults;
 }
 
+function verifyKernel(kernel: Kernel): string[] {
+  if (kernel.family !== "parts") return new KernelVerifier(kernel).verify();
+  const { parts, args, extents } = kernel;
+  const faults = parts.flatMap((part) => new KernelVerifier(part).verify().map((fault) => `${part.name}: ${fault}`));
+  const all = together(parts);
+  if (parts.length < 2) faults.push("there are no parts to run together");
+  if (JSON.stringify([all.args, all.extents]) !== JSON.stringify([args, extents]))
+    faults.push("arguments and extents are not those of the parts");
+  for (const part of parts) {
+    for (const { name, access } of part.args) {
+      const others = parts.filter((other) => other !== part && other.args.some((arg) => arg.name === name));
+      if (access !== "read" && others.length > 0)
+        faults.push(`${name} is written by ${part.name} and used by ${others[0]!.name}`);
+    }
+  }
+  const inside = parts.flatMap(insideNames);
+  if (new Set([...inside, ...args.map(({ name }) => name)]).size !== inside.length + args.length)
+    faults.push("two parts have one name");
+  return faults;
+}
+
 interface Store {
   readonly dtype: ScalarType;
   readonly rank: number;
@@ -81,11 +103,11 @@ interface Store {
 }
 
 class KernelVerifier {
-  readonly #kernel: Kernel;
+  readonly #kernel: SoloKernel;
   readonly #shapes: ReadonlyMap<string, Store>;
   readonly #faults: string[] = [];
 
-  constructor(kernel: Kernel) {
+  constructor(kernel: SoloKernel) {
     this.#kernel = kernel;
     const locals = "locals" in kernel ? kernel.locals : [];
     const products = kernel.family === "gemm" ? kernel.products : [];

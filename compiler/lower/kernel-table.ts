@@ -1,7 +1,6 @@
-import type { Extent } from "../../runtime/program/launch.ts";
 import { renamed } from "../kernel-ir/rename.ts";
 import type { Kernel } from "../kernel-ir/types.ts";
-import type { Unit } from "./units.ts";
+import type { Op } from "../tensor-ir/types.ts";
 
 /** Kernels of a module: two that differ only in names, and in where they came from, are one. */
 export class KernelTable {
@@ -9,22 +8,23 @@ export class KernelTable {
   readonly #byKey = new Map<string, string>();
   readonly #names = new Map<string, number>();
 
-  add(
-    kernel: Omit<Kernel, "name" | "from">,
-    unit: Unit,
-  ): { readonly name: string; readonly extents: readonly Extent[] } {
+  /**
+   * @param ops what it computes
+   * @returns its name
+   */
+  add(kernel: Omit<Kernel, "name" | "from">, ops: readonly Op[]): string {
     const key = keyOf(kernel);
     let name = this.#byKey.get(key);
     if (name === undefined) {
-      name = this.#fresh(kernel, unit);
+      name = this.#fresh(kernel, ops);
       this.#byKey.set(key, name);
       this.kernels.push({ ...kernel, name, from: [] } as unknown as Kernel);
     }
-    return { name, extents: kernel.extents };
+    return name;
   }
 
   /** `rows_q_r_2`: the family and the last named value, numbered where it is taken. */
-  #fresh({ family }: Pick<Kernel, "family">, { ops }: Unit): string {
+  #fresh({ family }: Pick<Kernel, "family">, ops: readonly Op[]): string {
     const named = ops.flatMap(({ results }) => results.flatMap(({ name }) => (name === undefined ? [] : [name])));
     const what = named.at(-1) ?? ops.at(-1)!.name.replace(/^.*\./, "");
     const base = `${family}_${what.replaceAll(/[^A-Za-z0-9]+/g, "_")}`;

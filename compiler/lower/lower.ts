@@ -1,7 +1,8 @@
 /** Tensor IR to kernel IR: units of ops become kernels, values that cross their borders become buffers. */
 import type { Blocks, Launch, LaunchProgram } from "../../runtime/program/launch.ts";
 import type { Capability } from "../kernel-ir/capability.ts";
-import type { Kernel, KernelModule, RowsKernel } from "../kernel-ir/types.ts";
+import type { KernelModule, RowsKernel, SoloKernel } from "../kernel-ir/types.ts";
+import { assumedSizes } from "../passes/pipeline.ts";
 import { stringAttr } from "../tensor-ir/attrs.ts";
 import type { Op, Program, Value } from "../tensor-ir/types.ts";
 import { buildColumns, buildGemm } from "./build-products.ts";
@@ -11,6 +12,7 @@ import { buildPlane } from "./build-plane.ts";
 import { Classes, rowDims } from "./classes.ts";
 import { flattened } from "./flatten.ts";
 import { fuseEpilogues } from "./fuse-epilogues.ts";
+import { fuseLaunches, type Piece } from "./fuse-launches.ts";
 import { fuseLoss } from "./fuse-loss.ts";
 import { fuseSums } from "./fuse-sums.ts";
 import type { Fusion, LowerOptions } from "./fusions.ts";
@@ -44,10 +46,18 @@ function lowerProgram(
     target === undefined || target.families.includes("plane") ? without : new Set([...without, "fuse-planes"] as const);
   const grouped = placeEffects(fused(source, off), off);
   const made = make(grouped, () => new Storage(grouped.program, target, forms), { off, target });
-  const { launches, blocks } = launchesOf(made, table);
+  const { launches, blocks } = launchesOf(made, table, {
+    target,
+    joins: joinsLaunches(source, target) && !off.has("fuse-launches"),
+  });
   const dims = [...grouped.program.dims].flatMap(([label, size]) => (size === null ? [label] : []));
   const inBlocks = blocks.length === 0 ? {} : { blocks };
   return { name: source.name, dims, buffers: made.storage.buffers, launches, ...inBlocks };
+}
+
+/** Whether a call has one token, or few, so that a launch costs as much as what it does; and the target has such kernels. */
+function joinsLaunches({ name }: Program, target: Capability | undefined): boolean {
+  return assumedSizes(name).get("T") === 1 && (target === undefined || target.families.includes("parts"));
 }
 
 interface Options {
@@ -58,7 +68,7 @@ interface Options {
 /** Units with their kernels, or with what is made for each block. */
 interface Made {
   readonly storage: Storage;
-  readonly units: readonly { readonly unit: Unit; readonly made: Built<Kernel> | Made }[];
+  readonly units: readonly { readonly unit: Unit; readonly made: Built<SoloKernel> | Made }[];
 }
 
 /**
@@ -91,22 +101,39 @@ function make(grouped: Grouped, storageFor: () => Storage, options: Options, blo
   }
 }
 
-function launchesOf({ units }: Made, table: KernelTable): { launches: Launch[]; blocks: Blocks[] } {
+interface JoinOptions {
+  readonly target: Capability | undefined;
+  /** Whether independent kernels share a launch. */
+  readonly joins: boolean;
+}
+
+function launchesOf(
+  { units, storage }: Made,
+  table: KernelTable,
+  { target, joins }: JoinOptions,
+): { launches: Launch[]; blocks: Blocks[] } {
   const launches: Launch[] = [];
   const blocks: Blocks[] = [];
+  let pieces: Piece<SoloKernel>[] = [];
+  const launch = (): void => {
+    for (const { kernel, buffers, extents, ops } of joins ? fuseLaunches(pieces, storage.buffers, target) : pieces)
+      launches.push({ kernel: table.add(kernel, ops), args: buffers, extents, note: noteOf(ops) });
+    pieces = [];
+  };
   for (const { unit, made } of units) {
     if ("units" in made) {
-      const each = launchesOf(made, table).launches;
+      launch();
+      const each = launchesOf(made, table, { target, joins: false }).launches;
       blocks.push({ dim: "T", rows: BLOCK_ROWS, first: launches.length, count: each.length });
       launches.push(...each);
       continue;
     }
     const { kernel, buffers } = made;
     const flat = kernel.family === "rows" ? flattened(kernel as RowsKernel) : undefined;
-    const { name, extents } = table.add((flat?.kernel ?? kernel) as Kernel, unit);
-    const given = flat === undefined ? extents : [flat.elements];
-    launches.push({ kernel: name, args: buffers, extents: given, note: noteOf(unit) });
+    if (flat === undefined) pieces.push({ kernel, buffers, extents: kernel.extents, ops: unit.ops });
+    else pieces.push({ kernel: flat.kernel, buffers, extents: [flat.elements], ops: unit.ops });
   }
+  launch();
   return { launches, blocks };
 }
 
@@ -121,7 +148,7 @@ function productsFused(grouped: Grouped, without: ReadonlySet<Fusion>): Grouped 
   return without.has("fuse-epilogues") ? sums : fuseEpilogues(sums);
 }
 
-function build(unit: Unit, classes: Classes, storage: Storage, caches: ReadonlyMap<number, number>): Built<Kernel> {
+function build(unit: Unit, classes: Classes, storage: Storage, caches: ReadonlyMap<number, number>): Built<SoloKernel> {
   const [op] = unit.ops;
   switch (unit.kind) {
     case "plane":
@@ -225,7 +252,7 @@ function readOutside(value: Value, unit: Unit, unitOf: ReadonlyMap<Op, Unit>, cl
   return false;
 }
 
-function noteOf({ ops }: Unit): string {
+function noteOf(ops: readonly Op[]): string {
   const named = ops.flatMap(({ results }) => results.flatMap(({ name }) => (name === undefined ? [] : [name])));
   const what = new Set(named.length > 0 ? named : ops.map(({ name }) => name));
   return [...what].slice(0, 6).join(", ");

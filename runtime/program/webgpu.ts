@@ -33,10 +33,12 @@ export interface WebGpuKernel {
   /** Those of them that it writes. */
   readonly writes: readonly string[];
   readonly extents: readonly string[];
-  /** Arrays in the arena: of the launch, or one for each workgroup. */
-  readonly scratch: readonly { readonly shape: readonly Extent[]; readonly each: boolean }[];
-  /** In the order in which they are looked at. */
+  /** Arrays in the arena: of the launch, or one for each workgroup (of a part). */
+  readonly scratch: readonly { readonly shape: readonly Extent[]; readonly each: boolean; readonly part?: number }[];
+  /** In the order in which they are looked at. Of a kernel of parts: the one that runs all of them, if there is one. */
   readonly entries: readonly Entry[];
+  /** The entry points of each part. All of them run at once where each would take its first one. */
+  readonly parts?: readonly (readonly Entry[])[];
 }
 
 export interface WebGpuKernels {
@@ -45,19 +47,50 @@ export interface WebGpuKernels {
 }
 
 /** How many items an entry point has in a launch. */
-export function itemsOf(entry: Grid, sizes: Sizes): number {
+function itemsOf(entry: Grid, sizes: Sizes): number {
   return entry.workgroups.reduce((n, { of, by = 1, plus = 0 }) => n * (Math.ceil(productOf(of, sizes) / by) + plus), 1);
 }
 
-/** How many workgroups run at once, at most. */
-export function workgroupsOf(entry: Grid, sizes: Sizes): number {
-  return Math.min(itemsOf(entry, sizes), entry.most ?? Infinity);
+/** What a launch is for the sizes that it has. */
+export interface Work {
+  /** First in the launch's uniform, for each part: the items of its entry point, and of the one that runs before. */
+  readonly items: readonly number[];
+  readonly runs: readonly Run[];
+}
+
+/** Entry points that run one after the other, with so many workgroups. */
+export interface Run {
+  readonly grids: readonly { readonly grid: Grid; readonly groups: number }[];
+  /** The most workgroups of one of them. */
+  readonly groups: number;
+  /** The parts of the kernel that it runs. */
+  readonly parts: readonly number[];
+}
+
+export function workOf(kernel: WebGpuKernel, sizes: Sizes): Work {
+  const chosen = (kernel.parts ?? [kernel.entries]).map((entries) => entryFor(kernel.name, entries, sizes));
+  const own = chosen.map((entry) => itemsOf(entry, sizes));
+  const items = chosen.flatMap(({ before }, i) => [own[i]!, before === undefined ? 0 : itemsOf(before, sizes)]);
+  const [all] = kernel.parts === undefined ? [] : kernel.entries;
+  if (all !== undefined && chosen.every((entry, i) => entry === kernel.parts![i]![0])) {
+    const groups = own.reduce((a, b) => a + b, 0);
+    return { items, runs: groups === 0 ? [] : [{ grids: [{ grid: all, groups }], groups, parts: [...own.keys()] }] };
+  }
+  const runs = chosen.flatMap((entry, part): Run[] => {
+    if (own[part] === 0) return [];
+    const grids = [...(entry.before === undefined ? [] : [entry.before]), entry].map((grid) => ({
+      grid,
+      groups: Math.min(itemsOf(grid, sizes), grid.most ?? Infinity),
+    }));
+    return [{ grids, groups: Math.max(...grids.map(({ groups }) => groups)), parts: [part] }];
+  });
+  return { items, runs };
 }
 
 /** The entry point for the sizes of a launch. */
-export function entryFor(kernel: WebGpuKernel, sizes: Sizes): Entry {
-  const entry = kernel.entries.find(({ upTo }) => upTo === undefined || productOf(upTo.product, sizes) <= upTo.most);
-  if (entry === undefined) throw new Error(`the kernel ${kernel.name} has no entry point for ${JSON.stringify(sizes)}`);
+function entryFor(kernel: string, entries: readonly Entry[], sizes: Sizes): Entry {
+  const entry = entries.find(({ upTo }) => upTo === undefined || productOf(upTo.product, sizes) <= upTo.most);
+  if (entry === undefined) throw new Error(`the kernel ${kernel} has no entry point for ${JSON.stringify(sizes)}`);
   return entry;
 }
 

@@ -5,7 +5,7 @@ import { TILES } from "./gemm-tiles.ts";
 /** One thread runs an item, with scratch memory of any size. */
 export const CPU: Capability = {
   target: "cpu",
-  families: ["rows", "gemm", "columns", "plane", "serial"],
+  families: ["rows", "gemm", "columns", "plane", "serial", "parts"],
   vectors: [...new Set(TILES.map(({ lanes }) => lanes))].toSorted((a, b) => a - b),
   threads: 1,
   itemBytes: Infinity,

@@ -4,6 +4,7 @@ import type { Kernel } from "../../kernel-ir/types.ts";
 import { printColumns } from "./columns.ts";
 import { printGemm } from "./gemm.ts";
 import { FEW_ROWS, TILES } from "./gemm-tiles.ts";
+import { printParts } from "./parts.ts";
 import { printPlane } from "./plane.ts";
 import { printRows, printSerial } from "./rows.ts";
 
@@ -12,15 +13,21 @@ export function printCpu(kernels: readonly Kernel[]): Map<string, string> {
   const files = new Map(kernels.map((kernel) => [`${kernel.name}.cc`, printKernel(kernel)]));
   files.set("table.cc", render("cpu/table.cc", { names: kernels.map(({ name }) => name) }));
   for (const header of ["abi.h", "dsk.h"]) files.set(header, fixed(`cpu/${header}`));
-  if (kernels.some(({ family }) => family === "plane")) {
+  const families = new Set(kernels.flatMap((kernel) => [kernel, ...partsOf(kernel)]).map(({ family }) => family));
+  if (families.has("parts")) files.set("parts.h", fixed("cpu/parts.h"));
+  if (families.has("plane")) {
     for (const file of ["plane.h", "plane.cc"]) files.set(file, fixed(`cpu/${file}`));
   }
-  if (kernels.some(({ family }) => family === "gemm")) {
+  if (families.has("gemm")) {
     files.set("gemm.h", render("cpu/gemm.h", { tiles: TILES, fewRows: FEW_ROWS }));
     for (const part of ["gemm-parts.h", "gemm.cc", "gemm-few.cc", "gemm-codes.cc"])
       files.set(part, fixed(`cpu/${part}`));
   }
   return files;
+}
+
+function partsOf(kernel: Kernel): readonly Kernel[] {
+  return kernel.family === "parts" ? kernel.parts : [];
 }
 
 function printKernel(kernel: Kernel): string {
@@ -35,5 +42,7 @@ function printKernel(kernel: Kernel): string {
       return printPlane(kernel);
     case "gemm":
       return printGemm(kernel);
+    case "parts":
+      return printParts(kernel, printKernel);
   }
 }

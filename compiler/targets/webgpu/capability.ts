@@ -16,7 +16,7 @@ export interface WebGpuFeatures {
 export function webGpu({ subgroups, f16, timestamps }: WebGpuFeatures): Capability {
   return {
     target: "webgpu",
-    families: ["rows", "gemm", "columns", "plane", "serial"],
+    families: ["rows", "gemm", "columns", "plane", "serial", "parts"],
     vectors: [1],
     threads: 256,
     itemBytes: 32 * 1024,

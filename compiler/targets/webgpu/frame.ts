@@ -21,6 +21,27 @@ interface Scratch {
 export interface File {
   readonly text: string;
   readonly kernel: WebGpuKernel;
+  readonly pieces: Pieces;
+}
+
+/** What a file is made of. */
+export interface Pieces {
+  readonly header: readonly string[];
+  /** Variables of a thread and of the workgroup, a line each. */
+  readonly memory: readonly string[];
+  /** Names of arrays in the arena. */
+  readonly scratch: readonly string[];
+  /** Functions that read and write arguments and scratch arrays, and those of the kernel. */
+  readonly accessors: readonly string[];
+  readonly functions: readonly string[];
+  readonly mains: readonly Main[];
+}
+
+/** An entry point: the lines of its body. */
+export interface Main {
+  readonly name: string;
+  readonly threads: number;
+  readonly body: string;
 }
 
 export class Frame {
@@ -32,6 +53,7 @@ export class Frame {
   readonly #scratch: Scratch[] = [];
   readonly #functions = new Map<string, string>();
   readonly #entries: Entry[] = [];
+  readonly #mains: Main[] = [];
   readonly #private = new Set<string>();
   #words = 0;
   #fresh = 0;
@@ -103,14 +125,14 @@ export class Frame {
   /** Prints an entry point. */
   main(name: string, threads: number, body: () => void): void {
     const { lines } = this;
-    lines.add(
-      `@compute @workgroup_size(${threads})`,
-      `fn ${name}(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,`,
-    );
-    lines.block(`${" ".repeat(name.length + 4)}@builtin(local_invocation_index) index: u32)`, () => {
+    const [first, last] = mainHead(name, threads);
+    lines.add(...first);
+    lines.block(last, () => {
+      const before = lines.text().length;
       lines.add("let lane = i32(index);");
       this.extents();
       body();
+      this.#mains.push({ name, threads, body: lines.text().slice(before) });
     });
   }
 
@@ -149,7 +171,8 @@ export class Frame {
 
   file(notes: readonly string[] = []): File {
     const { args, extents, family, name, from } = this.kernel;
-    const body = [...[...this.#functions.values()].map((f) => `${f}\n`), this.lines.text()].join("\n");
+    const functions = [...this.#functions.values()];
+    const body = [...functions.map((f) => `${f}\n`), this.lines.text()].join("\n");
     const accessors = [
       ...args.flatMap((arg) => accessorsOf(arg, body)),
       ...this.#scratch.flatMap((s) => scratchOf(s, body)),
@@ -157,27 +180,26 @@ export class Frame {
     const shapes = args.map((arg) => `${arg.access} ${arg.name}: ${arg.dtype}[${arg.shape.join(", ")}]`);
     if (this.#scratch.some(({ common }) => !common)) this.#private.add("var<private> own: i32;");
     const memory = [
-      ...[...this.#private].map((line) => `${line}\n`),
-      ...[...this.#shared].map(([variable, type]) => `var<workgroup> ${variable}: ${type};\n`),
-    ].join("");
-    const text = render("webgpu/kernel.wgsl", {
-      header: [`${name}: ${family}`, ...from, ...shapes.map((shape) => `  ${shape}`), ...notes],
-      members: [
-        "items: i32, // what there is to do, one for a workgroup at a time",
-        "items_before: i32, // the same of the entry point that runs before",
-        ...extents.map((extent) => `${extent}: i32,`),
-        ...[...args, ...this.#scratch].map((store) => `${store.name}: i32, // its first word`),
-      ],
-      spaces: args.map((arg) => `override ${arg.name}_space: u32 = 0u;`),
-      memory: memory === "" ? "" : `${memory}\n`,
-      functions: [wordFunctions(accessors.join("\n")), ...accessors, ...called(body + accessors.join("\n"))]
-        .filter((f) => f !== "")
-        .map((f) => `${f}\n\n`)
-        .join(""),
-      entries: body.trimEnd(),
-    });
+      ...this.#private,
+      ...[...this.#shared].map(([variable, type]) => `var<workgroup> ${variable}: ${type};`),
+    ];
+    const header = [`${name}: ${family}`, ...from, ...shapes.map((shape) => `  ${shape}`), ...notes];
+    const members = [
+      "items: i32, // what there is to do, one for a workgroup at a time",
+      "items_before: i32, // the same of the entry point that runs before",
+      ...extents.map((extent) => `${extent}: i32,`),
+      ...[...args, ...this.#scratch].map((store) => `${store.name}: i32, // its first word`),
+    ];
     return {
-      text,
+      text: fileText({ header, members, args: args.map((arg) => arg.name), memory, accessors, body }),
+      pieces: {
+        header,
+        memory,
+        scratch: this.#scratch.map((array) => array.name),
+        accessors,
+        functions,
+        mains: this.#mains,
+      },
       kernel: {
         name,
         args: args.map((arg) => arg.name),
@@ -188,6 +210,44 @@ export class Frame {
       },
     };
   }
+}
+
+/** The line, or lines, before the last one of an entry point's head, and that one. */
+export function mainHead(name: string, threads: number): readonly [first: readonly string[], last: string] {
+  return [
+    [
+      `@compute @workgroup_size(${threads})`,
+      `fn ${name}(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,`,
+    ],
+    `${" ".repeat(name.length + 4)}@builtin(local_invocation_index) index: u32)`,
+  ];
+}
+
+/** A file: `body` are functions and entry points. */
+export function fileText({
+  header,
+  members,
+  args,
+  memory,
+  accessors,
+  body,
+}: Pick<Pieces, "header" | "memory" | "accessors"> & {
+  readonly members: readonly string[];
+  readonly args: readonly string[];
+  readonly body: string;
+}): string {
+  const all = accessors.join("\n");
+  return render("webgpu/kernel.wgsl", {
+    header,
+    members,
+    spaces: args.map((name) => `override ${name}_space: u32 = 0u;`),
+    memory: memory.length === 0 ? "" : `${memory.join("\n")}\n\n`,
+    functions: [wordFunctions(all), ...accessors, ...called(body + all)]
+      .filter((f) => f !== "")
+      .map((f) => `${f}\n\n`)
+      .join(""),
+    entries: body.trimEnd(),
+  });
 }
 
 /** How an argument is read and written: in words of 32 bits, in the space that the launch's pipeline has for it. */

@@ -4,6 +4,7 @@ import type { WebGpuKernels } from "../../../runtime/program/webgpu.ts";
 import { printColumns } from "./columns.ts";
 import type { File } from "./frame.ts";
 import { printGemm } from "./gemm.ts";
+import { printParts } from "./parts.ts";
 import { printPlane } from "./plane.ts";
 import { withoutReserved } from "./reserved.ts";
 import { printRows, printSerial } from "./rows.ts";
@@ -30,5 +31,7 @@ function printKernel(kernel: Kernel): File {
       return printPlane(kernel);
     case "gemm":
       return printGemm(kernel);
+    case "parts":
+      return printParts(kernel, printKernel);
   }
 }

@@ -44,6 +44,7 @@ export function withoutReserved<K extends Kernel>(kernel: K): K {
 const NAME_KEYS = new Set(["name", "from", "to", "local"]);
 
 function namesOf(kernel: Kernel): string[] {
+  if (kernel.family === "parts") return kernel.parts.flatMap(namesOf);
   return [
     ...kernel.args.map(({ name }) => name),
     ...("locals" in kernel ? kernel.locals.map(({ name }) => name) : []),

@@ -1,6 +1,6 @@
 import { planArena } from "../../program/arena.ts";
 import { elementsOf, type LaunchProgram, type Sizes, sizeOf } from "../../program/launch.ts";
-import { entryFor, productOf, type WebGpuKernel, workgroupsOf } from "../../program/webgpu.ts";
+import { productOf, type WebGpuKernel, workOf } from "../../program/webgpu.ts";
 
 /** Where everything of a call lies in the arena, in words. */
 export interface Layout {
@@ -47,8 +47,8 @@ export function planWords(program: LaunchProgram, sizes: Sizes, kernels: readonl
 
 /** Words of each scratch array, for all workgroups that run. */
 function scratchWords(kernel: WebGpuKernel, bound: Sizes): number[] {
-  const entry = entryFor(kernel, bound);
-  const grids = entry.before === undefined ? [entry] : [entry.before, entry];
-  const groups = Math.max(...grids.map((grid) => workgroupsOf(grid, bound)));
-  return kernel.scratch.map(({ shape, each }) => productOf(shape, bound) * (each ? groups : 1));
+  const { runs } = workOf(kernel, bound);
+  const groups = (part: number | undefined): number =>
+    Math.max(0, ...runs.filter((run) => part === undefined || run.parts.includes(part)).map((run) => run.groups));
+  return kernel.scratch.map(({ shape, each, part }) => productOf(shape, bound) * (each ? groups(part) : 1));
 }

@@ -58,7 +58,9 @@ export class Pipelines {
     const { device, kernels } = sources;
     this.#sources = sources;
     this.#kernels = new Map(kernels.map((kernel) => [kernel.name, kernel]));
-    const words = kernels.map(({ args, extents, scratch }) => 2 + args.length + extents.length + scratch.length);
+    const words = kernels.map(
+      ({ args, extents, scratch, parts }) => 2 * (parts?.length ?? 1) + args.length + extents.length + scratch.length,
+    );
     this.uniformBytes = Math.max(16, Math.ceil(Math.max(0, ...words) / 4) * 16);
     const align = device.limits.minUniformBufferOffsetAlignment;
     this.stride = Math.ceil(this.uniformBytes / align) * align;

@@ -1,7 +1,7 @@
 /** A package on WebGPU: one arena for what a call needs, one buffer of params and states, one of caches; words of 32 bits. */
 import { type BufferKind, elementsOf, type LaunchProgram, type Sizes, sizeOf } from "../../program/launch.ts";
 import { firstElement, stepsOf } from "../../program/steps.ts";
-import { entryFor, itemsOf, type WebGpuKernel, workgroupsOf } from "../../program/webgpu.ts";
+import { type WebGpuKernel, workOf } from "../../program/webgpu.ts";
 import { type Border, borderOf, checkElements, dimsOf, inputsOf, outputsOf } from "../elements.ts";
 import type { Call, Elements, Likeliest, MemoryUse, Session, StoreSpec } from "../session.ts";
 import { keptBy } from "../stores.ts";
@@ -303,25 +303,20 @@ class PackageOnWebGpu implements WebGpuSession {
       const { args, extents } = program.launches[step.launch]!;
       const kernel = kernels[step.launch]!;
       const bound = Object.fromEntries(kernel.extents.map((name, e) => [name, sizeOf(extents[e]!, step.sizes)]));
-      const entry = entryFor(kernel, bound);
-      const items = itemsOf(entry, bound);
-      if (items === 0) return [];
+      const { items, runs } = workOf(kernel, bound);
       const own = args.map((buffer) => {
         const start = places[buffer]! >= 0 ? places[buffer]! : layout.offsets[buffer]!;
         return start + firstElement(program.buffers[buffer]!, step);
       });
-      const grids = entry.before === undefined ? [entry] : [entry.before, entry];
-      const before = entry.before === undefined ? 0 : itemsOf(entry.before, bound);
       const ofKernel = kernel.extents.map((name) => bound[name]!);
-      return [
-        {
-          grids: grids.map((grid) => ({
-            need: { kernel: kernel.name, entry: grid.name, spaces: args.map((b) => spaces[b]!) },
-            groups: workgroupsOf(grid, bound),
-          })),
-          words: [items, before, ...ofKernel, ...own, ...layout.scratch(kernel, bound)],
-        },
-      ];
+      const words = [...items, ...ofKernel, ...own, ...layout.scratch(kernel, bound)];
+      return runs.map(({ grids }) => ({
+        grids: grids.map(({ grid, groups }) => ({
+          need: { kernel: kernel.name, entry: grid.name, spaces: args.map((b) => spaces[b]!) },
+          groups,
+        })),
+        words,
+      }));
     });
   }
 

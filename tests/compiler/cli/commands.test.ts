@@ -89,13 +89,25 @@ describe("inspect kernels", () => {
     const total = (of: readonly number[]): number => of.reduce((a, b) => a + b, 0);
     expect(total(facts.kernels.map(({ count }) => count))).toBe(facts.launches);
     expect(total(facts.layers.map(({ launches }) => launches))).toBe(facts.launches);
-    expect(facts.layers.map(({ layer }) => layer)).toEqual(["trunk.0", "", "trunk.1", "trunk.2", "trunk.3"]);
-    const [, , first, second, third] = facts.layers;
+    expect(facts.layers.map(({ layer }) => layer)).toEqual(["trunk.0", "trunk.1", "trunk.2", "trunk.3", ""]);
+    const [, first, second, third] = facts.layers;
     expect(second!.kernels).toEqual(third!.kernels);
     expect(first!.launches).toBe(second!.launches);
     // One attention in each layer, with a row for each head.
     expect(facts.kernels.filter(({ family }) => family === "plane")).toMatchObject([{ count: 4, items: 4 }]);
     expect(Math.max(...facts.kernels.map(({ arena }) => arena))).toBeLessThanOrEqual(facts.arenaBytes);
+  });
+
+  test.each([
+    ["quickstart", 13],
+    ["deepseek-v3", 13],
+    ["deepseek-v2-lite", 11],
+  ])("%s: a step of generation launches at most %i kernels in a layer of attention and experts", (spec, most) => {
+    const { stdout } = dskc("inspect", "kernels", `specs/${spec}.dsk`, "--json");
+    const { layers } = JSON.parse(stdout) as Facts;
+    const last = layers.filter(({ layer }) => layer.startsWith("trunk.")).at(-1)!;
+    expect(last.launches).toBeLessThanOrEqual(most);
+    expect(last.kernels.some((kernel) => kernel.startsWith("plane"))).toBe(true);
   });
 
   test("the table, of another program", () => {

@@ -39,7 +39,9 @@ test.skipIf(!HAS_WEBGPU)(
         const sizes = Object.fromEntries(
           Object.entries(labels).map(([from, to]) => [to, SIZES[from as keyof typeof SIZES]]),
         );
-        return program === undefined ? [] : [{ random, program: { ...program, name: `p${i}_${v}` }, sizes }];
+        return program === undefined
+          ? []
+          : [{ random, program: { ...program, name: `${i % 2 === 0 ? "p" : "draft."}${i}_${v}` }, sizes }];
       }),
     );
     expect(cases.length).toBeGreaterThan(25);

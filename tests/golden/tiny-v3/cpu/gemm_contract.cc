@@ -1,21 +1,21 @@
 // gemm_contract: gemm
-//   read x: f32[T, 64]
-//   read wq_a: f32[64, 24]
-//   write x_2: f32[T, 24]
-// m T, n 24, k 64: 2 * 24 * 64 floating point operations per row
+//   read x: f32[T, 4, 16]
+//   read wv_b: f32[16, 4, 16]
+//   write x_2: f32[T, 4, 16]
+// m T, n 16, k 16: 2 * 16 * 16 floating point operations per row
 #include "gemm.h"
 
 namespace gemm_contract {
 
-static constexpr dsk_gemm_blocks blocks = {.rows = 128, .columns = 64, .depth = 64, .few_columns = 64, .few_depth = 64};
+static constexpr dsk_gemm_blocks blocks = {.rows = 128, .columns = 64, .depth = 16, .few_columns = 64, .few_depth = 16};
 
 static int64_t items(void* const* args, const int64_t* extents) {
   const float* __restrict x = (const float*)args[0];
-  const float* __restrict wq_a = (const float*)args[1];
+  const float* __restrict wv_b = (const float*)args[1];
   float* __restrict x_2 = (float*)args[2];
   const int64_t T = extents[0];
-  const dsk_gemm_cut cut(blocks, T, 24, 64, 1);
-  return cut.items();
+  const dsk_gemm_cut cut(blocks, T, 16, 16, 4);
+  return 4 * cut.items();
 }
 
 static int64_t scratch(const int64_t* extents) {
@@ -24,47 +24,37 @@ static int64_t scratch(const int64_t* extents) {
          dsk_bytes<float>(blocks.panel()) +
          dsk_bytes<int64_t>(blocks.rows) +
          dsk_bytes<int64_t>(blocks.most_depth()) +
-         dsk_bytes<float>(blocks.sums()) +
          dsk_bytes<int64_t>(blocks.most_columns()) +
          dsk_bytes<int64_t>(blocks.most_depth());
 }
 
 static void run(void* const* args, const int64_t* extents, int64_t begin, int64_t end, char* scratch) {
   const float* __restrict x = (const float*)args[0];
-  const float* __restrict wq_a = (const float*)args[1];
+  const float* __restrict wv_b = (const float*)args[1];
   float* __restrict x_2 = (float*)args[2];
   const int64_t T = extents[0];
   float* __restrict panels = dsk_take<float>(scratch, blocks.panels());
   float* __restrict panel = dsk_take<float>(scratch, blocks.panel());
   int64_t* __restrict a_at = dsk_take<int64_t>(scratch, blocks.rows);
   int64_t* __restrict a_k = dsk_take<int64_t>(scratch, blocks.most_depth());
-  float* __restrict sums = dsk_take<float>(scratch, blocks.sums());
   int64_t* __restrict b_at = dsk_take<int64_t>(scratch, blocks.most_columns());
   int64_t* __restrict b_k = dsk_take<int64_t>(scratch, blocks.most_depth());
-  const dsk_gemm_cut cut(blocks, T, 24, 64, 1);
+  const dsk_gemm_cut cut(blocks, T, 16, 16, 4);
   for (int64_t item = begin, items; item < end; item += items) {
-    const dsk_gemm_block block = cut.block(item, end - item);
+    const int64_t i_H = (item / cut.items());
+    const dsk_gemm_block block = cut.block(item % cut.items(), end - item);
     items = block.items;
     {
-      const int64_t terms = 64, step = cut.depth(terms);
+      const int64_t terms = 16, step = cut.depth(terms);
       for (int64_t i = 0; i < block.rows; i++) a_at[i] = (block.m + i) * 64;
       for (int64_t i = 0; i < block.columns; i++) b_at[i] = block.n + i;
       for (int64_t k0 = 0; k0 == 0 || k0 < terms; k0 += step) {
         const int64_t depth = dsk_min(step, terms - k0);
         for (int64_t i = 0; i < depth; i++) a_k[i] = k0 + i;
-        const dsk_left rows = dsk_pack(panels, x, a_at, block.rows, a_k, depth);
-        for (int64_t i = 0; i < depth; i++) b_k[i] = (k0 + i) * 24;
-        dsk_multiply(sums, block.stride(), k0 == 0, rows, block.rows,
-                     wq_a, b_at, block.columns, b_k, depth, panel);
-      }
-    }
-    for (int64_t i = 0; i < block.rows; i++) {
-      const int64_t i_T = (block.m + i);
-      #pragma omp simd
-      for (int64_t j = 0; j < block.columns; j++) {
-        const int64_t i_Q = block.n + j;
-        const float product = sums[i * block.stride() + j];
-        dsk_put(x_2[i_T * 24 + i_Q], product);
+        const dsk_left rows = dsk_pack(panels, x + i_H * 16, a_at, block.rows, a_k, depth);
+        for (int64_t i = 0; i < depth; i++) b_k[i] = (k0 + i) * 64;
+        dsk_multiply(x_2 + i_H * 16 + block.m * 64 + block.n, 64, k0 == 0, rows, block.rows,
+                     wv_b + i_H * 16, b_at, block.columns, b_k, depth, panel);
       }
     }
   }

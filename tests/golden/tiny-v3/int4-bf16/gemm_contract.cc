@@ -1,23 +1,23 @@
 // gemm_contract: gemm
-//   read x: f32[T, 64]
-//   read wq_a: i4[64, 24]
-//   read scale: bf16[4, 24]
-//   write x_2: f32[T, 24]
-// m T, n 24, k 64: 2 * 24 * 64 floating point operations per row
+//   read x: f32[T, 4, 16]
+//   read wv_b: i4[16, 4, 16]
+//   read scale: bf16[1, 4, 16]
+//   write x_2: f32[T, 4, 16]
+// m T, n 16, k 16: 2 * 16 * 16 floating point operations per row
 #include "gemm.h"
 
 namespace gemm_contract {
 
-static constexpr dsk_gemm_blocks blocks = {.rows = 128, .columns = 64, .depth = 64, .few_columns = 64, .few_depth = 64};
+static constexpr dsk_gemm_blocks blocks = {.rows = 128, .columns = 64, .depth = 16, .few_columns = 64, .few_depth = 16};
 
 static int64_t items(void* const* args, const int64_t* extents) {
   const float* __restrict x = (const float*)args[0];
-  const i4* __restrict wq_a = (const i4*)args[1];
+  const i4* __restrict wv_b = (const i4*)args[1];
   const bf16* __restrict scale = (const bf16*)args[2];
   float* __restrict x_2 = (float*)args[3];
   const int64_t T = extents[0];
-  const dsk_gemm_cut cut(blocks, T, 24, 64, 1);
-  return cut.items();
+  const dsk_gemm_cut cut(blocks, T, 16, 16, 4);
+  return 4 * cut.items();
 }
 
 static int64_t scratch(const int64_t* extents) {
@@ -26,7 +26,6 @@ static int64_t scratch(const int64_t* extents) {
          dsk_bytes<float>(blocks.panel()) +
          dsk_bytes<int64_t>(blocks.rows) +
          dsk_bytes<int64_t>(blocks.most_depth()) +
-         dsk_bytes<float>(blocks.sums()) +
          dsk_bytes<int64_t>(blocks.most_columns()) +
          dsk_bytes<int64_t>(blocks.most_depth()) +
          dsk_bytes<int64_t>(blocks.most_columns()) +
@@ -36,7 +35,7 @@ static int64_t scratch(const int64_t* extents) {
 
 static void run(void* const* args, const int64_t* extents, int64_t begin, int64_t end, char* scratch) {
   const float* __restrict x = (const float*)args[0];
-  const i4* __restrict wq_a = (const i4*)args[1];
+  const i4* __restrict wv_b = (const i4*)args[1];
   const bf16* __restrict scale = (const bf16*)args[2];
   float* __restrict x_2 = (float*)args[3];
   const int64_t T = extents[0];
@@ -44,41 +43,29 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
   float* __restrict panel = dsk_take<float>(scratch, blocks.panel());
   int64_t* __restrict a_at = dsk_take<int64_t>(scratch, blocks.rows);
   int64_t* __restrict a_k = dsk_take<int64_t>(scratch, blocks.most_depth());
-  float* __restrict sums = dsk_take<float>(scratch, blocks.sums());
   int64_t* __restrict b_at = dsk_take<int64_t>(scratch, blocks.most_columns());
   int64_t* __restrict b_k = dsk_take<int64_t>(scratch, blocks.most_depth());
   int64_t* __restrict b_scale_at = dsk_take<int64_t>(scratch, blocks.most_columns());
   int64_t* __restrict b_scale_k = dsk_take<int64_t>(scratch, blocks.most_depth());
   float* __restrict b_factors = dsk_take<float>(scratch, blocks.most_columns());
-  const dsk_gemm_cut cut(blocks, T, 24, 64, 1);
+  const dsk_gemm_cut cut(blocks, T, 16, 16, 4);
   for (int64_t item = begin, items; item < end; item += items) {
-    const dsk_gemm_block block = cut.block(item, end - item);
+    const int64_t i_H = (item / cut.items());
+    const dsk_gemm_block block = cut.block(item % cut.items(), end - item);
     items = block.items;
     {
-      const int64_t terms = 64, step = cut.depth(terms);
+      const int64_t terms = 16, step = cut.depth(terms);
       for (int64_t i = 0; i < block.rows; i++) a_at[i] = (block.m + i) * 64;
       for (int64_t i = 0; i < block.columns; i++) b_at[i] = block.n + i;
       for (int64_t i = 0; i < block.columns; i++) b_scale_at[i] = block.n + i;
       for (int64_t k0 = 0; k0 == 0 || k0 < terms; k0 += step) {
         const int64_t depth = dsk_min(step, terms - k0);
         for (int64_t i = 0; i < depth; i++) a_k[i] = k0 + i;
-        const dsk_left rows = dsk_pack(panels, x, a_at, block.rows, a_k, depth);
-        for (int64_t i = 0; i < depth; i++) b_k[i] = (k0 + i) * 24;
-        for (int64_t i = 0; i < depth; i++) {
-          const int64_t i_D = (k0 + i);
-          b_scale_k[i] = ((i_D / 16)) * 24;
-        }
-        dsk_multiply(sums, block.stride(), k0 == 0, rows, block.rows,
-                     dsk_codes<i4>{wq_a, 0, scale, b_scale_at, b_scale_k, b_factors}, b_at, block.columns, b_k, depth, panel);
-      }
-    }
-    for (int64_t i = 0; i < block.rows; i++) {
-      const int64_t i_T = (block.m + i);
-      #pragma omp simd
-      for (int64_t j = 0; j < block.columns; j++) {
-        const int64_t i_Q = block.n + j;
-        const float product = sums[i * block.stride() + j];
-        dsk_put(x_2[i_T * 24 + i_Q], product);
+        const dsk_left rows = dsk_pack(panels, x + i_H * 16, a_at, block.rows, a_k, depth);
+        for (int64_t i = 0; i < depth; i++) b_k[i] = (k0 + i) * 64;
+        for (int64_t i = 0; i < depth; i++) b_scale_k[i] = 0;
+        dsk_multiply(x_2 + i_H * 16 + block.m * 64 + block.n, 64, k0 == 0, rows, block.rows,
+                     dsk_codes<i4>{wv_b, i_H * 16, scale + i_H * 16, b_scale_at, b_scale_k, b_factors}, b_at, block.columns, b_k, depth, panel);
       }
     }
   }

@@ -1,11 +1,12 @@
 // gemm_mul_2: gemm
+//   read chosen: i32[T, 3]
 //   read x: f32[T, 64]
-//   read gate: i4[64, 16]
-//   read scale: bf16[4, 16]
-//   read up: i4[64, 16]
-//   read scale_2: bf16[4, 16]
-//   write x_2: f32[T, 16]
-// m T, n 16, k 64 and 64: 2 * 16 * 64 + 16 * 64 floating point operations per row
+//   read gate: i4[8, 64, 16]
+//   read scale: bf16[8, 4, 16]
+//   read up: i4[8, 64, 16]
+//   read scale_2: bf16[8, 4, 16]
+//   write x_2: f32[T, 3, 16]
+// m T * 3, n 16, k 64 and 64: 2 * 16 * 64 + 16 * 64 floating point operations per row; the rows of each of 8 groups together
 #include "gemm.h"
 
 namespace gemm_mul_2 {
@@ -13,15 +14,29 @@ namespace gemm_mul_2 {
 static constexpr dsk_gemm_blocks blocks = {.rows = 128, .columns = 64, .depth = 64, .few_columns = 64, .few_depth = 64};
 
 static int64_t items(void* const* args, const int64_t* extents) {
-  const float* __restrict x = (const float*)args[0];
-  const i4* __restrict gate = (const i4*)args[1];
-  const bf16* __restrict scale = (const bf16*)args[2];
-  const i4* __restrict up = (const i4*)args[3];
-  const bf16* __restrict scale_2 = (const bf16*)args[4];
-  float* __restrict x_2 = (float*)args[5];
+  const int32_t* __restrict chosen = (const int32_t*)args[0];
+  const float* __restrict x = (const float*)args[1];
+  const i4* __restrict gate = (const i4*)args[2];
+  const bf16* __restrict scale = (const bf16*)args[3];
+  const i4* __restrict up = (const i4*)args[4];
+  const bf16* __restrict scale_2 = (const bf16*)args[5];
+  float* __restrict x_2 = (float*)args[6];
   const int64_t T = extents[0];
-  const dsk_gemm_cut cut(blocks, T, 16, 64 + 64, 1);
-  return cut.items();
+  char* shared = (char*)args[7];
+  int32_t* __restrict group_of = dsk_take<int32_t>(shared, T * 3);
+  int64_t* __restrict start = dsk_take<int64_t>(shared, 8 + 2);
+  int64_t* __restrict order = dsk_take<int64_t>(shared, T * 3);
+  int64_t* __restrict first_item = dsk_take<int64_t>(shared, 8 + 2);
+  for (int64_t i = 0; i < T * 3; i++) {
+    const int64_t i_K = i % 3;
+    const int64_t i_T = i / 3;
+    group_of[i] = dsk_get(chosen[i_T * 3 + i_K]);
+  }
+  dsk_sort_groups(group_of, T * 3, 8, start, order);
+  first_item[0] = 0;
+  for (int64_t g = 0; g <= 8; g++)
+    first_item[g + 1] = first_item[g] + dsk_gemm_cut(blocks, start[g + 1] - start[g], 16, 64 + 64, 8).items();
+  return first_item[8 + 1];
 }
 
 static int64_t scratch(const int64_t* extents) {
@@ -44,14 +59,28 @@ static int64_t scratch(const int64_t* extents) {
          dsk_bytes<float>(blocks.most_columns());
 }
 
-static void run(void* const* args, const int64_t* extents, int64_t begin, int64_t end, char* scratch) {
-  const float* __restrict x = (const float*)args[0];
-  const i4* __restrict gate = (const i4*)args[1];
-  const bf16* __restrict scale = (const bf16*)args[2];
-  const i4* __restrict up = (const i4*)args[3];
-  const bf16* __restrict scale_2 = (const bf16*)args[4];
-  float* __restrict x_2 = (float*)args[5];
+static int64_t shared(const int64_t* extents) {
   const int64_t T = extents[0];
+  return dsk_bytes<int32_t>(T * 3) +
+         dsk_bytes<int64_t>(8 + 2) +
+         dsk_bytes<int64_t>(T * 3) +
+         dsk_bytes<int64_t>(8 + 2);
+}
+
+static void run(void* const* args, const int64_t* extents, int64_t begin, int64_t end, char* scratch) {
+  const int32_t* __restrict chosen = (const int32_t*)args[0];
+  const float* __restrict x = (const float*)args[1];
+  const i4* __restrict gate = (const i4*)args[2];
+  const bf16* __restrict scale = (const bf16*)args[3];
+  const i4* __restrict up = (const i4*)args[4];
+  const bf16* __restrict scale_2 = (const bf16*)args[5];
+  float* __restrict x_2 = (float*)args[6];
+  const int64_t T = extents[0];
+  char* shared = (char*)args[7];
+  const int32_t* __restrict group_of = dsk_take<int32_t>(shared, T * 3);
+  const int64_t* __restrict start = dsk_take<int64_t>(shared, 8 + 2);
+  const int64_t* __restrict order = dsk_take<int64_t>(shared, T * 3);
+  const int64_t* __restrict first_item = dsk_take<int64_t>(shared, 8 + 2);
   float* __restrict panels = dsk_take<float>(scratch, blocks.panels());
   float* __restrict panel = dsk_take<float>(scratch, blocks.panel());
   int64_t* __restrict a_at = dsk_take<int64_t>(scratch, blocks.rows);
@@ -68,13 +97,18 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
   int64_t* __restrict b_2_scale_at = dsk_take<int64_t>(scratch, blocks.most_columns());
   int64_t* __restrict b_2_scale_k = dsk_take<int64_t>(scratch, blocks.most_depth());
   float* __restrict b_2_factors = dsk_take<float>(scratch, blocks.most_columns());
-  const dsk_gemm_cut cut(blocks, T, 16, 64 + 64, 1);
   for (int64_t item = begin, items; item < end; item += items) {
-    const dsk_gemm_block block = cut.block(item, end - item);
+    const int64_t i_E = dsk_group_of_item(first_item, 8 + 1, item);
+    const dsk_gemm_cut cut(blocks, start[i_E + 1] - start[i_E], 16, 64 + 64, 8);
+    const dsk_gemm_block block = cut.block(item - first_item[i_E], end - item);
     items = block.items;
     {
-      const int64_t terms = 64, step = cut.depth(terms);
-      for (int64_t i = 0; i < block.rows; i++) a_at[i] = (block.m + i) * 64;
+      const int64_t terms = i_E < 8 ? 64 : 0, step = cut.depth(terms);
+      for (int64_t i = 0; i < block.rows; i++) {
+        const int64_t i_K = (order[start[i_E] + block.m + i]) % 3;
+        const int64_t i_T = (order[start[i_E] + block.m + i]) / 3;
+        a_at[i] = i_T * 64;
+      }
       for (int64_t i = 0; i < block.columns; i++) b_at[i] = block.n + i;
       for (int64_t i = 0; i < block.columns; i++) b_scale_at[i] = block.n + i;
       for (int64_t i = 0; i < block.columns; i++) b_2_at[i] = block.n + i;
@@ -89,24 +123,25 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
           b_scale_k[i] = ((i_D / 16)) * 16;
         }
         dsk_multiply(sums, block.stride(), k0 == 0, rows, block.rows,
-                     dsk_codes<i4>{gate, 0, scale, b_scale_at, b_scale_k, b_factors}, b_at, block.columns, b_k, depth, panel);
+                     dsk_codes<i4>{gate, i_E * 1024, scale + i_E * 64, b_scale_at, b_scale_k, b_factors}, b_at, block.columns, b_k, depth, panel);
         for (int64_t i = 0; i < depth; i++) b_2_k[i] = (k0 + i) * 16;
         for (int64_t i = 0; i < depth; i++) {
           const int64_t i_D = (k0 + i);
           b_2_scale_k[i] = ((i_D / 16)) * 16;
         }
         dsk_multiply(sums_2, block.stride(), k0 == 0, rows, block.rows,
-                     dsk_codes<i4>{up, 0, scale_2, b_2_scale_at, b_2_scale_k, b_2_factors}, b_2_at, block.columns, b_2_k, depth, panel);
+                     dsk_codes<i4>{up, i_E * 1024, scale_2 + i_E * 64, b_2_scale_at, b_2_scale_k, b_2_factors}, b_2_at, block.columns, b_2_k, depth, panel);
       }
     }
     for (int64_t i = 0; i < block.rows; i++) {
-      const int64_t i_T = (block.m + i);
+      const int64_t i_K = (order[start[i_E] + block.m + i]) % 3;
+      const int64_t i_T = (order[start[i_E] + block.m + i]) / 3;
       #pragma omp simd
       for (int64_t j = 0; j < block.columns; j++) {
-        const int64_t i_Fs = block.n + j;
+        const int64_t i_F_2 = block.n + j;
         const float product = sums[i * block.stride() + j];
         const float product_2 = sums_2[i * block.stride() + j];
-        dsk_put(x_2[i_T * 16 + i_Fs], (dsk_silu(product) * product_2));
+        dsk_put(x_2[i_T * 48 + i_K * 16 + i_F_2], (dsk_silu(product) * product_2));
       }
     }
   }
@@ -115,4 +150,4 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
 }
 
 extern const dsk_kernel dsk_gemm_mul_2;
-const dsk_kernel dsk_gemm_mul_2 = { "gemm_mul_2", 6, 1, gemm_mul_2::items, gemm_mul_2::scratch, gemm_mul_2::run, nullptr };
+const dsk_kernel dsk_gemm_mul_2 = { "gemm_mul_2", 7, 1, gemm_mul_2::items, gemm_mul_2::scratch, gemm_mul_2::run, gemm_mul_2::shared };

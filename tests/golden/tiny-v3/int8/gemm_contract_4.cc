@@ -1,23 +1,23 @@
 // gemm_contract_4: gemm
-//   read x: f32[T, 4, 16]
-//   read wv_b: i8[16, 4, 16]
-//   read scale: bf16[1, 4, 16]
-//   write x_2: f32[T, 4, 16]
-// m T, n 16, k 16: 2 * 16 * 16 floating point operations per row
+//   read hidden: f32[T, 64]
+//   read weight: i8[160, 64]
+//   read scale: bf16[160, 3]
+//   write x: f32[T, 160]
+// m T, n 160, k 64: 2 * 160 * 64 floating point operations per row
 #include "gemm.h"
 
 namespace gemm_contract_4 {
 
-static constexpr dsk_gemm_blocks blocks = {.rows = 128, .columns = 64, .depth = 16, .few_columns = 64, .few_depth = 16};
+static constexpr dsk_gemm_blocks blocks = {.rows = 128, .columns = 192, .depth = 64, .few_columns = 192, .few_depth = 64};
 
 static int64_t items(void* const* args, const int64_t* extents) {
-  const float* __restrict x = (const float*)args[0];
-  const int8_t* __restrict wv_b = (const int8_t*)args[1];
+  const float* __restrict hidden = (const float*)args[0];
+  const int8_t* __restrict weight = (const int8_t*)args[1];
   const bf16* __restrict scale = (const bf16*)args[2];
-  float* __restrict x_2 = (float*)args[3];
+  float* __restrict x = (float*)args[3];
   const int64_t T = extents[0];
-  const dsk_gemm_cut cut(blocks, T, 16, 16, 4);
-  return 4 * cut.items();
+  const dsk_gemm_cut cut(blocks, T, 160, 64, 1);
+  return cut.items();
 }
 
 static int64_t scratch(const int64_t* extents) {
@@ -34,10 +34,10 @@ static int64_t scratch(const int64_t* extents) {
 }
 
 static void run(void* const* args, const int64_t* extents, int64_t begin, int64_t end, char* scratch) {
-  const float* __restrict x = (const float*)args[0];
-  const int8_t* __restrict wv_b = (const int8_t*)args[1];
+  const float* __restrict hidden = (const float*)args[0];
+  const int8_t* __restrict weight = (const int8_t*)args[1];
   const bf16* __restrict scale = (const bf16*)args[2];
-  float* __restrict x_2 = (float*)args[3];
+  float* __restrict x = (float*)args[3];
   const int64_t T = extents[0];
   float* __restrict panels = dsk_take<float>(scratch, blocks.panels());
   float* __restrict panel = dsk_take<float>(scratch, blocks.panel());
@@ -48,24 +48,26 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
   int64_t* __restrict b_scale_at = dsk_take<int64_t>(scratch, blocks.most_columns());
   int64_t* __restrict b_scale_k = dsk_take<int64_t>(scratch, blocks.most_depth());
   float* __restrict b_factors = dsk_take<float>(scratch, blocks.most_columns());
-  const dsk_gemm_cut cut(blocks, T, 16, 16, 4);
+  const dsk_gemm_cut cut(blocks, T, 160, 64, 1);
   for (int64_t item = begin, items; item < end; item += items) {
-    const int64_t i_H = (item / cut.items());
-    const dsk_gemm_block block = cut.block(item % cut.items(), end - item);
+    const dsk_gemm_block block = cut.block(item, end - item);
     items = block.items;
     {
-      const int64_t terms = 16, step = cut.depth(terms);
+      const int64_t terms = 64, step = cut.depth(terms);
       for (int64_t i = 0; i < block.rows; i++) a_at[i] = (block.m + i) * 64;
-      for (int64_t i = 0; i < block.columns; i++) b_at[i] = block.n + i;
-      for (int64_t i = 0; i < block.columns; i++) b_scale_at[i] = block.n + i;
+      for (int64_t i = 0; i < block.columns; i++) b_at[i] = (block.n + i) * 64;
+      for (int64_t i = 0; i < block.columns; i++) b_scale_at[i] = (block.n + i) * 3;
       for (int64_t k0 = 0; k0 == 0 || k0 < terms; k0 += step) {
         const int64_t depth = dsk_min(step, terms - k0);
         for (int64_t i = 0; i < depth; i++) a_k[i] = k0 + i;
-        const dsk_left rows = dsk_pack(panels, x + i_H * 16, a_at, block.rows, a_k, depth);
-        for (int64_t i = 0; i < depth; i++) b_k[i] = (k0 + i) * 64;
-        for (int64_t i = 0; i < depth; i++) b_scale_k[i] = 0;
-        dsk_multiply(x_2 + i_H * 16 + block.m * 64 + block.n, 64, k0 == 0, rows, block.rows,
-                     dsk_codes<int8_t>{wv_b, i_H * 16, scale + i_H * 16, b_scale_at, b_scale_k, b_factors}, b_at, block.columns, b_k, depth, panel);
+        const dsk_left rows = dsk_pack(panels, hidden, a_at, block.rows, a_k, depth);
+        for (int64_t i = 0; i < depth; i++) b_k[i] = k0 + i;
+        for (int64_t i = 0; i < depth; i++) {
+          const int64_t i_D = (k0 + i);
+          b_scale_k[i] = (i_D / 24);
+        }
+        dsk_multiply(x + block.m * 160 + block.n, 160, k0 == 0, rows, block.rows,
+                     dsk_codes<int8_t>{weight, 0, scale, b_scale_at, b_scale_k, b_factors}, b_at, block.columns, b_k, depth, panel);
       }
     }
   }

@@ -1,4 +1,5 @@
-// rows_k_pe: rows
+// parts_k_pe: 2 kernels in one launch
+// parts_k_pe_part_1: rows
 //   read x_2: f32[T]
 //   read x_4: f32[T, 24]
 //   read weight: f32[16]
@@ -11,7 +12,7 @@
 //   write x_13: f32[T, 4, 4, 2]
 #include "dsk.h"
 
-namespace rows_k_pe {
+namespace parts_k_pe_part_1 {
 
 static int64_t items(void* const* args, const int64_t* extents) {
   const int64_t T = extents[0];
@@ -101,5 +102,115 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
 
 }
 
-extern const dsk_kernel dsk_rows_k_pe;
-const dsk_kernel dsk_rows_k_pe = { "rows_k_pe", 10, 1, rows_k_pe::items, rows_k_pe::scratch, rows_k_pe::run, nullptr };
+extern const dsk_kernel dsk_parts_k_pe_part_1;
+const dsk_kernel dsk_parts_k_pe_part_1 = { "parts_k_pe_part_1", 10, 1, parts_k_pe_part_1::items, parts_k_pe_part_1::scratch, parts_k_pe_part_1::run, nullptr };
+
+// parts_k_pe_part_2: gemm
+//   read x_11: f32[T, 4, 24]
+//   read wk_b: i8[16, 4, 16]
+//   read scale: bf16[16, 4, 1]
+//   write x_14: f32[T, 4, 16]
+// m T, n 16, k 16: 2 * 16 * 16 floating point operations per row
+#include "gemm.h"
+
+namespace parts_k_pe_part_2 {
+
+static constexpr dsk_gemm_blocks blocks = {.rows = 128, .columns = 64, .depth = 16, .few_columns = 64, .few_depth = 16};
+
+static int64_t items(void* const* args, const int64_t* extents) {
+  const float* __restrict x_11 = (const float*)args[0];
+  const int8_t* __restrict wk_b = (const int8_t*)args[1];
+  const bf16* __restrict scale = (const bf16*)args[2];
+  float* __restrict x_14 = (float*)args[3];
+  const int64_t T = extents[0];
+  const dsk_gemm_cut cut(blocks, T, 16, 16, 4);
+  return 4 * cut.items();
+}
+
+static int64_t scratch(const int64_t* extents) {
+  const int64_t T = extents[0];
+  return dsk_bytes<float>(blocks.panels()) +
+         dsk_bytes<float>(blocks.panel()) +
+         dsk_bytes<int64_t>(blocks.rows) +
+         dsk_bytes<int64_t>(blocks.most_depth()) +
+         dsk_bytes<int64_t>(blocks.most_columns()) +
+         dsk_bytes<int64_t>(blocks.most_depth()) +
+         dsk_bytes<int64_t>(blocks.most_columns()) +
+         dsk_bytes<int64_t>(blocks.most_depth()) +
+         dsk_bytes<float>(blocks.most_columns());
+}
+
+static void run(void* const* args, const int64_t* extents, int64_t begin, int64_t end, char* scratch) {
+  const float* __restrict x_11 = (const float*)args[0];
+  const int8_t* __restrict wk_b = (const int8_t*)args[1];
+  const bf16* __restrict scale = (const bf16*)args[2];
+  float* __restrict x_14 = (float*)args[3];
+  const int64_t T = extents[0];
+  float* __restrict panels = dsk_take<float>(scratch, blocks.panels());
+  float* __restrict panel = dsk_take<float>(scratch, blocks.panel());
+  int64_t* __restrict a_at = dsk_take<int64_t>(scratch, blocks.rows);
+  int64_t* __restrict a_k = dsk_take<int64_t>(scratch, blocks.most_depth());
+  int64_t* __restrict b_at = dsk_take<int64_t>(scratch, blocks.most_columns());
+  int64_t* __restrict b_k = dsk_take<int64_t>(scratch, blocks.most_depth());
+  int64_t* __restrict b_scale_at = dsk_take<int64_t>(scratch, blocks.most_columns());
+  int64_t* __restrict b_scale_k = dsk_take<int64_t>(scratch, blocks.most_depth());
+  float* __restrict b_factors = dsk_take<float>(scratch, blocks.most_columns());
+  const dsk_gemm_cut cut(blocks, T, 16, 16, 4);
+  for (int64_t item = begin, items; item < end; item += items) {
+    const int64_t i_H = (item / cut.items());
+    const dsk_gemm_block block = cut.block(item % cut.items(), end - item);
+    items = block.items;
+    {
+      const int64_t terms = 16, step = cut.depth(terms);
+      for (int64_t i = 0; i < block.rows; i++) a_at[i] = (block.m + i) * 96;
+      for (int64_t i = 0; i < block.columns; i++) b_at[i] = (block.n + i) * 64;
+      for (int64_t i = 0; i < block.columns; i++) b_scale_at[i] = (block.n + i) * 4;
+      for (int64_t k0 = 0; k0 == 0 || k0 < terms; k0 += step) {
+        const int64_t depth = dsk_min(step, terms - k0);
+        for (int64_t i = 0; i < depth; i++) a_k[i] = k0 + i;
+        const dsk_left rows = dsk_pack(panels, x_11 + i_H * 24, a_at, block.rows, a_k, depth);
+        for (int64_t i = 0; i < depth; i++) b_k[i] = k0 + i;
+        for (int64_t i = 0; i < depth; i++) b_scale_k[i] = 0;
+        dsk_multiply(x_14 + i_H * 16 + block.m * 64 + block.n, 64, k0 == 0, rows, block.rows,
+                     dsk_codes<int8_t>{wk_b, i_H * 16, scale + i_H, b_scale_at, b_scale_k, b_factors}, b_at, block.columns, b_k, depth, panel);
+      }
+    }
+  }
+}
+
+}
+
+extern const dsk_kernel dsk_parts_k_pe_part_2;
+const dsk_kernel dsk_parts_k_pe_part_2 = { "parts_k_pe_part_2", 4, 1, parts_k_pe_part_2::items, parts_k_pe_part_2::scratch, parts_k_pe_part_2::run, nullptr };
+
+#include "parts.h"
+
+namespace parts_k_pe {
+
+// Which of the launch's 13 buffers and 1 extents each of them has.
+static const int32_t args_1[] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 };
+static const int32_t extents_1[] = { 0 };
+static const int32_t args_2[] = { 8, 10, 11, 12 };
+static const int32_t extents_2[] = { 0 };
+static const dsk_part parts[] = { { &dsk_parts_k_pe_part_1, args_1, extents_1 }, { &dsk_parts_k_pe_part_2, args_2, extents_2 } };
+
+static int64_t items(void* const* args, const int64_t* extents) {
+  return dsk_items_of_parts(parts, 2, args, 13, extents);
+}
+
+static int64_t scratch(const int64_t* extents) {
+  return dsk_scratch_of_parts(parts, 2, extents);
+}
+
+static int64_t shared(const int64_t* extents) {
+  return dsk_shared_of_parts(parts, 2, extents);
+}
+
+static void run(void* const* args, const int64_t* extents, int64_t begin, int64_t end, char* scratch) {
+  dsk_run_parts(parts, 2, args, 13, extents, begin, end, scratch);
+}
+
+}
+
+extern const dsk_kernel dsk_parts_k_pe;
+const dsk_kernel dsk_parts_k_pe = { "parts_k_pe", 13, 1, parts_k_pe::items, parts_k_pe::scratch, parts_k_pe::run, parts_k_pe::shared };
