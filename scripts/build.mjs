@@ -1,12 +1,13 @@
 // Bundles the command line into dist/dskc.js, the runtime of packages into dist/runtime.js, and what they share into dist/commands
 // (a few files start in a third of the time that 150 modules take, and a command loads its own alone), writes the types of the
-// runtime to dist/types, and builds the native addon.
+// runtime to dist/types, the runtime for browsers to dist/browser, and builds the native addon.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readdirSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { basename, dirname, join } from "node:path";
 import { build } from "esbuild";
+import { rolldown } from "rolldown";
 
 const common = { bundle: true, platform: "node", format: "esm", target: "node20" };
 
@@ -33,11 +34,36 @@ const { metafile } = await build({
 });
 
 // Files are named by their content: those of earlier builds stay behind.
-const built = new Set(Object.keys(metafile.outputs).map((path) => basename(path)));
-for (const name of readdirSync("dist/commands")) if (!built.has(name)) rmSync(`dist/commands/${name}`);
+removeOthers("dist/commands", metafile);
+
+// For the browser: a page's side and a worker's side, by a bundler that makes less of them. Kinds of tokenizers that are rare are a
+// part that is loaded when it is needed, bundled on its own: it shares the module of a library with the others, which need little of it.
+const RARE = /\/library-tokenizer\.ts$/;
+const rare = {
+  name: "rare",
+  resolveId: (id, from) => (from && RARE.test(id) ? { id: "./library-tokenizer.js", external: true } : null),
+};
+const sizes = { platform: "browser", treeshake: { moduleSideEffects: false } };
+const output = { dir: "dist/browser", format: "esm", minify: true, comments: false };
+const bundles = [
+  { input: { index: "runtime/browser/index.ts", worker: "runtime/browser/worker.ts" }, plugins: [rare] },
+  { input: { "library-tokenizer": "runtime/data/tokenizer/library-tokenizer.ts" } },
+];
+const outputs = {};
+for (const bundle of bundles) {
+  const made = await rolldown({ ...sizes, ...bundle });
+  for (const { fileName } of (await made.write(output)).output) outputs[fileName] = true;
+  await made.close();
+}
+removeOthers("dist/browser", { outputs });
 
 await build({ ...common, entryPoints: ["scripts/build-native.ts"], outfile: "dist/build-native.js" });
 await import(new URL("../dist/build-native.js", import.meta.url).href);
 
 // What does not type-check is told, and built all the same.
 await typed;
+
+function removeOthers(folder, { outputs }) {
+  const built = new Set(Object.keys(outputs).map((path) => basename(path)));
+  for (const name of readdirSync(folder)) if (!built.has(name)) rmSync(`${folder}/${name}`);
+}

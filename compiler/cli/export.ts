@@ -19,6 +19,7 @@ import { storedWeights, type WeightForm } from "../lower/stored-weights.ts";
 import { weightsOf } from "../model-ir/places.ts";
 import type { Module } from "../model-ir/types.ts";
 import { servingPrograms } from "../package/programs.ts";
+import { writeShardIndex } from "../package/shard-index.ts";
 import { listened } from "../package/weights.ts";
 import { runPasses } from "../passes/pipeline.ts";
 import type { DType } from "../tensor-ir/types.ts";
@@ -71,6 +72,7 @@ function run(source: string, options: Options): void {
     const scaled = tensors.some(({ dtype }) => dtype === "F8_E4M3");
     writing(options.out, () => {
       writeCheckpoint(options.out, listened(tensors, "writing weights", ticking()), options.shard);
+      writeShardIndex(options.out);
       const dtype = store === undefined ? {} : { torch_dtype: store.kind === "bf16" ? "bfloat16" : "float32" };
       replaceFile(join(options.out, "config.json"), configText({ ...config, ...dtype, ...(scaled ? FP8 : {}) }));
     });

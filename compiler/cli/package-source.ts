@@ -31,6 +31,8 @@ export interface PackageOptions {
   readonly splits: boolean;
   /** A folder with tokenizer.json. */
   readonly tokenizer?: string | undefined;
+  /** Whether it runs in browsers as well. */
+  readonly browser?: boolean;
   /** How weights and caches are stored for answers; as the model declares them when not given. */
   readonly forms?: StoredForms;
 }
@@ -38,7 +40,7 @@ export interface PackageOptions {
 /** A package with all that a model can do. @throws InputError for a tokenizer that cannot be read */
 export function packageSource(
   loaded: LoadedModel,
-  { trains, splits, tokenizer, forms = storedForms(undefined) }: PackageOptions,
+  { trains, splits, tokenizer, browser = false, forms = storedForms(undefined) }: PackageOptions,
 ): PackageSource {
   const { module } = loaded;
   const made = trains.map((section) => packagedTraining(loaded, section, splits));
@@ -53,6 +55,7 @@ export function packageSource(
     serving: serving.plans,
     defaults: serving.plans[0] ?? DEFAULT_SERVE_PLAN,
     tokenizer: tokenizer === undefined ? undefined : tokenizerOf(tokenizer, model.vocabulary),
+    browser,
   });
   return {
     programs: [scoreProgram(module), ...servingPrograms(module), ...made.flatMap(({ programs }) => programs)],

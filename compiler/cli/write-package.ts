@@ -15,6 +15,7 @@ import type { WeightForm } from "../lower/stored-weights.ts";
 import { packageFiles, type Target, writeFiles } from "../package/package.ts";
 import { trainingPlan } from "../package/training-plan.ts";
 import { storedForms } from "../package/weight-form.ts";
+import { writeShardIndex } from "../package/shard-index.ts";
 import { writeWeights } from "../package/weights.ts";
 import { InputError, remark, ticking, writing } from "./io.ts";
 import type { LoadedModel } from "./load-model.ts";
@@ -44,6 +45,7 @@ export async function writePackage(loaded: LoadedModel, options: WriteOptions): 
     trains,
     splits: options.splitSteps ?? false,
     tokenizer: options.tokenizer ?? tokenizerBeside(options.weights),
+    browser: options.target.includes("webgpu"),
     forms: storedForms(loaded.serves[0], options.store),
   });
   const files = packageFiles({
@@ -116,6 +118,7 @@ function withWeights(directory: string, source: MadeFrom, write: () => void): vo
       const aside = asideOf(directory);
       made.push(aside);
       writeWeights(aside, source.model, stores, source.weights, ticking());
+      writeShardIndex(aside);
       write();
       rmSync(join(directory, WEIGHTS), { recursive: true, force: true });
       renameSync(aside, join(directory, WEIGHTS));

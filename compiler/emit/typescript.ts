@@ -27,6 +27,16 @@ export function typesOf(module: string, name: string): Statement {
   return { kind: StructureKind.ImportDeclaration, moduleSpecifier: module, namespaceImport: name, isTypeOnly: true };
 }
 
+/** `import type { A } from "module";` */
+export function importTypesOf(module: string, names: readonly string[]): Statement {
+  return {
+    kind: StructureKind.ImportDeclaration,
+    moduleSpecifier: module,
+    namedImports: [...names],
+    isTypeOnly: true,
+  };
+}
+
 /** `export const name = value as const;`, of plain data. */
 export function constantOf(name: string, docs: string, value: unknown): Statement {
   return (writer) => {

@@ -8,6 +8,7 @@ import {
   asyncFunctionOf,
   constantOf,
   importOf,
+  importTypesOf,
   interfaceOf,
   printTypeScript,
   type Statement,
@@ -35,32 +36,75 @@ export interface IndexSource {
   readonly defaults: ServePlan;
   /** That of the package, if it has one. */
   readonly tokenizer: Tokenizer | undefined;
+  /** Whether it runs in browsers as well. */
+  readonly browser: boolean;
 }
 
-/** `index.ts`, and the same as `index.js` and `index.d.ts` for whom does not compile it; `package.json` names them. */
+/** `index.ts`, for browsers `browser.ts`, and the same as `index.js` and `index.d.ts` for whom does not compile them; `package.json` names them. */
 export function indexFiles(source: IndexSource): Map<string, string> {
-  const text = indexText(source);
+  const index = modules("index", indexText(source));
+  const browser = source.browser ? modules("browser", browserText(source)) : [];
   const manifest = {
     name: packageName(source.model.name),
     version: "0.0.0",
     private: true,
     type: "module",
-    exports: { ".": { types: "./index.d.ts", default: "./index.js" }, "./package.json": "./package.json" },
+    exports: {
+      ".": { types: "./index.d.ts", default: "./index.js" },
+      ...(source.browser ? { "./browser": { types: "./browser.d.ts", default: "./browser.js" } } : {}),
+      "./package.json": "./package.json",
+    },
     peerDependencies: { dskc: "*" },
   };
-  return new Map([
-    ["index.ts", text],
-    ["index.js", toJavaScript(text)],
-    ["index.d.ts", toDeclarations(text)],
-    ["package.json", `${JSON.stringify(manifest, undefined, 2)}\n`],
-  ]);
+  return new Map([...index, ...browser, ["package.json", `${JSON.stringify(manifest, undefined, 2)}\n`]]);
+}
+
+function modules(name: string, text: string): [string, string][] {
+  return [
+    [`${name}.ts`, text],
+    [`${name}.js`, toJavaScript(text)],
+    [`${name}.d.ts`, toDeclarations(text)],
+  ];
+}
+
+/** The same model where there is no Node. */
+function browserText({ model: { name }, serving }: IndexSource): string {
+  return printTypeScript(
+    [`The model ${name} in a browser.`, "", "Written by `dskc build`, which writes it anew: changes are lost."],
+    [
+      typesOf("dskc/browser", "dskc"),
+      importOf("dskc/browser", ["openInBrowser"]),
+      importTypesOf("./index.js", [`${name}Names`]),
+      aliasOf(`${name}InBrowser`, "The model, loaded.", `dskc.BrowserModel<${name}Names>`),
+      interfaceOf(
+        `${name}LoadOptions`,
+        "How it is loaded.",
+        { "serve?": serveType(serving), "package?": "string | URL" },
+        'Omit<dskc.LoadOptions, "serve">',
+      ),
+      asyncFunctionOf(
+        "load",
+        "Loads the model. `package` is the address of the package, which must be given where this file is not served from it: in bundles.",
+        {
+          name: '{ package: folder = import.meta.url.replace(/[^/]*$/, ""), ...options }',
+          type: `${name}LoadOptions`,
+          initializer: "{}",
+        },
+        `${name}InBrowser`,
+        [`return openInBrowser<${name}Names>(folder, options);`],
+      ),
+    ],
+  );
+}
+
+function serveType(serving: readonly ServePlan[]): string {
+  return serving.length === 0 ? "never" : unionOf(serving.map((plan) => plan.name));
 }
 
 function indexText({ model, docs, dims, trainings, serving, defaults, tokenizer }: IndexSource): string {
   const { name } = model;
   const roles = rolesOf(tokenizer?.chat);
   const { context, temperature, topP, topK, draftTokens } = defaults;
-  const serve = serving.length === 0 ? "never" : unionOf(serving.map((plan) => plan.name));
   const head = docs.length === 0 ? [`The model ${name}.`] : docs;
   return printTypeScript(
     [...head, "", "Written by `dskc build`, which writes it anew: changes are lost."],
@@ -96,7 +140,7 @@ function indexText({ model, docs, dims, trainings, serving, defaults, tokenizer 
         `${name}Options`,
         "How it is loaded.",
         {
-          "serve?": serve,
+          "serve?": serveType(serving),
           "directory?": "string",
         },
         'Omit<dskc.OpenOptions, "serve">',

@@ -6,10 +6,13 @@ import { findParams, type WeightsListener } from "../../runtime/io/names/read-pa
 import { CheckpointError } from "../../runtime/io/safetensors/format.ts";
 import { quantizedMetadata, type StoredCodes } from "../../runtime/io/safetensors/quantized-metadata.ts";
 import { Checkpoint } from "../../runtime/io/safetensors/read.ts";
-import { SHARD_BYTES, writeCheckpoint } from "../../runtime/io/safetensors/shards.ts";
+import { writeCheckpoint } from "../../runtime/io/safetensors/shards.ts";
 import type { WrittenTensor } from "../../runtime/io/safetensors/written.ts";
 import type { ModelFile } from "../../runtime/program/model.ts";
 import { NonFiniteError } from "../../runtime/train/finite.ts";
+
+/** Browsers fetch, and fetch anew, shard by shard. */
+const SHARD_BYTES = 256 * 2 ** 20;
 
 /**
  * Writes weights into a folder as programs read them, by the names and in the order of dims of the model, so that they are

@@ -5,6 +5,9 @@ import { nonFiniteStore } from "./finite.ts";
 import { microBatches } from "./micro-batches.ts";
 import type { TrainingPlan } from "./plan.ts";
 import { isLoad, type LoadViolation, loadViolation } from "./violation.ts";
+import { DivergedError } from "./diverged-error.ts";
+
+export { DivergedError };
 
 /** What one step gave. */
 export interface StepResult {
@@ -22,9 +25,6 @@ export interface StepResult {
   readonly sequences: number;
   readonly tokens: number;
 }
-
-/** A loss, the norm of the gradient or a weight became NaN or infinite. */
-export class DivergedError extends Error {}
 
 /**
  * Makes the steps of a training on a session.

@@ -54,6 +54,15 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     "runtime/serve",
     "runtime/train",
   ],
+  "runtime/browser": [
+    "runtime/data",
+    "runtime/device",
+    "runtime/io",
+    "runtime/package",
+    "runtime/program",
+    "runtime/serve",
+    "runtime/train",
+  ],
   "runtime/index.ts": ["runtime"],
 };
 

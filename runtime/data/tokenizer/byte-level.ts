@@ -134,7 +134,9 @@ function mergesOf({ vocab, merges }: BpeModel): MergeTable {
 }
 
 function latin1(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");
+  let text = "";
+  for (const byte of bytes) text += String.fromCharCode(byte);
+  return text;
 }
 
 function inLatin1([text, id]: readonly [string, number]): (readonly [string, number])[] {

@@ -36,7 +36,7 @@ export interface Sources {
   readonly device: GPUDevice;
   readonly kernels: readonly WebGpuKernel[];
   /** The WGSL of a kernel. */
-  readonly source: (kernel: string) => string;
+  readonly source: (kernel: string) => string | Promise<string>;
   /** Called as pipelines are made. */
   readonly onProgress?: (done: number, all: number) => void;
 }
@@ -50,7 +50,7 @@ export class Pipelines {
   readonly #group: GPUBindGroupLayout;
   readonly #layout: GPUPipelineLayout;
   readonly #kernels: ReadonlyMap<string, WebGpuKernel>;
-  readonly #modules = new Map<string, GPUShaderModule>();
+  readonly #modules = new Map<string, Promise<GPUShaderModule>>();
   readonly #made = new Map<string, GPUComputePipeline>();
   readonly #pending = new Map<string, Promise<void>>();
 
@@ -104,12 +104,28 @@ export class Pipelines {
     });
   }
 
+  #module(name: string): Promise<GPUShaderModule> {
+    const known = this.#modules.get(name);
+    if (known !== undefined) return known;
+    const { device, source } = this.#sources;
+    const made = Promise.resolve(source(name)).then((code) => device.createShaderModule({ label: name, code }));
+    this.#modules.set(name, made);
+    return made;
+  }
+
   async #create({ kernel: name, entry, spaces }: Need, id: string): Promise<void> {
-    const { device, source, onProgress } = this.#sources;
+    const { device, onProgress } = this.#sources;
     const kernel = this.#kernels.get(name);
     if (kernel === undefined) throw new Error(`the package has no kernel ${name} for WebGPU`);
-    const module = this.#modules.get(name) ?? device.createShaderModule({ label: name, code: source(name) });
-    this.#modules.set(name, module);
+    let module: GPUShaderModule;
+    try {
+      module = await this.#module(name);
+    } catch (error) {
+      // What could not be fetched now may be there later.
+      this.#modules.delete(name);
+      this.#pending.delete(id);
+      throw error;
+    }
     const constants = Object.fromEntries(kernel.args.map((arg, i) => [`${arg}_space`, spaces[i]!]));
     try {
       const compute = { module, entryPoint: entry, constants };

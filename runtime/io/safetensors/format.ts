@@ -1,5 +1,8 @@
 /** The safetensors format: an 8-byte little-endian length, a JSON header, then the tensors' bytes. */
 import { named, parseJson, RepeatedKeyError, shown } from "../json.ts";
+import { CheckpointError } from "./checkpoint-error.ts";
+
+export { CheckpointError };
 
 export const DTYPES = {
   F64: 8,
@@ -35,9 +38,6 @@ export interface Header {
   /** Where the tensors' bytes begin in the file. */
   readonly dataStart: number;
 }
-
-/** A file that is not what it claims to be. The message names the file and the tensor. */
-export class CheckpointError extends Error {}
 
 /** Larger headers are refused, as in the reference implementation. */
 export const LARGEST_HEADER = 100_000_000;

@@ -1,15 +1,9 @@
 import type { Choice } from "../../device/choice.ts";
 import { noiseWords } from "./noise.ts";
 import type { Sampling } from "./sampling.ts";
+import { LogitsError } from "./logits-error.ts";
 
-/** A model gave NaN or an infinity where a number must be. */
-export class LogitsError extends Error {
-  override readonly name = "LogitsError";
-
-  constructor() {
-    super("the model gave logits that are no numbers");
-  }
-}
+export { LogitsError };
 
 /** Where the likeliest token is taken, nobody looks at the noise. */
 const SILENCE: Choice["noise"] = [0, 0];

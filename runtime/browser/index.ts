@@ -1,0 +1,21 @@
+/** What a generated package, and a page that loads one, may use in a browser: `import { openInBrowser } from "dskc/browser"`. */
+export { DeviceError, type Elements, type MemoryUse } from "../device/session.ts";
+export { NoGpuError } from "../device/webgpu/adapter.ts";
+export { LimitError } from "../device/webgpu/limits.ts";
+export { DeviceLostError } from "../device/webgpu/loss.ts";
+export { CheckpointError } from "../io/safetensors/checkpoint-error.ts";
+export type { GenerateOptions, Generation, GenerationEnd } from "../package/answer.ts";
+export type { ChatMessage, ChatOptions, ModelMemory, ModelNames, ModelTensor } from "../package/model.ts";
+export { ModelError } from "../package/model-error.ts";
+export type { ScoredRow, Scores } from "../package/score.ts";
+export type { Row, StepOf, TrainerOptions, TrainingNames, TrainingNamesOf } from "../package/trainer.ts";
+export { ContextError, QueueFullError } from "../serve/engine/request.ts";
+export { LogitsError } from "../serve/sampling/logits-error.ts";
+export type { GeneratedToken } from "../serve/text/token-texts.ts";
+export type { Evaluation } from "../train/evaluate.ts";
+export type { TrainingPlan } from "../train/plan.ts";
+export { DivergedError } from "../train/diverged-error.ts";
+export type { BrowserModel, BrowserTrainer, LoadOptions, Progress, WeightsFolder } from "./model.ts";
+export { openInBrowser } from "./open.ts";
+export { ShardError } from "./shard-error.ts";
+export { removeShards } from "./shard-store.ts";
