@@ -1,4 +1,3 @@
-import { type ArenaPlan, planArena } from "../program/arena.ts";
 import type { LaunchProgram, Sizes } from "../program/launch.ts";
 
 /** So many calls of different sizes are planned exactly. */
@@ -7,21 +6,24 @@ const EXACT = 8;
 const MOST = 256;
 
 /**
- * The arena plans of a program, by the sizes of calls. Planning costs milliseconds and a decode step sees one more position
+ * The plans of a program's memory, by the sizes of calls. Planning costs milliseconds and a decode step sees one more position
  * each time: once a program was called with several sizes, further plans are made for sizes rounded up to an eighth of
  * their power of two. A plan holds for all smaller sizes, since no temp grows when a dim shrinks.
  */
-export class Plans {
+export class Plans<Plan> {
   readonly #program: LaunchProgram;
-  readonly #plans = new Map<string, ArenaPlan>();
+  readonly #plan: (sizes: Sizes) => Plan;
+  readonly #plans = new Map<string, Plan>();
   #exact = 0;
 
-  constructor(program: LaunchProgram) {
+  /** @param plan a plan that holds for these sizes and all smaller ones */
+  constructor(program: LaunchProgram, plan: (sizes: Sizes) => Plan) {
     this.#program = program;
+    this.#plan = plan;
   }
 
   /** A plan for a call. @throws Error when a run-time dim is not bound */
-  of(sizes: Sizes): ArenaPlan {
+  of(sizes: Sizes): Plan {
     const exact = this.#find(sizes);
     if (exact !== undefined) return exact;
     if (this.#exact < EXACT) {
@@ -32,7 +34,7 @@ export class Plans {
     return this.#find(roomy) ?? this.#make(roomy);
   }
 
-  #find(sizes: Sizes): ArenaPlan | undefined {
+  #find(sizes: Sizes): Plan | undefined {
     const key = this.#key(sizes);
     const plan = this.#plans.get(key);
     if (plan === undefined) return undefined;
@@ -41,8 +43,8 @@ export class Plans {
     return plan;
   }
 
-  #make(sizes: Sizes): ArenaPlan {
-    const plan = planArena(this.#program, sizes);
+  #make(sizes: Sizes): Plan {
+    const plan = this.#plan(sizes);
     this.#plans.set(this.#key(sizes), plan);
     if (this.#plans.size > MOST) this.#plans.delete(this.#plans.keys().next().value!);
     return plan;

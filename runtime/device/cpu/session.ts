@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { addon, type NativeChoices, type NativeSession } from "../../native/addon.ts";
-import { ALIGNMENT, type ArenaPlan } from "../../program/arena.ts";
+import { ALIGNMENT, type ArenaPlan, planArena } from "../../program/arena.ts";
 import { elementsOf, type LaunchProgram, sizeOf, type Sizes, STORAGE_BYTES } from "../../program/launch.ts";
 import { readPrograms } from "../../program/read.ts";
 import { selectPrograms } from "../../program/select.ts";
@@ -96,7 +96,7 @@ interface Loaded {
   readonly index: number;
   readonly program: LaunchProgram;
   readonly border: Border;
-  readonly plans: Plans;
+  readonly plans: Plans<ArenaPlan>;
 }
 
 class PackageOnCpu implements CpuSession {
@@ -129,7 +129,7 @@ class PackageOnCpu implements CpuSession {
     this.#programs = new Map(
       programs.map((program, index) => [
         program.name,
-        { index, program, border: borderOf(program), plans: new Plans(program) },
+        { index, program, border: borderOf(program), plans: new Plans(program, (sizes) => planArena(program, sizes)) },
       ]),
     );
     const own = stores.filter(({ name }) => !Object.hasOwn(mapped, name)).map((spec) => aligned(bytesOf(spec)));

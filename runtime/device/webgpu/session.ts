@@ -3,6 +3,7 @@ import { type BufferKind, elementsOf, type LaunchProgram, type Sizes, sizeOf } f
 import { firstElement, stepsOf } from "../../program/steps.ts";
 import { type WebGpuKernel, workOf } from "../../program/webgpu.ts";
 import { type Border, borderOf, checkElements, dimsOf, inputsOf, outputsOf } from "../elements.ts";
+import { Plans } from "../plans.ts";
 import type { Call, Elements, Likeliest, MemoryUse, Session, StoreSpec } from "../session.ts";
 import { keptBy } from "../stores.ts";
 import { count, largestBinding, tooLarge } from "./limits.ts";
@@ -39,6 +40,7 @@ export function openWebGpuSession(options: WebGpuOptions): WebGpuSession {
 
 interface Loaded {
   readonly program: LaunchProgram;
+  readonly layouts: Plans<Layout>;
   readonly border: Border;
   readonly kernels: readonly WebGpuKernel[];
   readonly spaces: readonly Space[];
@@ -104,10 +106,12 @@ class PackageOnWebGpu implements WebGpuSession {
         }
         return caches.get(spec.name)!;
       });
+      const ofProgram = program.launches.map(({ kernel }) => named.get(kernel)!);
       this.#loaded.set(program.name, {
         program,
+        layouts: new Plans(program, (sizes) => planWords(program, sizes, ofProgram)),
         border: borderOf(program),
-        kernels: program.launches.map(({ kernel }) => named.get(kernel)!),
+        kernels: ofProgram,
         spaces: program.buffers.map(({ kind, name, dtype }) =>
           isKept(kind) && isFloat16(dtype) && this.#kept.get(name)!.packed
             ? PACKED + spaceOf(kind, this.#kept.get(name)!.part)
@@ -147,7 +151,7 @@ class PackageOnWebGpu implements WebGpuSession {
     dimsOf(program, call.sizes);
     const inputs = inputsOf(border, call.sizes, call.inputs);
     const outputs = outputsOf(border, call.sizes, call.outputs);
-    const layout = planWords(program, call.sizes, loaded.kernels);
+    const layout = this.#layout(loaded, call.sizes);
     this.#check(layout.words * 4, () => ["the arena of the call needs", this.#thatFits(loaded, call.sizes)]);
     const dispatches = this.#dispatches(loaded, call.sizes, layout);
     const wanted = outputs.map(({ buffer, elements }) => ({ at: layout.offsets[buffer]!, words: elements.length }));
@@ -221,6 +225,12 @@ class PackageOnWebGpu implements WebGpuSession {
     this.#watch.close();
     for (const buffer of [this.#arena, ...this.#stores, this.#caches, this.#uniforms]) buffer.destroy();
     if (this.#ownsDevice) this.gpu.destroy();
+  }
+
+  /** A plan that is made for later calls too may be too large where one for this call is not. */
+  #layout({ layouts, program, kernels }: Loaded, sizes: Sizes): Layout {
+    const layout = layouts.of(sizes);
+    return layout.words * 4 <= largestBinding(this.gpu).bytes ? layout : planWords(program, sizes, kernels);
   }
 
   #program(name: string): Loaded {

@@ -21,14 +21,14 @@ const PROGRAM: LaunchProgram = {
 };
 
 test("a few sizes are planned exactly, and each once", () => {
-  const plans = new Plans(PROGRAM);
+  const plans = new Plans(PROGRAM, (sizes) => planArena(PROGRAM, sizes));
   const sizes = { T: 100, S: 1001, unused: 3 };
   expect(plans.of(sizes)).toEqual(planArena(PROGRAM, sizes));
   expect(plans.of({ S: 1001, T: 100 })).toBe(plans.of(sizes));
 });
 
 test("with more sizes, a plan serves all calls up to an eighth larger, and has room for each", () => {
-  const plans = new Plans(PROGRAM);
+  const plans = new Plans(PROGRAM, (sizes) => planArena(PROGRAM, sizes));
   const made = new Set<unknown>();
   for (let S = 1000; S < 4000; S++) {
     const plan = plans.of({ T: 1, S });
@@ -43,5 +43,7 @@ test("with more sizes, a plan serves all calls up to an eighth larger, and has r
 });
 
 test("a dim that is not bound is an error", () => {
-  expect(() => new Plans(PROGRAM).of({ T: 1 })).toThrow("the run-time dim S is not bound");
+  expect(() => new Plans(PROGRAM, (sizes) => planArena(PROGRAM, sizes)).of({ T: 1 })).toThrow(
+    "the run-time dim S is not bound",
+  );
 });
