@@ -1,8 +1,7 @@
 /** `dskc bench WHAT FILE`: how fast a model is on this machine, and how much faster the machine is. */
 import { type Command, Option } from "commander";
 import { availableThreads } from "../../runtime/device/cpu/limits.ts";
-import type { CpuSession } from "../../runtime/device/cpu/session.ts";
-import { DeviceError } from "../../runtime/device/session.ts";
+import { DeviceError, type ProfilingSession } from "../../runtime/device/session.ts";
 import { loadWeights } from "../../runtime/device/weights.ts";
 import { CheckpointError } from "../../runtime/io/safetensors/format.ts";
 import type { ModelFile } from "../../runtime/program/model.ts";
@@ -18,14 +17,15 @@ import { scoreProgram } from "../elaborate/score.ts";
 import { type AnswersCase, type AnswersRow, benchAnswers } from "./bench/answers.ts";
 import { type Amount, cacheRowsFor, drawnCall } from "./bench/calls.ts";
 import { benchKernels } from "./bench/kernels.ts";
-import { measureMachine } from "./bench/machine.ts";
+import { measureGpu } from "./bench/gpu.ts";
+import { type MeasureMachine, measureMachine } from "./bench/machine.ts";
 import { answersText, kernelsText, trainText } from "./bench/text.ts";
 import { benchTrain } from "./bench/train.ts";
 import { examples, InputError, number, positive, print, printJson, ticking, UsageError } from "./io.ts";
 import { STORE_HELP, weightForm } from "./weight-form.ts";
 import { loadModel, type LoadedModel } from "./load-model.ts";
 import { tableOf } from "./name-table.ts";
-import { openOnCpu } from "./open-session.ts";
+import { openOnCpu, openOnWebGpu } from "./open-session.ts";
 import { report } from "./report.ts";
 import { servePlan } from "../package/serve-plan.ts";
 import { trainPlan } from "./train-plan.ts";
@@ -43,6 +43,7 @@ interface Options {
   readonly length?: number;
   readonly tokens?: number;
   readonly draft: boolean;
+  readonly device: "cpu" | "webgpu";
   readonly threads: number;
   readonly seconds: number;
   readonly json?: boolean;
@@ -63,7 +64,8 @@ export function register(command: Command): void {
     .option("--length <tokens>", "tokens of each, of its prompt, or in the cache before it decodes", positive)
     .option("--tokens <n>", "tokens of each answer", positive)
     .option("--no-draft", "do not guess tokens with look-ahead modules")
-    .option("--threads <n>", "threads of a call; as many as there are processors without this", positive)
+    .addOption(new Option("--device <device>", "where it runs").choices(["cpu", "webgpu"]).default("cpu"))
+    .option("--threads <n>", "threads of a call on the CPU; as many as there are processors without this", positive)
     .option("--seconds <s>", "about how long each measurement takes", number(0), 3)
     .option("--json", "print one JSON document")
     .action(run);
@@ -72,6 +74,7 @@ export function register(command: Command): void {
     ["dskc bench kernels model.dsk --program decode", "each kernel's time and its share of the machine's peak"],
     ["dskc bench train model.dsk", "tokens/s of training steps"],
     ["dskc bench latency model.dsk", "time to the first token and to the next ones, alone"],
+    ["dskc bench kernels model.dsk --device webgpu", "the same on a GPU, by its timestamps"],
     ["dskc bench throughput model.dsk", "tokens/s of 1, 8 and 32 answers at the same time"],
   );
 }
@@ -92,18 +95,18 @@ async function run(what: (typeof WHATS)[number], file: string, given: Given): Pr
 
 async function kernels(loaded: LoadedModel, options: Options): Promise<void> {
   const { module } = loaded;
-  const { program: name, sequences = 1, threads, seconds } = options;
+  const { program: name, sequences = 1, seconds } = options;
   const amount = { sequences, length: options.length ?? (name === "decode" ? 1024 : 512) };
   const prepared = name === "train_step" ? training(loaded, options) : undefined;
   const programs = prepared?.programs ?? [
     name === "score" ? scoreProgram(module) : servingPrograms(module, false).find((one) => one.name === name)!,
   ];
   const model = prepared?.model ?? modelFile(module, tableOf(module));
-  await withSession(programs, model, amount, { ...options, profile: true }, async (session) => {
+  await withSession(programs, model, amount, { ...options, profile: true }, async (session, measure) => {
     const made = loweredSource({ programs, store: options.store });
     const program = made.programs.find((one) => one.name === name)!;
     const call = drawnCall(program, amount, vocabularySize(module));
-    const result = await benchKernels(session, program, made.kernels, call, { seconds, threads });
+    const result = await benchKernels(session, program, made.kernels, call, { seconds, measure });
     show(options, { model: module.name, ...amount, ...result }, kernelsText(result));
   });
 }
@@ -112,8 +115,9 @@ async function train(loaded: LoadedModel, options: Options): Promise<void> {
   const prepared = training(loaded, options);
   if (prepared === undefined) return;
   const { model, programs, plan } = prepared;
-  await withSession(programs, model, { sequences: 0, length: 0 }, options, async (session) => {
-    const result = await benchTrain(session, plan, lowered(programs), model.vocabulary, options);
+  await withSession(programs, model, { sequences: 0, length: 0 }, options, async (session, measure) => {
+    const { seconds } = options;
+    const result = await benchTrain(session, plan, lowered(programs), model.vocabulary, { seconds, measure });
     show(options, { model: model.name, ...result }, trainText(result));
   });
 }
@@ -128,12 +132,12 @@ async function answers(loaded: LoadedModel, what: "latency" | "throughput", opti
     length: Math.ceil((promptTokens + answerTokens) / 64) * 64,
   }));
   const largest = rows.reduce((a, b) => (cacheRowsFor(a) > cacheRowsFor(b) ? a : b));
-  await withSession(servingPrograms(module, draftTokens > 0), model, largest, options, async (session) => {
+  await withSession(servingPrograms(module, draftTokens > 0), model, largest, options, async (session, measure) => {
     const results: AnswersRow[] = [];
     const how = { vocabulary: model.vocabulary, draftTokens, seconds: options.seconds };
     for (const one of cases) results.push(await benchAnswers(session, one, how));
     const { storeBytes, arenaBytes } = session.memory();
-    const machine = await measureMachine(storeBytes + arenaBytes, options.threads);
+    const machine = await measure(storeBytes + arenaBytes);
     show(options, { model: module.name, machine, draftTokens, answers: results }, answersText(machine, results));
   });
 }
@@ -164,18 +168,31 @@ async function withSession(
   model: ModelFile,
   amount: Amount,
   {
+    device,
     threads,
     weights,
     store,
     profile = false,
-  }: Pick<Options, "threads" | "weights" | "store"> & { readonly profile?: boolean },
-  use: (session: CpuSession) => Promise<void>,
+  }: Pick<Options, "device" | "threads" | "weights" | "store"> & { readonly profile?: boolean },
+  use: (session: ProfilingSession, measure: MeasureMachine) => Promise<void>,
 ): Promise<void> {
-  const session = await openOnCpu({ programs, model, store }, { threads, profile, cacheRows: cacheRowsFor(amount) });
+  const source = { programs, model, store };
+  const cacheRows = cacheRowsFor(amount);
+  const { session, measure } =
+    device === "cpu"
+      ? {
+          session: await openOnCpu(source, { threads, profile, cacheRows }),
+          measure: (bytes: number) => measureMachine(bytes, threads),
+        }
+      : await onGpu();
+  async function onGpu() {
+    const opened = await openOnWebGpu(source, { profile, cacheRows });
+    return { session: opened, measure: (bytes: number) => measureGpu(opened.gpu, bytes) };
+  }
   try {
     initialize(session, model, 1);
     if (weights !== undefined) loadWeights(session, model, weights, ticking());
-    await use(session);
+    await use(session, measure);
   } finally {
     session.close();
   }

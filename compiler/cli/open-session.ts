@@ -66,7 +66,7 @@ export function openOn(
 /** Loads a package on WebGPU; nothing of it is written anywhere. @throws NoGpuError that says what to install */
 export function openOnWebGpu(
   source: PackageSource,
-  options: Pick<WebGpuOptions, "cacheRows"> = {},
+  options: Pick<WebGpuOptions, "cacheRows" | "profile"> = {},
 ): Promise<WebGpuSession> {
   const { kernels: lowered, programs } = loweredSource(source);
   const files = printWebGpu(lowered);

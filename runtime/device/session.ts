@@ -112,3 +112,20 @@ export interface Session {
 export interface HostSession extends Session {
   read(store: string): Elements;
 }
+
+/** The time of a launch, summed over calls. */
+export interface LaunchProfile {
+  readonly program: string;
+  readonly kernel: string;
+  readonly note?: string;
+  readonly calls: number;
+  /** Work items. */
+  readonly items: number;
+  readonly nanoseconds: number;
+}
+
+/** A session that takes the time of launches. */
+export interface ProfilingSession extends Session {
+  /** In the order of programs and launches; all zero unless it was opened for that. */
+  profile(): LaunchProfile[];
+}

@@ -1,5 +1,5 @@
 /** `dskc bench latency` and `throughput`: answers of the engine that serves, on prompts that are drawn. */
-import type { CpuSession } from "../../../runtime/device/cpu/session.ts";
+import type { Session } from "../../../runtime/device/session.ts";
 import { Engine } from "../../../runtime/serve/engine/engine.ts";
 import type { EngineRequest } from "../../../runtime/serve/engine/request.ts";
 import { GREEDY } from "../../../runtime/serve/sampling/sampling.ts";
@@ -35,7 +35,7 @@ interface Options {
 
 /** Rounds of answers for about so many seconds; two at least, and one before. */
 export async function benchAnswers(
-  session: CpuSession,
+  session: Session,
   { streams, promptTokens, answerTokens }: AnswersCase,
   { vocabulary, draftTokens, seconds }: Options,
 ): Promise<AnswersRow> {

@@ -1,11 +1,11 @@
 /** `dskc bench kernels`: the time of every kernel of a program, against what the machine could do. */
-import type { CpuSession, LaunchProfile } from "../../../runtime/device/cpu/session.ts";
+import type { LaunchProfile, ProfilingSession } from "../../../runtime/device/session.ts";
 import { planArena } from "../../../runtime/program/arena.ts";
 import type { LaunchProgram } from "../../../runtime/program/launch.ts";
 import { programCost } from "../../kernel-ir/cost.ts";
 import type { Kernel } from "../../kernel-ir/types.ts";
 import type { DrawnCall } from "./calls.ts";
-import { type Machine, measureMachine } from "./machine.ts";
+import type { Machine, MeasureMachine } from "./machine.ts";
 import { median } from "./statistics.ts";
 
 export interface KernelRow {
@@ -37,11 +37,11 @@ export interface KernelsReport {
 
 /** Runs a program for about so many seconds. The session must profile. */
 export async function benchKernels(
-  session: CpuSession,
+  session: ProfilingSession,
   program: LaunchProgram,
   kernels: readonly Kernel[],
   { call, tokens, seen }: DrawnCall,
-  { seconds, threads }: { readonly seconds: number; readonly threads: number },
+  { seconds, measure }: { readonly seconds: number; readonly measure: MeasureMachine },
 ): Promise<KernelsReport> {
   const walls: number[] = [];
   const times: number[][] = program.launches.map(() => []);
@@ -55,7 +55,7 @@ export async function benchKernels(
     before = after;
   } while (performance.now() < end || walls.length < 3);
   const { storeBytes } = session.memory();
-  const machine = await measureMachine(storeBytes + planArena(program, call.sizes).bytes, threads);
+  const machine = await measure(storeBytes + planArena(program, call.sizes).bytes);
   const costs = programCost(program, kernels, call.sizes, { seen });
   const launches = program.launches.map(({ kernel }, i) => ({ kernel, nanoseconds: median(times[i]!), ...costs[i]! }));
   const milliseconds = median(walls);
@@ -70,7 +70,7 @@ export async function benchKernels(
   };
 }
 
-async function profiled(session: CpuSession, call: DrawnCall["call"], program: string): Promise<LaunchProfile[]> {
+async function profiled(session: ProfilingSession, call: DrawnCall["call"], program: string): Promise<LaunchProfile[]> {
   await session.run({ ...call, outputs: [] });
   return session.profile().filter((launch) => launch.program === program);
 }

@@ -6,9 +6,10 @@ import { PEAK_UNIT, peakFiles } from "../../targets/cpu/peak.ts";
 import { packageInCache } from "../open-session.ts";
 
 export interface Machine {
-  /** The variant of kernels: `x86-64-v3`. */
+  /** The variant of kernels, `x86-64-v3`, or the name of a GPU. */
   readonly variant: string;
-  readonly threads: number;
+  /** Of a processor. */
+  readonly threads?: number;
   /** Operations in a second, of fused multiply-adds in registers; two each. */
   readonly flops: number;
   readonly read: {
@@ -17,6 +18,9 @@ export interface Machine {
     readonly bytesPerSecond: number;
   };
 }
+
+/** Measures what a session runs on; `bytes` is how many the model has. */
+export type MeasureMachine = (bytes: number) => Promise<Machine>;
 
 const ROUNDS = 15;
 const LEAST_BYTES = 1 << 20;

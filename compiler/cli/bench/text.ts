@@ -11,7 +11,8 @@ const SHOWN = 25;
 
 function machineText({ variant, threads, flops, read }: Machine): string {
   const bandwidth = `${rateText(read.bytesPerSecond, "B/s")} reading ${bytesText(read.bytes)}`;
-  return `this machine: ${variant}, ${threads} thread${threads === 1 ? "" : "s"}, ${rateText(flops, "FLOP/s")}, ${bandwidth}`;
+  const by = threads === undefined ? "" : `${threads} thread${threads === 1 ? "" : "s"}, `;
+  return `this machine: ${variant}, ${by}${rateText(flops, "FLOP/s")}, ${bandwidth}`;
 }
 
 export function kernelsText(report: KernelsReport): string {

@@ -1,6 +1,6 @@
 /** `dskc bench train`: steps of a train section, on tokens that are drawn. */
 import type { Sequence } from "../../../runtime/data/batch.ts";
-import type { CpuSession } from "../../../runtime/device/cpu/session.ts";
+import type { Session } from "../../../runtime/device/session.ts";
 import { microBatches } from "../../../runtime/train/micro-batches.ts";
 import { TrainingClock } from "../../../runtime/train/clock.ts";
 import type { TrainingPlan } from "../../../runtime/train/plan.ts";
@@ -8,7 +8,7 @@ import { Trainer } from "../../../runtime/train/trainer.ts";
 import { programCost } from "../../kernel-ir/cost.ts";
 import type { KernelModule } from "../../kernel-ir/types.ts";
 import { drawnToken } from "./calls.ts";
-import { type Machine, measureMachine } from "./machine.ts";
+import type { Machine, MeasureMachine } from "./machine.ts";
 import { type Spread, spreadOf } from "./statistics.ts";
 
 export interface TrainReport {
@@ -30,11 +30,11 @@ export interface TrainReport {
 
 /** Makes steps for about so many seconds; three at least, and one before. */
 export async function benchTrain(
-  session: CpuSession,
+  session: Session,
   plan: TrainingPlan,
   { kernels, programs }: KernelModule,
   vocabulary: number,
-  { seconds, threads }: { readonly seconds: number; readonly threads: number },
+  { seconds, measure }: { readonly seconds: number; readonly measure: MeasureMachine },
 ): Promise<TrainReport> {
   const { length, lookAhead } = plan;
   const clock = new TrainingClock(plan, Infinity);
@@ -63,7 +63,7 @@ export async function benchTrain(
   const costs = programCost(program, kernels, batch!.sizes, { seen: (length + 1) / 2 });
   const flops = costs.reduce((sum, cost) => sum + cost.flops, 0);
   const { storeBytes, arenaBytes } = session.memory();
-  const machine = await measureMachine(storeBytes + arenaBytes, threads);
+  const machine = await measure(storeBytes + arenaBytes);
   const spread = spreadOf(times);
   return {
     section: plan.name,

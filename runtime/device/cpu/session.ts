@@ -23,8 +23,10 @@ import {
   DeviceError,
   type Elements,
   type HostSession,
+  type LaunchProfile,
   type MemoryUse,
   type Outcome,
+  type ProfilingSession,
   type StoreSpec,
 } from "../session.ts";
 import { bytesOf, keptBy } from "../stores.ts";
@@ -61,26 +63,14 @@ export interface CpuMemoryUse extends MemoryUse {
   readonly mappedBytes: number;
 }
 
-/** The time of a launch, summed over calls. */
-export interface LaunchProfile {
-  readonly program: string;
-  readonly kernel: string;
-  readonly note?: string;
-  readonly calls: number;
-  /** Work items. */
-  readonly items: number;
-  readonly nanoseconds: number;
-}
-
 /** More memory is needed than there is. Nothing was allocated. */
 export class MemoryError extends DeviceError {}
 
-export interface CpuSession extends HostSession {
+export interface CpuSession extends HostSession, ProfilingSession {
+  read(store: string): Elements;
   memory(): CpuMemoryUse;
   /** The index of the first element of a param or state that is NaN or infinite; -1 when there is none. */
   firstNonFinite(store: string): number;
-  /** In the order of programs and launches; all zero without the option `profile`. */
-  profile(): LaunchProfile[];
 }
 
 /**

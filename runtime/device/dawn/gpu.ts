@@ -5,9 +5,10 @@ import { deviceOf, NoGpuError } from "../webgpu/adapter.ts";
 
 /**
  * Drivers in software unroll the zeros of workgroup memory that they are asked for, one store for each element: kernels with tiles
- * take 0.6 s each to compile. Dawn's own loop takes a fiftieth of that.
+ * take 0.6 s each to compile. Dawn's own loop takes a fiftieth of that. Timestamps are as exact as the device has them: nobody
+ * needs to be kept from telling time.
  */
-const FLAGS = ["disable-dawn-features=use_vulkan_zero_initialize_workgroup_memory_extension"];
+const FLAGS = ["disable-dawn-features=use_vulkan_zero_initialize_workgroup_memory_extension,timestamp_quantization"];
 
 /** SwiftShader of Debian's chromium: a Vulkan driver that runs on the processor. */
 const SOFTWARE = "/usr/lib/chromium/vk_swiftshader_icd.json";

@@ -4,7 +4,7 @@ import { firstElement, stepsOf } from "../../program/steps.ts";
 import { type WebGpuKernel, workOf } from "../../program/webgpu.ts";
 import { type Border, borderOf, checkElements, dimsOf, inputsOf, outputsOf } from "../elements.ts";
 import { Plans } from "../plans.ts";
-import type { Call, Elements, Likeliest, MemoryUse, Session, StoreSpec } from "../session.ts";
+import type { Call, Elements, LaunchProfile, Likeliest, MemoryUse, ProfilingSession, StoreSpec } from "../session.ts";
 import { keptBy } from "../stores.ts";
 import { count, largestBinding, tooLarge } from "./limits.ts";
 import { DeviceWatch } from "./loss.ts";
@@ -12,6 +12,7 @@ import { LIKELIEST, LIKELIEST_WGSL } from "./likeliest.ts";
 import { type Layout, planWords } from "./layout.ts";
 import { type Kept, keptElements, keptWords, placesOf } from "./kept.ts";
 import { isFloat16, type Need, PACKED, PARTS, Pipelines, type Sources, type Space, spaceOf } from "./pipelines.ts";
+import { Timestamps } from "./timing.ts";
 import { asWords, fromWords } from "./words.ts";
 
 export interface WebGpuOptions extends Sources {
@@ -20,11 +21,13 @@ export interface WebGpuOptions extends Sources {
   readonly cacheRows?: number;
   /** The device belongs to the session, and ends with it. */
   readonly ownsDevice?: boolean;
+  /** Takes the time of every launch. */
+  readonly profile?: boolean;
   /** The most bytes of a buffer of params and states: less than the device has, for tests. */
   readonly partBytes?: number;
 }
 
-export interface WebGpuSession extends Session {
+export interface WebGpuSession extends ProfilingSession {
   /** What it runs on. */
   readonly gpu: GPUDevice;
   read(store: string): Promise<Elements>;
@@ -49,6 +52,8 @@ interface Loaded {
 }
 
 interface Dispatch {
+  /** Of the program; none for what is not part of it. */
+  readonly launch?: number;
   /** The entry points that run, one after the other, and their workgroups. */
   readonly grids: readonly { readonly need: Need; readonly groups: number }[];
   /** What the launch's uniform has. */
@@ -73,6 +78,8 @@ class PackageOnWebGpu implements WebGpuSession {
   #uniforms: GPUBuffer;
   #group: GPUBindGroup | undefined;
   #highWater = 0;
+  /** By program; none where the time is not taken. */
+  readonly #profiles: ReadonlyMap<string, { calls: number; items: number; nanoseconds: number }[]> | undefined;
   /** Until the call before has been handed to the device. */
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -125,6 +132,11 @@ class PackageOnWebGpu implements WebGpuSession {
       return [`${count(cacheRows)} rows of caches need`, `${count(rows)} rows fit`];
     });
     this.#caches = this.#buffer("caches", cacheWords * 4);
+    this.#profiles = options.profile
+      ? new Map(
+          programs.map(({ name, launches }) => [name, launches.map(() => ({ calls: 0, items: 0, nanoseconds: 0 }))]),
+        )
+      : undefined;
     this.#arena = this.#buffer("arena", 4);
     this.#uniforms = this.#buffer("uniforms", 256, GPUBufferUsage.UNIFORM);
   }
@@ -178,8 +190,11 @@ class PackageOnWebGpu implements WebGpuSession {
       signal?.throwIfAborted();
       this.#reserve(words, dispatches.length);
       for (const { at, words: own } of written) this.gpu.queue.writeBuffer(this.#arena, at, own);
-      this.#encode(dispatches);
-      return { given: this.#readBack(this.#arena, wanted) };
+      const timed = this.#encode(dispatches);
+      const given = this.#readBack(this.#arena, wanted);
+      given.catch(() => undefined);
+      if (timed !== undefined) this.#took(program.name, dispatches, await this.#watch.of(timed()));
+      return { given };
     });
     this.#turn = handedOver.catch(() => undefined);
     const given = await (await handedOver).given;
@@ -321,6 +336,7 @@ class PackageOnWebGpu implements WebGpuSession {
       const ofKernel = kernel.extents.map((name) => bound[name]!);
       const words = [...items, ...ofKernel, ...own, ...layout.scratch(kernel, bound)];
       return runs.map(({ grids }) => ({
+        launch: step.launch,
         grids: grids.map(({ grid, groups }) => ({
           need: { kernel: kernel.name, entry: grid.name, spaces: args.map((b) => spaces[b]!) },
           groups,
@@ -330,26 +346,57 @@ class PackageOnWebGpu implements WebGpuSession {
     });
   }
 
-  /** One pass, one submit. */
-  #encode(dispatches: readonly Dispatch[]): void {
+  profile(): LaunchProfile[] {
+    return [...this.#loaded.values()].flatMap(({ program }) =>
+      program.launches.map(({ kernel, note }, launch) => ({
+        program: program.name,
+        kernel,
+        ...(note === undefined ? {} : { note }),
+        ...(this.#profiles?.get(program.name)?.[launch] ?? { calls: 0, items: 0, nanoseconds: 0 }),
+      })),
+    );
+  }
+
+  #took(program: string, dispatches: readonly Dispatch[], nanoseconds: readonly number[]): void {
+    for (const [i, { launch, words }] of dispatches.entries()) {
+      const profile = launch === undefined ? undefined : this.#profiles!.get(program)![launch]!;
+      if (profile === undefined) continue;
+      // Runs of one launch have the same words.
+      if (words !== dispatches[i - 1]?.words) {
+        profile.calls++;
+        profile.items += words[0]!;
+      }
+      profile.nanoseconds += nanoseconds[i]!;
+    }
+  }
+
+  /** One pass, one submit. @returns what gives the time of each dispatch, where that is taken: they have passes of their own */
+  #encode(dispatches: readonly Dispatch[]): (() => Promise<number[]>) | undefined {
     const { stride } = this.#pipelines;
     const uniforms = new Int32Array((dispatches.length * stride) / 4);
     const encoder = this.gpu.createCommandEncoder();
-    const pass = encoder.beginComputePass();
+    const timestamps = this.#profiles === undefined ? undefined : new Timestamps(this.gpu, dispatches.length);
+    let pass = timestamps === undefined ? encoder.beginComputePass() : undefined;
     const most = this.gpu.limits.maxComputeWorkgroupsPerDimension;
     for (const [i, { grids, words }] of dispatches.entries()) {
       uniforms.set(words, (i * stride) / 4);
-      pass.setBindGroup(0, this.#group!, [i * stride]);
+      if (timestamps !== undefined) {
+        pass?.end();
+        pass = encoder.beginComputePass({ timestampWrites: timestamps.of(i) });
+      }
+      pass!.setBindGroup(0, this.#group!, [i * stride]);
       for (const { need, groups } of grids) {
         if (groups === 0) continue;
-        pass.setPipeline(this.#pipelines.get(need));
+        pass!.setPipeline(this.#pipelines.get(need));
         const y = Math.ceil(groups / most);
-        pass.dispatchWorkgroups(Math.ceil(groups / y), y);
+        pass!.dispatchWorkgroups(Math.ceil(groups / y), y);
       }
     }
-    pass.end();
+    pass?.end();
+    const timed = timestamps?.resolve(encoder);
     this.gpu.queue.writeBuffer(this.#uniforms, 0, uniforms);
     this.gpu.queue.submit([encoder.finish()]);
+    return timed;
   }
 
   /** Copies of parts of a buffer, one after the other in one transfer. */

@@ -4,6 +4,8 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { AnswersRow } from "../../../compiler/cli/bench/answers.ts";
+import type { KernelsReport } from "../../../compiler/cli/bench/kernels.ts";
 import { Checkpoint } from "../../../runtime/io/safetensors/read.ts";
 import { openPackage } from "../../../runtime/package/open-package.ts";
 import type { WebGpuKernels } from "../../../runtime/program/webgpu.ts";
@@ -144,5 +146,22 @@ describe.skipIf(!HAS_WEBGPU)("a package", () => {
     expect(model.device).toBe("webgpu");
     await model.close();
     await expect(openPackage(join(pico.folder, "tokenizer"), { device: "webgpu" })).rejects.toThrow("is no package");
+  });
+
+  test("is measured kernel by kernel, and as it answers", { timeout: 120_000 }, () => {
+    const bench = (what: string, ...more: readonly string[]): { status: number | null; stdout: string } =>
+      dskc(["bench", what, "pico.dsk", "--device", "webgpu", "--seconds", "0", "--json", ...more], {}, pico.folder);
+    const kernels = bench("kernels", "--program", "decode", "--length", "16");
+    expect(kernels.status).toBe(0);
+    const report = JSON.parse(kernels.stdout) as KernelsReport;
+    expect(report.machine.flops).toBeGreaterThan(0);
+    expect(report.machine.read.bytesPerSecond).toBeGreaterThan(0);
+    expect(report.kernels.reduce((sum, { launches }) => sum + launches, 0)).toBeGreaterThan(10);
+    expect(report.kernels.every(({ milliseconds }) => milliseconds > 0)).toBe(true);
+    expect(report.kernels.reduce((sum, { milliseconds }) => sum + milliseconds, 0)).toBeLessThan(report.milliseconds);
+    const latency = bench("latency", "--length", "8", "--tokens", "3");
+    expect(latency.status).toBe(0);
+    const { answers } = JSON.parse(latency.stdout) as { answers: readonly AnswersRow[] };
+    expect(answers.map(({ promptTokens, nextToken }) => [promptTokens, nextToken.median > 0])).toEqual([[8, true]]);
   });
 });
