@@ -77,7 +77,7 @@ describe.skipIf(!HAS_WEBGPU)("a package", () => {
     weights = join(pico.folder, "weights");
     await trainer.save(weights);
     await model.close();
-  });
+  }, 120_000);
 
   afterAll(() => rmSync(pico.folder, { recursive: true }));
 
