@@ -1,0 +1,124 @@
+// rows_reduce: rows
+//   read x_2: f32[T, 24]
+//   write x_4: f32[T, 24]
+//   read weight: f32[24]
+//   read x_5: f32[T, 24]
+//   write x_6: f32[T]
+
+struct Launch {
+  items: i32, // what there is to do, one for a workgroup at a time
+  items_before: i32, // the same of the entry point that runs before
+  T: i32,
+  x_2: i32, // its first word
+  x_4: i32, // its first word
+  weight: i32, // its first word
+  x_5: i32, // its first word
+  x_6: i32, // its first word
+}
+@group(0) @binding(0) var<uniform> launch: Launch;
+@group(0) @binding(1) var<storage, read_write> arena: array<u32>;
+@group(0) @binding(2) var<storage, read_write> stores: array<u32>;
+@group(0) @binding(3) var<storage, read_write> caches: array<u32>;
+@group(0) @binding(4) var<storage, read_write> stores_1: array<u32>;
+@group(0) @binding(5) var<storage, read_write> stores_2: array<u32>;
+@group(0) @binding(6) var<storage, read_write> stores_3: array<u32>;
+
+override x_2_space: u32 = 0u;
+override x_4_space: u32 = 0u;
+override weight_space: u32 = 0u;
+override x_5_space: u32 = 0u;
+override x_6_space: u32 = 0u;
+
+var<workgroup> lanes_f32: array<f32, 64>;
+
+fn word(space: u32, i: i32) -> u32 {
+  var x: u32;
+  switch space {
+    case 0u: { x = arena[i]; }
+    case 1u: { x = stores[i]; }
+    case 2u: { x = stores_1[i]; }
+    case 3u: { x = stores_2[i]; }
+    case 4u: { x = stores_3[i]; }
+    default: { x = caches[i]; }
+  }
+  return x;
+}
+
+fn set_word(space: u32, i: i32, x: u32) {
+  switch space {
+    case 0u: { arena[i] = x; }
+    case 1u: { stores[i] = x; }
+    case 2u: { stores_1[i] = x; }
+    case 3u: { stores_2[i] = x; }
+    case 4u: { stores_3[i] = x; }
+    default: { caches[i] = x; }
+  }
+}
+
+fn load_x_2(i: i32) -> f32 {
+  return bitcast<f32>(word(x_2_space, launch.x_2 + i));
+}
+
+fn store_x_4(i: i32, x: f32) {
+  set_word(x_4_space, launch.x_4 + i, bitcast<u32>(x));
+}
+
+fn load_weight(i: i32) -> f32 {
+  return bitcast<f32>(word(weight_space, launch.weight + i));
+}
+
+fn load_x_5(i: i32) -> f32 {
+  return bitcast<f32>(word(x_5_space, launch.x_5 + i));
+}
+
+fn store_x_6(i: i32, x: f32) {
+  set_word(x_6_space, launch.x_6 + i, bitcast<u32>(x));
+}
+
+fn sum_of_workgroup_f32(x: f32, lane: i32) -> f32 {
+  workgroupBarrier();
+  lanes_f32[lane] = x;
+  for (var step = 32; step > 0; step /= 2) {
+    workgroupBarrier();
+    if (lane < step) {
+      lanes_f32[lane] = lanes_f32[lane] + lanes_f32[lane + step];
+    }
+  }
+  workgroupBarrier();
+  return lanes_f32[0];
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+        @builtin(local_invocation_index) index: u32) {
+  let lane = i32(index);
+  let T = launch.T;
+  let item = i32(group.y * groups.x + group.x);
+  if (item >= launch.items) {
+    return;
+  }
+  let i_T = item;
+  var x: f32;
+  var x_3: f32;
+  {
+    var part0 = 0.0;
+    for (var i_Q = lane; i_Q < 24; i_Q += 64) {
+      part0 = part0 + (load_x_2(i_T * 24 + i_Q) * load_x_2(i_T * 24 + i_Q));
+    }
+    x = sum_of_workgroup_f32(part0, lane);
+  }
+  x_3 = inverseSqrt(((x / 24.0) + 0.000001));
+  for (var i_Q = lane; i_Q < 24; i_Q += 64) {
+    store_x_4(i_T * 24 + i_Q, ((load_x_2(i_T * 24 + i_Q) * x_3) * load_weight(i_Q)));
+  }
+  {
+    var part1 = 0.0;
+    for (var i_C = lane; i_C < 16; i_C += 64) {
+      part1 = part1 + (load_x_5(i_T * 24 + i_C) * load_x_5(i_T * 24 + i_C));
+    }
+    let total2 = sum_of_workgroup_f32(part1, lane);
+    if (lane == 0) {
+      store_x_6(i_T, total2);
+    }
+  }
+}
