@@ -4,7 +4,7 @@ import type { TokenizerConfig, TokenizerJson } from "../data/tokenizer/format.ts
 import type { Tokenizer } from "../data/tokenizer/tokenizer.ts";
 import { placeTensors } from "../device/place-tensors.ts";
 import type { Session } from "../device/session.ts";
-import { requestGpu } from "../device/webgpu/adapter.ts";
+import { requestAdapter, requestGpu } from "../device/webgpu/adapter.ts";
 import { openWebGpuSession } from "../device/webgpu/session.ts";
 import type { WeightsListener } from "../io/names/read-params.ts";
 import { SHARD_INDEX, type ShardIndex } from "../io/safetensors/shard-index.ts";
@@ -32,12 +32,13 @@ export interface FetchPackageOptions {
 
 /**
  * @param folder the address of the package, with a slash at the end
- * @throws ModelError for what is no package, or one without kernels for WebGPU
+ * @throws NoGpuError, before anything is fetched; ModelError for what is no package, or one without kernels for WebGPU
  */
 export async function fetchPackage(
   folder: string,
   { tokenizer, cache, listen, signal }: FetchPackageOptions,
 ): Promise<{ readonly source: ModelSource; readonly files: FetchedFiles }> {
+  await requestAdapter(navigator.gpu as GPU | undefined);
   const part = <T extends { readonly format: 1 }>(name: string): Promise<T> => fetchPart<T>(folder, name, signal);
   const [{ programs }, model, training, serving, { kernels }] = await Promise.all([
     part<PackagePrograms>("program.json"),

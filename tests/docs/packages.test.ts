@@ -18,6 +18,9 @@ test("the programs of the page are sound", () => {
   const page = readFileSync("docs/packages.md", "utf8");
   const programs = [...page.matchAll(/^```ts\n(.*?)^```$/gms)].map((m) => m[1]!);
   expect(programs.length).toBeGreaterThanOrEqual(4);
+  const inBrowser = [...readFileSync("docs/browser.md", "utf8").matchAll(/^```ts\n(.*?)^```$/gms)].map((m) => m[1]!);
+  expect(inBrowser.length).toBeGreaterThanOrEqual(3);
+  programs.push(...inBrowser);
   programs.forEach((text, i) => write(`program${i}.ts`, text));
   const imports = JSON.parse(/^```json\n(.*?)^```$/ms.exec(page)![1]!) as object;
   write("package.json", JSON.stringify({ type: "module", ...imports }));
@@ -25,7 +28,7 @@ test("the programs of the page are sound", () => {
   const tokenizer = join(folder, "tokenizer");
   saveTokenizer(tokenizer, tinyTokenizerFiles());
   const loaded = loadModel("specs/quickstart.dsk", undefined)!;
-  const { files } = packageSource(loaded, { ...executable(loaded), splits: false, tokenizer });
+  const { files } = packageSource(loaded, { ...executable(loaded), splits: false, tokenizer, browser: true });
   for (const [path, text] of files!) write(`tiny/${path}`, text);
   mkdirSync(join(folder, "node_modules/@types"), { recursive: true });
   symlinkSync(resolve("."), join(folder, "node_modules/dskc"));

@@ -9,10 +9,15 @@ export const FEATURES = ["timestamp-query", "subgroups", "shader-f16"] as const;
 
 /** A device with the largest limits that an adapter has. @throws NoGpuError */
 export async function requestGpu(gpu: GPU | undefined): Promise<GPUDevice> {
+  return deviceOf(await requestAdapter(gpu));
+}
+
+/** @throws NoGpuError */
+export async function requestAdapter(gpu: GPU | undefined): Promise<GPUAdapter> {
   if (gpu === undefined) throw new NoGpuError("there is no WebGPU here");
   const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
   if (adapter === null) throw new NoGpuError("WebGPU finds no adapter");
-  return deviceOf(adapter);
+  return adapter;
 }
 
 /** An adapter gives one device: a second one takes another adapter. */
