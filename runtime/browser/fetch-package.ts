@@ -19,7 +19,7 @@ import type { WebGpuKernels } from "../program/webgpu.ts";
 import type { PackageServing } from "../serve/plan.ts";
 import type { PackageTraining } from "../train/plan.ts";
 import { openBlobs } from "./blob-checkpoint.ts";
-import { fetchShards } from "./fetch-shards.ts";
+import { checkShards, fetchShards } from "./fetch-shards.ts";
 import { IN_MEMORY, openShardStore } from "./shard-store.ts";
 
 export interface FetchPackageOptions {
@@ -136,7 +136,9 @@ export class FetchedFiles implements ModelFiles {
   ): Promise<string | undefined> {
     if (typeof from !== "string") {
       const path = from.name;
-      this.#checkpoints.set(path, await openBlobs(path, await filesOf(from)));
+      const { index, shards } = await filesOf(from);
+      if (index !== undefined) await checkShards(index, shards);
+      this.#checkpoints.set(path, await openBlobs(path, shards));
       return path;
     }
     const index = await fetchJson<ShardIndex>(from + SHARD_INDEX, signal);
@@ -175,14 +177,20 @@ export class FetchedFiles implements ModelFiles {
   }
 }
 
-/** The safetensors files of a folder that the reader has chosen. */
-async function filesOf(folder: FileSystemDirectoryHandle): Promise<Map<string, Blob>> {
+/** The safetensors files of a folder that the reader has chosen, and their index where it has one. */
+async function filesOf(
+  folder: FileSystemDirectoryHandle,
+): Promise<{ readonly index: ShardIndex | undefined; readonly shards: Map<string, Blob> }> {
   const files = new Map<string, Blob>();
-  for await (const [name, entry] of folder.entries())
-    if (entry.kind === "file" && name.endsWith(".safetensors"))
-      files.set(name, await (entry as FileSystemFileHandle).getFile());
+  let index: ShardIndex | undefined;
+  for await (const [name, entry] of folder.entries()) {
+    if (entry.kind !== "file" || (name !== SHARD_INDEX && !name.endsWith(".safetensors"))) continue;
+    const file = await (entry as FileSystemFileHandle).getFile();
+    if (name !== SHARD_INDEX) files.set(name, file);
+    else index = JSON.parse(await file.text()) as ShardIndex;
+  }
   if (files.size === 0) throw new ModelError(`the folder \`${folder.name}\` has no safetensors files`);
-  return files;
+  return { index, shards: files };
 }
 
 async function fetchPart<T extends { readonly format: 1 }>(

@@ -44,6 +44,27 @@ export async function fetchShards(
   return shards;
 }
 
+/** Shards that are there already. @throws ShardError that names one that is not what the index says */
+export async function checkShards(index: ShardIndex, shards: ReadonlyMap<string, Blob>): Promise<void> {
+  for (const { file, bytes, sha256: wanted } of index.shards) {
+    const blob = shards.get(file);
+    if (blob === undefined) throw new ShardError(file, "is missing");
+    if (blob.size !== bytes) throw new ShardError(file, `has ${blob.size} bytes, not ${bytes}`);
+    const hash = sha256.create();
+    for (let at = 0; at < bytes; at += PIECE) hash.update(await bytesOf(blob.slice(at, at + PIECE)));
+    const got = bytesToHex(hash.digest());
+    if (got !== wanted) throw new ShardError(file, mismatch(got, wanted));
+  }
+}
+
+async function bytesOf(blob: Blob): Promise<Uint8Array> {
+  return new Uint8Array(await blob.arrayBuffer());
+}
+
+function mismatch(got: string, wanted: string): string {
+  return `is not the one that ${SHARD_INDEX} means: its SHA-256 is ${got}, not ${wanted}`;
+}
+
 function exclusively<T>(name: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
   const locks = (globalThis.navigator as Navigator | undefined)?.locks;
   return locks === undefined ? work() : (locks.request(`dskc ${name}`, { signal }, work) as Promise<T>);
@@ -66,11 +87,7 @@ async function fetchShard(
       const got = download.digest();
       if (got === shard.sha256) return await place.finish();
       place.clear();
-      if (attempt === "again")
-        throw new ShardError(
-          shard.file,
-          `is not the one that ${SHARD_INDEX} means: its SHA-256 is ${got}, not ${shard.sha256}; it was fetched twice`,
-        );
+      if (attempt === "again") throw new ShardError(shard.file, `${mismatch(got, shard.sha256)}; it was fetched twice`);
     }
     throw new Error("not reached");
   } catch (error) {

@@ -234,6 +234,33 @@ describe.skipIf(!HAS_CHROMIUM)("in Chromium", () => {
       expect(await fetches({}, undefined, false)).toEqual(["bytes=6000-"]);
     });
 
+    test("may lie in a folder that the reader has chosen, where they are checked as well", async () => {
+      const got = await page.evaluate(async () => {
+        const root = await navigator.storage.getDirectory();
+        const folder = await root.getDirectoryHandle("chosen", { create: true });
+        const put = async (name: string, change?: (bytes: Uint8Array) => void): Promise<void> => {
+          const bytes = new Uint8Array(await (await fetch(`/pico/weights/${name}`)).arrayBuffer());
+          change?.(bytes);
+          const file = await (await folder.getFileHandle(name, { create: true })).createWritable();
+          await file.write(bytes);
+          await file.close();
+        };
+        await put("model.safetensors");
+        await put("shards.json");
+        const model = await load({ weights: folder });
+        const tokens = await model.generate("the sea", { temperature: 0, maxTokens: 12, ignoreEos: true }).tokens();
+        await put("model.safetensors", (bytes) => bytes[9000]!++);
+        const error = await model.load(folder).catch((e: unknown) => e);
+        const same = await model.generate("the sea", { temperature: 0, maxTokens: 12, ignoreEos: true }).tokens();
+        await model.close();
+        return { tokens, same, known: error instanceof dskc.ShardError, message: (error as Error).message };
+      });
+      expect(got.tokens).toEqual(cpu.answers[0]);
+      expect(got.same).toEqual(cpu.answers[0]);
+      expect(got.known).toBe(true);
+      expect(got.message).toMatch(/^the shard `model.safetensors` is not the one that shards.json means/);
+    });
+
     test("are those of the index", () => {
       const index = JSON.parse(readFileSync(join(pico.directory, "weights", "shards.json"), "utf8")) as ShardIndex;
       const { size } = statSync(join(pico.directory, "weights", "model.safetensors"));
