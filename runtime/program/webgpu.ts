@@ -33,6 +33,8 @@ export interface WebGpuKernel {
   /** Those of them that it writes. */
   readonly writes: readonly string[];
   readonly extents: readonly string[];
+  /** Memory that the threads of a workgroup share. */
+  readonly workgroupBytes?: number;
   /** Arrays in the arena: of the launch, or one for each workgroup (of a part). */
   readonly scratch: readonly { readonly shape: readonly Extent[]; readonly each: boolean; readonly part?: number }[];
   /** In the order in which they are looked at. Of a kernel of parts: the one that runs all of them, if there is one. */

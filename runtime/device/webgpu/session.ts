@@ -6,7 +6,7 @@ import { type Border, borderOf, checkElements, dimsOf, inputsOf, outputsOf } fro
 import { Plans } from "../plans.ts";
 import type { Call, Elements, LaunchProfile, Likeliest, MemoryUse, ProfilingSession, StoreSpec } from "../session.ts";
 import { keptBy } from "../stores.ts";
-import { count, largestBinding, tooLarge } from "./limits.ts";
+import { checkWorkgroups, count, largestBinding, tooLarge } from "./limits.ts";
 import { DeviceWatch } from "./loss.ts";
 import { LIKELIEST, LIKELIEST_WGSL } from "./likeliest.ts";
 import { type Layout, planWords } from "./layout.ts";
@@ -88,6 +88,7 @@ class PackageOnWebGpu implements WebGpuSession {
     this.gpu = device;
     this.#ownsDevice = options.ownsDevice ?? false;
     this.#watch = new DeviceWatch(device);
+    checkWorkgroups(device, kernels);
     this.#pipelines = new Pipelines({
       ...options,
       kernels: [...kernels, LIKELIEST],

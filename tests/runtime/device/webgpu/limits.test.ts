@@ -1,10 +1,13 @@
 /** Params and states in several buffers, and what an adapter is too small for. */
 import { afterAll, describe, expect, test } from "vitest";
 import { servingPrograms } from "../../../../compiler/package/programs.ts";
+import { lowered } from "../../../../compiler/package/package.ts";
+import { printWebGpu } from "../../../../compiler/targets/webgpu/print.ts";
+import type { WebGpuKernels } from "../../../../runtime/program/webgpu.ts";
 import { scoreProgram } from "../../../../compiler/elaborate/score.ts";
 import { runPasses } from "../../../../compiler/passes/pipeline.ts";
 import { requestDawn } from "../../../../runtime/device/dawn/gpu.ts";
-import { LimitError } from "../../../../runtime/device/webgpu/limits.ts";
+import { checkWorkgroups, LimitError } from "../../../../runtime/device/webgpu/limits.ts";
 import type { WebGpuSession } from "../../../../runtime/device/webgpu/session.ts";
 import { HAS_WEBGPU, onWebGpu } from "../../../support/on-webgpu.ts";
 import { checkedModel } from "../../../support/probe.ts";
@@ -77,4 +80,23 @@ model Wide {
       `\`embed.weight\` needs 6,144,000,000 bytes, this adapter has at most ${limits.maxStorageBufferBindingSize.toLocaleString("en-US")}`,
     );
   });
+});
+
+test("workgroups that are too small", () => {
+  const { kernels } = JSON.parse(
+    printWebGpu(lowered([scoreProgram(model.module)]).kernels).get("webgpu.json")!,
+  ) as WebGpuKernels;
+  const bytes = Math.max(...kernels.map(({ workgroupBytes = 0 }) => workgroupBytes));
+  expect(bytes).toBeGreaterThan(16_384);
+  expect(bytes).toBeLessThanOrEqual(32_768);
+  const checked = (maxComputeInvocationsPerWorkgroup: number, maxComputeWorkgroupStorageSize: number): void =>
+    checkWorkgroups(
+      { limits: { maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupStorageSize } } as Pick<GPUDevice, "limits">,
+      kernels,
+    );
+  expect(() => checked(256, bytes)).not.toThrow();
+  expect(() => checked(256, bytes - 1)).toThrow(
+    `bytes of workgroup memory, this adapter has at most ${(bytes - 1).toLocaleString("en-US")} (maxComputeWorkgroupStorageSize)`,
+  );
+  expect(() => checked(32, bytes)).toThrow("(maxComputeInvocationsPerWorkgroup)");
 });
