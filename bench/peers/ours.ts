@@ -15,6 +15,7 @@ import { writeSafetensors } from "../../runtime/io/safetensors/write.ts";
 import { inputsOf } from "../../runtime/serve/engine/call.ts";
 import type { Sequence } from "../../runtime/serve/engine/sequence.ts";
 import { initialize } from "../../runtime/train/init.ts";
+import { biases } from "./biases.ts";
 import type { Generator, Piece } from "./generator.ts";
 
 export type ModelDtype = "f32" | "bf16";
@@ -31,14 +32,7 @@ export async function openModel(
   const model = modelFile(module, tableOf(module));
   const session = await openOnCpu({ programs: servingPrograms(module), model }, options);
   initialize(session, model, 1);
-  // A bias that is nowhere zero: otherwise nobody would see whether it is used.
-  for (const { name, kind } of session.stores) {
-    if (kind !== "state") continue;
-    session.write(
-      name,
-      (session.read(name) as Float32Array).map((_, i) => 0.02 * Math.sin(7 * i)),
-    );
-  }
+  biases(session);
   const save = (folder: string): void => {
     mkdirSync(folder, { recursive: true });
     const stores = model.stores.map(({ name, shape, blocks = [] }) => ({ path: name, shape, blocks }));
