@@ -43,11 +43,17 @@ const rare = {
   name: "rare",
   resolveId: (id, from) => (from && RARE.test(id) ? { id: "./library-tokenizer.js", external: true } : null),
 };
+// Templates are rendered here and never formatted; a class takes all of its methods along.
+const rendered = {
+  name: "rendered",
+  transform: (code, id) =>
+    id.includes("@huggingface/jinja") ? code.replace(/^  format\(options\) \{.*?^  \}\n/ms, "") : null,
+};
 const sizes = { platform: "browser", treeshake: { moduleSideEffects: false } };
 const output = { dir: "dist/browser", format: "esm", minify: true, comments: false };
 const bundles = [
-  { input: { index: "runtime/browser/index.ts", worker: "runtime/browser/worker.ts" }, plugins: [rare] },
-  { input: { "library-tokenizer": "runtime/data/tokenizer/library-tokenizer.ts" } },
+  { input: { index: "runtime/browser/index.ts", worker: "runtime/browser/worker.ts" }, plugins: [rare, rendered] },
+  { input: { "library-tokenizer": "runtime/data/tokenizer/library-tokenizer.ts" }, plugins: [rendered] },
 ];
 const outputs = {};
 for (const bundle of bundles) {
