@@ -104,8 +104,9 @@ export function boundExtents({ extents }: Launch, kernel: Kernel, sizes: Sizes):
 }
 
 /** Terms of grouped products are those of the group that a row, or a term, belongs to. */
-function gemm(count: Count, { batch, m, n, products, epilogue, groups }: GemmKernel): void {
+function gemm(count: Count, { batch, m, n, products, prologue, epilogue, groups }: GemmKernel): void {
   if (groups !== undefined) count.bind(groups.group, Math.min(count.size(groups.group.extent), count.volume(m)));
+  if (prologue !== undefined) count.space(m, (rows) => prologue.body.forEach((stmt) => count.statement(stmt, rows)));
   const outer = groups?.over === "k" ? batch.filter(({ name }) => name !== groups.group.name) : batch;
   count.space([...batch, ...m, ...n], (results) => {
     for (const product of products) {

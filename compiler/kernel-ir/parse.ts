@@ -101,9 +101,22 @@ function parseSolo(name: string, head: TextCursor, lines: TextLines): SoloKernel
       endLine();
       const groups = cursor.take("group ") ? { groups: parser.groups(cursor) } : {};
       if (groups.groups !== undefined) endLine();
+      const own: Local[] = [];
+      for (; cursor.take("row local "); endLine()) own.push(parser.local(cursor));
+      const body: Stmt[] = [];
+      for (; cursor.take("row "); endLine()) body.push(parser.stmt(cursor));
+      const prologue = own.length === 0 ? {} : { prologue: { locals: own, body } };
       const products: Product[] = [];
       for (; cursor.take("product "); endLine()) products.push(parser.product(cursor));
-      return { ...common, family, ...space, ...groups, products, epilogue: body() };
+      return {
+        ...common,
+        family,
+        ...space,
+        ...groups,
+        ...prologue,
+        products,
+        epilogue: rest((line) => parser.stmt(line)),
+      };
     }
     case "plane": {
       const [batch, rows] = [axes("batch"), axes("rows")];

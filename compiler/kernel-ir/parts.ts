@@ -53,6 +53,8 @@ export function joined(given: readonly Given[]): {
 
 /** The names of what a kernel has for itself. */
 export function insideNames(kernel: SoloKernel): string[] {
-  const named = "locals" in kernel ? kernel.locals : kernel.family === "gemm" ? kernel.products : [];
-  return named.map(({ name }) => name);
+  return [
+    ...("locals" in kernel ? kernel.locals : []),
+    ...(kernel.family === "gemm" ? [...(kernel.prologue?.locals ?? []), ...kernel.products] : []),
+  ].map(({ name }) => name);
 }

@@ -46,6 +46,10 @@ function bodyLines(kernel: Kernel): string[] {
         const { over, group, of } = kernel.groups;
         add(`group ${axesText([group])} over ${over} of ${exprText(of)}`);
       }
+      if (kernel.prologue !== undefined) {
+        add(...kernel.prologue.locals.map((local) => `row local ${storeText(local)}`));
+        add(...kernel.prologue.body.map((stmt) => `row ${stmtText(stmt)}`));
+      }
       add(...kernel.products.map(({ name, dtype, ...terms }) => `product ${name}: ${dtype} = ${termsText(terms)}`));
       add(...kernel.epilogue.map(stmtText));
       break;

@@ -180,12 +180,16 @@ export interface RowsKernel extends KernelBase {
  *
  * and then the statements of the epilogue, which load products by name, and have `batch`, `m` and `n` as axes already
  * bound (their own `axes` are empty). `a` may use batch, m and k, `b` batch, n and k, nothing else.
+ *
+ * A prologue has statements of its own for each of `m`, whose locals are single values that `a` may use; there is no batch then,
+ * and no group.
  */
 export interface GemmKernel extends KernelBase {
   readonly family: "gemm";
   readonly batch: readonly Axis[];
   readonly m: readonly Axis[];
   readonly n: readonly Axis[];
+  readonly prologue?: { readonly locals: readonly Local[]; readonly body: readonly Stmt[] };
   readonly products: readonly Product[];
   readonly epilogue: readonly Stmt[];
   readonly groups?: Groups;

@@ -109,7 +109,7 @@ class KernelVerifier {
 
   constructor(kernel: SoloKernel) {
     this.#kernel = kernel;
-    const locals = "locals" in kernel ? kernel.locals : [];
+    const locals = "locals" in kernel ? kernel.locals : kernel.family === "gemm" ? (kernel.prologue?.locals ?? []) : [];
     const products = kernel.family === "gemm" ? kernel.products : [];
     this.#shapes = new Map<string, Store>([
       ...kernel.args.map(
@@ -139,8 +139,13 @@ class KernelVerifier {
         }
         break;
       case "gemm": {
-        const { batch, m, n, products, groups, epilogue } = kernel;
+        const { batch, m, n, products, groups, prologue, epilogue } = kernel;
         this.#axes([...batch, ...m, ...n]);
+        if (prologue !== undefined) {
+          if (batch.length > 0 || groups !== undefined) this.#faults.push("a prologue has batches or groups");
+          if (prologue.locals.some(({ shape }) => shape.length > 0)) this.#faults.push("a prologue has an array");
+          for (const stmt of prologue.body) this.#stmt(stmt, m);
+        }
         const grouped = groups?.over === "m" ? [groups.group] : [];
         for (const { k, a, b } of products) {
           this.#axes(k);

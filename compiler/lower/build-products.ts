@@ -7,6 +7,7 @@ import type { Classes } from "./classes.ts";
 import { load, op as scalar } from "../kernel-ir/expr.ts";
 import { KernelArgs } from "./kernel-args.ts";
 import { type Point, Reader } from "./reader.ts";
+import { Statements } from "./statements.ts";
 import type { Storage } from "./storage.ts";
 
 /** A contraction as a matrix product: which dims are rows, columns, batches and sums follows from who has them. */
@@ -54,10 +55,16 @@ export function buildGemm(ops: readonly Op[], classes: Classes, storage: Storage
       classes.of(ops[i]!) === "gemm" ? [[result!.id, load(args.fresh("product"), [], result!.type.dtype)]] : [],
     ),
   );
-  const inline = new Set(ops.filter((op) => classes.of(op) !== "gemm"));
-  const reader = new Reader(classes, args, inline, sums);
-  const spaces = ops.flatMap((op) => (inline.has(op) ? [] : [spaceOf(op)]));
+  const others = ops.filter((op) => classes.of(op) !== "gemm");
+  const spaces = ops.flatMap((op) => (classes.of(op) === "gemm" ? [spaceOf(op)] : []));
   const [{ batch, m, n, groups }] = spaces as [ProductSpace];
+  const statistics = statisticsOf(others, m, classes);
+  const reader = new Reader(classes, args, new Set(others.filter((op) => !statistics.includes(op))), sums);
+  const statements = new Statements(reader, m);
+  for (const op of statistics) {
+    args.local(op.results[0]!, []);
+    statements.add(op);
+  }
   const axes = (labels: readonly DimLabel[]): Axis[] =>
     labels.map((label) => args.axis(label)).filter(({ extent }) => extent !== 1);
   const grouped = groups?.over === "m" ? [groups.dim] : [];
@@ -84,12 +91,24 @@ export function buildGemm(ops: readonly Op[], classes: Classes, storage: Storage
       batch: axes(batch),
       m: axes(m),
       n: axes(n),
+      ...(statistics.length === 0 ? {} : { prologue: { locals: args.locals(), body: statements.body } }),
       products,
       epilogue,
       ...of,
     },
     buffers: args.buffers(),
   };
+}
+
+/** What a row has one number of, in the order of the ops: sums over its elements, and what is made of them more than once. */
+function statisticsOf(ops: readonly Op[], m: readonly DimLabel[], classes: Classes): readonly Op[] {
+  const perRow = ops.filter(({ results: [result] }) => result!.type.dims.join() === m.join());
+  return perRow.filter(
+    (op) =>
+      op.name === "tensor.reduce" ||
+      !classes.readers(op).every((user) => perRow.includes(user)) ||
+      classes.readers(op).length > 1,
+  );
 }
 
 /** A reduction that crosses rows, the last of the ops, and what is written into it. */

@@ -11,6 +11,7 @@ import type { Capability } from "../kernel-ir/capability.ts";
  * - `fuse-loss`: logits, a loss and its gradients, block by block of the tokens (fuse-loss.ts)
  * - `fuse-sums`: sums across rows with what they sum (fuse-sums.ts)
  * - `fuse-epilogues`: matrix products with what is done to their results (fuse-epilogues.ts)
+ * - `fuse-prologues`: norms in the products that read them, where a call has few rows (fuse-prologues.ts)
  * - `fuse-launches`: kernels that need nothing of each other, where a call has few rows (fuse-launches.ts)
  */
 export const FUSIONS = [
@@ -20,6 +21,7 @@ export const FUSIONS = [
   "fuse-loss",
   "fuse-sums",
   "fuse-epilogues",
+  "fuse-prologues",
   "fuse-launches",
 ] as const;
 export type Fusion = (typeof FUSIONS)[number];

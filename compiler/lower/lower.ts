@@ -14,6 +14,7 @@ import { flattened } from "./flatten.ts";
 import { fuseEpilogues } from "./fuse-epilogues.ts";
 import { fuseLaunches, type Piece } from "./fuse-launches.ts";
 import { fuseLoss } from "./fuse-loss.ts";
+import { fusePrologues } from "./fuse-prologues.ts";
 import { fuseSums } from "./fuse-sums.ts";
 import type { Fusion, LowerOptions } from "./fusions.ts";
 import { KernelTable } from "./kernel-table.ts";
@@ -48,16 +49,16 @@ function lowerProgram(
   const made = make(grouped, () => new Storage(grouped.program, target, forms), { off, target });
   const { launches, blocks } = launchesOf(made, table, {
     target,
-    joins: joinsLaunches(source, target) && !off.has("fuse-launches"),
+    joins: hasFewRows(source) && !off.has("fuse-launches") && (target?.families.includes("parts") ?? true),
   });
   const dims = [...grouped.program.dims].flatMap(([label, size]) => (size === null ? [label] : []));
   const inBlocks = blocks.length === 0 ? {} : { blocks };
   return { name: source.name, dims, buffers: made.storage.buffers, launches, ...inBlocks };
 }
 
-/** Whether a call has one token, or few, so that a launch costs as much as what it does; and the target has such kernels. */
-function joinsLaunches({ name }: Program, target: Capability | undefined): boolean {
-  return assumedSizes(name).get("T") === 1 && (target === undefined || target.families.includes("parts"));
+/** Whether a call has one token, or few, so that a launch costs as much as what it does. */
+function hasFewRows({ name }: Program): boolean {
+  return assumedSizes(name).get("T") === 1;
 }
 
 interface Options {
@@ -145,7 +146,8 @@ function fused(source: Program, without: ReadonlySet<Fusion>): Grouped {
 
 function productsFused(grouped: Grouped, without: ReadonlySet<Fusion>): Grouped {
   const sums = without.has("fuse-sums") ? grouped : fuseSums(grouped);
-  return without.has("fuse-epilogues") ? sums : fuseEpilogues(sums);
+  const products = without.has("fuse-epilogues") ? sums : fuseEpilogues(sums);
+  return without.has("fuse-prologues") || !hasFewRows(grouped.program) ? products : fusePrologues(products);
 }
 
 function build(unit: Unit, classes: Classes, storage: Storage, caches: ReadonlyMap<number, number>): Built<SoloKernel> {

@@ -9,10 +9,10 @@ import { CPP, literal, valueType } from "./cpp.ts";
  * kernel, and the way of those that the packed one does not take.
  */
 export function printGenericGemm(kernel: GemmKernel): string {
-  const frame = new Frame(
-    kernel,
-    kernel.products.map(({ name, a }) => ({ name, dtype: dtypeOf(a), shape: [] })),
-  );
+  const frame = new Frame(kernel, [
+    ...(kernel.prologue?.locals ?? []),
+    ...kernel.products.map(({ name, a }) => ({ name, dtype: dtypeOf(a), shape: [] })),
+  ]);
   const { body, names } = frame;
   const { batch, m, n, products, groups } = kernel;
   const columns = product(n.map(({ extent }) => String(extent)));
@@ -33,6 +33,10 @@ export function printGenericGemm(kernel: GemmKernel): string {
     ) || "0";
   body.block("for (int64_t item = begin; item < end; item++)", () => {
     frame.unpack([...batch, ...m], "item");
+    if (kernel.prologue !== undefined) {
+      frame.scalars(kernel.prologue.locals);
+      for (const stmt of kernel.prologue.body) frame.statements.print(stmt);
+    }
     const overRows = groups?.over === "m";
     if (overRows) {
       const of = scalars();

@@ -1,6 +1,6 @@
 /** Matrix products in f32: blocks of results, one per item, with packed operands (templates/cpu/gemm.h.hbs). */
 import type { Lines } from "../../emit/lines.ts";
-import { known } from "../../kernel-ir/expr.ts";
+import { known, walk } from "../../kernel-ir/expr.ts";
 import type { Axis, Expr, GemmKernel, Product } from "../../kernel-ir/types.ts";
 import { Frame, product } from "./frame.ts";
 import { codesOf, insideGroup, linear, type Operand, operandOf } from "./gemm-operands.ts";
@@ -50,17 +50,24 @@ class PackedGemm {
   readonly #blocks: Blocks;
   readonly #shared: readonly Shared[];
   readonly #sums = new Map<string, string>();
+  /** Locals of the prologue that operands use, and the array with that of each row of the block. */
+  readonly #statistics: ReadonlyMap<string, string>;
   #temps = 0;
 
   constructor(kernel: GemmKernel) {
     this.#kernel = kernel;
     const results = kernel.products.map(({ name }) => ({ name, dtype: "f32" as const, shape: [] }));
-    this.#frame = new Frame(kernel, results, "gemm.h");
+    this.#frame = new Frame(kernel, [...(kernel.prologue?.locals ?? []), ...results], "gemm.h");
     const all = kernel.products.map((given) => insideGroup(given, kernel, () => undefined));
     this.#blocks = blocksFor(shapeOf(kernel, all));
     this.#target = targetOf(kernel);
     this.#array("float", "blocks.panels()", "panels");
     this.#array("float", "blocks.panel()", "panel");
+    this.#statistics = new Map(
+      (kernel.prologue?.locals ?? [])
+        .filter(({ name }) => all.some(({ a }) => loads(a, name)))
+        .map(({ name }) => [name, this.#array("float", "blocks.rows", `${name}_of_row`)]),
+    );
     const keys = [...new Set(all.map(shareKey))];
     this.#shared = keys.map((key, i) =>
       this.#share(
@@ -147,6 +154,7 @@ class PackedGemm {
       if (groups?.over === "m") this.#enterGroup(own, `end - ${item}`);
       else body.add(`const dsk_gemm_block ${block} = ${cut}.block(${own}, end - ${item});`);
       body.add(`${items} = ${block}.items;`);
+      this.#prologue();
       for (const shared of this.#shared) this.#multiply(shared);
       if (this.#target === undefined) this.#epilogue();
     });
@@ -257,6 +265,20 @@ class PackedGemm {
       : `${g} < ${groups.group.extent} ? ${sizeOf(k)} : 0`;
   }
 
+  /** What each row of the block has for itself. */
+  #prologue(): void {
+    const { prologue, m } = this.#kernel;
+    if (prologue === undefined) return;
+    const body = this.#body;
+    const i = this.#name("i");
+    body.block(`for (int64_t ${i} = 0; ${i} < ${this.#name("block")}.rows; ${i}++)`, () => {
+      this.#frame.unpack(m, `(${this.#row(i)})`);
+      this.#frame.scalars(prologue.locals);
+      for (const stmt of prologue.body) this.#frame.statements.print(stmt);
+      for (const [name, array] of this.#statistics) body.add(`${array}[${i}] = ${name};`);
+    });
+  }
+
   #multiply({ k, a, products }: Shared): void {
     const body = this.#body;
     const names = ["block", "cut", "k0", "terms", "step", "depth", "panels", "panel", "rows"].map((hint) =>
@@ -329,11 +351,18 @@ class PackedGemm {
     const innerLoop = alongK
       ? { i: j, size: depth, axes: k, place: (x: string) => this.#term(x) }
       : { i, size, axes: outer, place };
+    // The row is known in the loop over rows, whichever it is.
+    const statistics = (loop: string): void => {
+      for (const [name, array] of this.#statistics)
+        if (loop === i && loads(value, name)) body.add(`const float ${name} = ${array}[${i}];`);
+    };
     body.block(`for (int64_t ${outerLoop.i} = 0; ${outerLoop.i} < ${outerLoop.size}; ${outerLoop.i}++)`, () => {
       this.#frame.unpack(outerLoop.axes, `(${outerLoop.place(outerLoop.i)})`);
+      statistics(outerLoop.i);
       body.add("#pragma omp simd");
       body.block(`for (int64_t ${innerLoop.i} = 0; ${innerLoop.i} < ${innerLoop.size}; ${innerLoop.i}++)`, () => {
         this.#frame.unpack(innerLoop.axes, `(${innerLoop.place(innerLoop.i)})`);
+        statistics(innerLoop.i);
         const scalars = this.#scalars(body, value);
         body.add(`${values}[${outerLoop.i} * ${innerLoop.size} + ${innerLoop.i}] = ${scalars.print(value)};`);
       });
@@ -450,6 +479,12 @@ function shapeOf({ n, args }: GemmKernel, products: readonly Product[]): GemmSha
 /** How many points axes have; infinitely many where that is not known. */
 function points(axes: readonly Axis[]): number {
   return axes.reduce((count, { extent }) => count * (typeof extent === "number" ? extent : Infinity), 1);
+}
+
+function loads(value: Expr, name: string): boolean {
+  let found = false;
+  walk(value, (part) => (found ||= part.kind === "load" && part.from === name));
+  return found;
 }
 
 function shareKey({ k, a }: Product): string {

@@ -7,6 +7,7 @@ import { constant, walk } from "../../kernel-ir/expr.ts";
 import type { Axis, Expr, GemmKernel, Product } from "../../kernel-ir/types.ts";
 import { type File, Frame } from "./frame.ts";
 import { Statements } from "./statements.ts";
+import { valueType } from "./wgsl.ts";
 
 /** Results of a tile in each direction, and terms that are loaded at a time. */
 const TILE = 64;
@@ -35,10 +36,8 @@ class GemmPrinter {
     this.#kernel = kernel;
     this.#rows = kernel.products.length > 1 ? 4 : 8;
     this.#threads = TILE ** 2 / (this.#rows * COLUMNS);
-    this.#frame = new Frame(
-      kernel,
-      kernel.products.map(({ name }) => ({ name, dtype: "f32", shape: [] })),
-    );
+    const products = kernel.products.map(({ name }) => ({ name, dtype: "f32" as const, shape: [] }));
+    this.#frame = new Frame(kernel, [...(kernel.prologue?.locals ?? []), ...products]);
   }
 
   print(): File {
@@ -46,6 +45,7 @@ class GemmPrinter {
     const frame = this.#frame;
     for (const [i, product] of products.entries()) this.#operands(i, product);
     if (groups !== undefined) this.#groupOf();
+    this.#statisticFunctions();
     this.#finish();
     const of = (axes: readonly Axis[]): Axis["extent"][] => axes.map(({ extent }) => extent);
     const { columns } = this.#fewColumns();
@@ -80,7 +80,14 @@ class GemmPrinter {
       ["b", n, product.b],
     ] as const) {
       const row = letter === "a" ? "m" : "n";
-      const extra = letter === "b" && expert ? `, ${this.#frame.names.axis(groups.group.name)}: i32` : "";
+      const extra =
+        letter === "b"
+          ? expert
+            ? `, ${this.#frame.names.axis(groups.group.name)}: i32`
+            : ""
+          : this.#statistics(product)
+              .map((name) => `, ${name}: f32`)
+              .join("");
       this.#frame.func(`fn ${letter}${i}(batch: i32, ${row}_: i32, k_: i32${extra}) -> f32`, () => {
         const { lines } = this.#frame;
         const inside = letter === "b" && dividedBy(axes, TILE);
@@ -91,6 +98,41 @@ class GemmPrinter {
         this.#frame.unpack(product.k, "k");
         const text = new Statements(this.#frame, 1).scalars(value).print(value);
         lines.add(`return ${whole ? text : `select(0.0, ${text}, k == k_)`};`);
+      });
+    }
+  }
+
+  /** The numbers of a row that a product's rows are made with. */
+  #statistics({ a }: Product): string[] {
+    const names = new Set((this.#kernel.prologue?.locals ?? []).map(({ name }) => name));
+    const found = new Set<string>();
+    walk(a, (part) => {
+      if (part.kind === "load" && names.has(part.from)) found.add(part.from);
+    });
+    return [...found];
+  }
+
+  get #allStatistics(): string[] {
+    return [...new Set(this.#kernel.products.flatMap((product) => this.#statistics(product)))];
+  }
+
+  /** The statements of the prologue for the row `m`. */
+  #prologue(threads: number): void {
+    const { m, prologue } = this.#kernel;
+    if (prologue === undefined) return;
+    this.#frame.unpack(m, "m");
+    for (const { name, dtype } of prologue.locals) this.#frame.lines.add(`var ${name}: ${valueType(dtype)};`);
+    const statements = new Statements(this.#frame, threads);
+    for (const stmt of prologue.body) statements.print(stmt);
+  }
+
+  /** `x_of(m)` for every number of a row: one thread computes it. */
+  #statisticFunctions(): void {
+    for (const name of this.#allStatistics) {
+      this.#frame.func(`fn ${name}_of(m_: i32) -> f32`, () => {
+        this.#frame.lines.add(`let m = clamp(m_, 0, ${count(this.#kernel.m)} - 1);`);
+        this.#prologue(1);
+        this.#frame.lines.add(`return ${name};`);
       });
     }
   }
@@ -146,13 +188,16 @@ class GemmPrinter {
       lines.add(`let n = item % blocks * ${columns} + column;`);
       lines.add(`let m = item / blocks % ${wrapped(m)};`, `let batch = item / blocks / ${wrapped(m)};`);
       if (groups?.over === "m") lines.add(`let expert = group_of(m);`);
+      this.#prologue(FEW_THREADS);
       const inGroup = groups?.over === "k" ? this.#groupOfBatch("batch") : "";
-      for (const [i, { k }] of products.entries()) {
+      for (const [i, product] of products.entries()) {
+        const { k } = product;
+        const statistics = this.#statistics(product).map((name) => `, ${name}`);
         lines.add(`var sum${i} = 0.0;`);
         const loop = (): void => {
           lines.block(`for (var k = part; k < ${count(k)}; k += ${parts})`, () => {
             const expert = groups?.over === "m" ? ", expert" : "";
-            const term = `sum${i} += a${i}(batch, m, k) * b${i}(batch, n, k${expert});`;
+            const term = `sum${i} += a${i}(batch, m, k${statistics.join("")}) * b${i}(batch, n, k${expert});`;
             if (groups?.over === "k") lines.block(`if (group_of(k) == ${inGroup})`, () => lines.add(term));
             else lines.add(term);
           });
@@ -200,6 +245,10 @@ class GemmPrinter {
       lines.add("let quad_m = own_m / 4;", "let quad_n = own_n / 4;");
       if (groups?.over !== "m") {
         lines.add(`let first_m = row * ${TILE};`);
+        for (const name of this.#allStatistics) {
+          const rows = frame.shared(`${name}_of_row`, `array<f32, ${TILE}>`);
+          lines.block(`if (lane < ${TILE})`, () => lines.add(`${rows}[lane] = ${name}_of(first_m + lane);`));
+        }
         this.#products((r) => `first_m + ${r}`);
         return;
       }
@@ -273,8 +322,9 @@ class GemmPrinter {
       lines.block(`for (var i = lane; i < ${DEPTH * quads}; i += ${this.#threads})`, () => {
         lines.add(`let k = ${k};`, `let quad = ${quad};`, `let at = ${term("k")};`);
         const place = letter === "a" ? row("quad * 4 + e") : "first_n + quad * 4 + e";
-        const element = (e: string): string =>
-          `${letter}${i}(batch, ${place.replaceAll(/\be\b/g, e)}, at${letter === "b" ? expert : ""})`;
+        const statistics = this.#statistics(product).map((name) => `, ${name}_of_row[quad * 4 + e]`);
+        const more = letter === "b" ? expert : statistics.join("");
+        const element = (e: string): string => `${letter}${i}(batch, ${`${place}, at${more}`.replaceAll(/\be\b/g, e)})`;
         const value = letter === "a" ? product.a : product.b;
         if (loadsOf(value) <= 2)
           lines.add(`let x = vec4<f32>(${["0", "1", "2", "3"].map((e) => element(e)).join(", ")});`);

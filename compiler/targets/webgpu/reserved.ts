@@ -48,6 +48,8 @@ function namesOf(kernel: Kernel): string[] {
   return [
     ...kernel.args.map(({ name }) => name),
     ...("locals" in kernel ? kernel.locals.map(({ name }) => name) : []),
-    ...(kernel.family === "gemm" ? kernel.products.map(({ name }) => name) : []),
+    ...(kernel.family === "gemm"
+      ? [...(kernel.prologue?.locals ?? []), ...kernel.products].map(({ name }) => name)
+      : []),
   ];
 }

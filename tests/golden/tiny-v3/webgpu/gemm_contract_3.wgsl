@@ -1,20 +1,15 @@
 // gemm_contract_3: gemm
-//   read x: f32[T, 3, 16]
-//   read down: f32[8, 16, 64]
-//   read chosen: i32[T, 3]
-//   write x_2: f32[T, 3, 64]
+//   read hidden: f32[T, 64]
+//   read weight: f32[160, 64]
+//   write x: f32[T, 160]
 
 struct Launch {
   items: i32, // what there is to do, one for a workgroup at a time
   items_before: i32, // the same of the entry point that runs before
   T: i32,
+  hidden: i32, // its first word
+  weight: i32, // its first word
   x: i32, // its first word
-  down: i32, // its first word
-  chosen: i32, // its first word
-  x_2: i32, // its first word
-  order: i32, // its first word
-  starts: i32, // its first word
-  counts: i32, // its first word
 }
 @group(0) @binding(0) var<uniform> launch: Launch;
 @group(0) @binding(1) var<storage, read_write> arena: array<u32>;
@@ -24,16 +19,13 @@ struct Launch {
 @group(0) @binding(5) var<storage, read_write> stores_2: array<u32>;
 @group(0) @binding(6) var<storage, read_write> stores_3: array<u32>;
 
+override hidden_space: u32 = 0u;
+override weight_space: u32 = 0u;
 override x_space: u32 = 0u;
-override down_space: u32 = 0u;
-override chosen_space: u32 = 0u;
-override x_2_space: u32 = 0u;
 
 var<workgroup> parts0: array<f32, 64>;
-var<workgroup> part_sums: array<i32, 128>;
 var<workgroup> tile_a: array<vec4<f32>, 512>;
 var<workgroup> tile_b: array<vec4<f32>, 512>;
-var<workgroup> found: vec3<i32>;
 
 fn word(space: u32, i: i32) -> u32 {
   var x: u32;
@@ -59,89 +51,43 @@ fn set_word(space: u32, i: i32, x: u32) {
   }
 }
 
-fn load_x(i: i32) -> f32 {
-  return bitcast<f32>(word(x_space, launch.x + i));
+fn load_hidden(i: i32) -> f32 {
+  return bitcast<f32>(word(hidden_space, launch.hidden + i));
 }
 
-fn load_down(i: i32) -> f32 {
-  return bitcast<f32>(word(down_space, launch.down + i));
+fn load_weight(i: i32) -> f32 {
+  return bitcast<f32>(word(weight_space, launch.weight + i));
 }
 
-fn load_chosen(i: i32) -> i32 {
-  return bitcast<i32>(word(chosen_space, launch.chosen + i));
-}
-
-fn store_x_2(i: i32, x: f32) {
-  set_word(x_2_space, launch.x_2 + i, bitcast<u32>(x));
-}
-
-fn load_order(i: i32) -> i32 {
-  return bitcast<i32>(arena[launch.order + i]);
-}
-
-fn store_order(i: i32, x: i32) {
-  arena[launch.order + i] = bitcast<u32>(x);
-}
-
-fn load_starts(i: i32) -> i32 {
-  return bitcast<i32>(arena[launch.starts + i]);
-}
-
-fn store_starts(i: i32, x: i32) {
-  arena[launch.starts + i] = bitcast<u32>(x);
-}
-
-fn load_counts(i: i32) -> i32 {
-  return bitcast<i32>(arena[launch.counts + i]);
-}
-
-fn store_counts(i: i32, x: i32) {
-  arena[launch.counts + i] = bitcast<u32>(x);
+fn store_x(i: i32, x: f32) {
+  set_word(x_space, launch.x + i, bitcast<u32>(x));
 }
 
 fn a0(batch: i32, m_: i32, k_: i32) -> f32 {
   let T = launch.T;
-  let m = clamp(m_, 0, T * 3 - 1);
-  let k = clamp(k_, 0, 16 - 1);
-  let i_K = m % 3;
-  let i_T = m / 3;
-  let i_F_2 = k;
-  return select(0.0, load_x(i_T * 48 + i_K * 16 + i_F_2), k == k_);
+  let m = clamp(m_, 0, T - 1);
+  let k = k_;
+  let i_T = m;
+  let i_D = k;
+  return load_hidden(i_T * 64 + i_D);
 }
 
-fn b0(batch: i32, n_: i32, k_: i32, i_E: i32) -> f32 {
+fn b0(batch: i32, n_: i32, k_: i32) -> f32 {
   let T = launch.T;
-  let n = n_;
-  let k = clamp(k_, 0, 16 - 1);
-  let i_D = n;
-  let i_F_2 = k;
-  return select(0.0, load_down(i_E * 1024 + i_F_2 * 64 + i_D), k == k_);
-}
-
-fn group_of(m: i32) -> i32 {
-  let T = launch.T;
-  let i_K = m % 3;
-  let i_T = m / 3;
-  return load_chosen(i_T * 3 + i_K);
+  let n = clamp(n_, 0, 160 - 1);
+  let k = k_;
+  let i_V = n;
+  let i_D = k;
+  return load_weight(i_V * 64 + i_D);
 }
 
 fn finish(batch: i32, m: i32, n: i32, product: f32) {
   let T = launch.T;
-  if ((m >= 0) & (m < T * 3)) {
-    let i_K = m % 3;
-    let i_T = m / 3;
-    let i_D = n;
-    store_x_2(i_T * 192 + i_K * 64 + i_D, product);
+  if ((m >= 0) & (m < T) & (n < 160)) {
+    let i_T = m;
+    let i_V = n;
+    store_x(i_T * 160 + i_V, product);
   }
-}
-
-fn sorted_group(i: i32) -> i32 {
-  let own = group_of(i);
-  return select(own, 8, (own < 0) | (own > 8));
-}
-
-fn tiles_of(expert: i32) -> i32 {
-  return (load_starts(expert + 1) - load_starts(expert) + 63) / 64;
 }
 
 @compute @workgroup_size(64)
@@ -153,74 +99,23 @@ fn few(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups:
   if (item >= launch.items) {
     return;
   }
-  let column = lane % 16;
-  let part = lane / 16;
-  let blocks = (64 + 15) / 16;
-  let n = item % blocks * 16 + column;
-  let m = item / blocks % (T * 3);
-  let batch = item / blocks / (T * 3);
-  let expert = group_of(m);
+  let column = lane / 16;
+  let part = lane % 16;
+  let blocks = (160 + 3) / 4;
+  let n = item % blocks * 4 + column;
+  let m = item / blocks % T;
+  let batch = item / blocks / T;
   var sum0 = 0.0;
-  if (expert >= 0 && expert < 8) {
-    for (var k = part; k < 16; k += 4) {
-      sum0 += a0(batch, m, k) * b0(batch, n, k, expert);
-    }
+  for (var k = part; k < 64; k += 16) {
+    sum0 += a0(batch, m, k) * b0(batch, n, k);
   }
-  parts0[column * 4 + part] = sum0;
+  parts0[column * 16 + part] = sum0;
   workgroupBarrier();
-  if (part == 0 && n < 64) {
-    for (var other = 1; other < 4; other++) {
-      sum0 += parts0[column * 4 + other];
+  if (part == 0 && n < 160) {
+    for (var other = 1; other < 16; other++) {
+      sum0 += parts0[column * 16 + other];
     }
     finish(batch, m, n, sum0);
-  }
-}
-
-@compute @workgroup_size(128)
-fn sort(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-        @builtin(local_invocation_index) index: u32) {
-  let lane = i32(index);
-  let T = launch.T;
-  // Each thread counts a run of rows of its own.
-  let each = (T * 3 + 127) / 128;
-  let begin = lane * each;
-  let end = min(begin + each, T * 3);
-  for (var e = 0; e < 9; e++) {
-    store_counts(e * 128 + lane, 0);
-  }
-  for (var i = begin; i < end; i++) {
-    let at = sorted_group(i) * 128 + lane;
-    store_counts(at, load_counts(at) + 1);
-  }
-  storageBarrier();
-  // Where each group begins, and in it each thread's rows: a running sum over 9 x 128 counts.
-  var sum = 0;
-  for (var c = 0; c < 9; c++) {
-    sum += load_counts(lane * 9 + c);
-  }
-  part_sums[lane] = sum;
-  workgroupBarrier();
-  var at = 0;
-  for (var other = 0; other < lane; other++) {
-    at += part_sums[other];
-  }
-  for (var c = lane * 9; c < (lane + 1) * 9; c++) {
-    let here = load_counts(c);
-    store_counts(c, at);
-    if (c % 128 == 0) {
-      store_starts(c / 128, at);
-    }
-    at += here;
-  }
-  if (lane == 0) {
-    store_starts(9, T * 3);
-  }
-  storageBarrier();
-  for (var i = begin; i < end; i++) {
-    let next = sorted_group(i) * 128 + lane;
-    let place = load_counts(next);
-    store_order(place, i);
-    store_counts(next, place + 1);
   }
 }
 
@@ -233,30 +128,14 @@ fn tile(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   if (item >= launch.items) {
     return;
   }
-  let first_n = item % ((64 + 63) / 64) * 64;
-  let row = item / ((64 + 63) / 64) % ((T * 3 + 63) / 64 + 8);
-  let batch = item / ((64 + 63) / 64) / ((T * 3 + 63) / 64 + 8);
+  let first_n = item % ((160 + 63) / 64) * 64;
+  let row = item / ((160 + 63) / 64) % ((T + 63) / 64);
+  let batch = item / ((160 + 63) / 64) / ((T + 63) / 64);
   let own_m = lane / 8 * 8;
   let own_n = lane % 8 * 8;
   let quad_m = own_m / 4;
   let quad_n = own_n / 4;
-  if (lane == 0) {
-    var expert = 0;
-    var tile = row;
-    while (expert < 8 && tile >= tiles_of(expert)) {
-      tile -= tiles_of(expert);
-      expert++;
-    }
-    found = vec3<i32>(expert, load_starts(expert) + tile * 64, load_starts(expert + 1));
-  }
-  // The same for all threads, as barriers want it.
-  let here = workgroupUniformLoad(&found);
-  let expert = here.x;
-  let first_row = here.y;
-  let end_row = here.z;
-  if (first_row >= end_row) {
-    return;
-  }
+  let first_m = row * 64;
   var p0_0 = vec4<f32>();
   var q0_0 = vec4<f32>();
   var p0_1 = vec4<f32>();
@@ -273,52 +152,50 @@ fn tile(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   var q0_6 = vec4<f32>();
   var p0_7 = vec4<f32>();
   var q0_7 = vec4<f32>();
-  if (expert < 8) {
-    for (var first = 0; first < 16; first += 32) {
-      workgroupBarrier();
-      for (var i = lane; i < 512; i += 64) {
-        let k = i % 32;
-        let quad = i / 32;
-        let at = first + k;
-        let x = vec4<f32>(a0(batch, select(-1, load_order(first_row + quad * 4 + 0), first_row + quad * 4 + 0 < end_row), at), a0(batch, select(-1, load_order(first_row + quad * 4 + 1), first_row + quad * 4 + 1 < end_row), at), a0(batch, select(-1, load_order(first_row + quad * 4 + 2), first_row + quad * 4 + 2 < end_row), at), a0(batch, select(-1, load_order(first_row + quad * 4 + 3), first_row + quad * 4 + 3 < end_row), at));
-        tile_a[k * 16 + quad] = x;
-      }
-      for (var i = lane; i < 512; i += 64) {
-        let k = i / 16;
-        let quad = i % 16;
-        let at = first + k;
-        let x = vec4<f32>(b0(batch, first_n + quad * 4 + 0, at, expert), b0(batch, first_n + quad * 4 + 1, at, expert), b0(batch, first_n + quad * 4 + 2, at, expert), b0(batch, first_n + quad * 4 + 3, at, expert));
-        tile_b[k * 16 + quad] = x;
-      }
-      workgroupBarrier();
-      for (var k = 0; k < 32; k++) {
-        let b0 = tile_b[k * 16 + quad_n];
-        let b1 = tile_b[k * 16 + quad_n + 1];
-        let a0 = tile_a[k * 16 + quad_m];
-        p0_0 += a0.x * b0;
-        q0_0 += a0.x * b1;
-        p0_1 += a0.y * b0;
-        q0_1 += a0.y * b1;
-        p0_2 += a0.z * b0;
-        q0_2 += a0.z * b1;
-        p0_3 += a0.w * b0;
-        q0_3 += a0.w * b1;
-        let a1 = tile_a[k * 16 + quad_m + 1];
-        p0_4 += a1.x * b0;
-        q0_4 += a1.x * b1;
-        p0_5 += a1.y * b0;
-        q0_5 += a1.y * b1;
-        p0_6 += a1.z * b0;
-        q0_6 += a1.z * b1;
-        p0_7 += a1.w * b0;
-        q0_7 += a1.w * b1;
-      }
+  for (var first = 0; first < 64; first += 32) {
+    workgroupBarrier();
+    for (var i = lane; i < 512; i += 64) {
+      let k = i % 32;
+      let quad = i / 32;
+      let at = first + k;
+      let x = vec4<f32>(a0(batch, first_m + quad * 4 + 0, at), a0(batch, first_m + quad * 4 + 1, at), a0(batch, first_m + quad * 4 + 2, at), a0(batch, first_m + quad * 4 + 3, at));
+      tile_a[k * 16 + quad] = x;
+    }
+    for (var i = lane; i < 512; i += 64) {
+      let k = i % 32;
+      let quad = i / 32;
+      let at = first + k;
+      let x = vec4<f32>(b0(batch, first_n + quad * 4 + 0, at), b0(batch, first_n + quad * 4 + 1, at), b0(batch, first_n + quad * 4 + 2, at), b0(batch, first_n + quad * 4 + 3, at));
+      tile_b[k * 16 + quad] = x;
+    }
+    workgroupBarrier();
+    for (var k = 0; k < 32; k++) {
+      let b0 = tile_b[k * 16 + quad_n];
+      let b1 = tile_b[k * 16 + quad_n + 1];
+      let a0 = tile_a[k * 16 + quad_m];
+      p0_0 += a0.x * b0;
+      q0_0 += a0.x * b1;
+      p0_1 += a0.y * b0;
+      q0_1 += a0.y * b1;
+      p0_2 += a0.z * b0;
+      q0_2 += a0.z * b1;
+      p0_3 += a0.w * b0;
+      q0_3 += a0.w * b1;
+      let a1 = tile_a[k * 16 + quad_m + 1];
+      p0_4 += a1.x * b0;
+      q0_4 += a1.x * b1;
+      p0_5 += a1.y * b0;
+      q0_5 += a1.y * b1;
+      p0_6 += a1.z * b0;
+      q0_6 += a1.z * b1;
+      p0_7 += a1.w * b0;
+      q0_7 += a1.w * b1;
     }
   }
   var sums0 = array(array(p0_0, q0_0), array(p0_1, q0_1), array(p0_2, q0_2), array(p0_3, q0_3), array(p0_4, q0_4), array(p0_5, q0_5), array(p0_6, q0_6), array(p0_7, q0_7));
   for (var r = 0; r < 8; r++) {
     for (var c = 0; c < 8; c++) {
-      finish(batch, select(-1, load_order(first_row + own_m + r), first_row + own_m + r < end_row), first_n + own_n + c, sums0[r][c / 4][c % 4]);
+      finish(batch, first_m + own_m + r, first_n + own_n + c, sums0[r][c / 4][c % 4]);
     }
   }
 }

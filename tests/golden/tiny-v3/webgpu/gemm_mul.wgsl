@@ -1,17 +1,19 @@
 // gemm_mul: gemm
-//   read x: f32[T, 64]
+//   read h: f32[T, 64]
+//   read weight: f32[64]
 //   read gate: f32[64, 96]
 //   read up: f32[64, 96]
-//   write x_2: f32[T, 96]
+//   write x_3: f32[T, 96]
 
 struct Launch {
   items: i32, // what there is to do, one for a workgroup at a time
   items_before: i32, // the same of the entry point that runs before
   T: i32,
-  x: i32, // its first word
+  h: i32, // its first word
+  weight: i32, // its first word
   gate: i32, // its first word
   up: i32, // its first word
-  x_2: i32, // its first word
+  x_3: i32, // its first word
 }
 @group(0) @binding(0) var<uniform> launch: Launch;
 @group(0) @binding(1) var<storage, read_write> arena: array<u32>;
@@ -21,15 +23,18 @@ struct Launch {
 @group(0) @binding(5) var<storage, read_write> stores_2: array<u32>;
 @group(0) @binding(6) var<storage, read_write> stores_3: array<u32>;
 
-override x_space: u32 = 0u;
+override h_space: u32 = 0u;
+override weight_space: u32 = 0u;
 override gate_space: u32 = 0u;
 override up_space: u32 = 0u;
-override x_2_space: u32 = 0u;
+override x_3_space: u32 = 0u;
 
 var<workgroup> parts0: array<f32, 64>;
 var<workgroup> parts1: array<f32, 64>;
+var<workgroup> lanes_f32: array<f32, 64>;
 var<workgroup> tile_a: array<vec4<f32>, 512>;
 var<workgroup> tile_b: array<vec4<f32>, 512>;
+var<workgroup> x_2_of_row: array<f32, 64>;
 
 fn word(space: u32, i: i32) -> u32 {
   var x: u32;
@@ -55,8 +60,12 @@ fn set_word(space: u32, i: i32, x: u32) {
   }
 }
 
-fn load_x(i: i32) -> f32 {
-  return bitcast<f32>(word(x_space, launch.x + i));
+fn load_h(i: i32) -> f32 {
+  return bitcast<f32>(word(h_space, launch.h + i));
+}
+
+fn load_weight(i: i32) -> f32 {
+  return bitcast<f32>(word(weight_space, launch.weight + i));
 }
 
 fn load_gate(i: i32) -> f32 {
@@ -67,8 +76,8 @@ fn load_up(i: i32) -> f32 {
   return bitcast<f32>(word(up_space, launch.up + i));
 }
 
-fn store_x_2(i: i32, x: f32) {
-  set_word(x_2_space, launch.x_2 + i, bitcast<u32>(x));
+fn store_x_3(i: i32, x: f32) {
+  set_word(x_3_space, launch.x_3 + i, bitcast<u32>(x));
 }
 
 fn sigmoid(x: f32) -> f32 {
@@ -79,13 +88,13 @@ fn silu(x: f32) -> f32 {
   return x * sigmoid(x);
 }
 
-fn a0(batch: i32, m_: i32, k_: i32) -> f32 {
+fn a0(batch: i32, m_: i32, k_: i32, x_2: f32) -> f32 {
   let T = launch.T;
   let m = clamp(m_, 0, T - 1);
   let k = k_;
   let i_T = m;
   let i_D = k;
-  return load_x(i_T * 64 + i_D);
+  return ((load_h(i_T * 64 + i_D) * x_2) * load_weight(i_D));
 }
 
 fn b0(batch: i32, n_: i32, k_: i32) -> f32 {
@@ -97,13 +106,13 @@ fn b0(batch: i32, n_: i32, k_: i32) -> f32 {
   return load_gate(i_D * 96 + i_F);
 }
 
-fn a1(batch: i32, m_: i32, k_: i32) -> f32 {
+fn a1(batch: i32, m_: i32, k_: i32, x_2: f32) -> f32 {
   let T = launch.T;
   let m = clamp(m_, 0, T - 1);
   let k = k_;
   let i_T = m;
   let i_D = k;
-  return load_x(i_T * 64 + i_D);
+  return ((load_h(i_T * 64 + i_D) * x_2) * load_weight(i_D));
 }
 
 fn b1(batch: i32, n_: i32, k_: i32) -> f32 {
@@ -115,13 +124,43 @@ fn b1(batch: i32, n_: i32, k_: i32) -> f32 {
   return load_up(i_D * 96 + i_F);
 }
 
+fn x_2_of(m_: i32) -> f32 {
+  let T = launch.T;
+  let m = clamp(m_, 0, T - 1);
+  let i_T = m;
+  var x: f32;
+  var x_2: f32;
+  {
+    var sum0 = 0.0;
+    for (var i_D = 0; i_D < 64; i_D++) {
+      sum0 = sum0 + (load_h(i_T * 64 + i_D) * load_h(i_T * 64 + i_D));
+    }
+    x = sum0;
+  }
+  x_2 = inverseSqrt(((x / 64.0) + 0.000001));
+  return x_2;
+}
+
 fn finish(batch: i32, m: i32, n: i32, product: f32, product_2: f32) {
   let T = launch.T;
   if ((m >= 0) & (m < T) & (n < 96)) {
     let i_T = m;
     let i_F = n;
-    store_x_2(i_T * 96 + i_F, (silu(product) * product_2));
+    store_x_3(i_T * 96 + i_F, (silu(product) * product_2));
   }
+}
+
+fn sum_of_workgroup_f32(x: f32, lane: i32) -> f32 {
+  workgroupBarrier();
+  lanes_f32[lane] = x;
+  for (var step = 32; step > 0; step /= 2) {
+    workgroupBarrier();
+    if (lane < step) {
+      lanes_f32[lane] = lanes_f32[lane] + lanes_f32[lane + step];
+    }
+  }
+  workgroupBarrier();
+  return lanes_f32[0];
 }
 
 @compute @workgroup_size(64)
@@ -139,14 +178,25 @@ fn few(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups:
   let n = item % blocks * 16 + column;
   let m = item / blocks % T;
   let batch = item / blocks / T;
+  let i_T = m;
+  var x: f32;
+  var x_2: f32;
+  {
+    var part1 = 0.0;
+    for (var i_D = lane; i_D < 64; i_D += 64) {
+      part1 = part1 + (load_h(i_T * 64 + i_D) * load_h(i_T * 64 + i_D));
+    }
+    x = sum_of_workgroup_f32(part1, lane);
+  }
+  x_2 = inverseSqrt(((x / 64.0) + 0.000001));
   var sum0 = 0.0;
   for (var k = part; k < 64; k += 4) {
-    sum0 += a0(batch, m, k) * b0(batch, n, k);
+    sum0 += a0(batch, m, k, x_2) * b0(batch, n, k);
   }
   parts0[column * 4 + part] = sum0;
   var sum1 = 0.0;
   for (var k = part; k < 64; k += 4) {
-    sum1 += a1(batch, m, k) * b1(batch, n, k);
+    sum1 += a1(batch, m, k, x_2) * b1(batch, n, k);
   }
   parts1[column * 4 + part] = sum1;
   workgroupBarrier();
@@ -176,6 +226,9 @@ fn tile(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let quad_m = own_m / 4;
   let quad_n = own_n / 4;
   let first_m = row * 64;
+  if (lane < 64) {
+    x_2_of_row[lane] = x_2_of(first_m + lane);
+  }
   var p0_0 = vec4<f32>();
   var q0_0 = vec4<f32>();
   var p0_1 = vec4<f32>();
@@ -198,7 +251,10 @@ fn tile(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
       let k = i % 32;
       let quad = i / 32;
       let at = first + k;
-      let x = vec4<f32>(a0(batch, first_m + quad * 4 + 0, at), a0(batch, first_m + quad * 4 + 1, at), a0(batch, first_m + quad * 4 + 2, at), a0(batch, first_m + quad * 4 + 3, at));
+      var x: vec4<f32>;
+      for (var e = 0; e < 4; e++) {
+        x[e] = a0(batch, first_m + quad * 4 + e, at, x_2_of_row[quad * 4 + e]);
+      }
       tile_a[k * 16 + quad] = x;
     }
     for (var i = lane; i < 512; i += 128) {
@@ -229,7 +285,10 @@ fn tile(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
       let k = i % 32;
       let quad = i / 32;
       let at = first + k;
-      let x = vec4<f32>(a1(batch, first_m + quad * 4 + 0, at), a1(batch, first_m + quad * 4 + 1, at), a1(batch, first_m + quad * 4 + 2, at), a1(batch, first_m + quad * 4 + 3, at));
+      var x: vec4<f32>;
+      for (var e = 0; e < 4; e++) {
+        x[e] = a1(batch, first_m + quad * 4 + e, at, x_2_of_row[quad * 4 + e]);
+      }
       tile_a[k * 16 + quad] = x;
     }
     for (var i = lane; i < 512; i += 128) {

@@ -1,14 +1,18 @@
 // parts_picked: 2 kernels in one launch
 // part_1: rows
-//   read x: f32[T, 8]
+//   read x_2: f32[T]
+//   write x_3: f32[T, 64]
+//   read h: f32[T, 64]
+//   read weight: f32[64]
+//   read x_4: f32[T, 8]
 //   read bias: f32[8]
 //   update chosen: i32[T, 3]
 //   update picked: f32[T, 3]
-//   write x_9: f32[T]
+//   write x_12: f32[T]
 // part_2: gemm
-//   read x_10: f32[T, 16]
+//   read x_13: f32[T, 16]
 //   read down: f32[16, 64]
-//   write x_11: f32[T, 64]
+//   write x_14: f32[T, 64]
 
 struct Launch {
   items_1: i32, // what part 1 has to do, one for a workgroup at a time
@@ -16,14 +20,18 @@ struct Launch {
   items_2: i32, // what part 2 has to do, one for a workgroup at a time
   items_before_2: i32, // the same of its entry point that runs before
   T: i32,
-  x: i32, // its first word
+  x_2: i32, // its first word
+  x_3: i32, // its first word
+  h: i32, // its first word
+  weight: i32, // its first word
+  x_4: i32, // its first word
   bias: i32, // its first word
   chosen: i32, // its first word
   picked: i32, // its first word
-  x_9: i32, // its first word
-  x_10: i32, // its first word
+  x_12: i32, // its first word
+  x_13: i32, // its first word
   down: i32, // its first word
-  x_11: i32, // its first word
+  x_14: i32, // its first word
 }
 @group(0) @binding(0) var<uniform> launch: Launch;
 @group(0) @binding(1) var<storage, read_write> arena: array<u32>;
@@ -33,15 +41,30 @@ struct Launch {
 @group(0) @binding(5) var<storage, read_write> stores_2: array<u32>;
 @group(0) @binding(6) var<storage, read_write> stores_3: array<u32>;
 
-override x_space: u32 = 0u;
+override x_2_space: u32 = 0u;
+override x_3_space: u32 = 0u;
+override h_space: u32 = 0u;
+override weight_space: u32 = 0u;
+override x_4_space: u32 = 0u;
 override bias_space: u32 = 0u;
 override chosen_space: u32 = 0u;
 override picked_space: u32 = 0u;
-override x_9_space: u32 = 0u;
-override x_10_space: u32 = 0u;
+override x_12_space: u32 = 0u;
+override x_13_space: u32 = 0u;
 override down_space: u32 = 0u;
-override x_11_space: u32 = 0u;
+override x_14_space: u32 = 0u;
 
+var<workgroup> affinity_1: array<f32, 8>;
+var<workgroup> x_5_1: array<f32, 8>;
+var<workgroup> x_6_1: array<i32, 8>;
+var<workgroup> x_7_1: array<f32, 4>;
+var<workgroup> x_8_1: array<i32, 2>;
+var<workgroup> x_9_1: array<f32, 4>;
+var<workgroup> x_10_1: array<bool, 4>;
+var<workgroup> x_11_1: array<f32, 8>;
+var<workgroup> values0_1: array<f32, 2>;
+var<workgroup> values3_1: array<f32, 4>;
+var<workgroup> values5_1: array<f32, 8>;
 var<workgroup> parts0_2: array<f32, 64>;
 var<workgroup> tile_a_2: array<vec4<f32>, 512>;
 var<workgroup> tile_b_2: array<vec4<f32>, 512>;
@@ -70,8 +93,24 @@ fn set_word(space: u32, i: i32, x: u32) {
   }
 }
 
-fn load_x(i: i32) -> f32 {
-  return bitcast<f32>(word(x_space, launch.x + i));
+fn load_x_2(i: i32) -> f32 {
+  return bitcast<f32>(word(x_2_space, launch.x_2 + i));
+}
+
+fn store_x_3(i: i32, x: f32) {
+  set_word(x_3_space, launch.x_3 + i, bitcast<u32>(x));
+}
+
+fn load_h(i: i32) -> f32 {
+  return bitcast<f32>(word(h_space, launch.h + i));
+}
+
+fn load_weight(i: i32) -> f32 {
+  return bitcast<f32>(word(weight_space, launch.weight + i));
+}
+
+fn load_x_4(i: i32) -> f32 {
+  return bitcast<f32>(word(x_4_space, launch.x_4 + i));
 }
 
 fn load_bias(i: i32) -> f32 {
@@ -94,20 +133,20 @@ fn store_picked(i: i32, x: f32) {
   set_word(picked_space, launch.picked + i, bitcast<u32>(x));
 }
 
-fn store_x_9(i: i32, x: f32) {
-  set_word(x_9_space, launch.x_9 + i, bitcast<u32>(x));
+fn store_x_12(i: i32, x: f32) {
+  set_word(x_12_space, launch.x_12 + i, bitcast<u32>(x));
 }
 
-fn load_x_10(i: i32) -> f32 {
-  return bitcast<f32>(word(x_10_space, launch.x_10 + i));
+fn load_x_13(i: i32) -> f32 {
+  return bitcast<f32>(word(x_13_space, launch.x_13 + i));
 }
 
 fn load_down(i: i32) -> f32 {
   return bitcast<f32>(word(down_space, launch.down + i));
 }
 
-fn store_x_11(i: i32, x: f32) {
-  set_word(x_11_space, launch.x_11 + i, bitcast<u32>(x));
+fn store_x_14(i: i32, x: f32) {
+  set_word(x_14_space, launch.x_14 + i, bitcast<u32>(x));
 }
 
 var<private> infinity_bits: u32 = 0x7f800000u;
@@ -135,99 +174,129 @@ fn before_f32(x: f32, i: i32, y: f32, j: i32) -> bool {
 fn run_main_1(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   let lane = i32(index);
   let T = launch.T;
-  let item = i32(group.y * groups.x + group.x) * 64 + lane;
-  if (item >= T) {
+  let item = i32(group.y * groups.x + group.x);
+  if (item >= launch.items_1) {
     return;
   }
   let i_T = item;
-  var affinity: array<f32, 8>;
-  var x_2: array<f32, 8>;
-  var x_3: array<i32, 8>;
-  var x_4: array<f32, 4>;
-  var x_5: array<i32, 2>;
-  var x_6: array<f32, 4>;
-  var x_7: array<bool, 4>;
-  var x_8: array<f32, 8>;
-  for (var i_E = 0; i_E < 8; i_E += 1) {
-    affinity[i_E] = sigmoid(load_x(i_T * 8 + i_E));
+  var x: f32;
+  x = inverseSqrt(((load_x_2(i_T) / 64.0) + 0.000001));
+  for (var i_D = lane; i_D < 64; i_D += 64) {
+    store_x_3(i_T * 64 + i_D, ((load_h(i_T * 64 + i_D) * x) * load_weight(i_D)));
   }
-  for (var i_E = 0; i_E < 8; i_E += 1) {
-    x_2[i_E] = (affinity[i_E] + load_bias(i_E));
+  for (var i_E = lane; i_E < 8; i_E += 64) {
+    affinity_1[i_E] = sigmoid(load_x_4(i_T * 8 + i_E));
   }
-  var values0: array<f32, 2>;
+  workgroupBarrier();
+  storageBarrier();
+  for (var i_E = lane; i_E < 8; i_E += 64) {
+    x_5_1[i_E] = (affinity_1[i_E] + load_bias(i_E));
+  }
+  workgroupBarrier();
+  storageBarrier();
   for (var i_G = 0; i_G < 4; i_G++) {
-    for (var i_E_G = 0; i_E_G < 2; i_E_G += 1) {
-      values0[i_E_G] = x_2[((i_G * 2) + i_E_G)];
+    workgroupBarrier();
+    storageBarrier();
+    for (var i_E_G = lane; i_E_G < 2; i_E_G += 64) {
+      values0_1[i_E_G] = x_5_1[((i_G * 2) + i_E_G)];
     }
-    for (var i_E_G = 0; i_E_G < 2; i_E_G += 1) {
+    workgroupBarrier();
+    storageBarrier();
+    for (var i_E_G = lane; i_E_G < 2; i_E_G += 64) {
       var i_best = 0;
       for (var i_E_G_other = 0; i_E_G_other < 2; i_E_G_other++) {
-        i_best += select(0, 1, i_E_G_other != i_E_G && before_f32(values0[i_E_G_other], i_E_G_other, values0[i_E_G], i_E_G));
+        i_best += select(0, 1, i_E_G_other != i_E_G && before_f32(values0_1[i_E_G_other], i_E_G_other, values0_1[i_E_G], i_E_G));
       }
       if (i_best < 2) {
-        x_3[i_G * 2 + i_best] = i_E_G;
+        x_6_1[i_G * 2 + i_best] = i_E_G;
       }
     }
   }
-  for (var i_G = 0; i_G < 4; i_G += 1) {
+  workgroupBarrier();
+  storageBarrier();
+  for (var i_G = lane; i_G < 4; i_G += 64) {
     var sum1 = 0.0;
     for (var i_best = 0; i_best < 2; i_best++) {
-      let v2 = x_3[i_G * 2 + i_best];
-      sum1 = sum1 + select(x_2[((i_G * 2) + min(max(v2, 0), 1))], 0.0, (v2 < 0));
+      let v2 = x_6_1[i_G * 2 + i_best];
+      sum1 = sum1 + select(x_5_1[((i_G * 2) + min(max(v2, 0), 1))], 0.0, (v2 < 0));
     }
-    x_4[i_G] = sum1;
+    x_7_1[i_G] = sum1;
   }
-  var values3: array<f32, 4>;
-  for (var i_G = 0; i_G < 4; i_G += 1) {
-    values3[i_G] = x_4[i_G];
+  workgroupBarrier();
+  storageBarrier();
+  workgroupBarrier();
+  storageBarrier();
+  for (var i_G = lane; i_G < 4; i_G += 64) {
+    values3_1[i_G] = x_7_1[i_G];
   }
-  for (var i_G = 0; i_G < 4; i_G += 1) {
+  workgroupBarrier();
+  storageBarrier();
+  for (var i_G = lane; i_G < 4; i_G += 64) {
     var i_keep = 0;
     for (var i_G_other = 0; i_G_other < 4; i_G_other++) {
-      i_keep += select(0, 1, i_G_other != i_G && before_f32(values3[i_G_other], i_G_other, values3[i_G], i_G));
+      i_keep += select(0, 1, i_G_other != i_G && before_f32(values3_1[i_G_other], i_G_other, values3_1[i_G], i_G));
     }
     if (i_keep < 2) {
-      x_5[i_keep] = i_G;
+      x_8_1[i_keep] = i_G;
     }
   }
-  for (var i_G = 0; i_G < 4; i_G += 1) {
-    x_6[i_G] = 0.0;
+  for (var i_G = lane; i_G < 4; i_G += 64) {
+    x_9_1[i_G] = 0.0;
   }
-  for (var i_keep = 0; i_keep < 2; i_keep++) {
-    if ((x_5[i_keep] >= 0)) {
-      x_6[x_5[i_keep]] = x_6[x_5[i_keep]] + 1.0;
+  workgroupBarrier();
+  storageBarrier();
+  if (lane == 0) {
+    for (var i_keep = 0; i_keep < 2; i_keep++) {
+      if ((x_8_1[i_keep] >= 0)) {
+        x_9_1[x_8_1[i_keep]] = x_9_1[x_8_1[i_keep]] + 1.0;
+      }
     }
   }
-  for (var i_G = 0; i_G < 4; i_G += 1) {
-    x_7[i_G] = (x_6[i_G] > 0.0);
+  workgroupBarrier();
+  storageBarrier();
+  for (var i_G = lane; i_G < 4; i_G += 64) {
+    x_10_1[i_G] = (x_9_1[i_G] > 0.0);
   }
-  for (var i4 = 0; i4 < 4 * 2; i4 += 1) {
+  workgroupBarrier();
+  storageBarrier();
+  for (var i4 = lane; i4 < 4 * 2; i4 += 64) {
     let i_E_G = i4 % 2;
     let i_G = i4 / 2;
-    x_8[i_G * 2 + i_E_G] = select((-infinity()), x_2[((i_G * 2) + i_E_G)], x_7[i_G]);
+    x_11_1[i_G * 2 + i_E_G] = select((-infinity()), x_5_1[((i_G * 2) + i_E_G)], x_10_1[i_G]);
   }
-  var values5: array<f32, 8>;
-  for (var i_E = 0; i_E < 8; i_E += 1) {
-    values5[i_E] = x_8[i_E];
+  workgroupBarrier();
+  storageBarrier();
+  workgroupBarrier();
+  storageBarrier();
+  for (var i_E = lane; i_E < 8; i_E += 64) {
+    values5_1[i_E] = x_11_1[i_E];
   }
-  for (var i_E = 0; i_E < 8; i_E += 1) {
+  workgroupBarrier();
+  storageBarrier();
+  for (var i_E = lane; i_E < 8; i_E += 64) {
     var i_K = 0;
     for (var i_E_other = 0; i_E_other < 8; i_E_other++) {
-      i_K += select(0, 1, i_E_other != i_E && before_f32(values5[i_E_other], i_E_other, values5[i_E], i_E));
+      i_K += select(0, 1, i_E_other != i_E && before_f32(values5_1[i_E_other], i_E_other, values5_1[i_E], i_E));
     }
     if (i_K < 3) {
       store_chosen(i_T * 3 + i_K, i_E);
     }
   }
-  for (var i_K = 0; i_K < 3; i_K += 1) {
+  workgroupBarrier();
+  storageBarrier();
+  for (var i_K = lane; i_K < 3; i_K += 64) {
     let v6 = load_chosen(i_T * 3 + i_K);
-    store_picked(i_T * 3 + i_K, select(affinity[min(max(v6, 0), 7)], 0.0, (v6 < 0)));
+    store_picked(i_T * 3 + i_K, select(affinity_1[min(max(v6, 0), 7)], 0.0, (v6 < 0)));
   }
-  var sum7 = 0.0;
-  for (var i_K = 0; i_K < 3; i_K++) {
-    sum7 = sum7 + load_picked(i_T * 3 + i_K);
+  workgroupBarrier();
+  storageBarrier();
+  if (lane == 0) {
+    var sum7 = 0.0;
+    for (var i_K = 0; i_K < 3; i_K++) {
+      sum7 = sum7 + load_picked(i_T * 3 + i_K);
+    }
+    store_x_12(i_T, sum7);
   }
-  store_x_9(i_T, sum7);
 }
 
 @compute @workgroup_size(64)
@@ -242,7 +311,7 @@ fn a0_2(batch: i32, m_: i32, k_: i32) -> f32 {
   let k = clamp(k_, 0, 16 - 1);
   let i_T = m;
   let i_Fs = k;
-  return select(0.0, load_x_10(i_T * 16 + i_Fs), k == k_);
+  return select(0.0, load_x_13(i_T * 16 + i_Fs), k == k_);
 }
 
 fn b0_2(batch: i32, n_: i32, k_: i32) -> f32 {
@@ -259,7 +328,7 @@ fn finish_2(batch: i32, m: i32, n: i32, product: f32) {
   if ((m >= 0) & (m < T)) {
     let i_T = m;
     let i_D = n;
-    store_x_11(i_T * 64 + i_D, product);
+    store_x_14(i_T * 64 + i_D, product);
   }
 }
 

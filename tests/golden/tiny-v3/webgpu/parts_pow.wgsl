@@ -1,21 +1,30 @@
-// parts_pow: 2 kernels in one launch
+// parts_pow: 3 kernels in one launch
 // part_1: gemm
-//   read x: f32[T, 24]
+//   read x_2: f32[T, 24]
+//   read weight: f32[24]
 //   read wq_b: f32[24, 4, 24]
-//   write x_2: f32[T, 4, 24]
+//   write x_4: f32[T, 4, 24]
 // part_2: rows
-//   write x_3: f32[4]
+//   read x_5: f32[T, 24]
+//   write x_6: f32[T]
+// part_3: rows
+//   write x_7: f32[4]
 
 struct Launch {
   items_1: i32, // what part 1 has to do, one for a workgroup at a time
   items_before_1: i32, // the same of its entry point that runs before
   items_2: i32, // what part 2 has to do, one for a workgroup at a time
   items_before_2: i32, // the same of its entry point that runs before
+  items_3: i32, // what part 3 has to do, one for a workgroup at a time
+  items_before_3: i32, // the same of its entry point that runs before
   T: i32,
-  x: i32, // its first word
-  wq_b: i32, // its first word
   x_2: i32, // its first word
-  x_3: i32, // its first word
+  weight: i32, // its first word
+  wq_b: i32, // its first word
+  x_4: i32, // its first word
+  x_5: i32, // its first word
+  x_6: i32, // its first word
+  x_7: i32, // its first word
 }
 @group(0) @binding(0) var<uniform> launch: Launch;
 @group(0) @binding(1) var<storage, read_write> arena: array<u32>;
@@ -25,14 +34,19 @@ struct Launch {
 @group(0) @binding(5) var<storage, read_write> stores_2: array<u32>;
 @group(0) @binding(6) var<storage, read_write> stores_3: array<u32>;
 
-override x_space: u32 = 0u;
-override wq_b_space: u32 = 0u;
 override x_2_space: u32 = 0u;
-override x_3_space: u32 = 0u;
+override weight_space: u32 = 0u;
+override wq_b_space: u32 = 0u;
+override x_4_space: u32 = 0u;
+override x_5_space: u32 = 0u;
+override x_6_space: u32 = 0u;
+override x_7_space: u32 = 0u;
 
 var<workgroup> parts0_1: array<f32, 64>;
+var<workgroup> lanes_f32_1: array<f32, 64>;
 var<workgroup> tile_a_1: array<vec4<f32>, 512>;
 var<workgroup> tile_b_1: array<vec4<f32>, 512>;
+var<workgroup> x_3_of_row_1: array<f32, 64>;
 
 fn word(space: u32, i: i32) -> u32 {
   var x: u32;
@@ -58,20 +72,32 @@ fn set_word(space: u32, i: i32, x: u32) {
   }
 }
 
-fn load_x(i: i32) -> f32 {
-  return bitcast<f32>(word(x_space, launch.x + i));
+fn load_x_2(i: i32) -> f32 {
+  return bitcast<f32>(word(x_2_space, launch.x_2 + i));
+}
+
+fn load_weight(i: i32) -> f32 {
+  return bitcast<f32>(word(weight_space, launch.weight + i));
 }
 
 fn load_wq_b(i: i32) -> f32 {
   return bitcast<f32>(word(wq_b_space, launch.wq_b + i));
 }
 
-fn store_x_2(i: i32, x: f32) {
-  set_word(x_2_space, launch.x_2 + i, bitcast<u32>(x));
+fn store_x_4(i: i32, x: f32) {
+  set_word(x_4_space, launch.x_4 + i, bitcast<u32>(x));
 }
 
-fn store_x_3(i: i32, x: f32) {
-  set_word(x_3_space, launch.x_3 + i, bitcast<u32>(x));
+fn load_x_5(i: i32) -> f32 {
+  return bitcast<f32>(word(x_5_space, launch.x_5 + i));
+}
+
+fn store_x_6(i: i32, x: f32) {
+  set_word(x_6_space, launch.x_6 + i, bitcast<u32>(x));
+}
+
+fn store_x_7(i: i32, x: f32) {
+  set_word(x_7_space, launch.x_7 + i, bitcast<u32>(x));
 }
 
 var<private> infinity_bits: u32 = 0x7f800000u;
@@ -104,13 +130,13 @@ fn pow_f32(x: f32, y: f32) -> f32 {
   return select(size, -size, floor(0.5 * y) * 2.0 != y);
 }
 
-fn a0_1(batch: i32, m_: i32, k_: i32) -> f32 {
+fn a0_1(batch: i32, m_: i32, k_: i32, x_3: f32) -> f32 {
   let T = launch.T;
   let m = clamp(m_, 0, T - 1);
   let k = clamp(k_, 0, 24 - 1);
   let i_T = m;
   let i_Q = k;
-  return select(0.0, load_x(i_T * 24 + i_Q), k == k_);
+  return select(0.0, ((load_x_2(i_T * 24 + i_Q) * x_3) * load_weight(i_Q)), k == k_);
 }
 
 fn b0_1(batch: i32, n_: i32, k_: i32) -> f32 {
@@ -123,14 +149,44 @@ fn b0_1(batch: i32, n_: i32, k_: i32) -> f32 {
   return select(0.0, load_wq_b(i_Q * 96 + i_H * 24 + i_N_R), k == k_);
 }
 
+fn x_3_of_1(m_: i32) -> f32 {
+  let T = launch.T;
+  let m = clamp(m_, 0, T - 1);
+  let i_T = m;
+  var x: f32;
+  var x_3: f32;
+  {
+    var sum0 = 0.0;
+    for (var i_Q = 0; i_Q < 24; i_Q++) {
+      sum0 = sum0 + (load_x_2(i_T * 24 + i_Q) * load_x_2(i_T * 24 + i_Q));
+    }
+    x = sum0;
+  }
+  x_3 = inverseSqrt(((x / 24.0) + 0.000001));
+  return x_3;
+}
+
 fn finish_1(batch: i32, m: i32, n: i32, product: f32) {
   let T = launch.T;
   if ((m >= 0) & (m < T) & (n < 4 * 24)) {
     let i_T = m;
     let i_N_R = n % 24;
     let i_H = n / 24;
-    store_x_2(i_T * 96 + i_H * 24 + i_N_R, product);
+    store_x_4(i_T * 96 + i_H * 24 + i_N_R, product);
   }
+}
+
+fn sum_of_workgroup_f32_1(x: f32, lane: i32) -> f32 {
+  workgroupBarrier();
+  lanes_f32_1[lane] = x;
+  for (var step = 32; step > 0; step /= 2) {
+    workgroupBarrier();
+    if (lane < step) {
+      lanes_f32_1[lane] = lanes_f32_1[lane] + lanes_f32_1[lane + step];
+    }
+  }
+  workgroupBarrier();
+  return lanes_f32_1[0];
 }
 
 fn run_few_1(group: vec3<u32>, groups: vec3<u32>, index: u32) {
@@ -146,9 +202,20 @@ fn run_few_1(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   let n = item % blocks * 16 + column;
   let m = item / blocks % T;
   let batch = item / blocks / T;
+  let i_T = m;
+  var x: f32;
+  var x_3: f32;
+  {
+    var part1 = 0.0;
+    for (var i_Q = lane; i_Q < 24; i_Q += 64) {
+      part1 = part1 + (load_x_2(i_T * 24 + i_Q) * load_x_2(i_T * 24 + i_Q));
+    }
+    x = sum_of_workgroup_f32_1(part1, lane);
+  }
+  x_3 = inverseSqrt(((x / 24.0) + 0.000001));
   var sum0 = 0.0;
   for (var k = part; k < 24; k += 4) {
-    sum0 += a0_1(batch, m, k) * b0_1(batch, n, k);
+    sum0 += a0_1(batch, m, k, x_3) * b0_1(batch, n, k);
   }
   parts0_1[column * 4 + part] = sum0;
   workgroupBarrier();
@@ -181,6 +248,9 @@ fn run_tile_1(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   let quad_m = own_m / 4;
   let quad_n = own_n / 4;
   let first_m = row * 64;
+  if (lane < 64) {
+    x_3_of_row_1[lane] = x_3_of_1(first_m + lane);
+  }
   var p0_0 = vec4<f32>();
   var q0_0 = vec4<f32>();
   var p0_1 = vec4<f32>();
@@ -203,7 +273,10 @@ fn run_tile_1(group: vec3<u32>, groups: vec3<u32>, index: u32) {
       let k = i % 32;
       let quad = i / 32;
       let at = first + k;
-      let x = vec4<f32>(a0_1(batch, first_m + quad * 4 + 0, at), a0_1(batch, first_m + quad * 4 + 1, at), a0_1(batch, first_m + quad * 4 + 2, at), a0_1(batch, first_m + quad * 4 + 3, at));
+      var x: vec4<f32>;
+      for (var e = 0; e < 4; e++) {
+        x[e] = a0_1(batch, first_m + quad * 4 + e, at, x_3_of_row_1[quad * 4 + e]);
+      }
       tile_a_1[k * 16 + quad] = x;
     }
     for (var i = lane; i < 512; i += 64) {
@@ -253,19 +326,40 @@ fn tile_1(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) grou
 
 fn run_main_2(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   let lane = i32(index);
+  let T = launch.T;
   let item = i32(group.y * groups.x + group.x) * 64 + lane;
-  if (item >= 1) {
+  if (item >= T) {
     return;
   }
-  for (var i_P = 0; i_P < 4; i_P += 1) {
-    store_x_3(i_P, pow_f32(10000.0, (f32(i_P) / (-4.0))));
+  let i_T = item;
+  var sum0 = 0.0;
+  for (var i_C = 0; i_C < 16; i_C++) {
+    sum0 = sum0 + (load_x_5(i_T * 24 + i_C) * load_x_5(i_T * 24 + i_C));
   }
+  store_x_6(i_T, sum0);
 }
 
 @compute @workgroup_size(64)
 fn main_2(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
           @builtin(local_invocation_index) index: u32) {
   run_main_2(group, groups, index);
+}
+
+fn run_main_3(group: vec3<u32>, groups: vec3<u32>, index: u32) {
+  let lane = i32(index);
+  let item = i32(group.y * groups.x + group.x) * 64 + lane;
+  if (item >= 1) {
+    return;
+  }
+  for (var i_P = 0; i_P < 4; i_P += 1) {
+    store_x_7(i_P, pow_f32(10000.0, (f32(i_P) / (-4.0))));
+  }
+}
+
+@compute @workgroup_size(64)
+fn main_3(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+          @builtin(local_invocation_index) index: u32) {
+  run_main_3(group, groups, index);
 }
 
 @compute @workgroup_size(64)
@@ -282,4 +376,9 @@ fn all_parts(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) g
     return;
   }
   item -= launch.items_2;
+  if (item < launch.items_3) {
+    run_main_3(vec3<u32>(u32(item), 0u, 0u), vec3<u32>(u32(launch.items_3), 1u, 1u), index);
+    return;
+  }
+  item -= launch.items_3;
 }
