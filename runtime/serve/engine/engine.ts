@@ -217,6 +217,11 @@ export class Engine {
       this.#drafter = this.#newDrafter();
       this.#lost = undefined;
     } catch (error) {
+      if (error !== lost) {
+        const cause = lost.cause instanceof DeviceLostError ? lost.cause : lost;
+        const message = `${cause.message}; it cannot be opened again: ${(error as Error).message}`;
+        this.#lost = new DeviceLostError(message, { cause });
+      }
       for (const sequence of this.#waiting) sequence.fail(error);
       this.#removeDone();
     }

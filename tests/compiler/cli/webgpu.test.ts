@@ -3,9 +3,10 @@ import { type SpawnSyncReturns, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { AnswersRow } from "../../../compiler/cli/bench/answers.ts";
 import type { KernelsReport } from "../../../compiler/cli/bench/kernels.ts";
+import { findGpu } from "../../../runtime/device/dawn/gpu.ts";
 import { Checkpoint } from "../../../runtime/io/safetensors/read.ts";
 import { openPackage } from "../../../runtime/package/open-package.ts";
 import type { WebGpuKernels } from "../../../runtime/program/webgpu.ts";
@@ -129,6 +130,40 @@ describe.skipIf(!HAS_WEBGPU)("a package", () => {
     expect(webgpu.tokens).toEqual(cpu.tokens);
     webgpu.losses.forEach((loss, i) => expect(loss).toBeCloseTo(cpu.losses[i]!, 4));
     expect(cpu.losses.at(-1)).toBeLessThan(cpu.losses[0]!);
+  });
+
+  test("reads its weights again when the device was lost", { timeout: 120_000 }, async () => {
+    const devices: GPUDevice[] = [];
+    await findGpu();
+    const original = GPUAdapter.prototype.requestDevice;
+    const spy = vi.spyOn(GPUAdapter.prototype, "requestDevice").mockImplementation(async function (
+      this: GPUAdapter,
+      how,
+    ) {
+      const device = await original.call(this, how);
+      devices.push(device);
+      return device;
+    });
+    const model = await openPackage(pico.directory, { device: "webgpu", weights });
+    try {
+      const ask = (): Promise<number[]> =>
+        model.generate([1, 5, 6], { maxTokens: 6, temperature: 0, ignoreEos: true }).tokens();
+      const wanted = await ask();
+      devices[0]!.destroy();
+      await expect(ask()).rejects.toThrow("the GPU device was lost");
+      await vi.waitFor(async () => expect(await ask()).toEqual(wanted), { timeout: 60_000, interval: 200 });
+      expect(devices.length).toBe(2);
+      expect((await model.score([[1, 5, 6, 7, 8]])).loss).toBeGreaterThan(0);
+      // What was learned in place is nowhere else.
+      const trainer = await model.trainer("Short");
+      await trainer.publish();
+      devices[1]!.destroy();
+      await expect(model.score([[1, 5, 6]])).rejects.toThrow("the GPU device was lost");
+      await vi.waitFor(() => expect(ask()).rejects.toThrow("what was learned is gone"), { timeout: 30_000 });
+    } finally {
+      spy.mockRestore();
+      await model.close();
+    }
   });
 
   test("without libraries of the CPU runs on WebGPU by itself", { timeout: 120_000 }, async () => {
