@@ -7,6 +7,7 @@ import { CheckpointError } from "../../runtime/io/safetensors/format.ts";
 import type { ModelFile } from "../../runtime/program/model.ts";
 import { initialize } from "../../runtime/train/init.ts";
 import { vocabularySize } from "../elaborate/forward.ts";
+import { LogitsError } from "../../runtime/serve/sampling/sampler.ts";
 import type { WeightForm } from "../lower/stored-weights.ts";
 import { modelFile } from "../package/model.ts";
 import { lowered, loweredSource } from "../package/package.ts";
@@ -88,7 +89,7 @@ async function run(what: (typeof WHATS)[number], file: string, given: Given): Pr
     else if (what === "train") await train(loaded, options);
     else await answers(loaded, what, options);
   } catch (error) {
-    const isInput = error instanceof CheckpointError || error instanceof DeviceError;
+    const isInput = [CheckpointError, DeviceError, LogitsError].some((kind) => error instanceof kind);
     throw isInput ? new InputError((error as Error).message) : error;
   }
 }

@@ -17,6 +17,7 @@ import { readPrograms } from "../../runtime/program/read.ts";
 import { FILES } from "../../runtime/package/files.ts";
 import { withoutUndefined } from "../../runtime/package/without-undefined.ts";
 import { ContextError } from "../../runtime/serve/engine/request.ts";
+import { LogitsError } from "../../runtime/serve/sampling/sampler.ts";
 import type { PackageTraining } from "../../runtime/train/plan.ts";
 import type { WeightForm } from "../lower/stored-weights.ts";
 import { modelFile } from "../package/model.ts";
@@ -93,7 +94,9 @@ export async function answering<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    const isInput = [ModelError, CheckpointError, ContextError, DeviceError].some((e) => error instanceof e);
+    const isInput = [ModelError, CheckpointError, ContextError, DeviceError, LogitsError].some(
+      (e) => error instanceof e,
+    );
     throw isInput ? new InputError((error as Error).message) : error;
   }
 }

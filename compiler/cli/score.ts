@@ -23,7 +23,7 @@ import { modelFile } from "../package/model.ts";
 import { loweredSource } from "../package/package.ts";
 import { outputTypes, scoreOn } from "../package/score-on.ts";
 import { inDtype } from "../passes/in-dtype.ts";
-import { examples, InputError, print, ticking, timed, UsageError, writing } from "./io.ts";
+import { examples, InputError, print, remark, ticking, timed, UsageError, writing } from "./io.ts";
 import { loadModel } from "./load-model.ts";
 import { tableOf } from "./name-table.ts";
 import { type Device, DEVICES, openOn } from "./open-session.ts";
@@ -94,7 +94,11 @@ async function run(file: string, options: Options): Promise<void> {
         : await scoreOnDevice(options.device, module, weights, rows, { ...wanted, precision, store });
     writing(options.out, () => writeSafetensors(options.out, results(module, table, scores)));
     timed(`scored ${rows.length} rows`, started);
-    print(`loss ${scores.tensors.get("loss")!.data[0]}`);
+    const loss = scores.tensors.get("loss")!.data[0]!;
+    print(`loss ${loss}`);
+    if (Number.isFinite(loss)) return;
+    remark("dskc: the loss is not finite: weights are too large, or not those of the model");
+    process.exitCode = 1;
   } catch (error) {
     if (error instanceof CheckpointError || error instanceof DeviceError) throw new InputError(error.message);
     throw error;

@@ -46,7 +46,7 @@ export function scoreRows(
     else if (!name.startsWith("loss.")) tensors.set(name, padRows(tensor, rows));
   }
   const [loss] = result.losses.get("next_token")!;
-  tensors.set("loss", { shape: [1], data: [loss!.numerator / loss!.denominator] });
+  tensors.set("loss", { shape: [1], data: [loss!.numerator / Math.max(loss!.denominator, 1e-9)] });
   const metrics = new Map([...result.metrics].map(([name, emitted]) => [name, emitted.at(-1)!]));
   return { tensors, gradients, metrics };
 }

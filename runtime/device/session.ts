@@ -84,6 +84,11 @@ export interface Session {
    */
   run(call: Call, signal?: AbortSignal): Promise<Readonly<Record<string, Elements>>>;
   /**
+   * Makes sure that there is memory for calls of these sizes. Devices without it tell when a call is made.
+   * @throws MemoryError
+   */
+  reserve?(program: string, sizes: Sizes): void;
+  /**
    * Runs a call and chooses tokens by its `logits`, which only leave the device when they are among its outputs. Devices without it
    * are helped by runtime/serve/sampling/choose.ts, which says what is chosen, to the last bit.
    * @param known tokens below this number can be chosen; all when not given

@@ -78,6 +78,9 @@ async function withOpened<T extends { close(): void }, R>(
   }
 }
 
+/** Sequences that are drawn at once without a look at what a step of them takes. */
+const PORTION = 1024;
+
 class Run {
   readonly #options: RunOptions;
   readonly #data: Data;
@@ -141,7 +144,7 @@ class Run {
     for (;;) {
       // What is drawn for the next step is drawn again by whoever resumes here.
       const place = this.#stream.state();
-      const sequences = this.#clock.ended || this.#interrupted ? [] : this.#stream.next(this.#clock.batch);
+      const sequences = this.#clock.ended || this.#interrupted ? [] : this.#draw(this.#clock.batch);
       const isLast = sequences.length === 0;
       const evaluates = !this.#interrupted && (isLast || this.#step % evaluateEvery === 0);
       if (evaluates && this.#evaluated !== this.#step) await this.#evaluate();
@@ -152,6 +155,21 @@ class Run {
     }
     if (this.#saved !== this.#step) return this.#stop("failed", "the last checkpoint could not be saved");
     return this.#stop(this.#interrupted ? "interrupted" : "done");
+  }
+
+  /** The sequences of a step. There is memory for those that are drawn when twice as many are. */
+  #draw(count: number): readonly Sequence[] {
+    const drawn: Sequence[] = [];
+    for (let tokens = 0; drawn.length < count;) {
+      const more = this.#stream.next(Math.min(count - drawn.length, Math.max(PORTION, drawn.length)));
+      if (more.length === 0) break;
+      for (const sequence of more) {
+        drawn.push(sequence);
+        tokens += sequence.reduce((sum, { length }) => sum + length, 0);
+      }
+      if (drawn.length < count) this.#trainer.reserve(drawn.length, tokens);
+    }
+    return drawn;
   }
 
   async #train(sequences: readonly Sequence[]): Promise<void> {

@@ -82,6 +82,17 @@ export class Trainer {
     return load === undefined ? result : { ...result, load };
   }
 
+  /**
+   * Makes sure that there is memory for a step of so much, or more, before all of it is drawn.
+   * @throws MemoryError
+   */
+  reserve(sequences: number, tokens: number): void {
+    const isOne = tokens <= this.#tokensPerCall;
+    const T = isOne ? tokens : this.#tokensPerCall;
+    const program = isOne || !this.#session.programs.includes("gradients") ? "train_step" : "gradients";
+    this.#session.reserve?.(program, { T, S: T, B: Math.min(sequences, T) });
+  }
+
   async #run(batches: readonly Batch[], scalars: Inputs): Promise<Record<string, Elements>> {
     const [first] = batches;
     if (batches.length > 1) return this.#accumulate(batches, scalars);

@@ -138,6 +138,12 @@ class PackageOnCpu implements CpuSession {
     return this.#run(call, undefined, signal);
   }
 
+  reserve(program: string, sizes: Sizes): void {
+    const { index, program: launched, border, plans } = this.#program(program);
+    const scratch = this.#native.scratchBytes(index, Float64Array.from(dimsOf(launched, sizes)), 0);
+    this.#promise(border, sizes, plans.of(sizes), scratch);
+  }
+
   async choose(call: Call, choices: readonly Choice[], known?: number): Promise<Outcome> {
     if (choices.length === 0) return { outputs: await this.#run(call), chosen: [] };
     const { program, border } = this.#program(call.program);

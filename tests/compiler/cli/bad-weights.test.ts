@@ -101,6 +101,19 @@ describe("weights that are not numbers", () => {
     });
   });
 
+  test("weights that give no numbers are told by generate and score", () => {
+    const large = weights("large", (tensor) =>
+      tensor.name === "model.norm.weight" || tensor.name === "lm_head.weight"
+        ? [f32(tensor.name, tensor.shape, new Checkpoint(MODEL).tensor(tensor.name).read().fill(3e38))]
+        : [tensor],
+    );
+    const none = "dskc: the model gave logits that are no numbers\n";
+    expect(run([...generating(large), "--device", "reference"])).toEqual({ status: 1, stdout: "", stderr: none });
+    const { status, stdout, stderr } = run(scoring(large));
+    expect([status, stdout]).toEqual([1, expect.stringMatching(/^loss (NaN|Infinity)\n$/)]);
+    expect(stderr).toContain("dskc: the loss is not finite");
+  }, 300_000);
+
   test("build writes no package with them, and leaves one that is there as it is", () => {
     const place = join(dir, "some", "place");
     const build = (path: string): readonly [number | null, string] => {

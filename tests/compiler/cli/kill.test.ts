@@ -3,6 +3,7 @@
  * steps, evaluates, saves. `KILLS=20` for the long form.
  */
 import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -74,10 +75,14 @@ function train(run: string, milliseconds = 1e6): Promise<Ended> {
   });
 }
 
-/** The weights, the optimizer's states and the metrics of a run that is done, without what clocks say. */
+/** Hashes of the weights and the optimizer's states of a run that is done, and its metrics without what clocks say. */
 function resultOf(run: string): unknown[] {
   const last = join(folder, run, "checkpoints", String(STEPS).padStart(8, "0"));
-  const files = ["model.safetensors", "optimizer.safetensors"].map((file) => readFileSync(join(last, file)));
+  const files = ["model.safetensors", "optimizer.safetensors"].map((file) =>
+    createHash("sha256")
+      .update(readFileSync(join(last, file)))
+      .digest("hex"),
+  );
   const metrics = [...readMetrics(join(folder, run, "metrics.jsonl"))];
   return [...files, metrics.map((event) => ({ ...event, seconds: 0, tokens_per_second: 0 }))];
 }

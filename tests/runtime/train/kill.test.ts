@@ -89,5 +89,5 @@ describe("a full disk", () => {
     expect(out).toContain('"reason":"failed","step":8');
     expect(readdirSync(join(folder, "checkpoints"))).toEqual(["00000002", "00000004"]);
     expect(existsSync(join(folder, "lock"))).toBe(false);
-  });
+  }, 300_000);
 });
