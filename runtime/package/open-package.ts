@@ -8,7 +8,7 @@ import { type Device, readPackage } from "./read.ts";
 import type { ModelSource } from "./source.ts";
 
 export interface OpenOptions extends ModelOptions {
-  /** `auto`, when not given, takes the best that there is. */
+  /** `auto`, when not given, is the CPU where the package has libraries for it, WebGPU otherwise. */
   readonly device?: Device;
 }
 
