@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { axis, index, load, op } from "../../../compiler/kernel-ir/expr.ts";
 import type { Launch, LaunchProgram } from "../../../runtime/program/launch.ts";
 import type { Kernel, KernelModule, RowsKernel } from "../../../compiler/kernel-ir/types.ts";
+import { parseKernels } from "../../../compiler/kernel-ir/parse.ts";
 import { verifyKernels } from "../../../compiler/kernel-ir/verify.ts";
 
 /** y[t, d] = x[t, d] * 2, called once. */
@@ -122,4 +123,45 @@ describe("blocks", () => {
   ] satisfies [Partial<LaunchProgram>, string][])("%j", (changes, fault) => {
     expect(faults(changes)).toEqual([fault]);
   });
+});
+
+describe("parts and prologues", () => {
+  const parts = `kernel @both parts extents [T] {
+  part rows extents [T] {
+    read x: f32[T, 4]
+    write y: f32[T]
+    local a: f32[]
+    rows (T)
+    a[] = sum over (D < 4) x[T, D]
+    y[T] = a[]
+  }
+  part gemm extents [T] {
+    read x: f32[T, 4]
+    read w: f32[4, 8]
+    write z: f32[T, 8]
+    batch () m (T) n (N < 8)
+    row local b: f32[]
+    row b[] = max over (D < 4) x[T, D]
+    product p: f32 = sum (D < 4) (x[T, D] * b[]) @ w[D, N]
+    z[T, N] = p[]
+  }
+}
+`;
+  const faults = (from: RegExp | string, to: string): string[] =>
+    verifyKernels(parseKernels(parts.replaceAll(from, to)));
+
+  test("a sound kernel", () => expect(verifyKernels(parseKernels(parts))).toEqual([]));
+
+  test.each<[string, RegExp | string, string, string]>([
+    ["a part that reads what another one writes", /\bw\b/g, "y", "@both: y is written by part_1 and used by part_2"],
+    ["locals of one name", /\bb\b/g, "a", "@both: two parts have one name"],
+    ["an array in a prologue", "local b: f32[]", "local b: f32[4]", "@both: part_2: a prologue has an array"],
+    [
+      "a column in a prologue",
+      "b[] = max over (D < 4) x[T, D]",
+      "b[] = x[T, N]",
+      "@both: part_2: the axis N is not bound here",
+    ],
+    ["a prologue in each batch", "batch ()", "batch (E < 4)", "@both: part_2: a prologue has batches or groups"],
+  ])("%s", (_, from, to, fault) => expect(faults(from, to)).toContain(fault));
 });
