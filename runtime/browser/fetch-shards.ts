@@ -81,15 +81,14 @@ async function fetchShard(
   if (found instanceof Blob) return found;
   const place = found;
   try {
-    for (const attempt of ["first", "again"] as const) {
+    for (let again = false; ; again = true) {
       const download = new Download(url, shard, place, listen, signal);
-      await download.run(attempt === "again");
+      await download.run(again);
       const got = download.digest();
       if (got === shard.sha256) return await place.finish();
       place.clear();
-      if (attempt === "again") throw new ShardError(shard.file, `${mismatch(got, shard.sha256)}; it was fetched twice`);
+      if (again) throw new ShardError(shard.file, `${mismatch(got, shard.sha256)}; it was fetched twice`);
     }
-    throw new Error("not reached");
   } catch (error) {
     place.close();
     throw error;
@@ -134,6 +133,10 @@ class Download {
       } catch (error) {
         this.#signal.throwIfAborted();
         if (error instanceof ShardError) throw error;
+        if ((error as Error).name === "QuotaExceededError") {
+          const why = `of ${bytes.toLocaleString("en-US")} bytes has no room in what this page may store`;
+          throw new ShardError(file, `${why}: \`cache: false\` stores nothing`, { cause: error });
+        }
         tries = this.#place.size > from ? 0 : tries + 1;
         const why = `stopped at byte ${this.#place.size} of ${bytes}: ${(error as Error).message}`;
         if (tries === TRIES)

@@ -54,7 +54,8 @@ class Host {
   readonly #listen: (what: string, done: number, all: number) => void;
   #model: OpenedModel | undefined;
   #files: FetchedFiles | undefined;
-  readonly #trainers = new Map<number, ModelTrainer>();
+  /** By their numbers; those that are closed stay where they were. */
+  readonly #trainers: ModelTrainer[] = [];
 
   constructor(listen: (what: string, done: number, all: number) => void) {
     this.#listen = listen;
@@ -79,8 +80,7 @@ class Host {
     counts: async () => this.#opened.counts,
     trainer: async (_, name, options) => {
       const made = await this.#opened.trainer(name, options);
-      const trainer = this.#trainers.size;
-      this.#trainers.set(trainer, made);
+      const trainer = this.#trainers.push(made) - 1;
       return { trainer, plan: made.plan };
     },
     step: (_, trainer, rows) => this.#trainer(trainer).step(rows),
@@ -138,6 +138,6 @@ class Host {
   }
 
   #trainer(number: number): ModelTrainer {
-    return this.#trainers.get(number)!;
+    return this.#trainers[number]!;
   }
 }

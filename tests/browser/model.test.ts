@@ -234,6 +234,19 @@ describe.skipIf(!HAS_CHROMIUM)("in Chromium", () => {
       expect(await fetches({}, undefined, false)).toEqual(["bytes=6000-"]);
     });
 
+    test("that the page has no room for are told", async () => {
+      await removed();
+      const session = await browser.context.newCDPSession(page);
+      await session.send("Storage.overrideQuotaForOrigin", { origin: server.url, quotaSize: 5000 });
+      const error = await failure([]);
+      await session.send("Storage.overrideQuotaForOrigin", { origin: server.url });
+      await session.detach();
+      expect(error.is).toBe("ShardError");
+      expect(error.message).toMatch(
+        /^the shard `model.safetensors` of [\d,]+ bytes has no room in what this page may store/,
+      );
+    });
+
     test("may lie in a folder that the reader has chosen, where they are checked as well", async () => {
       const got = await page.evaluate(async () => {
         const root = await navigator.storage.getDirectory();
