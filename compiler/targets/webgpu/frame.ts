@@ -57,6 +57,8 @@ export class Frame {
   readonly #private = new Set<string>();
   #words = 0;
   #fresh = 0;
+  /** Teams of a workgroup that have arrays of their own. */
+  teams = 1;
 
   /** @param kernel with names that WGSL takes */
   constructor(kernel: Kernel, locals: readonly Local[] = []) {
@@ -78,7 +80,7 @@ export class Frame {
   /** An array that the workgroup shares: in its memory if it has a known size and there is room, in the arena otherwise. */
   array(name: string, dtype: ScalarType, shape: readonly Extent[]): void {
     const size = shape.reduce<number>((n, extent) => (typeof extent === "number" ? n * extent : Infinity), 1);
-    if (this.#words + size <= WORKGROUP_WORDS) {
+    if (this.teams === 1 && this.#words + size <= WORKGROUP_WORDS) {
       this.#words += size;
       this.shared(name, `array<${valueType(dtype)}, ${Math.max(size, 1)}>`);
     } else {
@@ -205,7 +207,10 @@ export class Frame {
         args: args.map((arg) => arg.name),
         writes: args.filter(({ access }) => access !== "read").map((arg) => arg.name),
         extents,
-        scratch: this.#scratch.map(({ words, common }) => ({ shape: words, each: !common })),
+        scratch: this.#scratch.map(({ words, common }) => ({
+          shape: common === true || this.teams === 1 ? words : [this.teams, ...words],
+          each: !common,
+        })),
         entries: this.#entries,
       },
     };

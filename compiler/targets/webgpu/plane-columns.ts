@@ -43,7 +43,7 @@ export function saveScalars(frame: Frame, kernel: PlaneKernel, row: string): voi
   if (scalars.length === 0) return;
   const extents = [...kernel.batch, ...kernel.rows].map(({ extent }) => extent);
   for (const { name, dtype } of scalars) frame.shareScratch(`saved_${name}`, dtype as "f32" | "i32", extents);
-  lines.block("if (lane == 0)", () => {
+  lines.block("if (inside && lane == 0)", () => {
     for (const { name } of scalars) lines.add(`store_saved_${name}(${row}, ${name});`);
   });
 }

@@ -1,5 +1,5 @@
 /**
- * Kernels between tokens and positions: a workgroup has one row at a time, the row's values for all columns in its scratch
+ * Kernels between tokens and positions: a team of threads has one row at a time, the row's values for all columns in its scratch
  * memory, and goes over rows until none are left. Sums over tokens (gradients of keys and values) are made by a second entry point,
  * which has blocks of columns: see plane-columns.ts.
  */
@@ -10,6 +10,8 @@ import { Statements } from "./statements.ts";
 import { valueType } from "./wgsl.ts";
 
 const THREADS = 64;
+/** Threads of a row. */
+const TEAM = 16;
 /** Workgroups that run at a time, at most: each has scratch memory. */
 const WORKGROUPS = 256;
 
@@ -21,7 +23,8 @@ export function printPlane(kernel: PlaneKernel): File {
   if (sumsTokens && isRecomputable(kernel)) {
     printRows(frame, kernel, "rows", [...batch, ...rows], "items_before");
     frame.lines.add("");
-    const before = { name: "rows", workgroupSize: THREADS, workgroups: [{ of: extents }], most: WORKGROUPS };
+    const workgroups = [{ of: extents, by: THREADS / TEAM }];
+    const before = { name: "rows", workgroupSize: THREADS, workgroups, most: WORKGROUPS };
     printColumnBlocks(frame, kernel, THREADS, before);
   } else if (sumsTokens) {
     // A workgroup has all rows of a batch, so that its sums are its own.
@@ -29,7 +32,7 @@ export function printPlane(kernel: PlaneKernel): File {
     frame.entry("main", THREADS, [{ of: batch.map(({ extent }) => extent) }], { most: WORKGROUPS });
   } else {
     printRows(frame, kernel, "main", [...batch, ...rows], "items");
-    frame.entry("main", THREADS, [{ of: extents }], { most: WORKGROUPS });
+    frame.entry("main", THREADS, [{ of: extents, by: THREADS / TEAM }], { most: WORKGROUPS });
   }
   return frame.file();
 }
@@ -37,9 +40,11 @@ export function printPlane(kernel: PlaneKernel): File {
 /** @param items axes of what a workgroup takes at a time: rows, or all rows of a batch */
 function printRows(frame: Frame, kernel: PlaneKernel, name: string, items: readonly Axis[], count: string): void {
   const { batch, rows, column, span, locals, body } = kernel;
-  const statements = new Statements(frame, THREADS);
-  for (const { name: local, dtype, shape } of locals) if (shape.length > 0) frame.array(local, dtype, shape);
   const wholeBatch = items.length < batch.length + rows.length;
+  const team = wholeBatch ? THREADS : TEAM;
+  frame.teams = THREADS / team;
+  const statements = new Statements(frame, team, THREADS);
+  for (const { name: local, dtype, shape } of locals) if (shape.length > 0) frame.array(local, dtype, shape);
   const row = (index: string, axes: readonly Axis[]): void => {
     const { lines } = frame;
     frame.unpack(axes, index);
@@ -57,9 +62,22 @@ function printRows(frame: Frame, kernel: PlaneKernel, name: string, items: reado
   };
   frame.main(name, THREADS, () => {
     const { lines } = frame;
+    if (!wholeBatch) {
+      const teams = THREADS / team;
+      lines.add(`let count = ${items.map(({ extent }) => extent).join(" * ") || "1"};`, `let team = lane / ${team};`);
+      lines.add(`own = i32(group.x) * ${teams} + team;`);
+      return lines.block(`for (var block = i32(group.x); block < launch.${count}; block += i32(groups.x))`, () => {
+        lines.add(
+          "// Teams without a row repeat the last one, as barriers want it, and store nothing.",
+          `let inside = block * ${teams} + team < count;`,
+          `let item = min(block * ${teams} + team, count - 1);`,
+          `let lane = i32(index) % ${team};`,
+        );
+        row("item", items);
+      });
+    }
     lines.add("own = i32(group.x);");
     lines.block(`for (var item = i32(group.x); item < launch.${count}; item += i32(groups.x))`, () => {
-      if (!wholeBatch) return row("item", items);
       frame.unpack(batch, "item");
       for (const stmt of body) if (stmt.kind === "leave_columns") zero(statements, stmt, column);
       statements.barrier();
@@ -114,7 +132,7 @@ function printStmt(frame: Frame, statements: Statements, stmt: PlaneStmt, kernel
   }
 }
 
-/** Sums over columns: neighboring threads have neighboring results; threads that are left share a result's columns. */
+/** Sums over columns: neighboring threads have neighboring results, and all columns of these. */
 function leaveRows(
   frame: Frame,
   statements: Statements,
@@ -123,44 +141,16 @@ function leaveRows(
   [from, end]: readonly [string, string],
 ): void {
   const { lines, names } = frame;
-  const total = n.reduce((size, { extent }) => (typeof extent === "number" ? size * extent : NaN), 1);
-  let across = 1;
-  while (across < total && across < THREADS) across *= 2;
-  const parts = THREADS / across;
   const value: Expr = { kind: "load", from: local, at: [{ kind: "axis", axis: column.name }], dtype: "f32" };
   const here = names.axis(column.name);
-  const size = n.map(({ extent }) => String(extent)).join(" * ") || "1";
   statements.settle([local], []);
-  const sum = frame.temp("sum");
-  const [result, part] = [frame.temp("n"), frame.temp("part")];
-  const add = (first: string, step: string): void => {
+  statements.each(n, () => {
+    const sum = frame.temp("sum");
     lines.add(`var ${sum} = 0.0;`);
-    lines.block(`for (var ${here} = ${first}; ${here} < ${end}; ${here} += ${step})`, () => {
+    lines.block(`for (var ${here} = ${from}; ${here} < ${end}; ${here}++)`, () => {
       const scalars = statements.scalars(value, b);
       lines.add(`${sum} += ${scalars.print(value)} * ${scalars.print(b)};`);
     });
-  };
-  if (parts === 1) {
-    lines.block(`for (var ${result} = lane; ${result} < ${size}; ${result} += ${THREADS})`, () => {
-      frame.unpack(n, result);
-      add(from, "1");
-      statements.write(to, at, statements.scalars(...at), sum);
-    });
-    return;
-  }
-  const sums = frame.shared("part_sums", `array<f32, ${THREADS}>`);
-  lines.block("", () => {
-    lines.add(`let ${part} = lane / ${across};`);
-    // The last threads compute a result that they do not store.
-    lines.add(`let ${result} = min(lane % ${across}, ${size} - 1);`);
-    frame.unpack(n, result);
-    add(`${from} + ${part}`, String(parts));
-    lines.add("workgroupBarrier();", `${sums}[lane] = ${sum};`, "workgroupBarrier();");
-    lines.block(`if (lane < ${size})`, () => {
-      lines.block(`for (var other = 1; other < ${parts}; other++)`, () =>
-        lines.add(`${sum} += ${sums}[lane + other * ${across}];`),
-      );
-      statements.write(to, at, statements.scalars(...at), sum);
-    });
+    statements.write(to, at, statements.scalars(...at), sum);
   });
 }

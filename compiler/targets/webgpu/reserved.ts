@@ -16,6 +16,7 @@ const RESERVED = new Set(
     "template this thread_local throw trait try type typedef typeid typename typeof union unless unorm unsafe unsized use using " +
     "varying virtual volatile wgsl where with writeonly yield " +
     "bool f16 f32 i32 u32 vec2 vec3 vec4 array atomic ptr sampler " +
+    "block blocks team first own_column first_column begin end low high token tokens seen saved pair all " +
     "item own part column row inside sum index batch count found marks next have m n k a b i step " +
     "launch arena stores stores_1 stores_2 stores_3 caches group groups lane word set_word abs exp log sqrt floor max min sign select fma round exp2 log2 ldexp"
   ).split(" "),

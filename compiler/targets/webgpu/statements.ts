@@ -12,14 +12,21 @@ export class Statements {
   readonly #frame: Frame;
   /** Threads of a workgroup. */
   readonly threads: number;
+  readonly #group: number;
   readonly #limits = new Map<string, readonly [from: string, to: string]>();
   /** What was written and read since the last barrier. */
   #written = new Set<string>();
   #read = new Set<string>();
 
-  constructor(frame: Frame, threads: number) {
+  /**
+   * @param threads those that execute a statement together
+   * @param group threads of the workgroup, when there are several such teams in it; then `inside` says whether a team has a row
+   * of its own, or repeats the last one and must not store
+   */
+  constructor(frame: Frame, threads: number, group = threads) {
     this.#frame = frame;
     this.threads = threads;
+    this.#group = group;
   }
 
   /** From now on, loops over the axis run from `from` to `to` only. */
@@ -83,7 +90,10 @@ export class Statements {
     if (this.#isValue(to)) return lines.add(`${to} = ${text};`);
     const offset = names.offset(to, at, (x) => scalars.print(x));
     const small = store.dtype === "bf16" || store.dtype === "f16" || store.dtype === "f8e4m3";
-    if ("access" in store) lines.add(`store_${to}(${offset}, ${text});`);
+    const isArgument = this.#frame.kernel.args.some(({ name }) => name === to);
+    if (isArgument && this.#group > this.threads)
+      lines.block("if (inside)", () => lines.add(`store_${to}(${offset}, ${text});`));
+    else if ("access" in store) lines.add(`store_${to}(${offset}, ${text});`);
     else lines.add(`${to}[${offset}] = ${small ? `round_${store.dtype}(${text})` : text};`);
   }
 
@@ -187,24 +197,25 @@ export class Statements {
   together(reduction: "sum" | "max" | "min", dtype: ScalarType, value: string): string {
     if (this.threads === 1) return value;
     const type = valueType(dtype);
-    const name = `${reduction}_of_workgroup`;
-    const lanes = this.#frame.shared(`lanes_${type}`, `array<${type}, ${this.threads}>`);
+    const teams = this.#group > this.threads;
+    const name = `${reduction}_of_${teams ? "team" : "workgroup"}_${type}`;
+    const lanes = this.#frame.shared(`lanes_${type}`, `array<${type}, ${this.#group}>`);
     this.#frame.once(
-      `${name}_${type}`,
-      `fn ${name}_${type}(x: ${type}, lane: i32) -> ${type} {
-  workgroupBarrier();
-  ${lanes}[lane] = x;
+      name,
+      `fn ${name}(x: ${type}, at: i32) -> ${type} {
+${teams ? `  let lane = at % ${this.threads};\n` : ""}  workgroupBarrier();
+  ${lanes}[at] = x;
   for (var step = ${this.threads / 2}; step > 0; step /= 2) {
     workgroupBarrier();
-    if (lane < step) {
-      ${lanes}[lane] = ${folded(reduction, type, `${lanes}[lane]`, `${lanes}[lane + step]`)};
+    if (${teams ? "lane" : "at"} < step) {
+      ${lanes}[at] = ${folded(reduction, type, `${lanes}[at]`, `${lanes}[at + step]`)};
     }
   }
   workgroupBarrier();
-  return ${lanes}[0];
+  return ${lanes}[${teams ? "at - lane" : "0"}];
 }`,
     );
-    return `${name}_${type}(${value}, lane)`;
+    return `${name}(${value}, ${teams ? "i32(index)" : "lane"})`;
   }
 
   #order(stmt: Stmt & { kind: "top_k" | "rank" }): void {

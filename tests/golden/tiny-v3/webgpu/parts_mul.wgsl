@@ -125,13 +125,13 @@ fn silu(x: f32) -> f32 {
   return x * sigmoid(x);
 }
 
-fn sum_of_workgroup_f32_1(x: f32, lane: i32) -> f32 {
+fn sum_of_workgroup_f32_1(x: f32, at: i32) -> f32 {
   workgroupBarrier();
-  lanes_f32_1[lane] = x;
+  lanes_f32_1[at] = x;
   for (var step = 32; step > 0; step /= 2) {
     workgroupBarrier();
-    if (lane < step) {
-      lanes_f32_1[lane] = lanes_f32_1[lane] + lanes_f32_1[lane + step];
+    if (at < step) {
+      lanes_f32_1[at] = lanes_f32_1[at] + lanes_f32_1[at + step];
     }
   }
   workgroupBarrier();
@@ -208,13 +208,13 @@ fn finish_2(batch: i32, m: i32, n: i32, product: f32) {
   }
 }
 
-fn sum_of_workgroup_f32_2(x: f32, lane: i32) -> f32 {
+fn sum_of_workgroup_f32_2(x: f32, at: i32) -> f32 {
   workgroupBarrier();
-  lanes_f32_2[lane] = x;
+  lanes_f32_2[at] = x;
   for (var step = 32; step > 0; step /= 2) {
     workgroupBarrier();
-    if (lane < step) {
-      lanes_f32_2[lane] = lanes_f32_2[lane] + lanes_f32_2[lane + step];
+    if (at < step) {
+      lanes_f32_2[at] = lanes_f32_2[at] + lanes_f32_2[at + step];
     }
   }
   workgroupBarrier();
@@ -418,13 +418,13 @@ fn finish_3(batch: i32, m: i32, n: i32, product_2: f32, product_3: f32) {
   }
 }
 
-fn sum_of_workgroup_f32_3(x: f32, lane: i32) -> f32 {
+fn sum_of_workgroup_f32_3(x: f32, at: i32) -> f32 {
   workgroupBarrier();
-  lanes_f32_3[lane] = x;
+  lanes_f32_3[at] = x;
   for (var step = 32; step > 0; step /= 2) {
     workgroupBarrier();
-    if (lane < step) {
-      lanes_f32_3[lane] = lanes_f32_3[lane] + lanes_f32_3[lane + step];
+    if (at < step) {
+      lanes_f32_3[at] = lanes_f32_3[at] + lanes_f32_3[at + step];
     }
   }
   workgroupBarrier();

@@ -176,13 +176,13 @@ fn finish_1(batch: i32, m: i32, n: i32, product: f32) {
   }
 }
 
-fn sum_of_workgroup_f32_1(x: f32, lane: i32) -> f32 {
+fn sum_of_workgroup_f32_1(x: f32, at: i32) -> f32 {
   workgroupBarrier();
-  lanes_f32_1[lane] = x;
+  lanes_f32_1[at] = x;
   for (var step = 32; step > 0; step /= 2) {
     workgroupBarrier();
-    if (lane < step) {
-      lanes_f32_1[lane] = lanes_f32_1[lane] + lanes_f32_1[lane + step];
+    if (at < step) {
+      lanes_f32_1[at] = lanes_f32_1[at] + lanes_f32_1[at + step];
     }
   }
   workgroupBarrier();

@@ -232,26 +232,26 @@ fn exact_cos(x: f32) -> f32 {
   return select(size, -size, quadrant == 1 || quadrant == 2);
 }
 
-fn min_of_workgroup_i32_1(x: i32, lane: i32) -> i32 {
+fn min_of_workgroup_i32_1(x: i32, at: i32) -> i32 {
   workgroupBarrier();
-  lanes_i32_1[lane] = x;
+  lanes_i32_1[at] = x;
   for (var step = 32; step > 0; step /= 2) {
     workgroupBarrier();
-    if (lane < step) {
-      lanes_i32_1[lane] = min(lanes_i32_1[lane], lanes_i32_1[lane + step]);
+    if (at < step) {
+      lanes_i32_1[at] = min(lanes_i32_1[at], lanes_i32_1[at + step]);
     }
   }
   workgroupBarrier();
   return lanes_i32_1[0];
 }
 
-fn max_of_workgroup_i32_1(x: i32, lane: i32) -> i32 {
+fn max_of_workgroup_i32_1(x: i32, at: i32) -> i32 {
   workgroupBarrier();
-  lanes_i32_1[lane] = x;
+  lanes_i32_1[at] = x;
   for (var step = 32; step > 0; step /= 2) {
     workgroupBarrier();
-    if (lane < step) {
-      lanes_i32_1[lane] = max(lanes_i32_1[lane], lanes_i32_1[lane + step]);
+    if (at < step) {
+      lanes_i32_1[at] = max(lanes_i32_1[at], lanes_i32_1[at + step]);
     }
   }
   workgroupBarrier();

@@ -54,7 +54,6 @@ override span_to_space: u32 = 0u;
 
 var<private> own: i32;
 var<workgroup> lanes_f32: array<f32, 64>;
-var<workgroup> part_sums: array<f32, 64>;
 
 fn word(space: u32, i: i32) -> u32 {
   var x: u32;
@@ -151,30 +150,32 @@ fn max_f32(a: f32, b: f32) -> f32 {
   return select(b, a, a > b || is_nan(a));
 }
 
-fn max_of_workgroup_f32(x: f32, lane: i32) -> f32 {
+fn max_of_team_f32(x: f32, at: i32) -> f32 {
+  let lane = at % 16;
   workgroupBarrier();
-  lanes_f32[lane] = x;
-  for (var step = 32; step > 0; step /= 2) {
+  lanes_f32[at] = x;
+  for (var step = 8; step > 0; step /= 2) {
     workgroupBarrier();
     if (lane < step) {
-      lanes_f32[lane] = max_f32(lanes_f32[lane], lanes_f32[lane + step]);
+      lanes_f32[at] = max_f32(lanes_f32[at], lanes_f32[at + step]);
     }
   }
   workgroupBarrier();
-  return lanes_f32[0];
+  return lanes_f32[at - lane];
 }
 
-fn sum_of_workgroup_f32(x: f32, lane: i32) -> f32 {
+fn sum_of_team_f32(x: f32, at: i32) -> f32 {
+  let lane = at % 16;
   workgroupBarrier();
-  lanes_f32[lane] = x;
-  for (var step = 32; step > 0; step /= 2) {
+  lanes_f32[at] = x;
+  for (var step = 8; step > 0; step /= 2) {
     workgroupBarrier();
     if (lane < step) {
-      lanes_f32[lane] = lanes_f32[lane] + lanes_f32[lane + step];
+      lanes_f32[at] = lanes_f32[at] + lanes_f32[at + step];
     }
   }
   workgroupBarrier();
-  return lanes_f32[0];
+  return lanes_f32[at - lane];
 }
 
 @compute @workgroup_size(64)
@@ -183,15 +184,21 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let lane = i32(index);
   let S = launch.S;
   let T = launch.T;
-  own = i32(group.x);
-  for (var item = i32(group.x); item < launch.items; item += i32(groups.x)) {
+  let count = T * 4;
+  let team = lane / 16;
+  own = i32(group.x) * 4 + team;
+  for (var block = i32(group.x); block < launch.items; block += i32(groups.x)) {
+    // Teams without a row repeat the last one, as barriers want it, and store nothing.
+    let inside = block * 4 + team < count;
+    let item = min(block * 4 + team, count - 1);
+    let lane = i32(index) % 16;
     let i_H = item % 4;
     let i_T = item / 4;
     let from_column = load_span_from(i_T);
     let to_column = load_span_to(i_T);
     var peak: f32;
     var sum_: f32;
-    for (var i_S = from_column + lane; i_S < to_column; i_S += 64) {
+    for (var i_S = from_column + lane; i_S < to_column; i_S += 16) {
       var sum0 = 0.0;
       {
         for (var i_C = 0; i_C < 16; i_C++) {
@@ -207,21 +214,21 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
     workgroupBarrier();
     storageBarrier();
-    for (var i_S = from_column + lane; i_S < to_column; i_S += 64) {
+    for (var i_S = from_column + lane; i_S < to_column; i_S += 16) {
       store_x(i_S, (load_x(i_S) * 0.20412415));
     }
     workgroupBarrier();
     storageBarrier();
     {
       var part1 = (-infinity());
-      for (var i_S = from_column + lane; i_S < to_column; i_S += 64) {
+      for (var i_S = from_column + lane; i_S < to_column; i_S += 16) {
         part1 = max_f32(part1, select(load_x(i_S), (-infinity()), (!((load_pos(i_S) <= load_pos_2(i_T)) & (load_seq(i_T) == load_seq_2(i_S))))));
       }
-      peak = max_of_workgroup_f32(part1, lane);
+      peak = max_of_team_f32(part1, i32(index));
     }
     workgroupBarrier();
     storageBarrier();
-    for (var i_S = from_column + lane; i_S < to_column; i_S += 64) {
+    for (var i_S = from_column + lane; i_S < to_column; i_S += 16) {
       let v2 = peak;
       store_x(i_S, select(exp((load_x(i_S) - select(v2, 0.0, (v2 == (-infinity()))))), 0.0, (!((load_pos(i_S) <= load_pos_2(i_T)) & (load_seq(i_T) == load_seq_2(i_S))))));
     }
@@ -229,34 +236,25 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     storageBarrier();
     {
       var part3 = 0.0;
-      for (var i_S = from_column + lane; i_S < to_column; i_S += 64) {
+      for (var i_S = from_column + lane; i_S < to_column; i_S += 16) {
         part3 = part3 + load_x(i_S);
       }
-      sum_ = sum_of_workgroup_f32(part3, lane);
+      sum_ = sum_of_team_f32(part3, i32(index));
     }
     workgroupBarrier();
     storageBarrier();
-    for (var i_S = from_column + lane; i_S < to_column; i_S += 64) {
+    for (var i_S = from_column + lane; i_S < to_column; i_S += 16) {
       let v4 = sum_;
       store_x(i_S, select((load_x(i_S) / v4), 0.0, (v4 == 0.0)));
     }
     workgroupBarrier();
     storageBarrier();
-    {
-      let part7 = lane / 16;
-      let n6 = min(lane % 16, 16 - 1);
-      let i_C = n6;
+    for (var i_C = lane; i_C < 16; i_C += 16) {
       var sum5 = 0.0;
-      for (var i_S = from_column + part7; i_S < to_column; i_S += 4) {
+      for (var i_S = from_column; i_S < to_column; i_S++) {
         sum5 += load_x(i_S) * load_latent((load_slot(i_S)) * 16 + i_C);
       }
-      workgroupBarrier();
-      part_sums[lane] = sum5;
-      workgroupBarrier();
-      if (lane < 16) {
-        for (var other = 1; other < 4; other++) {
-          sum5 += part_sums[lane + other * 16];
-        }
+      if (inside) {
         store_x_4(i_T * 64 + i_H * 16 + i_C, sum5);
       }
     }

@@ -1,6 +1,6 @@
 // rows_mul: rows
 //   update x: f32[T, 64]
-//   read tokens: i32[T]
+//   read tokens_: i32[T]
 //   read weight: f32[160, 64]
 //   write x_4: f32[T, 64]
 //   read weight_2: f32[64]
@@ -10,7 +10,7 @@ struct Launch {
   items_before: i32, // the same of the entry point that runs before
   T: i32,
   x: i32, // its first word
-  tokens: i32, // its first word
+  tokens_: i32, // its first word
   weight: i32, // its first word
   x_4: i32, // its first word
   weight_2: i32, // its first word
@@ -24,7 +24,7 @@ struct Launch {
 @group(0) @binding(6) var<storage, read_write> stores_3: array<u32>;
 
 override x_space: u32 = 0u;
-override tokens_space: u32 = 0u;
+override tokens__space: u32 = 0u;
 override weight_space: u32 = 0u;
 override x_4_space: u32 = 0u;
 override weight_2_space: u32 = 0u;
@@ -63,8 +63,8 @@ fn store_x(i: i32, x: f32) {
   set_word(x_space, launch.x + i, bitcast<u32>(x));
 }
 
-fn load_tokens(i: i32) -> i32 {
-  return bitcast<i32>(word(tokens_space, launch.tokens + i));
+fn load_tokens_(i: i32) -> i32 {
+  return bitcast<i32>(word(tokens__space, launch.tokens_ + i));
 }
 
 fn load_weight(i: i32) -> f32 {
@@ -79,13 +79,13 @@ fn load_weight_2(i: i32) -> f32 {
   return bitcast<f32>(word(weight_2_space, launch.weight_2 + i));
 }
 
-fn sum_of_workgroup_f32(x: f32, lane: i32) -> f32 {
+fn sum_of_workgroup_f32(x: f32, at: i32) -> f32 {
   workgroupBarrier();
-  lanes_f32[lane] = x;
+  lanes_f32[at] = x;
   for (var step = 32; step > 0; step /= 2) {
     workgroupBarrier();
-    if (lane < step) {
-      lanes_f32[lane] = lanes_f32[lane] + lanes_f32[lane + step];
+    if (at < step) {
+      lanes_f32[at] = lanes_f32[at] + lanes_f32[at + step];
     }
   }
   workgroupBarrier();
@@ -105,7 +105,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   var x_2: f32;
   var x_3: f32;
   for (var i_D = lane; i_D < 64; i_D += 64) {
-    let v0 = load_tokens(i_T);
+    let v0 = load_tokens_(i_T);
     store_x(i_T * 64 + i_D, select(load_weight((min(max(v0, 0), 159)) * 64 + i_D), 0.0, (v0 < 0)));
   }
   workgroupBarrier();

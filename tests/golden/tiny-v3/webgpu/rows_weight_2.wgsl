@@ -99,13 +99,13 @@ fn load_weight_2(i: i32) -> f32 {
   return bitcast<f32>(word(weight_2_space, launch.weight_2 + i));
 }
 
-fn sum_of_workgroup_f32(x: f32, lane: i32) -> f32 {
+fn sum_of_workgroup_f32(x: f32, at: i32) -> f32 {
   workgroupBarrier();
-  lanes_f32[lane] = x;
+  lanes_f32[at] = x;
   for (var step = 32; step > 0; step /= 2) {
     workgroupBarrier();
-    if (lane < step) {
-      lanes_f32[lane] = lanes_f32[lane] + lanes_f32[lane + step];
+    if (at < step) {
+      lanes_f32[at] = lanes_f32[at] + lanes_f32[at + step];
     }
   }
   workgroupBarrier();
