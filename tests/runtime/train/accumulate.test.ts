@@ -68,6 +68,20 @@ describe("micro-batches", () => {
   });
 });
 
+test("memory for a step is asked for by its calls", () => {
+  const session = new BigramSession(7);
+  const asked: unknown[] = [];
+  const device = Object.assign(session, { reserve: (...call: unknown[]) => asked.push(call) });
+  new Trainer(device, plan).reserve(5, 23);
+  new Trainer(device, plan, 8).reserve(5, 23);
+  new Trainer(device, plan, 3).reserve(5, 23);
+  expect(asked).toEqual([
+    ["train_step", { T: 23, S: 23, B: 5 }],
+    ["gradients", { T: 8, S: 8, B: 5 }],
+    ["gradients", { T: 3, S: 3, B: 3 }],
+  ]);
+});
+
 test("an evaluation is the mean over all tokens, however it is split", async () => {
   const { session } = await trained(Infinity);
   const whole = await evaluate(session, sequences, Infinity);
