@@ -1,6 +1,6 @@
 /**
  * Matrix products: tiles of 64 x 64 results, each thread with 8 x 8 of them, operands in workgroup memory; for few rows, a
- * workgroup for some columns of a row, which share the terms out. Rows or terms of groups (experts) are sorted by their group
+ * workgroup for some columns of a few rows, which share the terms out. Rows or terms of groups (experts) are sorted by their group
  * first, in their order, by one workgroup.
  */
 import { constant, walk } from "../../kernel-ir/expr.ts";
@@ -18,8 +18,10 @@ const COLUMNS = 8;
 const FEW_THREADS = 64;
 /** Threads that sort rows by their groups. */
 const SORTERS = 128;
-/** Rows up to which no tiles are made. */
+/** Rows up to which no tiles are made; of each group where rows have groups. */
 const FEW = 8;
+/** Rows that share what a workgroup for few rows reads of the other operand. */
+const TOGETHER = 4;
 
 export function printGemm(kernel: GemmKernel): File {
   return new GemmPrinter(kernel).print();
@@ -48,14 +50,20 @@ class GemmPrinter {
     this.#statisticFunctions();
     this.#finish();
     const of = (axes: readonly Axis[]): Axis["extent"][] => axes.map(({ extent }) => extent);
+    const expert = groups?.over === "m";
     const { columns } = this.#fewColumns();
-    frame.entry("few", FEW_THREADS, [{ of: of([...batch, ...m]) }, { of: of(n), by: columns }], {
-      upTo: { product: of(m), most: FEW },
-    });
+    const few = [
+      { of: of(batch) },
+      { of: of(m), ...(this.#together ? { by: TOGETHER } : {}) },
+      { of: of(n), by: columns },
+    ];
+    // Each group has a tile of its own, however few its rows are.
+    const most = expert ? FEW * groupsOf(groups.group) : FEW;
+    frame.entry("few", FEW_THREADS, few, { upTo: { product: of(m), most } });
     this.#few();
     frame.lines.add("");
     if (groups !== undefined) this.#sort();
-    const more = groups?.over === "m" ? { plus: groupsOf(groups.group) } : {};
+    const more = expert ? { plus: groupsOf(groups.group) } : {};
     const tiles = [{ of: of(batch) }, { of: of(m), by: TILE, ...more }, { of: of(n), by: TILE }];
     frame.entry(
       "tile",
@@ -165,18 +173,31 @@ class GemmPrinter {
     });
   }
 
-  /** How many columns a workgroup for few rows has, and threads for each: neighbors read what lies next to each other. */
+  /**
+   * How many columns a workgroup for few rows has, and threads for each: neighbors read what lies next to each other. Where terms do,
+   * a thread has at least 8 of them if 4 threads or more share them.
+   */
   #fewColumns(): { columns: number; parts: number; alongTerms: boolean } {
     const alongTerms = this.#kernel.products.every(({ b, k }) => runsAlong(b, k));
-    const columns = alongTerms ? 4 : 16;
+    const terms = Math.max(...this.#kernel.products.map(({ k }) => known(k) ?? Infinity));
+    const columns = alongTerms && terms >= 128 ? (terms >= 256 ? 4 : 8) : 16;
     return { columns, parts: FEW_THREADS / columns, alongTerms };
+  }
+
+  /** Whether few rows are taken together: not those of experts, which read different weights, nor those that need numbers first. */
+  get #together(): boolean {
+    return this.#kernel.groups?.over !== "m" && this.#kernel.prologue === undefined;
   }
 
   #few(): void {
     const { m, n, products, groups } = this.#kernel;
     const frame = this.#frame;
     const { columns, parts, alongTerms } = this.#fewColumns();
-    const sums = products.map((_, i) => frame.shared(`parts${i}`, `array<f32, ${FEW_THREADS}>`));
+    const together = this.#together;
+    const expert = groups?.over === "m";
+    const sums = products.map((_, i) =>
+      frame.shared(`parts${i}`, `array<${together ? "vec4<f32>" : "f32"}, ${FEW_THREADS}>`),
+    );
     frame.main("few", FEW_THREADS, () => {
       const { lines } = frame;
       frame.item("item");
@@ -186,23 +207,38 @@ class GemmPrinter {
       lines.add(`let column = ${column};`, `let part = ${part};`);
       lines.add(`let blocks = (${count(n)} + ${columns - 1}) / ${columns};`);
       lines.add(`let n = item % blocks * ${columns} + column;`);
-      lines.add(`let m = item / blocks % ${wrapped(m)};`, `let batch = item / blocks / ${wrapped(m)};`);
-      if (groups?.over === "m") lines.add(`let expert = group_of(m);`);
+      if (together) {
+        lines.add(`let row_blocks = (${count(m)} + ${TOGETHER - 1}) / ${TOGETHER};`);
+        lines.add(`let m = item / blocks % row_blocks * ${TOGETHER};`, "let batch = item / blocks / row_blocks;");
+        lines.add(`let rows = min(${TOGETHER}, ${count(m)} - m);`);
+      } else lines.add(`let m = item / blocks % ${wrapped(m)};`, `let batch = item / blocks / ${wrapped(m)};`);
+      if (expert) lines.add(`let expert = group_of(m);`);
       this.#prologue(FEW_THREADS);
+      const eachRow = (body: () => void): void => lines.block("for (var r = 0; r < rows; r++)", body);
       const inGroup = groups?.over === "k" ? this.#groupOfBatch("batch") : "";
       for (const [i, product] of products.entries()) {
-        const { k } = product;
-        const statistics = this.#statistics(product).map((name) => `, ${name}`);
-        lines.add(`var sum${i} = 0.0;`);
-        const loop = (): void => {
-          lines.block(`for (var k = part; k < ${count(k)}; k += ${parts})`, () => {
-            const expert = groups?.over === "m" ? ", expert" : "";
-            const term = `sum${i} += a${i}(batch, m, k${statistics.join("")}) * b${i}(batch, n, k${expert});`;
-            if (groups?.over === "k") lines.block(`if (group_of(k) == ${inGroup})`, () => lines.add(term));
-            else lines.add(term);
+        const { k, a } = product;
+        lines.add(`var sum${i} = ${together ? "vec4<f32>()" : "0.0"};`);
+        const term = (): void => {
+          if (!together) {
+            const statistics = this.#statistics(product).map((name) => `, ${name}`);
+            const b = `b${i}(batch, n, k${expert ? ", expert" : ""})`;
+            lines.add(`sum${i} += a${i}(batch, m, k${statistics.join("")}) * ${b};`);
+            return;
+          }
+          lines.add(`let b = b${i}(batch, n, k);`);
+          lines.block("if (rows == 1)", () => lines.add(`sum${i}.x += a${i}(batch, m, k) * b;`));
+          lines.block("else", () => {
+            lines.add(`sum${i} += ${this.#four(`a${i}(batch, m + e, k)`, a)} * b;`);
           });
         };
-        if (groups?.over === "m") lines.block(`if (expert >= 0 && expert < ${groups.group.extent})`, loop);
+        const loop = (): void => {
+          lines.block(`for (var k = part; k < ${count(k)}; k += ${parts})`, () => {
+            if (groups?.over === "k") lines.block(`if (group_of(k) == ${inGroup})`, term);
+            else term();
+          });
+        };
+        if (expert) lines.block(`if (expert >= 0 && expert < ${groups.group.extent})`, loop);
         else loop();
         lines.add(`${sums[i]}[column * ${parts} + part] = sum${i};`);
       }
@@ -211,9 +247,24 @@ class GemmPrinter {
         lines.block(`for (var other = 1; other < ${parts}; other++)`, () => {
           for (const [i, sum] of sums.entries()) lines.add(`sum${i} += ${sum}[column * ${parts} + other];`);
         });
-        lines.add(`finish(batch, m, n, ${products.map((_, i) => `sum${i}`).join(", ")});`);
+        const finish = (row: string, at: string): void => {
+          lines.add(`finish(batch, ${row}, n, ${products.map((_, i) => `sum${i}${at}`).join(", ")});`);
+        };
+        if (together) eachRow(() => finish("m + r", "[r]"));
+        else finish("m", "");
       });
     });
+  }
+
+  /** Four elements of an operand, numbered `e`. */
+  #four(element: string, value: Expr): string {
+    const { lines } = this.#frame;
+    if (loadsOf(value) <= 2)
+      return `vec4<f32>(${["0", "1", "2", "3"].map((e) => element.replaceAll(/\be\b/g, e)).join(", ")})`;
+    // A loop: compilers take long over many reads of memory next to each other.
+    lines.add("var x: vec4<f32>;");
+    lines.block("for (var e = 0; e < 4; e++)", () => lines.add(`x[e] = ${element};`));
+    return "x";
   }
 
   /** Which group a batch is of. */
@@ -323,17 +374,8 @@ class GemmPrinter {
         lines.add(`let k = ${k};`, `let quad = ${quad};`, `let at = ${term("k")};`);
         const place = letter === "a" ? row("quad * 4 + e") : "first_n + quad * 4 + e";
         const statistics = this.#statistics(product).map((name) => `, ${name}_of_row[quad * 4 + e]`);
-        const more = letter === "b" ? expert : statistics.join("");
-        const element = (e: string): string => `${letter}${i}(batch, ${`${place}, at${more}`.replaceAll(/\be\b/g, e)})`;
-        const value = letter === "a" ? product.a : product.b;
-        if (loadsOf(value) <= 2)
-          lines.add(`let x = vec4<f32>(${["0", "1", "2", "3"].map((e) => element(e)).join(", ")});`);
-        else {
-          // A loop: compilers take long over many reads of memory next to each other.
-          lines.add("var x: vec4<f32>;");
-          lines.block("for (var e = 0; e < 4; e++)", () => lines.add(`x[e] = ${element("e")};`));
-        }
-        lines.add(`tile_${letter}[k * ${quads} + quad] = x;`);
+        const element = `${letter}${i}(batch, ${place}, at${letter === "b" ? expert : statistics.join("")})`;
+        lines.add(`tile_${letter}[k * ${quads} + quad] = ${this.#four(element, product[letter])};`);
       });
     }
     lines.add("workgroupBarrier();");
@@ -420,9 +462,17 @@ class GemmPrinter {
   }
 }
 
+/** The number of elements of axes, where a call does not change it. */
+function known(axes: readonly Axis[]): number | undefined {
+  return axes.reduce<number | undefined>(
+    (n, { extent }) => (n !== undefined && typeof extent === "number" ? n * extent : undefined),
+    1,
+  );
+}
+
 /** Whether blocks of a size cover the axes without a rest, whatever the sizes of a call. */
 function dividedBy(axes: readonly Axis[], size: number): boolean {
-  return axes.reduce((n, { extent }) => (typeof extent === "number" ? n * extent : NaN), 1) % size === 0;
+  return (known(axes) ?? NaN) % size === 0;
 }
 
 /** How often a value reads memory. */

@@ -26,7 +26,7 @@ override wo_space: u32 = 0u;
 override x_2_space: u32 = 0u;
 override h_space: u32 = 0u;
 
-var<workgroup> parts0: array<f32, 64>;
+var<workgroup> parts0: array<vec4<f32>, 64>;
 var<workgroup> tile_a: array<vec4<f32>, 512>;
 var<workgroup> tile_b: array<vec4<f32>, 512>;
 
@@ -112,11 +112,19 @@ fn few(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups:
   let part = lane / 16;
   let blocks = (64 + 15) / 16;
   let n = item % blocks * 16 + column;
-  let m = item / blocks % T;
-  let batch = item / blocks / T;
-  var sum0 = 0.0;
+  let row_blocks = (T + 3) / 4;
+  let m = item / blocks % row_blocks * 4;
+  let batch = item / blocks / row_blocks;
+  let rows = min(4, T - m);
+  var sum0 = vec4<f32>();
   for (var k = part; k < 4 * 16; k += 4) {
-    sum0 += a0(batch, m, k) * b0(batch, n, k);
+    let b = b0(batch, n, k);
+    if (rows == 1) {
+      sum0.x += a0(batch, m, k) * b;
+    }
+    else {
+      sum0 += vec4<f32>(a0(batch, m + 0, k), a0(batch, m + 1, k), a0(batch, m + 2, k), a0(batch, m + 3, k)) * b;
+    }
   }
   parts0[column * 4 + part] = sum0;
   workgroupBarrier();
@@ -124,7 +132,9 @@ fn few(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups:
     for (var other = 1; other < 4; other++) {
       sum0 += parts0[column * 4 + other];
     }
-    finish(batch, m, n, sum0);
+    for (var r = 0; r < rows; r++) {
+      finish(batch, m + r, n, sum0[r]);
+    }
   }
 }
 
@@ -167,15 +177,13 @@ fn tile(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
       let k = i % 32;
       let quad = i / 32;
       let at = first + k;
-      let x = vec4<f32>(a0(batch, first_m + quad * 4 + 0, at), a0(batch, first_m + quad * 4 + 1, at), a0(batch, first_m + quad * 4 + 2, at), a0(batch, first_m + quad * 4 + 3, at));
-      tile_a[k * 16 + quad] = x;
+      tile_a[k * 16 + quad] = vec4<f32>(a0(batch, first_m + quad * 4 + 0, at), a0(batch, first_m + quad * 4 + 1, at), a0(batch, first_m + quad * 4 + 2, at), a0(batch, first_m + quad * 4 + 3, at));
     }
     for (var i = lane; i < 512; i += 64) {
       let k = i / 16;
       let quad = i % 16;
       let at = first + k;
-      let x = vec4<f32>(b0(batch, first_n + quad * 4 + 0, at), b0(batch, first_n + quad * 4 + 1, at), b0(batch, first_n + quad * 4 + 2, at), b0(batch, first_n + quad * 4 + 3, at));
-      tile_b[k * 16 + quad] = x;
+      tile_b[k * 16 + quad] = vec4<f32>(b0(batch, first_n + quad * 4 + 0, at), b0(batch, first_n + quad * 4 + 1, at), b0(batch, first_n + quad * 4 + 2, at), b0(batch, first_n + quad * 4 + 3, at));
     }
     workgroupBarrier();
     for (var k = 0; k < 32; k++) {

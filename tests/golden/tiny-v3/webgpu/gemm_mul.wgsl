@@ -261,8 +261,7 @@ fn tile(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
       let k = i / 16;
       let quad = i % 16;
       let at = first + k;
-      let x = vec4<f32>(b0(batch, first_n + quad * 4 + 0, at), b0(batch, first_n + quad * 4 + 1, at), b0(batch, first_n + quad * 4 + 2, at), b0(batch, first_n + quad * 4 + 3, at));
-      tile_b[k * 16 + quad] = x;
+      tile_b[k * 16 + quad] = vec4<f32>(b0(batch, first_n + quad * 4 + 0, at), b0(batch, first_n + quad * 4 + 1, at), b0(batch, first_n + quad * 4 + 2, at), b0(batch, first_n + quad * 4 + 3, at));
     }
     workgroupBarrier();
     for (var k = 0; k < 32; k++) {
@@ -295,8 +294,7 @@ fn tile(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
       let k = i / 16;
       let quad = i % 16;
       let at = first + k;
-      let x = vec4<f32>(b1(batch, first_n + quad * 4 + 0, at), b1(batch, first_n + quad * 4 + 1, at), b1(batch, first_n + quad * 4 + 2, at), b1(batch, first_n + quad * 4 + 3, at));
-      tile_b[k * 16 + quad] = x;
+      tile_b[k * 16 + quad] = vec4<f32>(b1(batch, first_n + quad * 4 + 0, at), b1(batch, first_n + quad * 4 + 1, at), b1(batch, first_n + quad * 4 + 2, at), b1(batch, first_n + quad * 4 + 3, at));
     }
     workgroupBarrier();
     for (var k = 0; k < 32; k++) {

@@ -323,15 +323,13 @@ fn tile(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let k = i % 32;
         let quad = i / 32;
         let at = first + k;
-        let x = vec4<f32>(a0(batch, select(-1, load_order(first_row + quad * 4 + 0), first_row + quad * 4 + 0 < end_row), at), a0(batch, select(-1, load_order(first_row + quad * 4 + 1), first_row + quad * 4 + 1 < end_row), at), a0(batch, select(-1, load_order(first_row + quad * 4 + 2), first_row + quad * 4 + 2 < end_row), at), a0(batch, select(-1, load_order(first_row + quad * 4 + 3), first_row + quad * 4 + 3 < end_row), at));
-        tile_a[k * 16 + quad] = x;
+        tile_a[k * 16 + quad] = vec4<f32>(a0(batch, select(-1, load_order(first_row + quad * 4 + 0), first_row + quad * 4 + 0 < end_row), at), a0(batch, select(-1, load_order(first_row + quad * 4 + 1), first_row + quad * 4 + 1 < end_row), at), a0(batch, select(-1, load_order(first_row + quad * 4 + 2), first_row + quad * 4 + 2 < end_row), at), a0(batch, select(-1, load_order(first_row + quad * 4 + 3), first_row + quad * 4 + 3 < end_row), at));
       }
       for (var i = lane; i < 512; i += 128) {
         let k = i / 16;
         let quad = i % 16;
         let at = first + k;
-        let x = vec4<f32>(b0(batch, first_n + quad * 4 + 0, at, expert), b0(batch, first_n + quad * 4 + 1, at, expert), b0(batch, first_n + quad * 4 + 2, at, expert), b0(batch, first_n + quad * 4 + 3, at, expert));
-        tile_b[k * 16 + quad] = x;
+        tile_b[k * 16 + quad] = vec4<f32>(b0(batch, first_n + quad * 4 + 0, at, expert), b0(batch, first_n + quad * 4 + 1, at, expert), b0(batch, first_n + quad * 4 + 2, at, expert), b0(batch, first_n + quad * 4 + 3, at, expert));
       }
       workgroupBarrier();
       for (var k = 0; k < 32; k++) {
@@ -356,15 +354,13 @@ fn tile(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let k = i % 32;
         let quad = i / 32;
         let at = first + k;
-        let x = vec4<f32>(a1(batch, select(-1, load_order(first_row + quad * 4 + 0), first_row + quad * 4 + 0 < end_row), at), a1(batch, select(-1, load_order(first_row + quad * 4 + 1), first_row + quad * 4 + 1 < end_row), at), a1(batch, select(-1, load_order(first_row + quad * 4 + 2), first_row + quad * 4 + 2 < end_row), at), a1(batch, select(-1, load_order(first_row + quad * 4 + 3), first_row + quad * 4 + 3 < end_row), at));
-        tile_a[k * 16 + quad] = x;
+        tile_a[k * 16 + quad] = vec4<f32>(a1(batch, select(-1, load_order(first_row + quad * 4 + 0), first_row + quad * 4 + 0 < end_row), at), a1(batch, select(-1, load_order(first_row + quad * 4 + 1), first_row + quad * 4 + 1 < end_row), at), a1(batch, select(-1, load_order(first_row + quad * 4 + 2), first_row + quad * 4 + 2 < end_row), at), a1(batch, select(-1, load_order(first_row + quad * 4 + 3), first_row + quad * 4 + 3 < end_row), at));
       }
       for (var i = lane; i < 512; i += 128) {
         let k = i / 16;
         let quad = i % 16;
         let at = first + k;
-        let x = vec4<f32>(b1(batch, first_n + quad * 4 + 0, at, expert), b1(batch, first_n + quad * 4 + 1, at, expert), b1(batch, first_n + quad * 4 + 2, at, expert), b1(batch, first_n + quad * 4 + 3, at, expert));
-        tile_b[k * 16 + quad] = x;
+        tile_b[k * 16 + quad] = vec4<f32>(b1(batch, first_n + quad * 4 + 0, at, expert), b1(batch, first_n + quad * 4 + 1, at, expert), b1(batch, first_n + quad * 4 + 2, at, expert), b1(batch, first_n + quad * 4 + 3, at, expert));
       }
       workgroupBarrier();
       for (var k = 0; k < 32; k++) {

@@ -248,8 +248,7 @@ fn run_tile_1(group: vec3<u32>, groups: vec3<u32>, index: u32) {
       let k = i / 16;
       let quad = i % 16;
       let at = first + k;
-      let x = vec4<f32>(b0_1(batch, first_n + quad * 4 + 0, at), b0_1(batch, first_n + quad * 4 + 1, at), b0_1(batch, first_n + quad * 4 + 2, at), b0_1(batch, first_n + quad * 4 + 3, at));
-      tile_b_1[k * 16 + quad] = x;
+      tile_b_1[k * 16 + quad] = vec4<f32>(b0_1(batch, first_n + quad * 4 + 0, at), b0_1(batch, first_n + quad * 4 + 1, at), b0_1(batch, first_n + quad * 4 + 2, at), b0_1(batch, first_n + quad * 4 + 3, at));
     }
     workgroupBarrier();
     for (var k = 0; k < 32; k++) {
@@ -440,8 +439,7 @@ fn run_tile_2(group: vec3<u32>, groups: vec3<u32>, index: u32) {
       let k = i / 16;
       let quad = i % 16;
       let at = first + k;
-      let x = vec4<f32>(b0_2(batch, first_n + quad * 4 + 0, at), b0_2(batch, first_n + quad * 4 + 1, at), b0_2(batch, first_n + quad * 4 + 2, at), b0_2(batch, first_n + quad * 4 + 3, at));
-      tile_b_2[k * 16 + quad] = x;
+      tile_b_2[k * 16 + quad] = vec4<f32>(b0_2(batch, first_n + quad * 4 + 0, at), b0_2(batch, first_n + quad * 4 + 1, at), b0_2(batch, first_n + quad * 4 + 2, at), b0_2(batch, first_n + quad * 4 + 3, at));
     }
     workgroupBarrier();
     for (var k = 0; k < 32; k++) {

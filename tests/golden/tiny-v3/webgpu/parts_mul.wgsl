@@ -315,8 +315,7 @@ fn run_tile_2(group: vec3<u32>, groups: vec3<u32>, index: u32) {
       let k = i / 16;
       let quad = i % 16;
       let at = first + k;
-      let x = vec4<f32>(b0_2(batch, first_n + quad * 4 + 0, at), b0_2(batch, first_n + quad * 4 + 1, at), b0_2(batch, first_n + quad * 4 + 2, at), b0_2(batch, first_n + quad * 4 + 3, at));
-      tile_b_2[k * 16 + quad] = x;
+      tile_b_2[k * 16 + quad] = vec4<f32>(b0_2(batch, first_n + quad * 4 + 0, at), b0_2(batch, first_n + quad * 4 + 1, at), b0_2(batch, first_n + quad * 4 + 2, at), b0_2(batch, first_n + quad * 4 + 3, at));
     }
     workgroupBarrier();
     for (var k = 0; k < 32; k++) {
@@ -531,8 +530,7 @@ fn run_tile_3(group: vec3<u32>, groups: vec3<u32>, index: u32) {
       let k = i / 16;
       let quad = i % 16;
       let at = first + k;
-      let x = vec4<f32>(b0_3(batch, first_n + quad * 4 + 0, at), b0_3(batch, first_n + quad * 4 + 1, at), b0_3(batch, first_n + quad * 4 + 2, at), b0_3(batch, first_n + quad * 4 + 3, at));
-      tile_b_3[k * 16 + quad] = x;
+      tile_b_3[k * 16 + quad] = vec4<f32>(b0_3(batch, first_n + quad * 4 + 0, at), b0_3(batch, first_n + quad * 4 + 1, at), b0_3(batch, first_n + quad * 4 + 2, at), b0_3(batch, first_n + quad * 4 + 3, at));
     }
     workgroupBarrier();
     for (var k = 0; k < 32; k++) {
@@ -565,8 +563,7 @@ fn run_tile_3(group: vec3<u32>, groups: vec3<u32>, index: u32) {
       let k = i / 16;
       let quad = i % 16;
       let at = first + k;
-      let x = vec4<f32>(b1_3(batch, first_n + quad * 4 + 0, at), b1_3(batch, first_n + quad * 4 + 1, at), b1_3(batch, first_n + quad * 4 + 2, at), b1_3(batch, first_n + quad * 4 + 3, at));
-      tile_b_3[k * 16 + quad] = x;
+      tile_b_3[k * 16 + quad] = vec4<f32>(b1_3(batch, first_n + quad * 4 + 0, at), b1_3(batch, first_n + quad * 4 + 1, at), b1_3(batch, first_n + quad * 4 + 2, at), b1_3(batch, first_n + quad * 4 + 3, at));
     }
     workgroupBarrier();
     for (var k = 0; k < 32; k++) {

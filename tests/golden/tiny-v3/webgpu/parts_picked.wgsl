@@ -65,7 +65,7 @@ var<workgroup> x_11_1: array<f32, 8>;
 var<workgroup> values0_1: array<f32, 2>;
 var<workgroup> values3_1: array<f32, 4>;
 var<workgroup> values5_1: array<f32, 8>;
-var<workgroup> parts0_2: array<f32, 64>;
+var<workgroup> parts0_2: array<vec4<f32>, 64>;
 var<workgroup> tile_a_2: array<vec4<f32>, 512>;
 var<workgroup> tile_b_2: array<vec4<f32>, 512>;
 
@@ -343,11 +343,19 @@ fn run_few_2(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   let part = lane / 16;
   let blocks = (64 + 15) / 16;
   let n = item % blocks * 16 + column;
-  let m = item / blocks % T;
-  let batch = item / blocks / T;
-  var sum0 = 0.0;
+  let row_blocks = (T + 3) / 4;
+  let m = item / blocks % row_blocks * 4;
+  let batch = item / blocks / row_blocks;
+  let rows = min(4, T - m);
+  var sum0 = vec4<f32>();
   for (var k = part; k < 16; k += 4) {
-    sum0 += a0_2(batch, m, k) * b0_2(batch, n, k);
+    let b = b0_2(batch, n, k);
+    if (rows == 1) {
+      sum0.x += a0_2(batch, m, k) * b;
+    }
+    else {
+      sum0 += vec4<f32>(a0_2(batch, m + 0, k), a0_2(batch, m + 1, k), a0_2(batch, m + 2, k), a0_2(batch, m + 3, k)) * b;
+    }
   }
   parts0_2[column * 4 + part] = sum0;
   workgroupBarrier();
@@ -355,7 +363,9 @@ fn run_few_2(group: vec3<u32>, groups: vec3<u32>, index: u32) {
     for (var other = 1; other < 4; other++) {
       sum0 += parts0_2[column * 4 + other];
     }
-    finish_2(batch, m, n, sum0);
+    for (var r = 0; r < rows; r++) {
+      finish_2(batch, m + r, n, sum0[r]);
+    }
   }
 }
 
@@ -402,15 +412,13 @@ fn run_tile_2(group: vec3<u32>, groups: vec3<u32>, index: u32) {
       let k = i % 32;
       let quad = i / 32;
       let at = first + k;
-      let x = vec4<f32>(a0_2(batch, first_m + quad * 4 + 0, at), a0_2(batch, first_m + quad * 4 + 1, at), a0_2(batch, first_m + quad * 4 + 2, at), a0_2(batch, first_m + quad * 4 + 3, at));
-      tile_a_2[k * 16 + quad] = x;
+      tile_a_2[k * 16 + quad] = vec4<f32>(a0_2(batch, first_m + quad * 4 + 0, at), a0_2(batch, first_m + quad * 4 + 1, at), a0_2(batch, first_m + quad * 4 + 2, at), a0_2(batch, first_m + quad * 4 + 3, at));
     }
     for (var i = lane; i < 512; i += 64) {
       let k = i / 16;
       let quad = i % 16;
       let at = first + k;
-      let x = vec4<f32>(b0_2(batch, first_n + quad * 4 + 0, at), b0_2(batch, first_n + quad * 4 + 1, at), b0_2(batch, first_n + quad * 4 + 2, at), b0_2(batch, first_n + quad * 4 + 3, at));
-      tile_b_2[k * 16 + quad] = x;
+      tile_b_2[k * 16 + quad] = vec4<f32>(b0_2(batch, first_n + quad * 4 + 0, at), b0_2(batch, first_n + quad * 4 + 1, at), b0_2(batch, first_n + quad * 4 + 2, at), b0_2(batch, first_n + quad * 4 + 3, at));
     }
     workgroupBarrier();
     for (var k = 0; k < 32; k++) {
