@@ -2,7 +2,7 @@
 #pragma once
 #include <stdint.h>
 
-#define DSK_ABI 2
+#define DSK_ABI 3
 
 typedef struct dsk_kernel {
   const char* name;
@@ -15,7 +15,8 @@ typedef struct dsk_kernel {
   // args: one pointer per buffer of the launch; extents: one number per symbolic extent of the kernel. Temps, inputs, outputs,
   // and caches lie on 64 bytes; params and states of mapped files only on the size of their elements.
   int64_t (*items)(void* const* args, const int64_t* extents);
-  // Bytes of scratch memory (64-byte aligned) that one thread needs; its content is undefined at the start of `run`.
+  // Bytes of scratch memory (64-byte aligned) that one thread needs. The first 64 are zero when a thread begins with a launch, the
+  // others undefined; all of them stay what they are between the calls of `run` that the thread makes for this launch.
   int64_t (*scratch)(const int64_t* extents);
   // Computes the items from begin to end - 1.
   void (*run)(void* const* args, const int64_t* extents, int64_t begin, int64_t end, char* scratch);

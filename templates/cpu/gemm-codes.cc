@@ -356,7 +356,9 @@ void pack_panel(float* to, const dsk_codes<T>& b, const int64_t* outer, int64_t 
 
 template <class T>
 void multiply(float* c, int64_t stride, bool first, const dsk_left& a, int64_t rows, const dsk_codes<T>& b,
-              const int64_t* outer, int64_t columns, const Terms& k, float* panel) {
+              const int64_t* outer, int64_t columns, const Terms& k, const dsk_panels& panels, dsk_fetch& fetch) {
+  float* const panel = panels.data;
+  panels.forget();
   const Layout layout = layout_of<T>(b.first, outer, columns, k);
   if (rows <= dsk_few_rows && layout != Layout::any)
     return stream_rows_of(layout, int(rows), c, stride, first, a.data, b, outer, columns, k,
@@ -366,17 +368,19 @@ void multiply(float* c, int64_t stride, bool first, const dsk_left& a, int64_t r
   for (int64_t j = 0; j < columns; j += dsk_tile_columns) {
     const int64_t count = dsk_min(dsk_tile_columns, columns - j);
     if (!whole) pack_panel(panel, b, outer, j, count, k, layout);
-    dsk_tiles(c + j, stride, first, a, rows, whole ? panel + j * k.count : panel, count, k.count);
+    dsk_tiles(c + j, stride, first, a, rows, whole ? panel + j * k.count : panel, count, k.count, fetch);
   }
 }
 
 }  // namespace
 
 void dsk_multiply(float* c, int64_t stride, bool first, const dsk_left& a, int64_t rows, const dsk_codes<int8_t>& b,
-                  const int64_t* outer, int64_t columns, const int64_t* k, int64_t depth, float* panel) {
-  multiply(c, stride, first, a, rows, b, outer, columns, {k, depth}, panel);
+                  const int64_t* outer, int64_t columns, const int64_t* k, int64_t depth, const dsk_panels& panels,
+                  dsk_fetch& fetch) {
+  multiply(c, stride, first, a, rows, b, outer, columns, {k, depth}, panels, fetch);
 }
 void dsk_multiply(float* c, int64_t stride, bool first, const dsk_left& a, int64_t rows, const dsk_codes<i4>& b,
-                  const int64_t* outer, int64_t columns, const int64_t* k, int64_t depth, float* panel) {
-  multiply(c, stride, first, a, rows, b, outer, columns, {k, depth}, panel);
+                  const int64_t* outer, int64_t columns, const int64_t* k, int64_t depth, const dsk_panels& panels,
+                  dsk_fetch& fetch) {
+  multiply(c, stride, first, a, rows, b, outer, columns, {k, depth}, panels, fetch);
 }

@@ -138,7 +138,7 @@ struct Terms {
 
 // Results of columns of one panel of B: packed rows of A (dsk_pack) times a packed panel with at most a tile's columns.
 void dsk_tiles(float* c, int64_t stride, bool first, const dsk_left& a, int64_t rows, const float* right, int64_t columns,
-               int64_t depth);
+               int64_t depth, dsk_fetch& fetch);
 
 // Streams B past few rows of A (a[k * rows + i]); as dsk_multiply otherwise. Returns false where the columns of B lie in no order
 // that is worth it: nothing was done then.

@@ -47,7 +47,10 @@ static inline void dsk_run_parts(const dsk_part* parts, int count, void* const* 
     const int64_t first = i == 0 ? 0 : ends[i - 1];
     const int64_t from = (begin > first ? begin : first) - first, to = (end < ends[i] ? end : ends[i]) - first;
     dsk_enter_part(parts[i], args, extents, shared, [&](void** own, int64_t* sizes) {
-      if (from < to) parts[i].kernel->run(own, sizes, from, to, scratch);
+      if (from >= to) return;
+      // What another part has left there would say that this one has packed something (abi.h).
+      if (parts[i].kernel->scratch(sizes) > 0) __builtin_memset(scratch, 0, 64);
+      parts[i].kernel->run(own, sizes, from, to, scratch);
     });
   }
 }

@@ -3,16 +3,17 @@
 
 namespace {
 
-// Vectors of the compiler, as wide as the registers; columns or rows of a tile; vectors of sums that registers have room for.
+// Vectors of the compiler, as wide as the registers; vectors of sums that registers have room for.
 #if defined(__AVX512F__)
-constexpr int64_t lanes = 16, tile = 8, sums = 24;
+constexpr int64_t lanes = 16, sums = 24;
 #elif defined(__AVX__)
-constexpr int64_t lanes = 8, tile = 6, sums = 12;
+constexpr int64_t lanes = 8, sums = 12;
 #elif defined(__aarch64__)
-constexpr int64_t lanes = 4, tile = 6, sums = 24;
+constexpr int64_t lanes = 4, sums = 24;
 #else
-constexpr int64_t lanes = 4, tile = 2, sums = 8;
+constexpr int64_t lanes = 4, sums = 8;
 #endif
+constexpr int64_t tile = DSK_TILE;
 typedef float Lanes __attribute__((vector_size(lanes * 4)));
 // Half of a strip: what is computed where there are no more rows.
 constexpr int64_t few_rows = 8, few_lanes = lanes < few_rows ? lanes : few_rows;
@@ -90,10 +91,15 @@ DSK_INLINE void enter_tile(float* plane, bool adds, const float* left, int64_t k
     for (int64_t v = 0; v < vectors; v++) store(plane + c * DSK_STRIP + v * width, sum[c][v]);
 }
 
+// Whether a strip has one of so many columns.
+DSK_INLINE bool sees(const dsk_plane_block& block, int64_t strip, int64_t column, int64_t columns) {
+  return block.strip_from[strip] < column + columns && column < block.strip_to[strip];
+}
+
 // The same columns for all strips, while they are in the nearest cache.
 template <int64_t columns>
-DSK_INLINE void enter_strips(const dsk_plane_block& block, float* plane, int64_t stride, bool adds, const float* left,
-                             int64_t k, const float* base, const int64_t* at, int64_t behind) {
+DSK_INLINE void enter_strips(const dsk_plane_block& block, float* plane, int64_t stride, int64_t column, bool adds,
+                             const float* left, int64_t k, const float* base, const int64_t* at, int64_t behind) {
   const float* right[columns];
   for (int64_t c = 0; c < columns; c++) {
     right[c] = base + at[c];
@@ -105,7 +111,8 @@ DSK_INLINE void enter_strips(const dsk_plane_block& block, float* plane, int64_t
     return enter_tile<columns, FewLanes, few_rows / few_lanes, true>(plane, adds, left, k, right, next);
   }
   for (int64_t s = 0; s < block.strips; s++)
-    enter_tile<columns, Lanes, DSK_STRIP / lanes, false>(plane + s * stride, adds, left + s * k * DSK_STRIP, k, right, nullptr);
+    if (sees(block, s, column, columns))
+      enter_tile<columns, Lanes, DSK_STRIP / lanes, false>(plane + s * stride, adds, left + s * k * DSK_STRIP, k, right, nullptr);
 }
 
 // So many rows of a strip and vectors of results, for columns of one piece.
@@ -228,9 +235,10 @@ int64_t dsk_piece_end(const dsk_plane_block& block, int64_t column) {
 void dsk_clear(const dsk_plane_block& block, float* plane, int64_t stride) {
   for (int64_t r = 0; r < block.strips * DSK_STRIP; r++) {
     float* row = plane + r / DSK_STRIP * stride + r % DSK_STRIP;
-    const int64_t from = block.from_of[r] - block.from, to = block.to_of[r] - block.from, columns = block.to - block.from;
-    for (int64_t c = 0; c < from && c < columns; c++) row[c * DSK_STRIP] = 0;
-    for (int64_t c = to > 0 ? to : 0; c < columns; c++) row[c * DSK_STRIP] = 0;
+    const int64_t from = block.from_of[r] - block.from, to = block.to_of[r] - block.from;
+    const int64_t first = block.strip_from[r / DSK_STRIP] - block.from, end = block.strip_to[r / DSK_STRIP] - block.from;
+    for (int64_t c = first; c < from && c < end; c++) row[c * DSK_STRIP] = 0;
+    for (int64_t c = to > first ? to : first; c < end; c++) row[c * DSK_STRIP] = 0;
   }
 }
 
@@ -249,10 +257,10 @@ void dsk_pack(const dsk_plane_block& block, float* left, int64_t k, const float*
   }
 }
 
-void dsk_enter(const dsk_plane_block& block, float* plane, int64_t stride, int64_t columns, bool adds, const float* left,
-               int64_t k, const float* base, const int64_t* at) {
+void dsk_enter(const dsk_plane_block& block, float* plane, int64_t stride, int64_t first, int64_t columns, bool adds,
+               const float* left, int64_t k, const float* base, const int64_t* at) {
   const auto part = [&]<int64_t count>(int64_t c) {
-    enter_strips<count>(block, plane + c * DSK_STRIP, stride, adds, left, k, base, at + c, columns - c);
+    enter_strips<count>(block, plane + c * DSK_STRIP, stride, first + c, adds, left, k, base, at + c, columns - c);
   };
   int64_t c = 0;
   for (; c + tile <= columns; c += tile) part.template operator()<tile>(c);
@@ -271,9 +279,12 @@ void dsk_leave_rows(const dsk_plane_block& block, float* out, int64_t n, const f
     const int64_t end = piece_end < columns ? piece_end : columns;
     for (int64_t s = 0; s < block.strips; s++) {
       const int64_t rows = block.rows - s * DSK_STRIP < DSK_STRIP ? block.rows - s * DSK_STRIP : DSK_STRIP;
+      const int64_t own_first = block.strip_from[s] - first, own_end = block.strip_to[s] - first;
+      const int64_t from = own_first > c ? own_first : c, to = own_end < end ? own_end : end;
+      if (from >= to) continue;
       const auto part = [&]<int64_t count>(int64_t r) {
         leave_rows_from<count, vectors_of(count)>(0, piece + (s * DSK_STRIP + r) * n, n,
-                                                  plane + s * stride + c * DSK_STRIP + r, end - c, base, at + c);
+                                                  plane + s * stride + from * DSK_STRIP + r, to - from, base, at + from);
       };
       int64_t r = 0;
       for (; r + tile <= rows; r += tile) part.template operator()<tile>(r);
@@ -297,10 +308,15 @@ void dsk_leave_rows_end(const dsk_plane_block& block, float* out, int64_t n) {
   for (int64_t i = 0; i < block.rows * n; i++) out[i] += piece[i];
 }
 
-void dsk_leave_columns(const dsk_plane_block& block, const float* plane, int64_t stride, int64_t columns, const float* x,
-                       const int64_t* x_at, int64_t n, float* base, const int64_t* at) {
+void dsk_leave_columns(const dsk_plane_block& block, const float* plane, int64_t stride, int64_t first, int64_t columns,
+                       const float* x, const int64_t* x_at, int64_t n, float* base, const int64_t* at) {
   const auto part = [&]<int64_t count>(int64_t c) {
-    leave_columns_from<count, vectors_of(tile)>(0, base, at + c, n, plane + c * DSK_STRIP, stride, block.rows, x, x_at);
+    int64_t from = 0, to = block.strips;
+    while (from < to && !sees(block, from, first + c, count)) from++;
+    while (from < to && !sees(block, to - 1, first + c, count)) to--;
+    const int64_t rows = (to * DSK_STRIP < block.rows ? to * DSK_STRIP : block.rows) - from * DSK_STRIP;
+    leave_columns_from<count, vectors_of(tile)>(0, base, at + c, n, plane + from * stride + c * DSK_STRIP, stride, rows, x,
+                                                x_at + from * DSK_STRIP);
   };
   int64_t c = 0;
   for (; c + tile <= columns; c += tile) part.template operator()<tile>(c);

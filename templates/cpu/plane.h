@@ -15,6 +15,13 @@ constexpr int64_t DSK_STRIP = 16;               // rows
 constexpr int64_t DSK_ROWS = 2 * DSK_STRIP;     // the most of a block
 constexpr int64_t DSK_PIECE = 512;              // columns that are summed at once
 constexpr int64_t DSK_COLUMNS = 288;            // columns whose addresses are prepared at once, a multiple of all tiles
+#if defined(__AVX512F__)
+constexpr int64_t DSK_TILE = 8;                 // columns or rows whose sums are in registers at once
+#elif defined(__AVX__) || defined(__aarch64__)
+constexpr int64_t DSK_TILE = 6;
+#else
+constexpr int64_t DSK_TILE = 2;
+#endif
 
 struct dsk_plane_block {
   int64_t row, rows, strips;  // the first of them among all rows
@@ -22,6 +29,8 @@ struct dsk_plane_block {
   bool pieces;                // whether sums of a row have more than one
   // The columns of each row. What is behind the last row repeats it: vectors are always full.
   int32_t from_of[DSK_ROWS], to_of[DSK_ROWS];
+  // Those that rows of a strip see, in whole tiles: nothing is computed in the others of the block.
+  int64_t strip_from[DSK_ROWS / DSK_STRIP], strip_to[DSK_ROWS / DSK_STRIP];
 
   // Which row of all is row r of the block.
   int64_t index(int64_t r) const { return row + (r < rows ? r : rows - 1); }
@@ -55,6 +64,17 @@ static inline dsk_plane_block dsk_next_block(int64_t row, int64_t limit, int64_t
     const int64_t token = block.index(r) / inner;
     block.from_of[r] = int32_t(from(token));
     block.to_of[r] = int32_t(to(token));
+  }
+  for (int64_t s = 0; s < block.strips; s++) {
+    int64_t low = block.to, high = block.from;
+    for (int64_t r = s * DSK_STRIP; r < (s + 1) * DSK_STRIP; r++) {
+      if (block.to_of[r] <= block.from_of[r]) continue;
+      low = block.from_of[r] < low ? block.from_of[r] : low;
+      high = block.to_of[r] > high ? block.to_of[r] : high;
+    }
+    const int64_t end = block.from + (high - block.from + DSK_TILE - 1) / DSK_TILE * DSK_TILE;
+    block.strip_from[s] = block.from + (low - block.from) / DSK_TILE * DSK_TILE;
+    block.strip_to[s] = end < block.to ? end : block.to;
   }
   return block;
 }
@@ -104,23 +124,22 @@ static inline void dsk_end_piece(const dsk_plane_block& block, int64_t strip, in
   }
 }
 
-// Zero in the columns that the block has and a row has not.
+// Zero in the columns that the strip has and a row has not.
 void dsk_clear(const dsk_plane_block& block, float* plane, int64_t stride);
 
-// Products. `stride` lies between strips of a plane, `plane` is its first of `columns` columns. Row r of the block, or column c
+// Products. `stride` lies between strips of a plane, `plane` is its first of `columns` columns, `first` the number of it. Row r of the block, or column c
 // of the loop, has its elements on the other side at base[at[r]] or base[at[c]] and behind.
 //
 // Brings elements of rows next to each other, in strips: i, row. Rows that only fill a strip have addresses, too.
 void dsk_pack(const dsk_plane_block& block, float* left, int64_t k, const float* base, const int64_t* at);
 // plane[r][c] = sum over i of left[r][i] * (base + at[c])[i], on top of what is there when it `adds`.
-void dsk_enter(const dsk_plane_block& block, float* plane, int64_t stride, int64_t columns, bool adds, const float* left,
-               int64_t k, const float* base, const int64_t* at);
+void dsk_enter(const dsk_plane_block& block, float* plane, int64_t stride, int64_t first, int64_t columns, bool adds,
+               const float* left, int64_t k, const float* base, const int64_t* at);
 // out[r][j] = sum over c of plane[r][c] * (base + at[c])[j], in three steps. `out` has twice the rows: pieces behind sums.
-// `first` is the number of the first column.
 void dsk_leave_rows_begin(const dsk_plane_block& block, float* out, int64_t n);
 void dsk_leave_rows(const dsk_plane_block& block, float* out, int64_t n, const float* plane, int64_t stride, int64_t first,
                     int64_t columns, const float* base, const int64_t* at);
 void dsk_leave_rows_end(const dsk_plane_block& block, float* out, int64_t n);
 // (base + at[c])[j] += sum over r of plane[r][c] * (x + x_at[r])[j].
-void dsk_leave_columns(const dsk_plane_block& block, const float* plane, int64_t stride, int64_t columns, const float* x,
-                       const int64_t* x_at, int64_t n, float* base, const int64_t* at);
+void dsk_leave_columns(const dsk_plane_block& block, const float* plane, int64_t stride, int64_t first, int64_t columns,
+                       const float* x, const int64_t* x_at, int64_t n, float* base, const int64_t* at);

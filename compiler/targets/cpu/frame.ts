@@ -56,6 +56,11 @@ export class Frame {
     return name;
   }
 
+  /** The array with which scratch memory begins: the first bytes of it are zero at first (templates/cpu/abi.h). */
+  first(name: string, type: string, count: string): void {
+    this.#arrays.unshift({ name, type, count });
+  }
+
   /** An array that `items` fills and all items read. */
   share(name: string, type: string, count: string): string {
     this.#shared.push({ name, type, count });

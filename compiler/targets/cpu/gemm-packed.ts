@@ -1,9 +1,9 @@
 /** Matrix products in f32: blocks of results, one per item, with packed operands (templates/cpu/gemm.h.hbs). */
 import type { Lines } from "../../emit/lines.ts";
-import { known, walk } from "../../kernel-ir/expr.ts";
+import { add, known, walk } from "../../kernel-ir/expr.ts";
 import type { Axis, Expr, GemmKernel, Product } from "../../kernel-ir/types.ts";
 import { Frame, product } from "./frame.ts";
-import { codesOf, insideGroup, linear, type Operand, operandOf } from "./gemm-operands.ts";
+import { codesOf, insideGroup, linear, type Operand, operandOf, type Place } from "./gemm-operands.ts";
 import { type Blocks, blocksFor, type GemmShape, TILES } from "./gemm-tiles.ts";
 import { STORAGE_BYTES } from "../../../runtime/program/launch.ts";
 import { Scalars } from "../scalars.ts";
@@ -17,11 +17,22 @@ export function printPackedGemm(kernel: GemmKernel): string {
 /** Floats of the longest vector. */
 const WIDEST = Math.max(...TILES.map(({ lanes }) => lanes));
 
+/** How many B may stay packed: what a thread has of them is in the bytes that are zero at first (templates/cpu/abi.h). */
+const KEPT = 4;
+
 /** Products with the same A: it is packed once for all of them. */
 interface Shared {
   readonly k: readonly Axis[];
   readonly a: Side;
-  readonly products: readonly { readonly b: Side; readonly sums: string }[];
+  readonly products: readonly SharingProduct[];
+}
+
+interface SharingProduct {
+  readonly b: Side;
+  readonly sums: string;
+  /** Its number among the products of the kernel, and where its B is packed. */
+  readonly number: number;
+  readonly panels: string;
 }
 
 /** An operand, and the arrays that a block of it needs: offsets, values when it is computed. */
@@ -52,6 +63,8 @@ class PackedGemm {
   readonly #sums = new Map<string, string>();
   /** Locals of the prologue that operands use, and the array with that of each row of the block. */
   readonly #statistics: ReadonlyMap<string, string>;
+  readonly #panels: readonly string[];
+  readonly #fetched: readonly Place[];
   #temps = 0;
 
   constructor(kernel: GemmKernel) {
@@ -61,8 +74,14 @@ class PackedGemm {
     const all = kernel.products.map((given) => insideGroup(given, kernel, () => undefined));
     this.#blocks = blocksFor(shapeOf(kernel, all));
     this.#target = targetOf(kernel);
+    this.#frame.first(this.#name("kept"), "dsk_kept", String(KEPT));
     this.#array("float", "blocks.panels()", "panels");
-    this.#array("float", "blocks.panel()", "panel");
+    this.#panels = all.slice(0, KEPT).map((_, i) => this.#array("float", "blocks.panel()", `panel${suffix(i)}`));
+    this.#fetched = this.#target === undefined ? rowsOf(kernel) : [];
+    const lines = countsOf(this.#fetched.map(({ arg }) => storageType(this.#frame.names.store(arg).dtype))).map(
+      ([type, count]) => ` + ${count} * blocks.rows * dsk_fetch::lines_of<${type}>(blocks.columns)`,
+    );
+    this.#array("const void*", `1${lines.join("")}`, "lines");
     this.#statistics = new Map(
       (kernel.prologue?.locals ?? [])
         .filter(({ name }) => all.some(({ a }) => loads(a, name)))
@@ -92,16 +111,16 @@ class PackedGemm {
 
   #share(products: readonly Product[], number: number): Shared {
     const { m, n } = this.#kernel;
-    const suffix = (i: number): string => (i === 0 ? "" : `_${i + 1}`);
     const { k, a } = products[0]!;
     return {
       k,
       a: this.#side(a, m, k, "a", suffix(number)),
       products: products.map(({ name, b }) => {
-        const own = suffix(this.#sums.size);
+        const index = this.#sums.size;
+        const own = suffix(index);
         const sums = this.#target === undefined ? this.#array("float", "blocks.sums()", `sums${own}`) : "";
         this.#sums.set(name, sums);
-        return { b: this.#side(b, n, k, "b", own), sums };
+        return { b: this.#side(b, n, k, "b", own), sums, number: index, panels: this.#panels[index % KEPT]! };
       }),
     };
   }
@@ -144,17 +163,20 @@ class PackedGemm {
       if (groups !== undefined) counting.push(...this.#sortGroups(this.#kernel.products[0]!.k));
     }
     const items = this.#name("items");
+    const outer = this.#name("outer");
     body.block(`for (int64_t ${item} = begin, ${items}; ${item} < end; ${item} += ${items})`, () => {
       let own = item;
       if (batch.length > 0) {
         const each = groups?.over === "m" ? `first_item[${Number(groups.group.extent) + 1}]` : `${cut}.items()`;
-        this.#frame.unpack(batch, `(${item} / ${each})`);
+        body.add(`const int64_t ${outer} = ${item} / ${each};`);
+        this.#frame.unpack(batch, outer);
         own = `${item} % ${each}`;
       }
       if (groups?.over === "m") this.#enterGroup(own, `end - ${item}`);
       else body.add(`const dsk_gemm_block ${block} = ${cut}.block(${own}, end - ${item});`);
       body.add(`${items} = ${block}.items;`);
       this.#prologue();
+      this.#fetch();
       for (const shared of this.#shared) this.#multiply(shared);
       if (this.#target === undefined) this.#epilogue();
     });
@@ -279,14 +301,50 @@ class PackedGemm {
     });
   }
 
+  /** What the epilogue reads and writes is brought while the products run. */
+  #fetch(): void {
+    const body = this.#body;
+    const [fetch, lines, block, i] = ["fetch", "lines", "block", "i"].map((hint) => this.#name(hint)) as string[];
+    body.add(`dsk_fetch ${fetch}(${lines});`);
+    if (this.#fetched.length === 0) return;
+    body.block(`if (${block}.rows > dsk_few_rows)`, () =>
+      body.block(`for (int64_t ${i} = 0; ${i} < ${block}.rows; ${i}++)`, () => {
+        this.#frame.unpack(this.#kernel.m, `(${this.#row(i!)})`);
+        for (const { arg, at } of this.#fetched) {
+          const offset = this.#offset(
+            arg,
+            at.fixed.map((x, dim) => add(x, at.outer[dim]!)),
+          );
+          body.add(`${fetch}.add(${arg} + ${offset} + ${block}.n, ${block}.columns);`);
+        }
+      }),
+    );
+  }
+
+  /** The number of the first column of the block among those of all batches and groups. */
+  #columns(): string {
+    const { batch, n, groups } = this.#kernel;
+    let before = batch.length > 0 ? this.#name("outer") : "";
+    if (groups?.over === "m") {
+      const g = this.#frame.names.axis(groups.group.name);
+      before = before === "" ? g : `(${before} * (${groups.group.extent} + 1) + ${g})`;
+    }
+    const first = `${this.#name("block")}.n`;
+    return before === "" ? first : `${before} * ${sizeOf(n)} + ${first}`;
+  }
+
   #multiply({ k, a, products }: Shared): void {
     const body = this.#body;
-    const names = ["block", "cut", "k0", "terms", "step", "depth", "panels", "panel", "rows"].map((hint) =>
+    const names = ["block", "cut", "k0", "terms", "step", "depth", "panels", "kept", "columns", "rows"].map((hint) =>
       this.#name(hint),
     );
-    const [block, cut, k0, terms, step, depth, panels, panel, rows] = names as [string, ...string[]] as string[];
+    const [block, cut, k0, terms, step, depth, panels, kept, columns, rows] = names as [
+      string,
+      ...string[],
+    ] as string[];
     body.block("", () => {
       body.add(`const int64_t ${terms} = ${this.#terms(k)}, ${step} = ${cut}.depth(${terms});`);
+      body.add(`const int64_t ${columns} = ${this.#columns()};`);
       this.#outerOffsets(a, `${block}.rows`, (i) => this.#row(i));
       for (const { b } of products) this.#outerOffsets(b, `${block}.columns`, (i) => `${block}.n + ${i}`);
       // Once without terms, too: sums are 0 then.
@@ -294,11 +352,12 @@ class PackedGemm {
         body.add(`const int64_t ${depth} = dsk_min(${step}, ${terms} - ${k0});`);
         const left = this.#operand(a, k, `${block}.rows`, (i) => this.#row(i));
         body.add(`const dsk_left ${rows} = dsk_pack(${panels}, ${left}, ${a.at}, ${block}.rows, ${a.k}, ${depth});`);
-        for (const { b, sums } of products) {
+        for (const { b, sums, number, panels: own } of products) {
           const right = this.#operand(b, k, `${block}.columns`, (i) => `${block}.n + ${i}`);
           body.add(
             `dsk_multiply(${this.#results(sums)}, ${k0} == 0, ${rows}, ${block}.rows,`,
-            `             ${right}, ${b.at}, ${block}.columns, ${b.k}, ${depth}, ${panel});`,
+            `             ${right}, ${b.at}, ${block}.columns, ${b.k}, ${depth},`,
+            `             {${own}, ${kept} + ${number % KEPT}, {${number}, ${columns}, ${k0}}}, ${this.#name("fetch")});`,
           );
         }
       });
@@ -463,6 +522,26 @@ function targetOf({ m, n, products, epilogue, groups, args }: GemmKernel): Targe
   return stride === undefined ? undefined : { to, fixed: place.at.fixed, stride };
 }
 
+/** What the epilogue reads and writes of a row: neighbors for neighboring columns. */
+function rowsOf({ m, n, epilogue, args }: GemmKernel): Place[] {
+  const found = new Map<string, Place>();
+  const look = (value: Expr): void => {
+    if (value.kind !== "load" || !args.some(({ name }) => name === value.from)) return;
+    const place = operandOf(value, m, n, args);
+    if (place.kind !== "strided") return;
+    const { shape } = args.find(({ name }) => name === place.arg)!;
+    const moves = place.at.outer.some((x) => known(x) !== 0);
+    if (moves && linear(n, place.at.k, shape) === 1) found.set(JSON.stringify([place.arg, place.at]), place);
+  };
+  for (const stmt of epilogue) {
+    if (stmt.kind !== "assign" || stmt.axes.length > 0) continue;
+    const { dtype } = args.find(({ name }) => name === stmt.to)!;
+    look({ kind: "load", from: stmt.to, at: stmt.at, dtype });
+    walk(stmt.value, look);
+  }
+  return [...found.values()];
+}
+
 /** What the blocks depend on: the longest sum, the narrowest elements of B. */
 function shapeOf({ n, args }: GemmKernel, products: readonly Product[]): GemmShape {
   const operands = products.map(({ k, b }) => codesOf(b, n, k, args));
@@ -494,6 +573,16 @@ function shareKey({ k, a }: Product): string {
 /** The number of points of axes, as a C++ expression. */
 function sizeOf(axes: readonly Axis[]): string {
   return product(axes.map(({ extent }) => String(extent)));
+}
+
+/** Each value once, and how often it is there. */
+function countsOf(values: readonly string[]): [value: string, count: number][] {
+  return [...new Set(values)].map((value) => [value, values.filter((other) => other === value).length]);
+}
+
+/** What sets the names of several things of a kind apart. */
+function suffix(index: number): string {
+  return index === 0 ? "" : `_${index + 1}`;
 }
 
 function blocksText({ rows, columns, depth, fewColumns, fewDepth }: Blocks): string {

@@ -46,7 +46,7 @@ export interface GemmShape {
 
 /**
  * A block of A and one of results have 128 KiB each, one of B 256 KiB: together they stay in a second-level cache of 512 KiB or
- * more, and packing B for 128 rows and A for 256 columns costs a tenth of the work. Few rows read 8 KiB of a row of B at a time:
+ * more. Few rows read 8 KiB of a row of B at a time:
  * shorter pieces are slow where B comes from memory.
  */
 export function blocksFor({ n, k, bytes }: GemmShape): Blocks {

@@ -82,7 +82,17 @@ export class PlaneProducts {
       frame.body.add(`dsk_pack(${id.block}, ${left}, ${size}, ${direct.arg}, ${at});`);
     }
     this.#columns(k, b, (right) =>
-      this.#call("dsk_enter", ...this.#part(local), id.columns, String(adds), left, size, right.base, right.at),
+      this.#call(
+        "dsk_enter",
+        ...this.#part(local),
+        id.first,
+        id.columns,
+        String(adds),
+        left,
+        size,
+        right.base,
+        right.at,
+      ),
     );
   }
 
@@ -111,6 +121,7 @@ export class PlaneProducts {
       this.#call(
         "dsk_leave_columns",
         ...this.#part(local),
+        id.first,
         id.columns,
         rows.base,
         rows.at,

@@ -108,10 +108,15 @@ export class PlaneRows {
               this.#element(stmt, values[i]!, results[i]!, masked ? own : undefined);
           });
         });
-      if (pieces.length === 0) loop(`${id.block}.from`, `${id.block}.to`);
+      const [first, end] = [this.#block.fresh("first"), this.#block.fresh("end")];
+      lines.add(
+        `const int64_t ${first} = ${id.block}.strip_from[${id.strip}], ${end} = ${id.block}.strip_to[${id.strip}];`,
+      );
+      if (pieces.length === 0) loop(first, end);
       else {
-        lines.block(`for (int64_t piece = ${id.block}.from; piece < ${id.block}.to;)`, () => {
-          lines.add(`const int64_t piece_end = dsk_piece_end(${id.block}, piece);`);
+        lines.block(`for (int64_t piece = ${first}; piece < ${end};)`, () => {
+          lines.add(`const int64_t next_end = dsk_piece_end(${id.block}, piece);`);
+          lines.add(`const int64_t piece_end = next_end < ${end} ? next_end : ${end};`);
           loop("piece", "piece_end");
           for (const sum of pieces)
             lines.add(`dsk_end_piece(${id.block}, ${id.strip}, piece_end, ${sum}_so_far, ${sum});`);

@@ -160,7 +160,8 @@ export class StatementPrinter {
       this.#lines.add(`${type} ${sum} = ${start};`);
       const isFloat = type === "float" || type === "double";
       if (reduction === "sum" || !isFloat) {
-        const simd = reduction === "sum" && type !== "int64_t" ? `#pragma omp simd reduction(+ : ${sum})` : undefined;
+        const operator = reduction === "sum" ? "+" : reduction;
+        const simd = type === "int64_t" ? undefined : `#pragma omp simd reduction(${operator} : ${sum})`;
         this.#loops(over, simd, () => {
           const text = this.#scalars(value).print(value);
           this.#lines.add(foldInto(sum, reduction, type, text));

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <stdexcept>
 #include <string>
 
@@ -33,6 +34,11 @@ uint64_t end_of(uint64_t share) { return share & kMask; }
 // The first chunk of thread i's share of a launch; that of `threads` is the end.
 uint32_t first_chunk(uint32_t chunks, int threads, int i) {
   return static_cast<uint32_t>(uint64_t{chunks} * static_cast<uint64_t>(i) / static_cast<uint64_t>(threads));
+}
+
+// What a kernel finds at the beginning of its scratch memory (abi.h).
+void clear(const Task& task, char* scratch) {
+  if (task.stride > 0) std::memset(scratch, 0, static_cast<size_t>(std::min<int64_t>(task.stride, 64)));
 }
 
 void pause() {
@@ -87,6 +93,7 @@ void Pool::grow(int threads) {
 void Pool::run(const Task& task, int threads) {
   threads = std::min(threads, kMaxThreads);
   if (threads <= 1 || task.items <= 1) {
+    clear(task, task.scratch);
     task.run(task.args, task.extents, 0, task.items, task.scratch);
     return;
   }
@@ -147,7 +154,9 @@ void Pool::work(uint64_t job, int index) {
       const int64_t larger = task.items % chunks;
       const int64_t begin = chunk * size + std::min(chunk, larger);
       const int64_t stop = begin + size + (chunk < larger ? 1 : 0);
-      task.run(task.args, task.extents, begin, stop, task.scratch + index * task.stride);
+      char* const scratch = task.scratch + index * task.stride;
+      if (done == 0) clear(task, scratch);
+      task.run(task.args, task.extents, begin, stop, scratch);
       ++done;
     }
   }

@@ -37,8 +37,11 @@ static int64_t items(void* const* args, const int64_t* extents) {
 
 static int64_t scratch(const int64_t* extents) {
   const int64_t T = extents[0];
-  return dsk_bytes<float>(blocks.panels()) +
+  return dsk_bytes<dsk_kept>(4) +
+         dsk_bytes<float>(blocks.panels()) +
          dsk_bytes<float>(blocks.panel()) +
+         dsk_bytes<float>(blocks.panel()) +
+         dsk_bytes<const void*>(1 + 1 * blocks.rows * dsk_fetch::lines_of<float>(blocks.columns)) +
          dsk_bytes<int64_t>(blocks.rows) +
          dsk_bytes<int64_t>(blocks.most_depth()) +
          dsk_bytes<float>(blocks.sums()) +
@@ -69,8 +72,11 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
   const int64_t* __restrict start = dsk_take<int64_t>(shared, 8 + 2);
   const int64_t* __restrict order = dsk_take<int64_t>(shared, T * 3);
   const int64_t* __restrict first_item = dsk_take<int64_t>(shared, 8 + 2);
+  dsk_kept* __restrict kept = dsk_take<dsk_kept>(scratch, 4);
   float* __restrict panels = dsk_take<float>(scratch, blocks.panels());
   float* __restrict panel = dsk_take<float>(scratch, blocks.panel());
+  float* __restrict panel_2 = dsk_take<float>(scratch, blocks.panel());
+  const void** __restrict lines = dsk_take<const void*>(scratch, 1 + 1 * blocks.rows * dsk_fetch::lines_of<float>(blocks.columns));
   int64_t* __restrict a_at = dsk_take<int64_t>(scratch, blocks.rows);
   int64_t* __restrict a_k = dsk_take<int64_t>(scratch, blocks.most_depth());
   float* __restrict sums = dsk_take<float>(scratch, blocks.sums());
@@ -84,8 +90,17 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
     const dsk_gemm_cut cut(blocks, start[i_E + 1] - start[i_E], 16, 64 + 64, 8);
     const dsk_gemm_block block = cut.block(item - first_item[i_E], end - item);
     items = block.items;
+    dsk_fetch fetch(lines);
+    if (block.rows > dsk_few_rows) {
+      for (int64_t i = 0; i < block.rows; i++) {
+        const int64_t i_K = (order[start[i_E] + block.m + i]) % 3;
+        const int64_t i_T = (order[start[i_E] + block.m + i]) / 3;
+        fetch.add(x_2 + i_T * 48 + i_K * 16 + block.n, block.columns);
+      }
+    }
     {
       const int64_t terms = i_E < 8 ? 64 : 0, step = cut.depth(terms);
+      const int64_t columns = i_E * 16 + block.n;
       for (int64_t i = 0; i < block.rows; i++) {
         const int64_t i_K = (order[start[i_E] + block.m + i]) % 3;
         const int64_t i_T = (order[start[i_E] + block.m + i]) / 3;
@@ -99,10 +114,12 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
         const dsk_left rows = dsk_pack(panels, x, a_at, block.rows, a_k, depth);
         for (int64_t i = 0; i < depth; i++) b_k[i] = (k0 + i) * 16;
         dsk_multiply(sums, block.stride(), k0 == 0, rows, block.rows,
-                     gate + i_E * 1024, b_at, block.columns, b_k, depth, panel);
+                     gate + i_E * 1024, b_at, block.columns, b_k, depth,
+                     {panel, kept + 0, {0, columns, k0}}, fetch);
         for (int64_t i = 0; i < depth; i++) b_2_k[i] = (k0 + i) * 16;
         dsk_multiply(sums_2, block.stride(), k0 == 0, rows, block.rows,
-                     up + i_E * 1024, b_2_at, block.columns, b_2_k, depth, panel);
+                     up + i_E * 1024, b_2_at, block.columns, b_2_k, depth,
+                     {panel_2, kept + 1, {1, columns, k0}}, fetch);
       }
     }
     for (int64_t i = 0; i < block.rows; i++) {

@@ -21,8 +21,10 @@ static int64_t items(void* const* args, const int64_t* extents) {
 
 static int64_t scratch(const int64_t* extents) {
   const int64_t T = extents[0];
-  return dsk_bytes<float>(blocks.panels()) +
+  return dsk_bytes<dsk_kept>(4) +
+         dsk_bytes<float>(blocks.panels()) +
          dsk_bytes<float>(blocks.panel()) +
+         dsk_bytes<const void*>(1 + 1 * blocks.rows * dsk_fetch::lines_of<float>(blocks.columns)) +
          dsk_bytes<int64_t>(blocks.rows) +
          dsk_bytes<int64_t>(blocks.most_depth()) +
          dsk_bytes<float>(blocks.sums()) +
@@ -35,8 +37,10 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
   const float* __restrict wq_a = (const float*)args[1];
   float* __restrict x_2 = (float*)args[2];
   const int64_t T = extents[0];
+  dsk_kept* __restrict kept = dsk_take<dsk_kept>(scratch, 4);
   float* __restrict panels = dsk_take<float>(scratch, blocks.panels());
   float* __restrict panel = dsk_take<float>(scratch, blocks.panel());
+  const void** __restrict lines = dsk_take<const void*>(scratch, 1 + 1 * blocks.rows * dsk_fetch::lines_of<float>(blocks.columns));
   int64_t* __restrict a_at = dsk_take<int64_t>(scratch, blocks.rows);
   int64_t* __restrict a_k = dsk_take<int64_t>(scratch, blocks.most_depth());
   float* __restrict sums = dsk_take<float>(scratch, blocks.sums());
@@ -46,8 +50,16 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
   for (int64_t item = begin, items; item < end; item += items) {
     const dsk_gemm_block block = cut.block(item, end - item);
     items = block.items;
+    dsk_fetch fetch(lines);
+    if (block.rows > dsk_few_rows) {
+      for (int64_t i = 0; i < block.rows; i++) {
+        const int64_t i_T = (block.m + i);
+        fetch.add(x_2 + i_T * 24 + block.n, block.columns);
+      }
+    }
     {
       const int64_t terms = 64, step = cut.depth(terms);
+      const int64_t columns = block.n;
       for (int64_t i = 0; i < block.rows; i++) a_at[i] = (block.m + i) * 64;
       for (int64_t i = 0; i < block.columns; i++) b_at[i] = block.n + i;
       for (int64_t k0 = 0; k0 == 0 || k0 < terms; k0 += step) {
@@ -56,7 +68,8 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
         const dsk_left rows = dsk_pack(panels, x, a_at, block.rows, a_k, depth);
         for (int64_t i = 0; i < depth; i++) b_k[i] = (k0 + i) * 24;
         dsk_multiply(sums, block.stride(), k0 == 0, rows, block.rows,
-                     wq_a, b_at, block.columns, b_k, depth, panel);
+                     wq_a, b_at, block.columns, b_k, depth,
+                     {panel, kept + 0, {0, columns, k0}}, fetch);
       }
     }
     for (int64_t i = 0; i < block.rows; i++) {
@@ -98,8 +111,10 @@ static int64_t items(void* const* args, const int64_t* extents) {
 
 static int64_t scratch(const int64_t* extents) {
   const int64_t T = extents[0];
-  return dsk_bytes<float>(blocks.panels()) +
+  return dsk_bytes<dsk_kept>(4) +
+         dsk_bytes<float>(blocks.panels()) +
          dsk_bytes<float>(blocks.panel()) +
+         dsk_bytes<const void*>(1 + 1 * blocks.rows * dsk_fetch::lines_of<float>(blocks.columns)) +
          dsk_bytes<int64_t>(blocks.rows) +
          dsk_bytes<int64_t>(blocks.most_depth()) +
          dsk_bytes<float>(blocks.sums()) +
@@ -112,8 +127,10 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
   const float* __restrict wkv_a = (const float*)args[1];
   float* __restrict x_3 = (float*)args[2];
   const int64_t T = extents[0];
+  dsk_kept* __restrict kept = dsk_take<dsk_kept>(scratch, 4);
   float* __restrict panels = dsk_take<float>(scratch, blocks.panels());
   float* __restrict panel = dsk_take<float>(scratch, blocks.panel());
+  const void** __restrict lines = dsk_take<const void*>(scratch, 1 + 1 * blocks.rows * dsk_fetch::lines_of<float>(blocks.columns));
   int64_t* __restrict a_at = dsk_take<int64_t>(scratch, blocks.rows);
   int64_t* __restrict a_k = dsk_take<int64_t>(scratch, blocks.most_depth());
   float* __restrict sums = dsk_take<float>(scratch, blocks.sums());
@@ -123,8 +140,16 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
   for (int64_t item = begin, items; item < end; item += items) {
     const dsk_gemm_block block = cut.block(item, end - item);
     items = block.items;
+    dsk_fetch fetch(lines);
+    if (block.rows > dsk_few_rows) {
+      for (int64_t i = 0; i < block.rows; i++) {
+        const int64_t i_T = (block.m + i);
+        fetch.add(x_3 + i_T * 24 + block.n, block.columns);
+      }
+    }
     {
       const int64_t terms = 64, step = cut.depth(terms);
+      const int64_t columns = block.n;
       for (int64_t i = 0; i < block.rows; i++) a_at[i] = (block.m + i) * 64;
       for (int64_t i = 0; i < block.columns; i++) b_at[i] = block.n + i;
       for (int64_t k0 = 0; k0 == 0 || k0 < terms; k0 += step) {
@@ -133,7 +158,8 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
         const dsk_left rows = dsk_pack(panels, x, a_at, block.rows, a_k, depth);
         for (int64_t i = 0; i < depth; i++) b_k[i] = (k0 + i) * 24;
         dsk_multiply(sums, block.stride(), k0 == 0, rows, block.rows,
-                     wkv_a, b_at, block.columns, b_k, depth, panel);
+                     wkv_a, b_at, block.columns, b_k, depth,
+                     {panel, kept + 0, {0, columns, k0}}, fetch);
       }
     }
     for (int64_t i = 0; i < block.rows; i++) {

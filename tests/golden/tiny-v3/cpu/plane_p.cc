@@ -79,7 +79,7 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
           const int64_t i_S = first + c;
           columns_at_5[c] = (int64_t(dsk_get(slot[i_S]))) * 16;
         }
-        dsk_enter(block, x_plane + (first - block.from) * DSK_STRIP, S * DSK_STRIP, columns, false, left_3, 16, latent, columns_at_5);
+        dsk_enter(block, x_plane + (first - block.from) * DSK_STRIP, S * DSK_STRIP, first, columns, false, left_3, 16, latent, columns_at_5);
       }
       for (int64_t r = 0; r < block.strips * DSK_STRIP; r++) {
         const int64_t index = block.index(r);
@@ -94,7 +94,7 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
           const int64_t i_S = first + c;
           columns_at_5[c] = (int64_t(dsk_get(slot[i_S]))) * 8;
         }
-        dsk_enter(block, x_plane + (first - block.from) * DSK_STRIP, S * DSK_STRIP, columns, true, left_6, 8, key_pe, columns_at_5);
+        dsk_enter(block, x_plane + (first - block.from) * DSK_STRIP, S * DSK_STRIP, first, columns, true, left_6, 8, key_pe, columns_at_5);
       }
       for (int64_t strip = 0; strip < block.strips; strip++) {
         float* __restrict peak = peak_rows + strip * DSK_STRIP;
@@ -113,16 +113,17 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
           }
           float result4[DSK_STRIP];
           for (int64_t r = 0; r < DSK_STRIP; r++) result4[r] = float(-DSK_INF);
-          for (int64_t i_S = block.from; i_S < block.to; i_S++) {
+          const int64_t first7 = block.strip_from[strip], end8 = block.strip_to[strip];
+          for (int64_t i_S = first7; i_S < end8; i_S++) {
             float* __restrict x = x_plane + (strip * S + i_S - block.from) * DSK_STRIP;
-            const int32_t column7 = int32_t(i_S);
+            const int32_t column9 = int32_t(i_S);
             const int32_t of_column0 = dsk_get(pos[i_S]);
             const int32_t of_column3 = dsk_get(seq_2[i_S]);
             #pragma omp simd
             for (int64_t i_lane = 0; i_lane < DSK_STRIP; i_lane++) {
-              const bool own8 = (from_of5[i_lane] <= column7) & (column7 < to_of6[i_lane]);
+              const bool own10 = (from_of5[i_lane] <= column9) & (column9 < to_of6[i_lane]);
               dsk_put(x[i_lane], (dsk_get(x[i_lane]) * 0.20412415f));
-              result4[i_lane] = dsk_max<float>(result4[i_lane], (own8 ? ((!((of_column0 <= dsk_get(of_row1[i_lane])) & (dsk_get(of_row2[i_lane]) == of_column3))) ? float(-DSK_INF) : dsk_get(x[i_lane])) : float(-DSK_INF)));
+              result4[i_lane] = dsk_max<float>(result4[i_lane], (own10 ? ((!((of_column0 <= dsk_get(of_row1[i_lane])) & (dsk_get(of_row2[i_lane]) == of_column3))) ? float(-DSK_INF) : dsk_get(x[i_lane])) : float(-DSK_INF)));
             }
           }
           for (int64_t i_lane = 0; i_lane < DSK_STRIP; i_lane++) {
@@ -130,55 +131,58 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
           }
         }
         {
-          const int32_t* const from_of15 = block.from_of + strip * DSK_STRIP;
-          const int32_t* const to_of16 = block.to_of + strip * DSK_STRIP;
-          int32_t of_row10[DSK_STRIP];
-          int32_t of_row11[DSK_STRIP];
-          float of_row13[DSK_STRIP];
+          const int32_t* const from_of17 = block.from_of + strip * DSK_STRIP;
+          const int32_t* const to_of18 = block.to_of + strip * DSK_STRIP;
+          int32_t of_row12[DSK_STRIP];
+          int32_t of_row13[DSK_STRIP];
+          float of_row15[DSK_STRIP];
           for (int64_t i_lane = 0; i_lane < DSK_STRIP; i_lane++) {
             const int64_t index = block.index(strip * DSK_STRIP + i_lane);
             const int64_t i_H = index % 4;
             const int64_t i_T = index / 4;
-            of_row10[i_lane] = dsk_get(pos_2[i_T]);
-            of_row11[i_lane] = dsk_get(seq[i_T]);
-            const float v17 = dsk_get(peak[i_lane]);
-            of_row13[i_lane] = ((v17 == float(-DSK_INF)) ? 0.0f : v17);
+            of_row12[i_lane] = dsk_get(pos_2[i_T]);
+            of_row13[i_lane] = dsk_get(seq[i_T]);
+            const float v19 = dsk_get(peak[i_lane]);
+            of_row15[i_lane] = ((v19 == float(-DSK_INF)) ? 0.0f : v19);
           }
-          float result14[DSK_STRIP] = {}, result14_so_far[DSK_STRIP] = {};
-          for (int64_t piece = block.from; piece < block.to;) {
-            const int64_t piece_end = dsk_piece_end(block, piece);
+          float result16[DSK_STRIP] = {}, result16_so_far[DSK_STRIP] = {};
+          const int64_t first20 = block.strip_from[strip], end21 = block.strip_to[strip];
+          for (int64_t piece = first20; piece < end21;) {
+            const int64_t next_end = dsk_piece_end(block, piece);
+            const int64_t piece_end = next_end < end21 ? next_end : end21;
             for (int64_t i_S = piece; i_S < piece_end; i_S++) {
               float* __restrict x = x_plane + (strip * S + i_S - block.from) * DSK_STRIP;
-              const int32_t column18 = int32_t(i_S);
-              const int32_t of_column9 = dsk_get(pos[i_S]);
-              const int32_t of_column12 = dsk_get(seq_2[i_S]);
+              const int32_t column22 = int32_t(i_S);
+              const int32_t of_column11 = dsk_get(pos[i_S]);
+              const int32_t of_column14 = dsk_get(seq_2[i_S]);
               #pragma omp simd
               for (int64_t i_lane = 0; i_lane < DSK_STRIP; i_lane++) {
-                const bool own19 = (from_of15[i_lane] <= column18) & (column18 < to_of16[i_lane]);
-                dsk_put(x[i_lane], ((!((of_column9 <= dsk_get(of_row10[i_lane])) & (dsk_get(of_row11[i_lane]) == of_column12))) ? 0.0f : dsk_exp((dsk_get(x[i_lane]) - dsk_get(of_row13[i_lane])))));
-                result14[i_lane] += (own19 ? dsk_get(x[i_lane]) : 0.0f);
+                const bool own23 = (from_of17[i_lane] <= column22) & (column22 < to_of18[i_lane]);
+                dsk_put(x[i_lane], ((!((of_column11 <= dsk_get(of_row12[i_lane])) & (dsk_get(of_row13[i_lane]) == of_column14))) ? 0.0f : dsk_exp((dsk_get(x[i_lane]) - dsk_get(of_row15[i_lane])))));
+                result16[i_lane] += (own23 ? dsk_get(x[i_lane]) : 0.0f);
               }
             }
-            dsk_end_piece(block, strip, piece_end, result14_so_far, result14);
+            dsk_end_piece(block, strip, piece_end, result16_so_far, result16);
             piece = piece_end;
           }
           for (int64_t i_lane = 0; i_lane < DSK_STRIP; i_lane++) {
-            sum[i_lane] = result14_so_far[i_lane] + result14[i_lane];
+            sum[i_lane] = result16_so_far[i_lane] + result16[i_lane];
           }
         }
         {
-          int32_t of_row20[DSK_STRIP];
+          int32_t of_row24[DSK_STRIP];
           for (int64_t i_lane = 0; i_lane < DSK_STRIP; i_lane++) {
             const int64_t index = block.index(strip * DSK_STRIP + i_lane);
             const int64_t i_H = index % 4;
             const int64_t i_T = index / 4;
-            of_row20[i_lane] = (dsk_get(sum[i_lane]) == 0.0f);
+            of_row24[i_lane] = (dsk_get(sum[i_lane]) == 0.0f);
           }
-          for (int64_t i_S = block.from; i_S < block.to; i_S++) {
+          const int64_t first25 = block.strip_from[strip], end26 = block.strip_to[strip];
+          for (int64_t i_S = first25; i_S < end26; i_S++) {
             float* __restrict x = x_plane + (strip * S + i_S - block.from) * DSK_STRIP;
             #pragma omp simd
             for (int64_t i_lane = 0; i_lane < DSK_STRIP; i_lane++) {
-              dsk_put(x[i_lane], (dsk_get(of_row20[i_lane]) ? 0.0f : (dsk_get(x[i_lane]) / dsk_get(sum[i_lane]))));
+              dsk_put(x[i_lane], (dsk_get(of_row24[i_lane]) ? 0.0f : (dsk_get(x[i_lane]) / dsk_get(sum[i_lane]))));
             }
           }
         }

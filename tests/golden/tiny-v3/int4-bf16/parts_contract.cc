@@ -23,8 +23,10 @@ static int64_t items(void* const* args, const int64_t* extents) {
 
 static int64_t scratch(const int64_t* extents) {
   const int64_t T = extents[0];
-  return dsk_bytes<float>(blocks.panels()) +
+  return dsk_bytes<dsk_kept>(4) +
+         dsk_bytes<float>(blocks.panels()) +
          dsk_bytes<float>(blocks.panel()) +
+         dsk_bytes<const void*>(1 + 1 * blocks.rows * dsk_fetch::lines_of<float>(blocks.columns)) +
          dsk_bytes<int64_t>(blocks.rows) +
          dsk_bytes<int64_t>(blocks.most_depth()) +
          dsk_bytes<float>(blocks.sums()) +
@@ -41,8 +43,10 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
   const bf16* __restrict scale = (const bf16*)args[2];
   float* __restrict x_2 = (float*)args[3];
   const int64_t T = extents[0];
+  dsk_kept* __restrict kept = dsk_take<dsk_kept>(scratch, 4);
   float* __restrict panels = dsk_take<float>(scratch, blocks.panels());
   float* __restrict panel = dsk_take<float>(scratch, blocks.panel());
+  const void** __restrict lines = dsk_take<const void*>(scratch, 1 + 1 * blocks.rows * dsk_fetch::lines_of<float>(blocks.columns));
   int64_t* __restrict a_at = dsk_take<int64_t>(scratch, blocks.rows);
   int64_t* __restrict a_k = dsk_take<int64_t>(scratch, blocks.most_depth());
   float* __restrict sums = dsk_take<float>(scratch, blocks.sums());
@@ -55,8 +59,16 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
   for (int64_t item = begin, items; item < end; item += items) {
     const dsk_gemm_block block = cut.block(item, end - item);
     items = block.items;
+    dsk_fetch fetch(lines);
+    if (block.rows > dsk_few_rows) {
+      for (int64_t i = 0; i < block.rows; i++) {
+        const int64_t i_T = (block.m + i);
+        fetch.add(x_2 + i_T * 24 + block.n, block.columns);
+      }
+    }
     {
       const int64_t terms = 64, step = cut.depth(terms);
+      const int64_t columns = block.n;
       for (int64_t i = 0; i < block.rows; i++) a_at[i] = (block.m + i) * 64;
       for (int64_t i = 0; i < block.columns; i++) b_at[i] = block.n + i;
       for (int64_t i = 0; i < block.columns; i++) b_scale_at[i] = block.n + i;
@@ -70,7 +82,8 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
           b_scale_k[i] = ((i_D / 16)) * 24;
         }
         dsk_multiply(sums, block.stride(), k0 == 0, rows, block.rows,
-                     dsk_codes<i4>{wq_a, 0, scale, b_scale_at, b_scale_k, b_factors}, b_at, block.columns, b_k, depth, panel);
+                     dsk_codes<i4>{wq_a, 0, scale, b_scale_at, b_scale_k, b_factors}, b_at, block.columns, b_k, depth,
+                     {panel, kept + 0, {0, columns, k0}}, fetch);
       }
     }
     for (int64_t i = 0; i < block.rows; i++) {
@@ -114,8 +127,10 @@ static int64_t items(void* const* args, const int64_t* extents) {
 
 static int64_t scratch(const int64_t* extents) {
   const int64_t T = extents[0];
-  return dsk_bytes<float>(blocks.panels()) +
+  return dsk_bytes<dsk_kept>(4) +
+         dsk_bytes<float>(blocks.panels()) +
          dsk_bytes<float>(blocks.panel()) +
+         dsk_bytes<const void*>(1 + 1 * blocks.rows * dsk_fetch::lines_of<float>(blocks.columns)) +
          dsk_bytes<int64_t>(blocks.rows) +
          dsk_bytes<int64_t>(blocks.most_depth()) +
          dsk_bytes<float>(blocks.sums()) +
@@ -132,8 +147,10 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
   const bf16* __restrict scale_2 = (const bf16*)args[2];
   float* __restrict x_3 = (float*)args[3];
   const int64_t T = extents[0];
+  dsk_kept* __restrict kept = dsk_take<dsk_kept>(scratch, 4);
   float* __restrict panels = dsk_take<float>(scratch, blocks.panels());
   float* __restrict panel = dsk_take<float>(scratch, blocks.panel());
+  const void** __restrict lines = dsk_take<const void*>(scratch, 1 + 1 * blocks.rows * dsk_fetch::lines_of<float>(blocks.columns));
   int64_t* __restrict a_at = dsk_take<int64_t>(scratch, blocks.rows);
   int64_t* __restrict a_k = dsk_take<int64_t>(scratch, blocks.most_depth());
   float* __restrict sums = dsk_take<float>(scratch, blocks.sums());
@@ -146,8 +163,16 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
   for (int64_t item = begin, items; item < end; item += items) {
     const dsk_gemm_block block = cut.block(item, end - item);
     items = block.items;
+    dsk_fetch fetch(lines);
+    if (block.rows > dsk_few_rows) {
+      for (int64_t i = 0; i < block.rows; i++) {
+        const int64_t i_T = (block.m + i);
+        fetch.add(x_3 + i_T * 24 + block.n, block.columns);
+      }
+    }
     {
       const int64_t terms = 64, step = cut.depth(terms);
+      const int64_t columns = block.n;
       for (int64_t i = 0; i < block.rows; i++) a_at[i] = (block.m + i) * 64;
       for (int64_t i = 0; i < block.columns; i++) b_at[i] = block.n + i;
       for (int64_t i = 0; i < block.columns; i++) b_scale_at[i] = block.n + i;
@@ -161,7 +186,8 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
           b_scale_k[i] = ((i_D / 16)) * 24;
         }
         dsk_multiply(sums, block.stride(), k0 == 0, rows, block.rows,
-                     dsk_codes<i4>{wkv_a, 0, scale_2, b_scale_at, b_scale_k, b_factors}, b_at, block.columns, b_k, depth, panel);
+                     dsk_codes<i4>{wkv_a, 0, scale_2, b_scale_at, b_scale_k, b_factors}, b_at, block.columns, b_k, depth,
+                     {panel, kept + 0, {0, columns, k0}}, fetch);
       }
     }
     for (int64_t i = 0; i < block.rows; i++) {

@@ -60,8 +60,10 @@ static int64_t items(void* const* args, const int64_t* extents) {
 
 static int64_t scratch(const int64_t* extents) {
   const int64_t T = extents[0];
-  return dsk_bytes<float>(blocks.panels()) +
+  return dsk_bytes<dsk_kept>(4) +
+         dsk_bytes<float>(blocks.panels()) +
          dsk_bytes<float>(blocks.panel()) +
+         dsk_bytes<const void*>(1 + 1 * blocks.rows * dsk_fetch::lines_of<float>(blocks.columns)) +
          dsk_bytes<float>(blocks.rows) +
          dsk_bytes<int64_t>(blocks.rows) +
          dsk_bytes<int64_t>(blocks.most_depth()) +
@@ -77,8 +79,10 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
   const float* __restrict gate = (const float*)args[2];
   float* __restrict x_3 = (float*)args[3];
   const int64_t T = extents[0];
+  dsk_kept* __restrict kept = dsk_take<dsk_kept>(scratch, 4);
   float* __restrict panels = dsk_take<float>(scratch, blocks.panels());
   float* __restrict panel = dsk_take<float>(scratch, blocks.panel());
+  const void** __restrict lines = dsk_take<const void*>(scratch, 1 + 1 * blocks.rows * dsk_fetch::lines_of<float>(blocks.columns));
   float* __restrict x_4_of_row = dsk_take<float>(scratch, blocks.rows);
   int64_t* __restrict a_at = dsk_take<int64_t>(scratch, blocks.rows);
   int64_t* __restrict a_k = dsk_take<int64_t>(scratch, blocks.most_depth());
@@ -103,8 +107,16 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
       x_4 = (float(1) / dsk_sqrt(((x_2 / 64.0f) + 0.000001f)));
       x_4_of_row[i] = x_4;
     }
+    dsk_fetch fetch(lines);
+    if (block.rows > dsk_few_rows) {
+      for (int64_t i = 0; i < block.rows; i++) {
+        const int64_t i_T = (block.m + i);
+        fetch.add(x_3 + i_T * 8 + block.n, block.columns);
+      }
+    }
     {
       const int64_t terms = 64, step = cut.depth(terms);
+      const int64_t columns = block.n;
       for (int64_t i = 0; i < block.columns; i++) b_at[i] = block.n + i;
       for (int64_t k0 = 0; k0 == 0 || k0 < terms; k0 += step) {
         const int64_t depth = dsk_min(step, terms - k0);
@@ -122,7 +134,8 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
         const dsk_left rows = dsk_pack(panels, a_values, a_at, block.rows, a_k, depth);
         for (int64_t i = 0; i < depth; i++) b_k[i] = (k0 + i) * 8;
         dsk_multiply(sums, block.stride(), k0 == 0, rows, block.rows,
-                     gate, b_at, block.columns, b_k, depth, panel);
+                     gate, b_at, block.columns, b_k, depth,
+                     {panel, kept + 0, {0, columns, k0}}, fetch);
       }
     }
     for (int64_t i = 0; i < block.rows; i++) {
@@ -172,8 +185,11 @@ static int64_t items(void* const* args, const int64_t* extents) {
 
 static int64_t scratch(const int64_t* extents) {
   const int64_t T = extents[0];
-  return dsk_bytes<float>(blocks.panels()) +
+  return dsk_bytes<dsk_kept>(4) +
+         dsk_bytes<float>(blocks.panels()) +
          dsk_bytes<float>(blocks.panel()) +
+         dsk_bytes<float>(blocks.panel()) +
+         dsk_bytes<const void*>(1 + 1 * blocks.rows * dsk_fetch::lines_of<float>(blocks.columns)) +
          dsk_bytes<float>(blocks.rows) +
          dsk_bytes<int64_t>(blocks.rows) +
          dsk_bytes<int64_t>(blocks.most_depth()) +
@@ -201,8 +217,11 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
   const bf16* __restrict scale_2 = (const bf16*)args[5];
   float* __restrict x_5 = (float*)args[6];
   const int64_t T = extents[0];
+  dsk_kept* __restrict kept = dsk_take<dsk_kept>(scratch, 4);
   float* __restrict panels = dsk_take<float>(scratch, blocks.panels());
   float* __restrict panel = dsk_take<float>(scratch, blocks.panel());
+  float* __restrict panel_2 = dsk_take<float>(scratch, blocks.panel());
+  const void** __restrict lines = dsk_take<const void*>(scratch, 1 + 1 * blocks.rows * dsk_fetch::lines_of<float>(blocks.columns));
   float* __restrict x_7_of_row = dsk_take<float>(scratch, blocks.rows);
   int64_t* __restrict a_at = dsk_take<int64_t>(scratch, blocks.rows);
   int64_t* __restrict a_k = dsk_take<int64_t>(scratch, blocks.most_depth());
@@ -236,8 +255,16 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
       x_7 = (float(1) / dsk_sqrt(((x_6 / 64.0f) + 0.000001f)));
       x_7_of_row[i] = x_7;
     }
+    dsk_fetch fetch(lines);
+    if (block.rows > dsk_few_rows) {
+      for (int64_t i = 0; i < block.rows; i++) {
+        const int64_t i_T = (block.m + i);
+        fetch.add(x_5 + i_T * 16 + block.n, block.columns);
+      }
+    }
     {
       const int64_t terms = 64, step = cut.depth(terms);
+      const int64_t columns = block.n;
       for (int64_t i = 0; i < block.columns; i++) b_at[i] = block.n + i;
       for (int64_t i = 0; i < block.columns; i++) b_scale_at[i] = block.n + i;
       for (int64_t i = 0; i < block.columns; i++) b_2_at[i] = block.n + i;
@@ -262,14 +289,16 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
           b_scale_k[i] = ((i_D / 16)) * 16;
         }
         dsk_multiply(sums, block.stride(), k0 == 0, rows, block.rows,
-                     dsk_codes<i4>{gate_2, 0, scale, b_scale_at, b_scale_k, b_factors}, b_at, block.columns, b_k, depth, panel);
+                     dsk_codes<i4>{gate_2, 0, scale, b_scale_at, b_scale_k, b_factors}, b_at, block.columns, b_k, depth,
+                     {panel, kept + 0, {0, columns, k0}}, fetch);
         for (int64_t i = 0; i < depth; i++) b_2_k[i] = (k0 + i) * 16;
         for (int64_t i = 0; i < depth; i++) {
           const int64_t i_D = (k0 + i);
           b_2_scale_k[i] = ((i_D / 16)) * 16;
         }
         dsk_multiply(sums_2, block.stride(), k0 == 0, rows, block.rows,
-                     dsk_codes<i4>{up, 0, scale_2, b_2_scale_at, b_2_scale_k, b_2_factors}, b_2_at, block.columns, b_2_k, depth, panel);
+                     dsk_codes<i4>{up, 0, scale_2, b_2_scale_at, b_2_scale_k, b_2_factors}, b_2_at, block.columns, b_2_k, depth,
+                     {panel_2, kept + 1, {1, columns, k0}}, fetch);
       }
     }
     for (int64_t i = 0; i < block.rows; i++) {

@@ -24,8 +24,10 @@ static int64_t items(void* const* args, const int64_t* extents) {
 
 static int64_t scratch(const int64_t* extents) {
   const int64_t T = extents[0];
-  return dsk_bytes<float>(blocks.panels()) +
+  return dsk_bytes<dsk_kept>(4) +
+         dsk_bytes<float>(blocks.panels()) +
          dsk_bytes<float>(blocks.panel()) +
+         dsk_bytes<const void*>(1 + 2 * blocks.rows * dsk_fetch::lines_of<float>(blocks.columns)) +
          dsk_bytes<int64_t>(blocks.rows) +
          dsk_bytes<int64_t>(blocks.most_depth()) +
          dsk_bytes<float>(blocks.sums()) +
@@ -43,8 +45,10 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
   const float* __restrict h = (const float*)args[3];
   float* __restrict x_2 = (float*)args[4];
   const int64_t T = extents[0];
+  dsk_kept* __restrict kept = dsk_take<dsk_kept>(scratch, 4);
   float* __restrict panels = dsk_take<float>(scratch, blocks.panels());
   float* __restrict panel = dsk_take<float>(scratch, blocks.panel());
+  const void** __restrict lines = dsk_take<const void*>(scratch, 1 + 2 * blocks.rows * dsk_fetch::lines_of<float>(blocks.columns));
   int64_t* __restrict a_at = dsk_take<int64_t>(scratch, blocks.rows);
   int64_t* __restrict a_k = dsk_take<int64_t>(scratch, blocks.most_depth());
   float* __restrict sums = dsk_take<float>(scratch, blocks.sums());
@@ -57,8 +61,17 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
   for (int64_t item = begin, items; item < end; item += items) {
     const dsk_gemm_block block = cut.block(item, end - item);
     items = block.items;
+    dsk_fetch fetch(lines);
+    if (block.rows > dsk_few_rows) {
+      for (int64_t i = 0; i < block.rows; i++) {
+        const int64_t i_T = (block.m + i);
+        fetch.add(x_2 + i_T * 64 + block.n, block.columns);
+        fetch.add(h + i_T * 64 + block.n, block.columns);
+      }
+    }
     {
       const int64_t terms = 96, step = cut.depth(terms);
+      const int64_t columns = block.n;
       for (int64_t i = 0; i < block.rows; i++) a_at[i] = (block.m + i) * 96;
       for (int64_t i = 0; i < block.columns; i++) b_at[i] = block.n + i;
       for (int64_t i = 0; i < block.columns; i++) b_scale_at[i] = block.n + i;
@@ -72,7 +85,8 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
           b_scale_k[i] = ((i_F / 24)) * 64;
         }
         dsk_multiply(sums, block.stride(), k0 == 0, rows, block.rows,
-                     dsk_codes<int8_t>{down, 0, scale, b_scale_at, b_scale_k, b_factors}, b_at, block.columns, b_k, depth, panel);
+                     dsk_codes<int8_t>{down, 0, scale, b_scale_at, b_scale_k, b_factors}, b_at, block.columns, b_k, depth,
+                     {panel, kept + 0, {0, columns, k0}}, fetch);
       }
     }
     for (int64_t i = 0; i < block.rows; i++) {

@@ -25,8 +25,10 @@ static int64_t items(void* const* args, const int64_t* extents) {
 
 static int64_t scratch(const int64_t* extents) {
   const int64_t T = extents[0];
-  return dsk_bytes<float>(blocks.panels()) +
+  return dsk_bytes<dsk_kept>(4) +
+         dsk_bytes<float>(blocks.panels()) +
          dsk_bytes<float>(blocks.panel()) +
+         dsk_bytes<const void*>(1) +
          dsk_bytes<float>(blocks.rows) +
          dsk_bytes<int64_t>(blocks.rows) +
          dsk_bytes<int64_t>(blocks.most_depth()) +
@@ -45,8 +47,10 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
   const bf16* __restrict scale = (const bf16*)args[3];
   float* __restrict x_4 = (float*)args[4];
   const int64_t T = extents[0];
+  dsk_kept* __restrict kept = dsk_take<dsk_kept>(scratch, 4);
   float* __restrict panels = dsk_take<float>(scratch, blocks.panels());
   float* __restrict panel = dsk_take<float>(scratch, blocks.panel());
+  const void** __restrict lines = dsk_take<const void*>(scratch, 1);
   float* __restrict x_3_of_row = dsk_take<float>(scratch, blocks.rows);
   int64_t* __restrict a_at = dsk_take<int64_t>(scratch, blocks.rows);
   int64_t* __restrict a_k = dsk_take<int64_t>(scratch, blocks.most_depth());
@@ -73,8 +77,10 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
       x_3 = (float(1) / dsk_sqrt(((x / 24.0f) + 0.000001f)));
       x_3_of_row[i] = x_3;
     }
+    dsk_fetch fetch(lines);
     {
       const int64_t terms = 24, step = cut.depth(terms);
+      const int64_t columns = block.n;
       for (int64_t i = 0; i < block.columns; i++) b_at[i] = block.n + i;
       for (int64_t i = 0; i < block.columns; i++) b_scale_at[i] = block.n + i;
       for (int64_t k0 = 0; k0 == 0 || k0 < terms; k0 += step) {
@@ -94,7 +100,8 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
         for (int64_t i = 0; i < depth; i++) b_k[i] = (k0 + i) * 96;
         for (int64_t i = 0; i < depth; i++) b_scale_k[i] = 0;
         dsk_multiply(x_4 + block.m * 96 + block.n, 96, k0 == 0, rows, block.rows,
-                     dsk_codes<int8_t>{wq_b, 0, scale, b_scale_at, b_scale_k, b_factors}, b_at, block.columns, b_k, depth, panel);
+                     dsk_codes<int8_t>{wq_b, 0, scale, b_scale_at, b_scale_k, b_factors}, b_at, block.columns, b_k, depth,
+                     {panel, kept + 0, {0, columns, k0}}, fetch);
       }
     }
   }

@@ -29,6 +29,18 @@ export const KERNELS: Readonly<Record<string, HandKernel>> = {
         ((float*)args[1])[t] = sum;
       }`,
   },
+  // out i32[T]; T: for each item, the how manieth call of its thread it was in, counted at the beginning of scratch memory
+  calls: {
+    args: 1,
+    extents: 1,
+    items: "return extents[0];",
+    scratch: "return 64;",
+    run: `
+      int64_t* const calls = (int64_t*)scratch;
+      ++calls[0];
+      for (int i = 1; i < 8; ++i) calls[0] += calls[i] != 0 ? 1000 : 0;
+      for (int64_t i = begin; i < end; ++i) ((int32_t*)args[0])[i] = (int32_t)calls[0];`,
+  },
   // count i32[1], out[T]: marks so many rows
   mark: {
     args: 2,

@@ -80,6 +80,39 @@ describe("a session", () => {
     expect(session.memory().scratchBytes).toBe(4 * 2048);
   });
 
+  test("a thread finds scratch memory that begins with zeros in each launch, and keeps what it writes", async () => {
+    const program: LaunchProgram = {
+      name: "calls",
+      dims: ["T"],
+      buffers: [
+        buffer("input", "x", "f32", "T", 500),
+        buffer("output", "first", "i32", "T"),
+        buffer("output", "sums", "f32", "T"),
+        buffer("output", "second", "i32", "T"),
+      ],
+      launches: [
+        { kernel: "calls", args: [1], extents: ["T"] },
+        { kernel: "row_sum", args: [0, 2], extents: ["T", 500] },
+        { kernel: "calls", args: [3], extents: ["T"] },
+      ],
+    };
+    for (const threads of [1, 2]) {
+      const session = open([program], { threads });
+      for (let round = 0; round < 20; round++) {
+        const x = f32(64 * 500, () => 1);
+        const { first, second } = await session.run({ program: "calls", sizes: { T: 64 }, inputs: { x } });
+        for (const calls of [first!, second!]) {
+          // 16 calls of four items for two threads: each counts from 1 on.
+          const counts = [...calls].filter((_, i) => i % (threads === 1 ? 64 : 4) === 0);
+          const longest = Math.max(...counts);
+          const once = Array.from({ length: longest }, (_, i) => counts.filter((count) => count === i + 1).length);
+          expect(once.every((count) => count >= 1 && count <= threads)).toBe(true);
+          expect(once.reduce((sum, count) => sum + count, 0)).toBe(threads === 1 ? 1 : 16);
+        }
+      }
+    }
+  });
+
   test("asks a kernel how many items there are when it is the kernel's turn", async () => {
     const program: LaunchProgram = {
       name: "mark",
