@@ -184,9 +184,23 @@ class GemmPrinter {
     return { columns, parts: FEW_THREADS / columns, alongTerms };
   }
 
-  /** Whether few rows are taken together: not those of experts, which read different weights, nor those that need numbers first. */
+  /** Whether few rows are taken together: not those of experts, which read different weights. */
   get #together(): boolean {
-    return this.#kernel.groups?.over !== "m" && this.#kernel.prologue === undefined;
+    return this.#kernel.groups?.over !== "m";
+  }
+
+  /** `x_rows[r]` for every number of the rows that are taken together: all threads compute it, one row after the other. */
+  #statisticsOfRows(): void {
+    const { lines } = this.#frame;
+    const names = this.#allStatistics;
+    if (names.length === 0) return;
+    for (const name of names) lines.add(`var ${name}_rows: array<f32, ${TOGETHER}>;`);
+    lines.add("let first = m;");
+    lines.block("for (var r = 0; r < rows; r++)", () => {
+      lines.add("let m = first + r;");
+      this.#prologue(FEW_THREADS);
+      for (const name of names) lines.add(`${name}_rows[r] = ${name};`);
+    });
   }
 
   #few(): void {
@@ -213,23 +227,26 @@ class GemmPrinter {
         lines.add(`let rows = min(${TOGETHER}, ${count(m)} - m);`);
       } else lines.add(`let m = item / blocks % ${wrapped(m)};`, `let batch = item / blocks / ${wrapped(m)};`);
       if (expert) lines.add(`let expert = group_of(m);`);
-      this.#prologue(FEW_THREADS);
+      if (together) this.#statisticsOfRows();
+      else this.#prologue(FEW_THREADS);
       const eachRow = (body: () => void): void => lines.block("for (var r = 0; r < rows; r++)", body);
       const inGroup = groups?.over === "k" ? this.#groupOfBatch("batch") : "";
       for (const [i, product] of products.entries()) {
         const { k, a } = product;
         lines.add(`var sum${i} = ${together ? "vec4<f32>()" : "0.0"};`);
         const term = (): void => {
+          const names = this.#statistics(product);
           if (!together) {
-            const statistics = this.#statistics(product).map((name) => `, ${name}`);
+            const statistics = names.map((name) => `, ${name}`);
             const b = `b${i}(batch, n, k${expert ? ", expert" : ""})`;
             lines.add(`sum${i} += a${i}(batch, m, k${statistics.join("")}) * ${b};`);
             return;
           }
           lines.add(`let b = b${i}(batch, n, k);`);
-          lines.block("if (rows == 1)", () => lines.add(`sum${i}.x += a${i}(batch, m, k) * b;`));
+          const statistics = (e: string): string => names.map((name) => `, ${name}_rows[${e}]`).join("");
+          lines.block("if (rows == 1)", () => lines.add(`sum${i}.x += a${i}(batch, m, k${statistics("0")}) * b;`));
           lines.block("else", () => {
-            lines.add(`sum${i} += ${this.#four(`a${i}(batch, m + e, k)`, a)} * b;`);
+            lines.add(`sum${i} += ${this.#four(`a${i}(batch, m + e, k${statistics("e")})`, a)} * b;`);
           });
         };
         const loop = (): void => {

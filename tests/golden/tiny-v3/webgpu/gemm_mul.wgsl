@@ -29,8 +29,8 @@ override gate_space: u32 = 0u;
 override up_space: u32 = 0u;
 override x_3_space: u32 = 0u;
 
-var<workgroup> parts0: array<f32, 64>;
-var<workgroup> parts1: array<f32, 64>;
+var<workgroup> parts0: array<vec4<f32>, 64>;
+var<workgroup> parts1: array<vec4<f32>, 64>;
 var<workgroup> lanes_f32: array<f32, 64>;
 var<workgroup> tile_a: array<vec4<f32>, 512>;
 var<workgroup> tile_b: array<vec4<f32>, 512>;
@@ -176,27 +176,55 @@ fn few(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups:
   let part = lane / 16;
   let blocks = (96 + 15) / 16;
   let n = item % blocks * 16 + column;
-  let m = item / blocks % T;
-  let batch = item / blocks / T;
-  let i_T = m;
-  var x: f32;
-  var x_2: f32;
-  {
-    var part1 = 0.0;
-    for (var i_D = lane; i_D < 64; i_D += 64) {
-      part1 = part1 + (load_h(i_T * 64 + i_D) * load_h(i_T * 64 + i_D));
+  let row_blocks = (T + 3) / 4;
+  let m = item / blocks % row_blocks * 4;
+  let batch = item / blocks / row_blocks;
+  let rows = min(4, T - m);
+  var x_2_rows: array<f32, 4>;
+  let first = m;
+  for (var r = 0; r < rows; r++) {
+    let m = first + r;
+    let i_T = m;
+    var x: f32;
+    var x_2: f32;
+    {
+      var part1 = 0.0;
+      for (var i_D = lane; i_D < 64; i_D += 64) {
+        part1 = part1 + (load_h(i_T * 64 + i_D) * load_h(i_T * 64 + i_D));
+      }
+      x = sum_of_workgroup_f32(part1, lane);
     }
-    x = sum_of_workgroup_f32(part1, lane);
+    x_2 = inverseSqrt(((x / 64.0) + 0.000001));
+    x_2_rows[r] = x_2;
   }
-  x_2 = inverseSqrt(((x / 64.0) + 0.000001));
-  var sum0 = 0.0;
+  var sum0 = vec4<f32>();
   for (var k = part; k < 64; k += 4) {
-    sum0 += a0(batch, m, k, x_2) * b0(batch, n, k);
+    let b = b0(batch, n, k);
+    if (rows == 1) {
+      sum0.x += a0(batch, m, k, x_2_rows[0]) * b;
+    }
+    else {
+      var x: vec4<f32>;
+      for (var e = 0; e < 4; e++) {
+        x[e] = a0(batch, m + e, k, x_2_rows[e]);
+      }
+      sum0 += x * b;
+    }
   }
   parts0[column * 4 + part] = sum0;
-  var sum1 = 0.0;
+  var sum1 = vec4<f32>();
   for (var k = part; k < 64; k += 4) {
-    sum1 += a1(batch, m, k, x_2) * b1(batch, n, k);
+    let b = b1(batch, n, k);
+    if (rows == 1) {
+      sum1.x += a1(batch, m, k, x_2_rows[0]) * b;
+    }
+    else {
+      var x: vec4<f32>;
+      for (var e = 0; e < 4; e++) {
+        x[e] = a1(batch, m + e, k, x_2_rows[e]);
+      }
+      sum1 += x * b;
+    }
   }
   parts1[column * 4 + part] = sum1;
   workgroupBarrier();
@@ -205,7 +233,9 @@ fn few(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups:
       sum0 += parts0[column * 4 + other];
       sum1 += parts1[column * 4 + other];
     }
-    finish(batch, m, n, sum0, sum1);
+    for (var r = 0; r < rows; r++) {
+      finish(batch, m + r, n, sum0[r], sum1[r]);
+    }
   }
 }
 

@@ -49,13 +49,13 @@ override up_space: u32 = 0u;
 override x_5_space: u32 = 0u;
 
 var<workgroup> lanes_f32_1: array<f32, 64>;
-var<workgroup> parts0_2: array<f32, 64>;
+var<workgroup> parts0_2: array<vec4<f32>, 64>;
 var<workgroup> lanes_f32_2: array<f32, 64>;
 var<workgroup> tile_a_2: array<vec4<f32>, 512>;
 var<workgroup> tile_b_2: array<vec4<f32>, 512>;
 var<workgroup> x_4_of_row_2: array<f32, 64>;
-var<workgroup> parts0_3: array<f32, 64>;
-var<workgroup> parts1_3: array<f32, 64>;
+var<workgroup> parts0_3: array<vec4<f32>, 64>;
+var<workgroup> parts1_3: array<vec4<f32>, 64>;
 var<workgroup> lanes_f32_3: array<f32, 64>;
 var<workgroup> tile_a_3: array<vec4<f32>, 512>;
 var<workgroup> tile_b_3: array<vec4<f32>, 512>;
@@ -232,22 +232,40 @@ fn run_few_2(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   let part = lane / 16;
   let blocks = (8 + 15) / 16;
   let n = item % blocks * 16 + column;
-  let m = item / blocks % T;
-  let batch = item / blocks / T;
-  let i_T = m;
-  var x_2: f32;
-  var x_4: f32;
-  {
-    var part1 = 0.0;
-    for (var i_D = lane; i_D < 64; i_D += 64) {
-      part1 = part1 + (load_h(i_T * 64 + i_D) * load_h(i_T * 64 + i_D));
+  let row_blocks = (T + 3) / 4;
+  let m = item / blocks % row_blocks * 4;
+  let batch = item / blocks / row_blocks;
+  let rows = min(4, T - m);
+  var x_4_rows: array<f32, 4>;
+  let first = m;
+  for (var r = 0; r < rows; r++) {
+    let m = first + r;
+    let i_T = m;
+    var x_2: f32;
+    var x_4: f32;
+    {
+      var part1 = 0.0;
+      for (var i_D = lane; i_D < 64; i_D += 64) {
+        part1 = part1 + (load_h(i_T * 64 + i_D) * load_h(i_T * 64 + i_D));
+      }
+      x_2 = sum_of_workgroup_f32_2(part1, lane);
     }
-    x_2 = sum_of_workgroup_f32_2(part1, lane);
+    x_4 = inverseSqrt(((x_2 / 64.0) + 0.000001));
+    x_4_rows[r] = x_4;
   }
-  x_4 = inverseSqrt(((x_2 / 64.0) + 0.000001));
-  var sum0 = 0.0;
+  var sum0 = vec4<f32>();
   for (var k = part; k < 64; k += 4) {
-    sum0 += a0_2(batch, m, k, x_4) * b0_2(batch, n, k);
+    let b = b0_2(batch, n, k);
+    if (rows == 1) {
+      sum0.x += a0_2(batch, m, k, x_4_rows[0]) * b;
+    }
+    else {
+      var x: vec4<f32>;
+      for (var e = 0; e < 4; e++) {
+        x[e] = a0_2(batch, m + e, k, x_4_rows[e]);
+      }
+      sum0 += x * b;
+    }
   }
   parts0_2[column * 4 + part] = sum0;
   workgroupBarrier();
@@ -255,7 +273,9 @@ fn run_few_2(group: vec3<u32>, groups: vec3<u32>, index: u32) {
     for (var other = 1; other < 4; other++) {
       sum0 += parts0_2[column * 4 + other];
     }
-    finish_2(batch, m, n, sum0);
+    for (var r = 0; r < rows; r++) {
+      finish_2(batch, m + r, n, sum0[r]);
+    }
   }
 }
 
@@ -441,27 +461,55 @@ fn run_few_3(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   let part = lane / 16;
   let blocks = (16 + 15) / 16;
   let n = item % blocks * 16 + column;
-  let m = item / blocks % T;
-  let batch = item / blocks / T;
-  let i_T = m;
-  var x_6: f32;
-  var x_7: f32;
-  {
-    var part1 = 0.0;
-    for (var i_D = lane; i_D < 64; i_D += 64) {
-      part1 = part1 + (load_h(i_T * 64 + i_D) * load_h(i_T * 64 + i_D));
+  let row_blocks = (T + 3) / 4;
+  let m = item / blocks % row_blocks * 4;
+  let batch = item / blocks / row_blocks;
+  let rows = min(4, T - m);
+  var x_7_rows: array<f32, 4>;
+  let first = m;
+  for (var r = 0; r < rows; r++) {
+    let m = first + r;
+    let i_T = m;
+    var x_6: f32;
+    var x_7: f32;
+    {
+      var part1 = 0.0;
+      for (var i_D = lane; i_D < 64; i_D += 64) {
+        part1 = part1 + (load_h(i_T * 64 + i_D) * load_h(i_T * 64 + i_D));
+      }
+      x_6 = sum_of_workgroup_f32_3(part1, lane);
     }
-    x_6 = sum_of_workgroup_f32_3(part1, lane);
+    x_7 = inverseSqrt(((x_6 / 64.0) + 0.000001));
+    x_7_rows[r] = x_7;
   }
-  x_7 = inverseSqrt(((x_6 / 64.0) + 0.000001));
-  var sum0 = 0.0;
+  var sum0 = vec4<f32>();
   for (var k = part; k < 64; k += 4) {
-    sum0 += a0_3(batch, m, k, x_7) * b0_3(batch, n, k);
+    let b = b0_3(batch, n, k);
+    if (rows == 1) {
+      sum0.x += a0_3(batch, m, k, x_7_rows[0]) * b;
+    }
+    else {
+      var x: vec4<f32>;
+      for (var e = 0; e < 4; e++) {
+        x[e] = a0_3(batch, m + e, k, x_7_rows[e]);
+      }
+      sum0 += x * b;
+    }
   }
   parts0_3[column * 4 + part] = sum0;
-  var sum1 = 0.0;
+  var sum1 = vec4<f32>();
   for (var k = part; k < 64; k += 4) {
-    sum1 += a1_3(batch, m, k, x_7) * b1_3(batch, n, k);
+    let b = b1_3(batch, n, k);
+    if (rows == 1) {
+      sum1.x += a1_3(batch, m, k, x_7_rows[0]) * b;
+    }
+    else {
+      var x: vec4<f32>;
+      for (var e = 0; e < 4; e++) {
+        x[e] = a1_3(batch, m + e, k, x_7_rows[e]);
+      }
+      sum1 += x * b;
+    }
   }
   parts1_3[column * 4 + part] = sum1;
   workgroupBarrier();
@@ -470,7 +518,9 @@ fn run_few_3(group: vec3<u32>, groups: vec3<u32>, index: u32) {
       sum0 += parts0_3[column * 4 + other];
       sum1 += parts1_3[column * 4 + other];
     }
-    finish_3(batch, m, n, sum0, sum1);
+    for (var r = 0; r < rows; r++) {
+      finish_3(batch, m + r, n, sum0[r], sum1[r]);
+    }
   }
 }
 

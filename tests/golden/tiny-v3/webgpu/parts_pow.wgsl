@@ -42,7 +42,7 @@ override x_5_space: u32 = 0u;
 override x_6_space: u32 = 0u;
 override x_7_space: u32 = 0u;
 
-var<workgroup> parts0_1: array<f32, 64>;
+var<workgroup> parts0_1: array<vec4<f32>, 64>;
 var<workgroup> lanes_f32_1: array<f32, 64>;
 var<workgroup> tile_a_1: array<vec4<f32>, 512>;
 var<workgroup> tile_b_1: array<vec4<f32>, 512>;
@@ -200,22 +200,40 @@ fn run_few_1(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   let part = lane / 16;
   let blocks = (4 * 24 + 15) / 16;
   let n = item % blocks * 16 + column;
-  let m = item / blocks % T;
-  let batch = item / blocks / T;
-  let i_T = m;
-  var x: f32;
-  var x_3: f32;
-  {
-    var part1 = 0.0;
-    for (var i_Q = lane; i_Q < 24; i_Q += 64) {
-      part1 = part1 + (load_x_2(i_T * 24 + i_Q) * load_x_2(i_T * 24 + i_Q));
+  let row_blocks = (T + 3) / 4;
+  let m = item / blocks % row_blocks * 4;
+  let batch = item / blocks / row_blocks;
+  let rows = min(4, T - m);
+  var x_3_rows: array<f32, 4>;
+  let first = m;
+  for (var r = 0; r < rows; r++) {
+    let m = first + r;
+    let i_T = m;
+    var x: f32;
+    var x_3: f32;
+    {
+      var part1 = 0.0;
+      for (var i_Q = lane; i_Q < 24; i_Q += 64) {
+        part1 = part1 + (load_x_2(i_T * 24 + i_Q) * load_x_2(i_T * 24 + i_Q));
+      }
+      x = sum_of_workgroup_f32_1(part1, lane);
     }
-    x = sum_of_workgroup_f32_1(part1, lane);
+    x_3 = inverseSqrt(((x / 24.0) + 0.000001));
+    x_3_rows[r] = x_3;
   }
-  x_3 = inverseSqrt(((x / 24.0) + 0.000001));
-  var sum0 = 0.0;
+  var sum0 = vec4<f32>();
   for (var k = part; k < 24; k += 4) {
-    sum0 += a0_1(batch, m, k, x_3) * b0_1(batch, n, k);
+    let b = b0_1(batch, n, k);
+    if (rows == 1) {
+      sum0.x += a0_1(batch, m, k, x_3_rows[0]) * b;
+    }
+    else {
+      var x: vec4<f32>;
+      for (var e = 0; e < 4; e++) {
+        x[e] = a0_1(batch, m + e, k, x_3_rows[e]);
+      }
+      sum0 += x * b;
+    }
   }
   parts0_1[column * 4 + part] = sum0;
   workgroupBarrier();
@@ -223,7 +241,9 @@ fn run_few_1(group: vec3<u32>, groups: vec3<u32>, index: u32) {
     for (var other = 1; other < 4; other++) {
       sum0 += parts0_1[column * 4 + other];
     }
-    finish_1(batch, m, n, sum0);
+    for (var r = 0; r < rows; r++) {
+      finish_1(batch, m + r, n, sum0[r]);
+    }
   }
 }
 
