@@ -204,7 +204,7 @@ class GemmPrinter {
   }
 
   #few(): void {
-    const { m, n, products, groups } = this.#kernel;
+    const { batch, m, n, products, groups } = this.#kernel;
     const frame = this.#frame;
     const { columns, parts, alongTerms } = this.#fewColumns();
     const together = this.#together;
@@ -229,24 +229,33 @@ class GemmPrinter {
       if (expert) lines.add(`let expert = group_of(m);`);
       if (together) this.#statisticsOfRows();
       else this.#prologue(FEW_THREADS);
+      // What the terms have in common is worked out once: dividing is slow.
+      frame.unpack(batch, "batch");
+      if (together || this.#kernel.prologue === undefined) frame.unpack(m, "m");
+      lines.add(`let own_n = min(n, ${count(n)} - 1);`);
+      frame.unpack(n, "own_n");
+      if (expert) lines.add(`let ${frame.names.axis(groups.group.name)} = expert;`);
       const eachRow = (body: () => void): void => lines.block("for (var r = 0; r < rows; r++)", body);
       const inGroup = groups?.over === "k" ? this.#groupOfBatch("batch") : "";
       for (const [i, product] of products.entries()) {
         const { k, a } = product;
         lines.add(`var sum${i} = ${together ? "vec4<f32>()" : "0.0"};`);
         const term = (): void => {
+          frame.unpack(k, "k");
+          const print = (...exprs: readonly Expr[]): string[] => {
+            const scalars = new Statements(frame, 1).scalars(...exprs);
+            return exprs.map((expr) => scalars.print(expr));
+          };
+          if (!together) return lines.add(`sum${i} += ${print(a, product.b).join(" * ")};`);
+          lines.add(`let b = ${print(product.b)[0]};`);
           const names = this.#statistics(product);
-          if (!together) {
-            const statistics = names.map((name) => `, ${name}`);
-            const b = `b${i}(batch, n, k${expert ? ", expert" : ""})`;
-            lines.add(`sum${i} += a${i}(batch, m, k${statistics.join("")}) * ${b};`);
-            return;
-          }
-          lines.add(`let b = b${i}(batch, n, k);`);
-          const statistics = (e: string): string => names.map((name) => `, ${name}_rows[${e}]`).join("");
-          lines.block("if (rows == 1)", () => lines.add(`sum${i}.x += a${i}(batch, m, k${statistics("0")}) * b;`));
+          lines.block("if (rows == 1)", () => {
+            for (const name of names) lines.add(`let ${name} = ${name}_rows[0];`);
+            lines.add(`sum${i}.x += ${print(a)[0]} * b;`);
+          });
           lines.block("else", () => {
-            lines.add(`sum${i} += ${this.#four(`a${i}(batch, m + e, k${statistics("e")})`, a)} * b;`);
+            const statistics = names.map((name) => `, ${name}_rows[e]`).join("");
+            lines.add(`sum${i} += ${this.#four(`a${i}(batch, m + e, k${statistics})`, a)} * b;`);
           });
         };
         const loop = (): void => {

@@ -110,11 +110,16 @@ fn few(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups:
   let m = item / blocks % row_blocks * 4;
   let batch = item / blocks / row_blocks;
   let rows = min(4, T - m);
+  let i_H = batch;
+  let i_T = m;
+  let own_n = min(n, 16 - 1);
+  let i_Vh = own_n;
   var sum0 = vec4<f32>();
   for (var k = part; k < 16; k += 4) {
-    let b = b0(batch, n, k);
+    let i_C = k;
+    let b = load_wv_b(i_C * 64 + i_H * 16 + i_Vh);
     if (rows == 1) {
-      sum0.x += a0(batch, m, k) * b;
+      sum0.x += load_x(i_T * 64 + i_H * 16 + i_C) * b;
     }
     else {
       sum0 += vec4<f32>(a0(batch, m + 0, k), a0(batch, m + 1, k), a0(batch, m + 2, k), a0(batch, m + 3, k)) * b;

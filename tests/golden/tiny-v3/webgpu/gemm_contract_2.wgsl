@@ -160,10 +160,16 @@ fn few(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups:
   let m = item / blocks % (T * 3);
   let batch = item / blocks / (T * 3);
   let expert = group_of(m);
+  let i_K = m % 3;
+  let i_T = m / 3;
+  let own_n = min(n, 64 - 1);
+  let i_D = own_n;
+  let i_E = expert;
   var sum0 = 0.0;
   if (expert >= 0 && expert < 8) {
     for (var k = part; k < 16; k += 4) {
-      sum0 += a0(batch, m, k) * b0(batch, n, k, expert);
+      let i_F_2 = k;
+      sum0 += load_x(i_T * 48 + i_K * 16 + i_F_2) * load_down(i_E * 1024 + i_F_2 * 64 + i_D);
     }
   }
   parts0[column * 4 + part] = sum0;

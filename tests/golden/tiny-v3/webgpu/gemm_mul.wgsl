@@ -197,11 +197,16 @@ fn few(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups:
     x_2 = inverseSqrt(((x / 64.0) + 0.000001));
     x_2_rows[r] = x_2;
   }
+  let i_T = m;
+  let own_n = min(n, 96 - 1);
+  let i_F = own_n;
   var sum0 = vec4<f32>();
   for (var k = part; k < 64; k += 4) {
-    let b = b0(batch, n, k);
+    let i_D = k;
+    let b = load_gate(i_D * 96 + i_F);
     if (rows == 1) {
-      sum0.x += a0(batch, m, k, x_2_rows[0]) * b;
+      let x_2 = x_2_rows[0];
+      sum0.x += ((load_h(i_T * 64 + i_D) * x_2) * load_weight(i_D)) * b;
     }
     else {
       var x: vec4<f32>;
@@ -214,9 +219,11 @@ fn few(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups:
   parts0[column * 4 + part] = sum0;
   var sum1 = vec4<f32>();
   for (var k = part; k < 64; k += 4) {
-    let b = b1(batch, n, k);
+    let i_D = k;
+    let b = load_up(i_D * 96 + i_F);
     if (rows == 1) {
-      sum1.x += a1(batch, m, k, x_2_rows[0]) * b;
+      let x_2 = x_2_rows[0];
+      sum1.x += ((load_h(i_T * 64 + i_D) * x_2) * load_weight(i_D)) * b;
     }
     else {
       var x: vec4<f32>;

@@ -195,17 +195,24 @@ fn few(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups:
   let m = item / blocks % (T * 3);
   let batch = item / blocks / (T * 3);
   let expert = group_of(m);
+  let i_K = m % 3;
+  let i_T = m / 3;
+  let own_n = min(n, 16 - 1);
+  let i_F_2 = own_n;
+  let i_E = expert;
   var sum0 = 0.0;
   if (expert >= 0 && expert < 8) {
     for (var k = part; k < 64; k += 4) {
-      sum0 += a0(batch, m, k) * b0(batch, n, k, expert);
+      let i_D = k;
+      sum0 += select(load_x(i_T * 64 + i_D), 0.0, (load_chosen(i_T * 3 + i_K) < 0)) * load_gate(i_E * 1024 + i_D * 16 + i_F_2);
     }
   }
   parts0[column * 4 + part] = sum0;
   var sum1 = 0.0;
   if (expert >= 0 && expert < 8) {
     for (var k = part; k < 64; k += 4) {
-      sum1 += a1(batch, m, k) * b1(batch, n, k, expert);
+      let i_D = k;
+      sum1 += select(load_x(i_T * 64 + i_D), 0.0, (load_chosen(i_T * 3 + i_K) < 0)) * load_up(i_E * 1024 + i_D * 16 + i_F_2);
     }
   }
   parts1[column * 4 + part] = sum1;

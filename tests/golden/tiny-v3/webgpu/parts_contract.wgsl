@@ -127,11 +127,15 @@ fn run_few_1(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   let m = item / blocks % row_blocks * 4;
   let batch = item / blocks / row_blocks;
   let rows = min(4, T - m);
+  let i_T = m;
+  let own_n = min(n, 24 - 1);
+  let i_Q = own_n;
   var sum0 = vec4<f32>();
   for (var k = part; k < 64; k += 4) {
-    let b = b0_1(batch, n, k);
+    let i_D = k;
+    let b = load_wq_a(i_D * 24 + i_Q);
     if (rows == 1) {
-      sum0.x += a0_1(batch, m, k) * b;
+      sum0.x += load_x(i_T * 64 + i_D) * b;
     }
     else {
       sum0 += vec4<f32>(a0_1(batch, m + 0, k), a0_1(batch, m + 1, k), a0_1(batch, m + 2, k), a0_1(batch, m + 3, k)) * b;
@@ -280,11 +284,15 @@ fn run_few_2(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   let m = item / blocks % row_blocks * 4;
   let batch = item / blocks / row_blocks;
   let rows = min(4, T - m);
+  let i_T = m;
+  let own_n = min(n, 24 - 1);
+  let i_C_R = own_n;
   var sum0 = vec4<f32>();
   for (var k = part; k < 64; k += 4) {
-    let b = b0_2(batch, n, k);
+    let i_D = k;
+    let b = load_wkv_a(i_D * 24 + i_C_R);
     if (rows == 1) {
-      sum0.x += a0_2(batch, m, k) * b;
+      sum0.x += load_x(i_T * 64 + i_D) * b;
     }
     else {
       sum0 += vec4<f32>(a0_2(batch, m + 0, k), a0_2(batch, m + 1, k), a0_2(batch, m + 2, k), a0_2(batch, m + 3, k)) * b;

@@ -186,11 +186,16 @@ fn run_few_1(group: vec3<u32>, groups: vec3<u32>, index: u32) {
     x_3 = inverseSqrt(((x / 64.0) + 0.000001));
     x_3_rows[r] = x_3;
   }
+  let i_T = m;
+  let own_n = min(n, 24 - 1);
+  let i_Q = own_n;
   var sum0 = vec4<f32>();
   for (var k = part; k < 64; k += 4) {
-    let b = b0_1(batch, n, k);
+    let i_D = k;
+    let b = load_wq_a(i_D * 24 + i_Q);
     if (rows == 1) {
-      sum0.x += a0_1(batch, m, k, x_3_rows[0]) * b;
+      let x_3 = x_3_rows[0];
+      sum0.x += ((load_x_2(i_T * 64 + i_D) * x_3) * load_weight(i_D)) * b;
     }
     else {
       var x: vec4<f32>;
@@ -397,11 +402,16 @@ fn run_few_2(group: vec3<u32>, groups: vec3<u32>, index: u32) {
     x_7 = inverseSqrt(((x_6 / 64.0) + 0.000001));
     x_7_rows[r] = x_7;
   }
+  let i_T = m;
+  let own_n = min(n, 24 - 1);
+  let i_C_R = own_n;
   var sum0 = vec4<f32>();
   for (var k = part; k < 64; k += 4) {
-    let b = b0_2(batch, n, k);
+    let i_D = k;
+    let b = load_wkv_a(i_D * 24 + i_C_R);
     if (rows == 1) {
-      sum0.x += a0_2(batch, m, k, x_7_rows[0]) * b;
+      let x_7 = x_7_rows[0];
+      sum0.x += ((load_x_2(i_T * 64 + i_D) * x_7) * load_weight(i_D)) * b;
     }
     else {
       var x: vec4<f32>;

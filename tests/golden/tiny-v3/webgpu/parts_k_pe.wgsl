@@ -248,11 +248,16 @@ fn run_few_2(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   let m = item / blocks % row_blocks * 4;
   let batch = item / blocks / row_blocks;
   let rows = min(4, T - m);
+  let i_H = batch;
+  let i_T = m;
+  let own_n = min(n, 16 - 1);
+  let i_C = own_n;
   var sum0 = vec4<f32>();
   for (var k = part; k < 16; k += 4) {
-    let b = b0_2(batch, n, k);
+    let i_N = k;
+    let b = load_wk_b(i_C * 64 + i_H * 16 + i_N);
     if (rows == 1) {
-      sum0.x += a0_2(batch, m, k) * b;
+      sum0.x += load_x_11(i_T * 96 + i_H * 24 + i_N) * b;
     }
     else {
       sum0 += vec4<f32>(a0_2(batch, m + 0, k), a0_2(batch, m + 1, k), a0_2(batch, m + 2, k), a0_2(batch, m + 3, k)) * b;

@@ -253,11 +253,16 @@ fn run_few_2(group: vec3<u32>, groups: vec3<u32>, index: u32) {
     x_4 = inverseSqrt(((x_2 / 64.0) + 0.000001));
     x_4_rows[r] = x_4;
   }
+  let i_T = m;
+  let own_n = min(n, 8 - 1);
+  let i_E = own_n;
   var sum0 = vec4<f32>();
   for (var k = part; k < 64; k += 4) {
-    let b = b0_2(batch, n, k);
+    let i_D = k;
+    let b = load_gate(i_D * 8 + i_E);
     if (rows == 1) {
-      sum0.x += a0_2(batch, m, k, x_4_rows[0]) * b;
+      let x_4 = x_4_rows[0];
+      sum0.x += ((load_h(i_T * 64 + i_D) * x_4) * load_weight(i_D)) * b;
     }
     else {
       var x: vec4<f32>;
@@ -482,11 +487,16 @@ fn run_few_3(group: vec3<u32>, groups: vec3<u32>, index: u32) {
     x_7 = inverseSqrt(((x_6 / 64.0) + 0.000001));
     x_7_rows[r] = x_7;
   }
+  let i_T = m;
+  let own_n = min(n, 16 - 1);
+  let i_Fs = own_n;
   var sum0 = vec4<f32>();
   for (var k = part; k < 64; k += 4) {
-    let b = b0_3(batch, n, k);
+    let i_D = k;
+    let b = load_gate_2(i_D * 16 + i_Fs);
     if (rows == 1) {
-      sum0.x += a0_3(batch, m, k, x_7_rows[0]) * b;
+      let x_7 = x_7_rows[0];
+      sum0.x += ((load_h(i_T * 64 + i_D) * x_7) * load_weight(i_D)) * b;
     }
     else {
       var x: vec4<f32>;
@@ -499,9 +509,11 @@ fn run_few_3(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   parts0_3[column * 4 + part] = sum0;
   var sum1 = vec4<f32>();
   for (var k = part; k < 64; k += 4) {
-    let b = b1_3(batch, n, k);
+    let i_D = k;
+    let b = load_up(i_D * 16 + i_Fs);
     if (rows == 1) {
-      sum1.x += a1_3(batch, m, k, x_7_rows[0]) * b;
+      let x_7 = x_7_rows[0];
+      sum1.x += ((load_h(i_T * 64 + i_D) * x_7) * load_weight(i_D)) * b;
     }
     else {
       var x: vec4<f32>;

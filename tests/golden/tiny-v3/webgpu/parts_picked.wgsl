@@ -347,11 +347,15 @@ fn run_few_2(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   let m = item / blocks % row_blocks * 4;
   let batch = item / blocks / row_blocks;
   let rows = min(4, T - m);
+  let i_T = m;
+  let own_n = min(n, 64 - 1);
+  let i_D = own_n;
   var sum0 = vec4<f32>();
   for (var k = part; k < 16; k += 4) {
-    let b = b0_2(batch, n, k);
+    let i_Fs = k;
+    let b = load_down(i_Fs * 64 + i_D);
     if (rows == 1) {
-      sum0.x += a0_2(batch, m, k) * b;
+      sum0.x += load_x_13(i_T * 16 + i_Fs) * b;
     }
     else {
       sum0 += vec4<f32>(a0_2(batch, m + 0, k), a0_2(batch, m + 1, k), a0_2(batch, m + 2, k), a0_2(batch, m + 3, k)) * b;

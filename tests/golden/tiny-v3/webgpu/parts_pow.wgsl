@@ -221,11 +221,17 @@ fn run_few_1(group: vec3<u32>, groups: vec3<u32>, index: u32) {
     x_3 = inverseSqrt(((x / 24.0) + 0.000001));
     x_3_rows[r] = x_3;
   }
+  let i_T = m;
+  let own_n = min(n, 4 * 24 - 1);
+  let i_N_R = own_n % 24;
+  let i_H = own_n / 24;
   var sum0 = vec4<f32>();
   for (var k = part; k < 24; k += 4) {
-    let b = b0_1(batch, n, k);
+    let i_Q = k;
+    let b = load_wq_b(i_Q * 96 + i_H * 24 + i_N_R);
     if (rows == 1) {
-      sum0.x += a0_1(batch, m, k, x_3_rows[0]) * b;
+      let x_3 = x_3_rows[0];
+      sum0.x += ((load_x_2(i_T * 24 + i_Q) * x_3) * load_weight(i_Q)) * b;
     }
     else {
       var x: vec4<f32>;
