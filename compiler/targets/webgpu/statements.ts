@@ -199,20 +199,34 @@ export class Statements {
     const type = valueType(dtype);
     const teams = this.#group > this.threads;
     const name = `${reduction}_of_${teams ? "team" : "workgroup"}_${type}`;
+    // In two steps, with few barriers: threads fold runs, then each folds what they found.
+    const run = 2 ** Math.ceil(Math.log2(this.threads) / 2);
+    const runs = this.threads / run;
     const lanes = this.#frame.shared(`lanes_${type}`, `array<${type}, ${this.#group}>`);
+    const folds = this.#frame.shared(`folds_${type}`, `array<${type}, ${this.#group / run}>`);
+    const fold = (term: string): string => folded(reduction, type, "all", term);
+    const [lane, firstRun] = teams ? [`at % ${this.threads}`, `at / ${this.threads} * ${runs}`] : ["at", "0"];
     this.#frame.once(
       name,
       `fn ${name}(x: ${type}, at: i32) -> ${type} {
-${teams ? `  let lane = at % ${this.threads};\n` : ""}  workgroupBarrier();
+  let lane = ${lane};
+  let first = ${firstRun};
+  workgroupBarrier();
   ${lanes}[at] = x;
-  for (var step = ${this.threads / 2}; step > 0; step /= 2) {
-    workgroupBarrier();
-    if (${teams ? "lane" : "at"} < step) {
-      ${lanes}[at] = ${folded(reduction, type, `${lanes}[at]`, `${lanes}[at + step]`)};
+  workgroupBarrier();
+  if (lane < ${runs}) {
+    var all = ${lanes}[(first + lane) * ${run}];
+    for (var i = 1; i < ${run}; i++) {
+      all = ${fold(`${lanes}[(first + lane) * ${run} + i]`)};
     }
+    ${folds}[first + lane] = all;
   }
   workgroupBarrier();
-  return ${lanes}[${teams ? "at - lane" : "0"}];
+  var all = ${folds}[first];
+  for (var i = 1; i < ${runs}; i++) {
+    all = ${fold(`${folds}[first + i]`)};
+  }
+  return all;
 }`,
     );
     return `${name}(${value}, ${teams ? "i32(index)" : "lane"})`;

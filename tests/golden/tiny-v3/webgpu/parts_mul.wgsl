@@ -49,14 +49,17 @@ override up_space: u32 = 0u;
 override x_5_space: u32 = 0u;
 
 var<workgroup> lanes_f32_1: array<f32, 64>;
+var<workgroup> folds_f32_1: array<f32, 8>;
 var<workgroup> parts0_2: array<vec4<f32>, 64>;
 var<workgroup> lanes_f32_2: array<f32, 64>;
+var<workgroup> folds_f32_2: array<f32, 8>;
 var<workgroup> tile_a_2: array<vec4<f32>, 512>;
 var<workgroup> tile_b_2: array<vec4<f32>, 512>;
 var<workgroup> x_4_of_row_2: array<f32, 64>;
 var<workgroup> parts0_3: array<vec4<f32>, 64>;
 var<workgroup> parts1_3: array<vec4<f32>, 64>;
 var<workgroup> lanes_f32_3: array<f32, 64>;
+var<workgroup> folds_f32_3: array<f32, 8>;
 var<workgroup> tile_a_3: array<vec4<f32>, 512>;
 var<workgroup> tile_b_3: array<vec4<f32>, 512>;
 var<workgroup> x_7_of_row_3: array<f32, 64>;
@@ -126,16 +129,24 @@ fn silu(x: f32) -> f32 {
 }
 
 fn sum_of_workgroup_f32_1(x: f32, at: i32) -> f32 {
+  let lane = at;
+  let first = 0;
   workgroupBarrier();
   lanes_f32_1[at] = x;
-  for (var step = 32; step > 0; step /= 2) {
-    workgroupBarrier();
-    if (at < step) {
-      lanes_f32_1[at] = lanes_f32_1[at] + lanes_f32_1[at + step];
+  workgroupBarrier();
+  if (lane < 8) {
+    var all = lanes_f32_1[(first + lane) * 8];
+    for (var i = 1; i < 8; i++) {
+      all = all + lanes_f32_1[(first + lane) * 8 + i];
     }
+    folds_f32_1[first + lane] = all;
   }
   workgroupBarrier();
-  return lanes_f32_1[0];
+  var all = folds_f32_1[first];
+  for (var i = 1; i < 8; i++) {
+    all = all + folds_f32_1[first + i];
+  }
+  return all;
 }
 
 fn run_main_1(group: vec3<u32>, groups: vec3<u32>, index: u32) {
@@ -209,16 +220,24 @@ fn finish_2(batch: i32, m: i32, n: i32, product: f32) {
 }
 
 fn sum_of_workgroup_f32_2(x: f32, at: i32) -> f32 {
+  let lane = at;
+  let first = 0;
   workgroupBarrier();
   lanes_f32_2[at] = x;
-  for (var step = 32; step > 0; step /= 2) {
-    workgroupBarrier();
-    if (at < step) {
-      lanes_f32_2[at] = lanes_f32_2[at] + lanes_f32_2[at + step];
+  workgroupBarrier();
+  if (lane < 8) {
+    var all = lanes_f32_2[(first + lane) * 8];
+    for (var i = 1; i < 8; i++) {
+      all = all + lanes_f32_2[(first + lane) * 8 + i];
     }
+    folds_f32_2[first + lane] = all;
   }
   workgroupBarrier();
-  return lanes_f32_2[0];
+  var all = folds_f32_2[first];
+  for (var i = 1; i < 8; i++) {
+    all = all + folds_f32_2[first + i];
+  }
+  return all;
 }
 
 fn run_few_2(group: vec3<u32>, groups: vec3<u32>, index: u32) {
@@ -443,16 +462,24 @@ fn finish_3(batch: i32, m: i32, n: i32, product_2: f32, product_3: f32) {
 }
 
 fn sum_of_workgroup_f32_3(x: f32, at: i32) -> f32 {
+  let lane = at;
+  let first = 0;
   workgroupBarrier();
   lanes_f32_3[at] = x;
-  for (var step = 32; step > 0; step /= 2) {
-    workgroupBarrier();
-    if (at < step) {
-      lanes_f32_3[at] = lanes_f32_3[at] + lanes_f32_3[at + step];
+  workgroupBarrier();
+  if (lane < 8) {
+    var all = lanes_f32_3[(first + lane) * 8];
+    for (var i = 1; i < 8; i++) {
+      all = all + lanes_f32_3[(first + lane) * 8 + i];
     }
+    folds_f32_3[first + lane] = all;
   }
   workgroupBarrier();
-  return lanes_f32_3[0];
+  var all = folds_f32_3[first];
+  for (var i = 1; i < 8; i++) {
+    all = all + folds_f32_3[first + i];
+  }
+  return all;
 }
 
 fn run_few_3(group: vec3<u32>, groups: vec3<u32>, index: u32) {

@@ -44,6 +44,7 @@ override x_7_space: u32 = 0u;
 
 var<workgroup> parts0_1: array<vec4<f32>, 64>;
 var<workgroup> lanes_f32_1: array<f32, 64>;
+var<workgroup> folds_f32_1: array<f32, 8>;
 var<workgroup> tile_a_1: array<vec4<f32>, 512>;
 var<workgroup> tile_b_1: array<vec4<f32>, 512>;
 var<workgroup> x_3_of_row_1: array<f32, 64>;
@@ -177,16 +178,24 @@ fn finish_1(batch: i32, m: i32, n: i32, product: f32) {
 }
 
 fn sum_of_workgroup_f32_1(x: f32, at: i32) -> f32 {
+  let lane = at;
+  let first = 0;
   workgroupBarrier();
   lanes_f32_1[at] = x;
-  for (var step = 32; step > 0; step /= 2) {
-    workgroupBarrier();
-    if (at < step) {
-      lanes_f32_1[at] = lanes_f32_1[at] + lanes_f32_1[at + step];
+  workgroupBarrier();
+  if (lane < 8) {
+    var all = lanes_f32_1[(first + lane) * 8];
+    for (var i = 1; i < 8; i++) {
+      all = all + lanes_f32_1[(first + lane) * 8 + i];
     }
+    folds_f32_1[first + lane] = all;
   }
   workgroupBarrier();
-  return lanes_f32_1[0];
+  var all = folds_f32_1[first];
+  for (var i = 1; i < 8; i++) {
+    all = all + folds_f32_1[first + i];
+  }
+  return all;
 }
 
 fn run_few_1(group: vec3<u32>, groups: vec3<u32>, index: u32) {

@@ -84,6 +84,7 @@ var<workgroup> x_11_1: array<f32, 8>;
 var<workgroup> x_12_1: array<f32, 16>;
 var<workgroup> x_14_1: array<f32, 16>;
 var<workgroup> lanes_i32_1: array<i32, 64>;
+var<workgroup> folds_i32_1: array<i32, 8>;
 var<workgroup> parts0_2: array<vec4<f32>, 64>;
 var<workgroup> tile_a_2: array<vec4<f32>, 512>;
 var<workgroup> tile_b_2: array<vec4<f32>, 512>;
@@ -233,29 +234,45 @@ fn exact_cos(x: f32) -> f32 {
 }
 
 fn min_of_workgroup_i32_1(x: i32, at: i32) -> i32 {
+  let lane = at;
+  let first = 0;
   workgroupBarrier();
   lanes_i32_1[at] = x;
-  for (var step = 32; step > 0; step /= 2) {
-    workgroupBarrier();
-    if (at < step) {
-      lanes_i32_1[at] = min(lanes_i32_1[at], lanes_i32_1[at + step]);
+  workgroupBarrier();
+  if (lane < 8) {
+    var all = lanes_i32_1[(first + lane) * 8];
+    for (var i = 1; i < 8; i++) {
+      all = min(all, lanes_i32_1[(first + lane) * 8 + i]);
     }
+    folds_i32_1[first + lane] = all;
   }
   workgroupBarrier();
-  return lanes_i32_1[0];
+  var all = folds_i32_1[first];
+  for (var i = 1; i < 8; i++) {
+    all = min(all, folds_i32_1[first + i]);
+  }
+  return all;
 }
 
 fn max_of_workgroup_i32_1(x: i32, at: i32) -> i32 {
+  let lane = at;
+  let first = 0;
   workgroupBarrier();
   lanes_i32_1[at] = x;
-  for (var step = 32; step > 0; step /= 2) {
-    workgroupBarrier();
-    if (at < step) {
-      lanes_i32_1[at] = max(lanes_i32_1[at], lanes_i32_1[at + step]);
+  workgroupBarrier();
+  if (lane < 8) {
+    var all = lanes_i32_1[(first + lane) * 8];
+    for (var i = 1; i < 8; i++) {
+      all = max(all, lanes_i32_1[(first + lane) * 8 + i]);
     }
+    folds_i32_1[first + lane] = all;
   }
   workgroupBarrier();
-  return lanes_i32_1[0];
+  var all = folds_i32_1[first];
+  for (var i = 1; i < 8; i++) {
+    all = max(all, folds_i32_1[first + i]);
+  }
+  return all;
 }
 
 fn run_main_1(group: vec3<u32>, groups: vec3<u32>, index: u32) {

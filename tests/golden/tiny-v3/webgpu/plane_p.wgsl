@@ -54,6 +54,7 @@ override span_to_space: u32 = 0u;
 
 var<private> own: i32;
 var<workgroup> lanes_f32: array<f32, 64>;
+var<workgroup> folds_f32: array<f32, 16>;
 
 fn word(space: u32, i: i32) -> u32 {
   var x: u32;
@@ -152,30 +153,44 @@ fn max_f32(a: f32, b: f32) -> f32 {
 
 fn max_of_team_f32(x: f32, at: i32) -> f32 {
   let lane = at % 16;
+  let first = at / 16 * 4;
   workgroupBarrier();
   lanes_f32[at] = x;
-  for (var step = 8; step > 0; step /= 2) {
-    workgroupBarrier();
-    if (lane < step) {
-      lanes_f32[at] = max_f32(lanes_f32[at], lanes_f32[at + step]);
+  workgroupBarrier();
+  if (lane < 4) {
+    var all = lanes_f32[(first + lane) * 4];
+    for (var i = 1; i < 4; i++) {
+      all = max_f32(all, lanes_f32[(first + lane) * 4 + i]);
     }
+    folds_f32[first + lane] = all;
   }
   workgroupBarrier();
-  return lanes_f32[at - lane];
+  var all = folds_f32[first];
+  for (var i = 1; i < 4; i++) {
+    all = max_f32(all, folds_f32[first + i]);
+  }
+  return all;
 }
 
 fn sum_of_team_f32(x: f32, at: i32) -> f32 {
   let lane = at % 16;
+  let first = at / 16 * 4;
   workgroupBarrier();
   lanes_f32[at] = x;
-  for (var step = 8; step > 0; step /= 2) {
-    workgroupBarrier();
-    if (lane < step) {
-      lanes_f32[at] = lanes_f32[at] + lanes_f32[at + step];
+  workgroupBarrier();
+  if (lane < 4) {
+    var all = lanes_f32[(first + lane) * 4];
+    for (var i = 1; i < 4; i++) {
+      all = all + lanes_f32[(first + lane) * 4 + i];
     }
+    folds_f32[first + lane] = all;
   }
   workgroupBarrier();
-  return lanes_f32[at - lane];
+  var all = folds_f32[first];
+  for (var i = 1; i < 4; i++) {
+    all = all + folds_f32[first + i];
+  }
+  return all;
 }
 
 @compute @workgroup_size(64)

@@ -44,6 +44,7 @@ override weight_2_space: u32 = 0u;
 var<workgroup> weight: array<f32, 3>;
 var<workgroup> x_3: array<f32, 64>;
 var<workgroup> lanes_f32: array<f32, 64>;
+var<workgroup> folds_f32: array<f32, 8>;
 
 fn word(space: u32, i: i32) -> u32 {
   var x: u32;
@@ -110,16 +111,24 @@ fn load_weight_2(i: i32) -> f32 {
 }
 
 fn sum_of_workgroup_f32(x: f32, at: i32) -> f32 {
+  let lane = at;
+  let first = 0;
   workgroupBarrier();
   lanes_f32[at] = x;
-  for (var step = 32; step > 0; step /= 2) {
-    workgroupBarrier();
-    if (at < step) {
-      lanes_f32[at] = lanes_f32[at] + lanes_f32[at + step];
+  workgroupBarrier();
+  if (lane < 8) {
+    var all = lanes_f32[(first + lane) * 8];
+    for (var i = 1; i < 8; i++) {
+      all = all + lanes_f32[(first + lane) * 8 + i];
     }
+    folds_f32[first + lane] = all;
   }
   workgroupBarrier();
-  return lanes_f32[0];
+  var all = folds_f32[first];
+  for (var i = 1; i < 8; i++) {
+    all = all + folds_f32[first + i];
+  }
+  return all;
 }
 
 @compute @workgroup_size(64)
