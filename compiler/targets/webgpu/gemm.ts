@@ -1,6 +1,6 @@
 /**
- * Matrix products: tiles of 64 x 64 results, each thread with 8 x 8 of them, operands in workgroup memory; for few rows, a
- * workgroup for some columns of a few rows, which share the terms out. Rows or terms of groups (experts) are sorted by their group
+ * Matrix products: tiles of 64 x 64 results, each thread with 8 x 8 of them, operands in workgroup memory; for few rows, a thread
+ * for each column of a row or of four, which waits for no other. Rows or terms of groups (experts) are sorted by their group
  * first, in their order, by one workgroup.
  */
 import { constant, walk } from "../../kernel-ir/expr.ts";
@@ -51,11 +51,10 @@ class GemmPrinter {
     this.#finish();
     const of = (axes: readonly Axis[]): Axis["extent"][] => axes.map(({ extent }) => extent);
     const expert = groups?.over === "m";
-    const { columns } = this.#fewColumns();
     const few = [
       { of: of(batch) },
       { of: of(m), ...(this.#together ? { by: TOGETHER } : {}) },
-      { of: of(n), by: columns },
+      { of: of(n), by: FEW_THREADS },
     ];
     // Each group has a tile of its own, however few its rows are.
     const most = expert ? FEW * groupsOf(groups.group) : FEW;
@@ -173,17 +172,6 @@ class GemmPrinter {
     });
   }
 
-  /**
-   * How many columns a workgroup for few rows has, and threads for each: neighbors read what lies next to each other. Where terms do,
-   * a thread has at least 8 of them if 4 threads or more share them.
-   */
-  #fewColumns(): { columns: number; parts: number; alongTerms: boolean } {
-    const alongTerms = this.#kernel.products.every(({ b, k }) => runsAlong(b, k));
-    const terms = Math.max(...this.#kernel.products.map(({ k }) => known(k) ?? Infinity));
-    const columns = alongTerms && terms >= 128 ? (terms >= 256 ? 4 : 8) : 16;
-    return { columns, parts: FEW_THREADS / columns, alongTerms };
-  }
-
   /** Whether few rows are taken together: not those of experts, which read different weights. */
   get #together(): boolean {
     return this.#kernel.groups?.over !== "m";
@@ -206,21 +194,13 @@ class GemmPrinter {
   #few(): void {
     const { batch, m, n, products, groups } = this.#kernel;
     const frame = this.#frame;
-    const { columns, parts, alongTerms } = this.#fewColumns();
     const together = this.#together;
     const expert = groups?.over === "m";
-    const sums = products.map((_, i) =>
-      frame.shared(`parts${i}`, `array<${together ? "vec4<f32>" : "f32"}, ${FEW_THREADS}>`),
-    );
     frame.main("few", FEW_THREADS, () => {
       const { lines } = frame;
       frame.item("item");
-      const [column, part] = alongTerms
-        ? [`lane / ${parts}`, `lane % ${parts}`]
-        : [`lane % ${columns}`, `lane / ${columns}`];
-      lines.add(`let column = ${column};`, `let part = ${part};`);
-      lines.add(`let blocks = (${count(n)} + ${columns - 1}) / ${columns};`);
-      lines.add(`let n = item % blocks * ${columns} + column;`);
+      lines.add(`let blocks = (${count(n)} + ${FEW_THREADS - 1}) / ${FEW_THREADS};`);
+      lines.add(`let n = item % blocks * ${FEW_THREADS} + lane;`);
       if (together) {
         lines.add(`let row_blocks = (${count(m)} + ${TOGETHER - 1}) / ${TOGETHER};`);
         lines.add(`let m = item / blocks % row_blocks * ${TOGETHER};`, "let batch = item / blocks / row_blocks;");
@@ -259,20 +239,15 @@ class GemmPrinter {
           });
         };
         const loop = (): void => {
-          lines.block(`for (var k = part; k < ${count(k)}; k += ${parts})`, () => {
+          lines.block(`for (var k = 0; k < ${count(k)}; k++)`, () => {
             if (groups?.over === "k") lines.block(`if (group_of(k) == ${inGroup})`, term);
             else term();
           });
         };
         if (expert) lines.block(`if (expert >= 0 && expert < ${groups.group.extent})`, loop);
         else loop();
-        lines.add(`${sums[i]}[column * ${parts} + part] = sum${i};`);
       }
-      lines.add("workgroupBarrier();");
-      lines.block(`if (part == 0 && n < ${count(n)})`, () => {
-        lines.block(`for (var other = 1; other < ${parts}; other++)`, () => {
-          for (const [i, sum] of sums.entries()) lines.add(`sum${i} += ${sum}[column * ${parts} + other];`);
-        });
+      lines.block(`if (n < ${count(n)})`, () => {
         const finish = (row: string, at: string): void => {
           lines.add(`finish(batch, ${row}, n, ${products.map((_, i) => `sum${i}${at}`).join(", ")});`);
         };

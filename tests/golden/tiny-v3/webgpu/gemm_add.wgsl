@@ -26,7 +26,6 @@ override down_space: u32 = 0u;
 override h_space: u32 = 0u;
 override x_2_space: u32 = 0u;
 
-var<workgroup> parts0: array<vec4<f32>, 64>;
 var<workgroup> tile_a: array<vec4<f32>, 512>;
 var<workgroup> tile_b: array<vec4<f32>, 512>;
 
@@ -106,10 +105,8 @@ fn few(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups:
   if (item >= launch.items) {
     return;
   }
-  let column = lane % 16;
-  let part = lane / 16;
-  let blocks = (64 + 15) / 16;
-  let n = item % blocks * 16 + column;
+  let blocks = (64 + 63) / 64;
+  let n = item % blocks * 64 + lane;
   let row_blocks = (T + 3) / 4;
   let m = item / blocks % row_blocks * 4;
   let batch = item / blocks / row_blocks;
@@ -118,7 +115,7 @@ fn few(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups:
   let own_n = min(n, 64 - 1);
   let i_D = own_n;
   var sum0 = vec4<f32>();
-  for (var k = part; k < 96; k += 4) {
+  for (var k = 0; k < 96; k++) {
     let i_F = k;
     let b = load_down(i_F * 64 + i_D);
     if (rows == 1) {
@@ -128,12 +125,7 @@ fn few(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups:
       sum0 += vec4<f32>(a0(batch, m + 0, k), a0(batch, m + 1, k), a0(batch, m + 2, k), a0(batch, m + 3, k)) * b;
     }
   }
-  parts0[column * 4 + part] = sum0;
-  workgroupBarrier();
-  if (part == 0 && n < 64) {
-    for (var other = 1; other < 4; other++) {
-      sum0 += parts0[column * 4 + other];
-    }
+  if (n < 64) {
     for (var r = 0; r < rows; r++) {
       finish(batch, m + r, n, sum0[r]);
     }

@@ -29,7 +29,6 @@ override down_space: u32 = 0u;
 override chosen_space: u32 = 0u;
 override x_2_space: u32 = 0u;
 
-var<workgroup> parts0: array<f32, 64>;
 var<workgroup> part_sums: array<i32, 128>;
 var<workgroup> tile_a: array<vec4<f32>, 512>;
 var<workgroup> tile_b: array<vec4<f32>, 512>;
@@ -153,10 +152,8 @@ fn few(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups:
   if (item >= launch.items) {
     return;
   }
-  let column = lane % 16;
-  let part = lane / 16;
-  let blocks = (64 + 15) / 16;
-  let n = item % blocks * 16 + column;
+  let blocks = (64 + 63) / 64;
+  let n = item % blocks * 64 + lane;
   let m = item / blocks % (T * 3);
   let batch = item / blocks / (T * 3);
   let expert = group_of(m);
@@ -167,17 +164,12 @@ fn few(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups:
   let i_E = expert;
   var sum0 = 0.0;
   if (expert >= 0 && expert < 8) {
-    for (var k = part; k < 16; k += 4) {
+    for (var k = 0; k < 16; k++) {
       let i_F_2 = k;
       sum0 += load_x(i_T * 48 + i_K * 16 + i_F_2) * load_down(i_E * 1024 + i_F_2 * 64 + i_D);
     }
   }
-  parts0[column * 4 + part] = sum0;
-  workgroupBarrier();
-  if (part == 0 && n < 64) {
-    for (var other = 1; other < 4; other++) {
-      sum0 += parts0[column * 4 + other];
-    }
+  if (n < 64) {
     finish(batch, m, n, sum0);
   }
 }

@@ -23,7 +23,6 @@ override hidden_space: u32 = 0u;
 override weight_space: u32 = 0u;
 override x_space: u32 = 0u;
 
-var<workgroup> parts0: array<vec4<f32>, 64>;
 var<workgroup> tile_a: array<vec4<f32>, 512>;
 var<workgroup> tile_b: array<vec4<f32>, 512>;
 
@@ -99,10 +98,8 @@ fn few(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups:
   if (item >= launch.items) {
     return;
   }
-  let column = lane / 4;
-  let part = lane % 4;
-  let blocks = (160 + 15) / 16;
-  let n = item % blocks * 16 + column;
+  let blocks = (160 + 63) / 64;
+  let n = item % blocks * 64 + lane;
   let row_blocks = (T + 3) / 4;
   let m = item / blocks % row_blocks * 4;
   let batch = item / blocks / row_blocks;
@@ -111,7 +108,7 @@ fn few(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups:
   let own_n = min(n, 160 - 1);
   let i_V = own_n;
   var sum0 = vec4<f32>();
-  for (var k = part; k < 64; k += 4) {
+  for (var k = 0; k < 64; k++) {
     let i_D = k;
     let b = load_weight(i_V * 64 + i_D);
     if (rows == 1) {
@@ -121,12 +118,7 @@ fn few(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups:
       sum0 += vec4<f32>(a0(batch, m + 0, k), a0(batch, m + 1, k), a0(batch, m + 2, k), a0(batch, m + 3, k)) * b;
     }
   }
-  parts0[column * 4 + part] = sum0;
-  workgroupBarrier();
-  if (part == 0 && n < 160) {
-    for (var other = 1; other < 4; other++) {
-      sum0 += parts0[column * 4 + other];
-    }
+  if (n < 160) {
     for (var r = 0; r < rows; r++) {
       finish(batch, m + r, n, sum0[r]);
     }

@@ -29,8 +29,6 @@ override gate_space: u32 = 0u;
 override up_space: u32 = 0u;
 override x_3_space: u32 = 0u;
 
-var<workgroup> parts0: array<vec4<f32>, 64>;
-var<workgroup> parts1: array<vec4<f32>, 64>;
 var<workgroup> lanes_f32: array<f32, 64>;
 var<workgroup> folds_f32: array<f32, 8>;
 var<workgroup> tile_a: array<vec4<f32>, 512>;
@@ -181,10 +179,8 @@ fn few(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups:
   if (item >= launch.items) {
     return;
   }
-  let column = lane % 16;
-  let part = lane / 16;
-  let blocks = (96 + 15) / 16;
-  let n = item % blocks * 16 + column;
+  let blocks = (96 + 63) / 64;
+  let n = item % blocks * 64 + lane;
   let row_blocks = (T + 3) / 4;
   let m = item / blocks % row_blocks * 4;
   let batch = item / blocks / row_blocks;
@@ -210,7 +206,7 @@ fn few(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups:
   let own_n = min(n, 96 - 1);
   let i_F = own_n;
   var sum0 = vec4<f32>();
-  for (var k = part; k < 64; k += 4) {
+  for (var k = 0; k < 64; k++) {
     let i_D = k;
     let b = load_gate(i_D * 96 + i_F);
     if (rows == 1) {
@@ -225,9 +221,8 @@ fn few(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups:
       sum0 += x * b;
     }
   }
-  parts0[column * 4 + part] = sum0;
   var sum1 = vec4<f32>();
-  for (var k = part; k < 64; k += 4) {
+  for (var k = 0; k < 64; k++) {
     let i_D = k;
     let b = load_up(i_D * 96 + i_F);
     if (rows == 1) {
@@ -242,13 +237,7 @@ fn few(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups:
       sum1 += x * b;
     }
   }
-  parts1[column * 4 + part] = sum1;
-  workgroupBarrier();
-  if (part == 0 && n < 96) {
-    for (var other = 1; other < 4; other++) {
-      sum0 += parts0[column * 4 + other];
-      sum1 += parts1[column * 4 + other];
-    }
+  if (n < 96) {
     for (var r = 0; r < rows; r++) {
       finish(batch, m + r, n, sum0[r], sum1[r]);
     }

@@ -32,8 +32,6 @@ override gate_space: u32 = 0u;
 override up_space: u32 = 0u;
 override x_2_space: u32 = 0u;
 
-var<workgroup> parts0: array<f32, 64>;
-var<workgroup> parts1: array<f32, 64>;
 var<workgroup> part_sums: array<i32, 128>;
 var<workgroup> tile_a: array<vec4<f32>, 512>;
 var<workgroup> tile_b: array<vec4<f32>, 512>;
@@ -188,10 +186,8 @@ fn few(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups:
   if (item >= launch.items) {
     return;
   }
-  let column = lane % 16;
-  let part = lane / 16;
-  let blocks = (16 + 15) / 16;
-  let n = item % blocks * 16 + column;
+  let blocks = (16 + 63) / 64;
+  let n = item % blocks * 64 + lane;
   let m = item / blocks % (T * 3);
   let batch = item / blocks / (T * 3);
   let expert = group_of(m);
@@ -202,26 +198,19 @@ fn few(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups:
   let i_E = expert;
   var sum0 = 0.0;
   if (expert >= 0 && expert < 8) {
-    for (var k = part; k < 64; k += 4) {
+    for (var k = 0; k < 64; k++) {
       let i_D = k;
       sum0 += select(load_x(i_T * 64 + i_D), 0.0, (load_chosen(i_T * 3 + i_K) < 0)) * load_gate(i_E * 1024 + i_D * 16 + i_F_2);
     }
   }
-  parts0[column * 4 + part] = sum0;
   var sum1 = 0.0;
   if (expert >= 0 && expert < 8) {
-    for (var k = part; k < 64; k += 4) {
+    for (var k = 0; k < 64; k++) {
       let i_D = k;
       sum1 += select(load_x(i_T * 64 + i_D), 0.0, (load_chosen(i_T * 3 + i_K) < 0)) * load_up(i_E * 1024 + i_D * 16 + i_F_2);
     }
   }
-  parts1[column * 4 + part] = sum1;
-  workgroupBarrier();
-  if (part == 0 && n < 16) {
-    for (var other = 1; other < 4; other++) {
-      sum0 += parts0[column * 4 + other];
-      sum1 += parts1[column * 4 + other];
-    }
+  if (n < 16) {
     finish(batch, m, n, sum0, sum1);
   }
 }

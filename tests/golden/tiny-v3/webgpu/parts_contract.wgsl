@@ -34,10 +34,8 @@ override x_2_space: u32 = 0u;
 override wkv_a_space: u32 = 0u;
 override x_3_space: u32 = 0u;
 
-var<workgroup> parts0_1: array<vec4<f32>, 64>;
 var<workgroup> tile_a_1: array<vec4<f32>, 512>;
 var<workgroup> tile_b_1: array<vec4<f32>, 512>;
-var<workgroup> parts0_2: array<vec4<f32>, 64>;
 var<workgroup> tile_a_2: array<vec4<f32>, 512>;
 var<workgroup> tile_b_2: array<vec4<f32>, 512>;
 
@@ -119,10 +117,8 @@ fn run_few_1(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   if (item >= launch.items_1) {
     return;
   }
-  let column = lane % 16;
-  let part = lane / 16;
-  let blocks = (24 + 15) / 16;
-  let n = item % blocks * 16 + column;
+  let blocks = (24 + 63) / 64;
+  let n = item % blocks * 64 + lane;
   let row_blocks = (T + 3) / 4;
   let m = item / blocks % row_blocks * 4;
   let batch = item / blocks / row_blocks;
@@ -131,7 +127,7 @@ fn run_few_1(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   let own_n = min(n, 24 - 1);
   let i_Q = own_n;
   var sum0 = vec4<f32>();
-  for (var k = part; k < 64; k += 4) {
+  for (var k = 0; k < 64; k++) {
     let i_D = k;
     let b = load_wq_a(i_D * 24 + i_Q);
     if (rows == 1) {
@@ -141,12 +137,7 @@ fn run_few_1(group: vec3<u32>, groups: vec3<u32>, index: u32) {
       sum0 += vec4<f32>(a0_1(batch, m + 0, k), a0_1(batch, m + 1, k), a0_1(batch, m + 2, k), a0_1(batch, m + 3, k)) * b;
     }
   }
-  parts0_1[column * 4 + part] = sum0;
-  workgroupBarrier();
-  if (part == 0 && n < 24) {
-    for (var other = 1; other < 4; other++) {
-      sum0 += parts0_1[column * 4 + other];
-    }
+  if (n < 24) {
     for (var r = 0; r < rows; r++) {
       finish_1(batch, m + r, n, sum0[r]);
     }
@@ -276,10 +267,8 @@ fn run_few_2(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   if (item >= launch.items_2) {
     return;
   }
-  let column = lane % 16;
-  let part = lane / 16;
-  let blocks = (24 + 15) / 16;
-  let n = item % blocks * 16 + column;
+  let blocks = (24 + 63) / 64;
+  let n = item % blocks * 64 + lane;
   let row_blocks = (T + 3) / 4;
   let m = item / blocks % row_blocks * 4;
   let batch = item / blocks / row_blocks;
@@ -288,7 +277,7 @@ fn run_few_2(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   let own_n = min(n, 24 - 1);
   let i_C_R = own_n;
   var sum0 = vec4<f32>();
-  for (var k = part; k < 64; k += 4) {
+  for (var k = 0; k < 64; k++) {
     let i_D = k;
     let b = load_wkv_a(i_D * 24 + i_C_R);
     if (rows == 1) {
@@ -298,12 +287,7 @@ fn run_few_2(group: vec3<u32>, groups: vec3<u32>, index: u32) {
       sum0 += vec4<f32>(a0_2(batch, m + 0, k), a0_2(batch, m + 1, k), a0_2(batch, m + 2, k), a0_2(batch, m + 3, k)) * b;
     }
   }
-  parts0_2[column * 4 + part] = sum0;
-  workgroupBarrier();
-  if (part == 0 && n < 24) {
-    for (var other = 1; other < 4; other++) {
-      sum0 += parts0_2[column * 4 + other];
-    }
+  if (n < 24) {
     for (var r = 0; r < rows; r++) {
       finish_2(batch, m + r, n, sum0[r]);
     }

@@ -38,13 +38,11 @@ override x_4_space: u32 = 0u;
 override wkv_a_space: u32 = 0u;
 override x_5_space: u32 = 0u;
 
-var<workgroup> parts0_1: array<vec4<f32>, 64>;
 var<workgroup> lanes_f32_1: array<f32, 64>;
 var<workgroup> folds_f32_1: array<f32, 8>;
 var<workgroup> tile_a_1: array<vec4<f32>, 512>;
 var<workgroup> tile_b_1: array<vec4<f32>, 512>;
 var<workgroup> x_3_of_row_1: array<f32, 64>;
-var<workgroup> parts0_2: array<vec4<f32>, 64>;
 var<workgroup> lanes_f32_2: array<f32, 64>;
 var<workgroup> folds_f32_2: array<f32, 8>;
 var<workgroup> tile_a_2: array<vec4<f32>, 512>;
@@ -171,10 +169,8 @@ fn run_few_1(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   if (item >= launch.items_1) {
     return;
   }
-  let column = lane % 16;
-  let part = lane / 16;
-  let blocks = (24 + 15) / 16;
-  let n = item % blocks * 16 + column;
+  let blocks = (24 + 63) / 64;
+  let n = item % blocks * 64 + lane;
   let row_blocks = (T + 3) / 4;
   let m = item / blocks % row_blocks * 4;
   let batch = item / blocks / row_blocks;
@@ -200,7 +196,7 @@ fn run_few_1(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   let own_n = min(n, 24 - 1);
   let i_Q = own_n;
   var sum0 = vec4<f32>();
-  for (var k = part; k < 64; k += 4) {
+  for (var k = 0; k < 64; k++) {
     let i_D = k;
     let b = load_wq_a(i_D * 24 + i_Q);
     if (rows == 1) {
@@ -215,12 +211,7 @@ fn run_few_1(group: vec3<u32>, groups: vec3<u32>, index: u32) {
       sum0 += x * b;
     }
   }
-  parts0_1[column * 4 + part] = sum0;
-  workgroupBarrier();
-  if (part == 0 && n < 24) {
-    for (var other = 1; other < 4; other++) {
-      sum0 += parts0_1[column * 4 + other];
-    }
+  if (n < 24) {
     for (var r = 0; r < rows; r++) {
       finish_1(batch, m + r, n, sum0[r]);
     }
@@ -395,10 +386,8 @@ fn run_few_2(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   if (item >= launch.items_2) {
     return;
   }
-  let column = lane % 16;
-  let part = lane / 16;
-  let blocks = (24 + 15) / 16;
-  let n = item % blocks * 16 + column;
+  let blocks = (24 + 63) / 64;
+  let n = item % blocks * 64 + lane;
   let row_blocks = (T + 3) / 4;
   let m = item / blocks % row_blocks * 4;
   let batch = item / blocks / row_blocks;
@@ -424,7 +413,7 @@ fn run_few_2(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   let own_n = min(n, 24 - 1);
   let i_C_R = own_n;
   var sum0 = vec4<f32>();
-  for (var k = part; k < 64; k += 4) {
+  for (var k = 0; k < 64; k++) {
     let i_D = k;
     let b = load_wkv_a(i_D * 24 + i_C_R);
     if (rows == 1) {
@@ -439,12 +428,7 @@ fn run_few_2(group: vec3<u32>, groups: vec3<u32>, index: u32) {
       sum0 += x * b;
     }
   }
-  parts0_2[column * 4 + part] = sum0;
-  workgroupBarrier();
-  if (part == 0 && n < 24) {
-    for (var other = 1; other < 4; other++) {
-      sum0 += parts0_2[column * 4 + other];
-    }
+  if (n < 24) {
     for (var r = 0; r < rows; r++) {
       finish_2(batch, m + r, n, sum0[r]);
     }

@@ -50,14 +50,11 @@ override x_5_space: u32 = 0u;
 
 var<workgroup> lanes_f32_1: array<f32, 64>;
 var<workgroup> folds_f32_1: array<f32, 8>;
-var<workgroup> parts0_2: array<vec4<f32>, 64>;
 var<workgroup> lanes_f32_2: array<f32, 64>;
 var<workgroup> folds_f32_2: array<f32, 8>;
 var<workgroup> tile_a_2: array<vec4<f32>, 512>;
 var<workgroup> tile_b_2: array<vec4<f32>, 512>;
 var<workgroup> x_4_of_row_2: array<f32, 64>;
-var<workgroup> parts0_3: array<vec4<f32>, 64>;
-var<workgroup> parts1_3: array<vec4<f32>, 64>;
 var<workgroup> lanes_f32_3: array<f32, 64>;
 var<workgroup> folds_f32_3: array<f32, 8>;
 var<workgroup> tile_a_3: array<vec4<f32>, 512>;
@@ -247,10 +244,8 @@ fn run_few_2(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   if (item >= launch.items_2) {
     return;
   }
-  let column = lane % 16;
-  let part = lane / 16;
-  let blocks = (8 + 15) / 16;
-  let n = item % blocks * 16 + column;
+  let blocks = (8 + 63) / 64;
+  let n = item % blocks * 64 + lane;
   let row_blocks = (T + 3) / 4;
   let m = item / blocks % row_blocks * 4;
   let batch = item / blocks / row_blocks;
@@ -276,7 +271,7 @@ fn run_few_2(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   let own_n = min(n, 8 - 1);
   let i_E = own_n;
   var sum0 = vec4<f32>();
-  for (var k = part; k < 64; k += 4) {
+  for (var k = 0; k < 64; k++) {
     let i_D = k;
     let b = load_gate(i_D * 8 + i_E);
     if (rows == 1) {
@@ -291,12 +286,7 @@ fn run_few_2(group: vec3<u32>, groups: vec3<u32>, index: u32) {
       sum0 += x * b;
     }
   }
-  parts0_2[column * 4 + part] = sum0;
-  workgroupBarrier();
-  if (part == 0 && n < 8) {
-    for (var other = 1; other < 4; other++) {
-      sum0 += parts0_2[column * 4 + other];
-    }
+  if (n < 8) {
     for (var r = 0; r < rows; r++) {
       finish_2(batch, m + r, n, sum0[r]);
     }
@@ -489,10 +479,8 @@ fn run_few_3(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   if (item >= launch.items_3) {
     return;
   }
-  let column = lane % 16;
-  let part = lane / 16;
-  let blocks = (16 + 15) / 16;
-  let n = item % blocks * 16 + column;
+  let blocks = (16 + 63) / 64;
+  let n = item % blocks * 64 + lane;
   let row_blocks = (T + 3) / 4;
   let m = item / blocks % row_blocks * 4;
   let batch = item / blocks / row_blocks;
@@ -518,7 +506,7 @@ fn run_few_3(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   let own_n = min(n, 16 - 1);
   let i_Fs = own_n;
   var sum0 = vec4<f32>();
-  for (var k = part; k < 64; k += 4) {
+  for (var k = 0; k < 64; k++) {
     let i_D = k;
     let b = load_gate_2(i_D * 16 + i_Fs);
     if (rows == 1) {
@@ -533,9 +521,8 @@ fn run_few_3(group: vec3<u32>, groups: vec3<u32>, index: u32) {
       sum0 += x * b;
     }
   }
-  parts0_3[column * 4 + part] = sum0;
   var sum1 = vec4<f32>();
-  for (var k = part; k < 64; k += 4) {
+  for (var k = 0; k < 64; k++) {
     let i_D = k;
     let b = load_up(i_D * 16 + i_Fs);
     if (rows == 1) {
@@ -550,13 +537,7 @@ fn run_few_3(group: vec3<u32>, groups: vec3<u32>, index: u32) {
       sum1 += x * b;
     }
   }
-  parts1_3[column * 4 + part] = sum1;
-  workgroupBarrier();
-  if (part == 0 && n < 16) {
-    for (var other = 1; other < 4; other++) {
-      sum0 += parts0_3[column * 4 + other];
-      sum1 += parts1_3[column * 4 + other];
-    }
+  if (n < 16) {
     for (var r = 0; r < rows; r++) {
       finish_3(batch, m + r, n, sum0[r], sum1[r]);
     }

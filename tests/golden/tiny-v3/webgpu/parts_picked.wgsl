@@ -65,7 +65,6 @@ var<workgroup> x_11_1: array<f32, 8>;
 var<workgroup> values0_1: array<f32, 2>;
 var<workgroup> values3_1: array<f32, 4>;
 var<workgroup> values5_1: array<f32, 8>;
-var<workgroup> parts0_2: array<vec4<f32>, 64>;
 var<workgroup> tile_a_2: array<vec4<f32>, 512>;
 var<workgroup> tile_b_2: array<vec4<f32>, 512>;
 
@@ -339,10 +338,8 @@ fn run_few_2(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   if (item >= launch.items_2) {
     return;
   }
-  let column = lane % 16;
-  let part = lane / 16;
-  let blocks = (64 + 15) / 16;
-  let n = item % blocks * 16 + column;
+  let blocks = (64 + 63) / 64;
+  let n = item % blocks * 64 + lane;
   let row_blocks = (T + 3) / 4;
   let m = item / blocks % row_blocks * 4;
   let batch = item / blocks / row_blocks;
@@ -351,7 +348,7 @@ fn run_few_2(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   let own_n = min(n, 64 - 1);
   let i_D = own_n;
   var sum0 = vec4<f32>();
-  for (var k = part; k < 16; k += 4) {
+  for (var k = 0; k < 16; k++) {
     let i_Fs = k;
     let b = load_down(i_Fs * 64 + i_D);
     if (rows == 1) {
@@ -361,12 +358,7 @@ fn run_few_2(group: vec3<u32>, groups: vec3<u32>, index: u32) {
       sum0 += vec4<f32>(a0_2(batch, m + 0, k), a0_2(batch, m + 1, k), a0_2(batch, m + 2, k), a0_2(batch, m + 3, k)) * b;
     }
   }
-  parts0_2[column * 4 + part] = sum0;
-  workgroupBarrier();
-  if (part == 0 && n < 64) {
-    for (var other = 1; other < 4; other++) {
-      sum0 += parts0_2[column * 4 + other];
-    }
+  if (n < 64) {
     for (var r = 0; r < rows; r++) {
       finish_2(batch, m + r, n, sum0[r]);
     }

@@ -36,7 +36,6 @@ override x_4_space: u32 = 0u;
 override x_5_space: u32 = 0u;
 override x_6_space: u32 = 0u;
 
-var<workgroup> parts0_1: array<vec4<f32>, 64>;
 var<workgroup> lanes_f32_1: array<f32, 64>;
 var<workgroup> folds_f32_1: array<f32, 8>;
 var<workgroup> tile_a_1: array<vec4<f32>, 512>;
@@ -165,10 +164,8 @@ fn run_few_1(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   if (item >= launch.items_1) {
     return;
   }
-  let column = lane % 16;
-  let part = lane / 16;
-  let blocks = (4 * 24 + 15) / 16;
-  let n = item % blocks * 16 + column;
+  let blocks = (4 * 24 + 63) / 64;
+  let n = item % blocks * 64 + lane;
   let row_blocks = (T + 3) / 4;
   let m = item / blocks % row_blocks * 4;
   let batch = item / blocks / row_blocks;
@@ -195,7 +192,7 @@ fn run_few_1(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   let i_N_R = own_n % 24;
   let i_H = own_n / 24;
   var sum0 = vec4<f32>();
-  for (var k = part; k < 24; k += 4) {
+  for (var k = 0; k < 24; k++) {
     let i_Q = k;
     let b = load_wq_b(i_Q * 96 + i_H * 24 + i_N_R);
     if (rows == 1) {
@@ -210,12 +207,7 @@ fn run_few_1(group: vec3<u32>, groups: vec3<u32>, index: u32) {
       sum0 += x * b;
     }
   }
-  parts0_1[column * 4 + part] = sum0;
-  workgroupBarrier();
-  if (part == 0 && n < 4 * 24) {
-    for (var other = 1; other < 4; other++) {
-      sum0 += parts0_1[column * 4 + other];
-    }
+  if (n < 4 * 24) {
     for (var r = 0; r < rows; r++) {
       finish_1(batch, m + r, n, sum0[r]);
     }

@@ -85,7 +85,6 @@ var<workgroup> x_12_1: array<f32, 16>;
 var<workgroup> x_14_1: array<f32, 16>;
 var<workgroup> lanes_i32_1: array<i32, 64>;
 var<workgroup> folds_i32_1: array<i32, 8>;
-var<workgroup> parts0_2: array<vec4<f32>, 64>;
 var<workgroup> tile_a_2: array<vec4<f32>, 512>;
 var<workgroup> tile_b_2: array<vec4<f32>, 512>;
 
@@ -409,10 +408,8 @@ fn run_few_2(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   if (item >= launch.items_2) {
     return;
   }
-  let column = lane / 4;
-  let part = lane % 4;
-  let blocks = (16 + 15) / 16;
-  let n = item % blocks * 16 + column;
+  let blocks = (16 + 63) / 64;
+  let n = item % blocks * 64 + lane;
   let row_blocks = (T + 3) / 4;
   let m = item / blocks % row_blocks * 4;
   let batch = item / blocks / row_blocks;
@@ -422,7 +419,7 @@ fn run_few_2(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   let own_n = min(n, 16 - 1);
   let i_C = own_n;
   var sum0 = vec4<f32>();
-  for (var k = part; k < 16; k += 4) {
+  for (var k = 0; k < 16; k++) {
     let i_N = k;
     let b = load_wk_b(i_C * 64 + i_H * 16 + i_N);
     if (rows == 1) {
@@ -432,12 +429,7 @@ fn run_few_2(group: vec3<u32>, groups: vec3<u32>, index: u32) {
       sum0 += vec4<f32>(a0_2(batch, m + 0, k), a0_2(batch, m + 1, k), a0_2(batch, m + 2, k), a0_2(batch, m + 3, k)) * b;
     }
   }
-  parts0_2[column * 4 + part] = sum0;
-  workgroupBarrier();
-  if (part == 0 && n < 16) {
-    for (var other = 1; other < 4; other++) {
-      sum0 += parts0_2[column * 4 + other];
-    }
+  if (n < 16) {
     for (var r = 0; r < rows; r++) {
       finish_2(batch, m + r, n, sum0[r]);
     }
