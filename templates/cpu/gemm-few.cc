@@ -4,16 +4,23 @@
 
 namespace {
 
+// Where memory is asked for while a term is added: some KiB later in a stretch of memory, else at a later term.
+struct Ahead {
+  int64_t elements = 0, terms = 0;
+
+  int64_t of(const Terms& k, int64_t j) const { return k.at[dsk_min(j + terms, k.count - 1)] + elements; }
+};
+
 // Few rows, columns of B next to each other: some rows of B at once are added to the sums, which stay in the nearest cache.
 template <int rows, int at_once, bool ask, class T>
-DSK_INLINE void add_rows(float* c, int64_t stride, const float* a, const T* base, const int64_t* k, const int64_t* next,
-                         int64_t columns) {
+DSK_INLINE void add_rows(float* c, int64_t stride, const float* a, const T* base, const Terms& k, int64_t from,
+                         const Ahead& later, int64_t columns) {
   const T *right[at_once], *ahead[at_once];
   float left[at_once][rows];
   for (int u = 0; u < at_once; u++) {
-    right[u] = base + k[u];
-    ahead[u] = base + next[u];
-    for (int i = 0; i < rows; i++) left[u][i] = a[u * rows + i];
+    right[u] = base + k.at[from + u];
+    ahead[u] = base + later.of(k, from + u);
+    for (int i = 0; i < rows; i++) left[u][i] = a[(from + u) * rows + i];
   }
   constexpr int line = 64 / int(sizeof(T));
   int64_t j = 0;
@@ -38,25 +45,72 @@ DSK_INLINE void add_rows(float* c, int64_t stride, const float* a, const T* base
 }
 
 template <int rows, int at_once, bool ask, class T>
-void stream_rows(float* c, int64_t stride, const float* a, const T* base, const Terms& k, int64_t columns) {
-  const int64_t far = at_once * dsk_max(1, 8192 / (at_once * columns * int64_t(sizeof(T))));
+void stream_rows(float* c, int64_t stride, const float* a, const T* base, const Terms& k, const Ahead& later, int64_t columns) {
   int64_t j = 0;
-  for (; j + at_once <= k.count; j += at_once) {
-    const int64_t next = dsk_min(j + far, k.count - at_once);
-    add_rows<rows, at_once, ask>(c, stride, a + j * rows, base, k.at + j, k.at + next, columns);
-  }
-  for (; j < k.count; j++) add_rows<rows, 1, false>(c, stride, a + j * rows, base, k.at + j, k.at + j, columns);
+  for (; j + at_once <= k.count; j += at_once) add_rows<rows, at_once, ask>(c, stride, a, base, k, j, later, columns);
+  for (; j < k.count; j++) add_rows<rows, 1, false>(c, stride, a, base, k, j, {}, columns);
 }
 
+// Where registers have room for all sums, nothing but B goes through the caches. It comes in pieces of one load: a vector, or two
+// of half floats, the even columns and the odd ones, since widening them is one operation each.
+template <class T> constexpr int piece = pairs<T> * dsk_tile_lanes;
+
+template <int rows, int pieces, class T>
+void add_in_registers(float* c, int64_t stride, const float* a, const T* base, const Terms& k, const Ahead& later) {
+  constexpr int vectors = pieces * pairs<T>;
+  Tile sum[rows][vectors];
+  float own[vectors * dsk_tile_lanes];
+  const auto place = [](int j) { return j / piece<T> * piece<T> + j % pairs<T> * dsk_tile_lanes + j % piece<T> / pairs<T>; };
+  for (int i = 0; i < rows; i++) {
+    for (int j = 0; j < vectors * dsk_tile_lanes; j++) own[place(j)] = c[i * stride + j];
+#pragma GCC unroll 32
+    for (int v = 0; v < vectors; v++) sum[i][v] = load<Tile>(own + v * dsk_tile_lanes);
+  }
+  for (int64_t j = 0; j < k.count; j++) {
+    const T *const right = base + k.at[j], *const ahead = base + later.of(k, j);
+#pragma GCC unroll 32
+    for (int v = 0; v < vectors; v++) {
+      if (v * dsk_tile_lanes * int(sizeof(T)) % 64 == 0) __builtin_prefetch(ahead + v * dsk_tile_lanes, 0, 2);
+      const Tile x = part_of(T{}, load<Tile>(right + v / pairs<T> * piece<T>), v % pairs<T>);
+#pragma GCC unroll 8
+      for (int i = 0; i < rows; i++) sum[i][v] += a[j * rows + i] * x;
+    }
+  }
+  for (int i = 0; i < rows; i++) {
+#pragma GCC unroll 32
+    for (int v = 0; v < vectors; v++) store(own + v * dsk_tile_lanes, sum[i][v]);
+    for (int j = 0; j < vectors * dsk_tile_lanes; j++) c[i * stride + j] = own[place(j)];
+  }
+}
+
+template <int rows, class T, int... i>
+void add_in_registers(int pieces, float* c, int64_t stride, const float* a, const T* base, const Terms& k, const Ahead& later,
+                      std::integer_sequence<int, i...>) {
+  static constexpr decltype(&add_in_registers<rows, 1, T>) all[] = {add_in_registers<rows, i + 1, T>...};
+  all[pieces - 1](c, stride, a, base, k, later);
+}
+
+// One or two rows of A wait for memory, which is fastest when it is read in its order; more have much to compute, and eight rows of
+// B at once save most of the traffic of sums. How far ahead memory is asked for was measured.
 template <int rows, class T>
 void stream_rows(float* c, int64_t stride, const float* a, const T* base, const Terms& k, int64_t columns) {
-  // One or two rows of A wait for memory, which is fastest when it is read in its order; more have much to compute, and eight rows
-  // of B at once save most of the traffic of sums. What comes some KiB later is asked for. Floats of one stretch of memory come
-  // too fast for that: the processor sees by itself where it goes on.
-  constexpr int at_once = rows <= int(sizeof(T)) / 2 ? 1 : 8;
+  constexpr int in_tile = dsk_tile_rows * dsk_tile_columns / dsk_tile_lanes;
+  constexpr int at_once = rows <= int(sizeof(T)) / 2 ? 1 : 8, most_pieces = rows <= 2 ? in_tile / rows / pairs<T> : 0;
+  const int64_t bytes = columns * int64_t(sizeof(T)), terms = at_once * dsk_max(1, 8192 / (at_once * bytes));
   const bool stretch = k.count > 1 && k.at[1] - k.at[0] == columns;
-  if (at_once == 1 && sizeof(T) == 4 && stretch) return stream_rows<rows, at_once, false>(c, stride, a, base, k, columns);
-  stream_rows<rows, at_once, true>(c, stride, a, base, k, columns);
+  if constexpr (most_pieces > 0)
+    if ((stretch || sizeof(T) < 4) && columns % piece<T> == 0 && columns / piece<T> <= most_pieces) {
+      const Ahead later = stretch ? Ahead{.elements = 2048 / sizeof(T)} : Ahead{.terms = terms};
+      constexpr auto all = std::make_integer_sequence<int, most_pieces>();
+      return add_in_registers<rows>(int(columns / piece<T>), c, stride, a, base, k, later, all);
+    }
+  if constexpr (at_once == 1 && sizeof(T) == 4)
+    if (stretch) {
+      // Two rows take so long that the processor sees by itself where it goes on.
+      const Ahead later{.elements = 2048 / sizeof(T)};
+      return stream_rows<rows, at_once, rows == 1>(c, stride, a, base, k, later, columns);
+    }
+  stream_rows<rows, at_once, true>(c, stride, a, base, k, {.terms = terms}, columns);
 }
 
 // Few rows, terms next to each other, columns at equal distances: squares of B are turned around in registers, so that terms are

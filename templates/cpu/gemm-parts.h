@@ -92,15 +92,15 @@ DSK_INLINE void turn(Row (&r)[side]) {
 template <class T> constexpr int pairs = 4 / int(sizeof(T));
 template <class T> constexpr int square_terms = side * pairs<T>;
 
-// Term `part` of the pair that a lane of a turned square has.
-DSK_INLINE Row part_of(float, Row square, int) { return square; }
-DSK_INLINE Row part_of(bf16, Row square, int part) {
-  const auto bits = (Vector<side>::Bits)square;
-  return (Row)(part == 0 ? bits << 16 : bits & 0xffff0000u);
+// Term `part` of the pair that a lane has.
+template <class V> DSK_INLINE V part_of(float, V pair, int) { return pair; }
+template <class V> DSK_INLINE V part_of(bf16, V pair, int part) {
+  const auto bits = (typename Vector<sizeof(V) / 4>::Bits)pair;
+  return (V)(part == 0 ? bits << 16 : bits & 0xffff0000u);
 }
-DSK_INLINE Row part_of(f16, Row square, int part) {
-  const auto bits = (Vector<side>::Bits)square;
-  return from_bits<side>(f16{}, part == 0 ? bits & 0xffff : bits >> 16);
+template <class V> DSK_INLINE V part_of(f16, V pair, int part) {
+  const auto bits = (typename Vector<sizeof(V) / 4>::Bits)pair;
+  return from_bits<sizeof(V) / 4>(f16{}, part == 0 ? bits & 0xffff : bits >> 16);
 }
 
 // How many offsets from `from` on are neighbors.
