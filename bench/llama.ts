@@ -39,6 +39,12 @@ const CASES: readonly Case[] = [
   { name: "decode 8 behind 512", sequences: SEQUENCES, context: 512, tokens: 1, calls: 16 },
 ];
 
+/** How many answers the server draws at once, by the name of the case. */
+const ANSWERS: ReadonlyMap<string, number> = new Map([
+  ["1 answer, drawn", 1],
+  [`${SEQUENCES} answers, drawn`, SEQUENCES],
+]);
+
 const { values: options } = parseArgs({
   args: process.argv.slice(3),
   options: {
@@ -46,7 +52,7 @@ const { values: options } = parseArgs({
     spec: { type: "string", multiple: true, default: ["small", "medium"] },
     dtype: { type: "string", multiple: true, default: ["f32", "bf16"] },
     threads: { type: "string", multiple: true, default: ["1", "2"] },
-    case: { type: "string", multiple: true, default: CASES.map(({ name }) => name) },
+    case: { type: "string", multiple: true, default: [...CASES.map(({ name }) => name), ...ANSWERS.keys()] },
     rounds: { type: "string", default: "7" },
     profile: { type: "string" },
   },
@@ -175,7 +181,8 @@ async function measure(spec: string, dtype: ModelDtype, threads: number, folder:
     }
     row(one.name, own, their, ways[way]);
   }
-  for (const count of [1, SEQUENCES]) {
+  for (const [name, count] of ANSWERS) {
+    if (!options.case.includes(name)) continue;
     const tried: number[] = [];
     for (const llama of llamas) tried.push((await answers(session, llama, count))[1]);
     const way = fastest(tried);
@@ -185,7 +192,7 @@ async function measure(spec: string, dtype: ModelDtype, threads: number, folder:
       own.push(a);
       their.push(b);
     }
-    row(`${count} ${count === 1 ? "answer" : "answers"}, drawn`, own, their, ways[way]);
+    row(name, own, their, ways[way]);
   }
   for (const llama of llamas) await llama.close();
   await ours.close();
