@@ -58,14 +58,17 @@ template <class T> constexpr int piece = pairs<T> * dsk_tile_lanes;
 template <int rows, int pieces, class T>
 void add_in_registers(float* c, int64_t stride, const float* a, const T* base, const Terms& k, const Ahead& later) {
   constexpr int vectors = pieces * pairs<T>;
+  // The column of a lane.
+  const auto column = [](int v, int lane) { return v / pairs<T> * piece<T> + lane * pairs<T> + v % pairs<T>; };
   Tile sum[rows][vectors];
-  float own[vectors * dsk_tile_lanes];
-  const auto place = [](int j) { return j / piece<T> * piece<T> + j % pairs<T> * dsk_tile_lanes + j % piece<T> / pairs<T>; };
-  for (int i = 0; i < rows; i++) {
-    for (int j = 0; j < vectors * dsk_tile_lanes; j++) own[place(j)] = c[i * stride + j];
+#pragma GCC unroll 2
+  for (int i = 0; i < rows; i++)
 #pragma GCC unroll 32
-    for (int v = 0; v < vectors; v++) sum[i][v] = load<Tile>(own + v * dsk_tile_lanes);
-  }
+    for (int v = 0; v < vectors; v++) {
+      float own[dsk_tile_lanes];
+      for (int l = 0; l < dsk_tile_lanes; l++) own[l] = c[i * stride + column(v, l)];
+      sum[i][v] = load<Tile>(own);
+    }
   for (int64_t j = 0; j < k.count; j++) {
     const T *const right = base + k.at[j], *const ahead = base + later.of(k, j);
 #pragma GCC unroll 32
@@ -76,11 +79,12 @@ void add_in_registers(float* c, int64_t stride, const float* a, const T* base, c
       for (int i = 0; i < rows; i++) sum[i][v] += a[j * rows + i] * x;
     }
   }
-  for (int i = 0; i < rows; i++) {
+#pragma GCC unroll 2
+  for (int i = 0; i < rows; i++)
 #pragma GCC unroll 32
-    for (int v = 0; v < vectors; v++) store(own + v * dsk_tile_lanes, sum[i][v]);
-    for (int j = 0; j < vectors * dsk_tile_lanes; j++) c[i * stride + j] = own[place(j)];
-  }
+    for (int v = 0; v < vectors; v += pairs<T>)
+      for (int l = 0; l < dsk_tile_lanes; l++)
+        for (int p = 0; p < pairs<T>; p++) c[i * stride + column(v + p, l)] = sum[i][v + p][l];
 }
 
 template <int rows, class T, int... i>
@@ -186,8 +190,7 @@ template <int rows, class T>
 bool stream(float* c, int64_t stride, bool first, const float* a, const T* base, const int64_t* outer, int64_t columns,
             const Terms& k) {
   const int64_t distance = distance_of(outer, columns);
-  const bool in_runs = distance <= 1 && all_in_runs(outer, columns);
-  if (distance <= 1 && !in_runs) return false;
+  if (distance <= 0 && !all_in_runs(outer, columns)) return false;
   if (first)
     for (int i = 0; i < rows; i++)
       for (int64_t j = 0; j < columns; j++) c[i * stride + j] = 0;
@@ -196,7 +199,7 @@ bool stream(float* c, int64_t stride, bool first, const float* a, const T* base,
     return true;
   }
   for (int64_t j = 0, run; j < columns; j += run) {
-    run = run_length(outer, j, columns);
+    run = distance == 1 ? columns : run_length(outer, j, columns);
     stream_rows<rows>(c + j, stride, a, base + outer[j], k, run);
   }
   return true;

@@ -103,20 +103,23 @@ template <class V> DSK_INLINE V part_of(f16, V pair, int part) {
   return from_bits<sizeof(V) / 4>(f16{}, part == 0 ? bits & 0xffff : bits >> 16);
 }
 
+// The distance of columns that are equally far from each other, or 0.
+static inline int64_t distance_of(const int64_t* at, int64_t count) {
+  const int64_t distance = count < 2 ? 0 : at[1] - at[0];
+  // Without a way out, so that it is done in vectors: short products look at thousands of offsets.
+  int64_t others = 0;
+  for (int64_t i = 1; i < count; i++) others |= at[i] - at[i - 1] - distance;
+  return others == 0 ? distance : 0;
+}
+static inline bool neighbors(const int64_t* at, int64_t size) {
+  return size < 2 || (at[1] - at[0] == 1 && distance_of(at, size) == 1);
+}
+
 // How many offsets from `from` on are neighbors.
 static inline int64_t run_length(const int64_t* at, int64_t from, int64_t size) {
   int64_t end = from + 1;
   while (end < size && at[end] == at[end - 1] + 1) end++;
   return end - from;
-}
-static inline bool neighbors(const int64_t* at, int64_t size) { return run_length(at, 0, size) == size; }
-
-// The distance of columns that are equally far from each other, or 0.
-static inline int64_t distance_of(const int64_t* at, int64_t count) {
-  const int64_t distance = count < 2 ? 0 : at[1] - at[0];
-  for (int64_t i = 1; i < count; i++)
-    if (at[i] - at[i - 1] != distance) return 0;
-  return distance;
 }
 
 // Whether all columns lie in runs that are worth a stream.

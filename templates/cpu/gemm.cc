@@ -259,6 +259,13 @@ void multiply(float* c, int64_t stride, bool first, const dsk_left& a, int64_t r
 
 template <class T>
 dsk_left pack_left(float* panels, const T* base, const int64_t* outer, int64_t rows, const Terms& k) {
+  // One row is packed as it is.
+  if (rows == 1 && k.line && k.count > 0) {
+    const T* const row = base + outer[0] + k.at[0];
+    if constexpr (std::is_same_v<T, float>) return {row, nullptr, 0};
+    for (int64_t j = 0; j < k.count; j++) panels[j] = dsk_get(row[j]);
+    return {panels, nullptr, 0};
+  }
   if (rows > dsk_few_rows && k.count > 0) {
     if constexpr (std::is_same_v<T, float>)
       if (neighbors(outer, rows) && near(256, k)) return {base + outer[0], k.at, 0};
