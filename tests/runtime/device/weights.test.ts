@@ -5,7 +5,7 @@ import { loadWeights } from "../../../runtime/device/weights.ts";
 import { nonFiniteStore } from "../../../runtime/train/finite.ts";
 import { tinyV3, tinyV3Session } from "../../support/tiny-v3.ts";
 
-test("weights that are copied and checked tell how far they are", () => {
+test("weights that are copied and checked tell how far they are", async () => {
   const model = tinyV3();
   const session = tinyV3Session(model);
   const seen = new Map<string, [number, number][]>();
@@ -14,7 +14,7 @@ test("weights that are copied and checked tell how far they are", () => {
   };
   const { module } = model;
   loadWeights(session, modelFile(module, tableOf(module)), "tests/fixtures/models/a1_v3_plain", listen);
-  expect(nonFiniteStore(session, listen)).toBeUndefined();
+  expect(await nonFiniteStore(session, listen)).toBeUndefined();
   const counted = (all: number): [number, number][] => Array.from({ length: all }, (_, i) => [i + 1, all]);
   const own = session.stores.filter(({ name }) => !name.startsWith("mtp."));
   expect(own.length).toBeGreaterThan(30);
