@@ -4,6 +4,7 @@
  * its peak (Williams et al., "Roofline", 2009).
  */
 import {
+  boundExtents,
   type Extent,
   type Launch,
   type LaunchProgram,
@@ -96,11 +97,6 @@ export function programCost(
 
 function launchCost(launch: Launch, kernel: Kernel, sizes: Sizes, options: CostOptions): KernelCost {
   return kernelCost(kernel, boundExtents(launch, kernel, sizes), options);
-}
-
-/** The values of the kernel's symbolic extents in a launch, by name. */
-export function boundExtents({ extents }: Launch, kernel: Kernel, sizes: Sizes): Sizes {
-  return Object.fromEntries(kernel.extents.map((name, i) => [name, sizeOf(extents[i]!, sizes)]));
 }
 
 /** Terms of grouped products are those of the group that a row, or a term, belongs to. */

@@ -63,6 +63,11 @@ export function op(name: ScalarOp, operands: readonly Expr[], dtype: ScalarType)
   return { kind: "op", op: name, operands, dtype };
 }
 
+/** What small floats are computed in; other types are computed in as they are. */
+export function widened<D extends ScalarType>(dtype: D): D | "f32" {
+  return dtype === "bf16" || dtype === "f16" || dtype === "f8e4m3" ? "f32" : dtype;
+}
+
 /** The value as an index. */
 export function toIndex(expr: Expr): Expr {
   return dtypeOf(expr) === "index" ? expr : op("cast", [expr], "index");

@@ -1,7 +1,7 @@
 /** What each launch of a program is and costs, and which layer of the model it belongs to. */
 import { liveBytes } from "../../runtime/program/arena.ts";
-import { type LaunchProgram, type Sizes, sizeOf } from "../../runtime/program/launch.ts";
-import { boundExtents, type CostOptions, type KernelCost, programCost } from "./cost.ts";
+import { boundExtents, type LaunchProgram, type Sizes, sizeOf } from "../../runtime/program/launch.ts";
+import { type CostOptions, type KernelCost, programCost } from "./cost.ts";
 import type { Axis, Kernel } from "./types.ts";
 
 export interface LaunchRow extends KernelCost {

@@ -1,7 +1,7 @@
 import type { Extent, StorageType } from "../../runtime/program/launch.ts";
 import type { Arg, Axis, Expr, Local, Target } from "../kernel-ir/types.ts";
 import type { DimLabel, Value } from "../tensor-ir/types.ts";
-import { axis, div, extent, index, load, op, type Ranges, toIndex } from "../kernel-ir/expr.ts";
+import { axis, div, extent, index, load, op, type Ranges, toIndex, widened } from "../kernel-ir/expr.ts";
 import type { Point } from "./reader.ts";
 import type { Storage } from "./storage.ts";
 
@@ -175,7 +175,7 @@ export class KernelArgs {
 
 /** What lives in a row is never stored: there is no reason to round it. */
 export function inLocal(dtype: StorageType): StorageType {
-  return dtype === "bf16" || dtype === "f16" || dtype === "f8e4m3" ? "f32" : dtype;
+  return widened(dtype);
 }
 
 function indices(dims: readonly DimLabel[], point: Point): Expr[] {

@@ -1,6 +1,6 @@
 /** Scalar expressions in the language of a target: what is used twice gets a name. */
 import { dtypeOf, INFIX, known, mergedIndices } from "../kernel-ir/expr.ts";
-import type { Arg, Expr, Local, ScalarType } from "../kernel-ir/types.ts";
+import type { Arg, Expr, Local, Reduction, ScalarType } from "../kernel-ir/types.ts";
 import type { Lines } from "../emit/lines.ts";
 import type { Extent } from "../../runtime/program/launch.ts";
 
@@ -15,6 +15,11 @@ export interface Language {
   random(expr: Expr & { kind: "random" }, operands: readonly string[]): string;
   /** A statement that gives a value a name. */
   named(name: string, dtype: ScalarType, text: string): string;
+}
+
+/** What a reduction of nothing is. */
+export function startOf({ literal }: Language, reduction: Reduction, dtype: ScalarType): string {
+  return literal(reduction === "sum" ? 0 : reduction === "max" ? -Infinity : Infinity, dtype);
 }
 
 /** Names in generated code of what a kernel has. Extents are upper case as in the text, axes lower case. */

@@ -105,6 +105,15 @@ export function sizeOf(extent: Extent, sizes: Sizes): number {
   return size;
 }
 
+/** The values of a kernel's symbolic extents in a launch, by name. */
+export function boundExtents(
+  { extents }: Pick<Launch, "extents">,
+  kernel: { readonly extents: readonly string[] },
+  sizes: Sizes,
+): Sizes {
+  return Object.fromEntries(kernel.extents.map((name, i) => [name, sizeOf(extents[i]!, sizes)]));
+}
+
 /** Elements of a buffer in a call; of a cache: of one row. */
 export function elementsOf({ shape, block = Infinity }: Pick<BufferSpec, "shape" | "block">, sizes: Sizes): number {
   return shape.reduce<number>(

@@ -1,7 +1,7 @@
 import type { ColumnsKernel } from "../../kernel-ir/types.ts";
 import { Frame, product } from "./frame.ts";
-import { Scalars } from "../scalars.ts";
-import { CPP, foldInto, startOf, valueType } from "./cpp.ts";
+import { Scalars, startOf } from "../scalars.ts";
+import { CPP, foldInto, valueType } from "./cpp.ts";
 import { dtypeOf } from "../../kernel-ir/expr.ts";
 
 /** Columns that one item sums together: a few cache lines. */
@@ -18,7 +18,7 @@ function printTotals(kernel: ColumnsKernel): string {
   let temps = 0;
   for (const [i, { reduction, value, to, at }] of kernel.sums.entries()) {
     const dtype = dtypeOf(value);
-    const start = startOf(reduction, dtype);
+    const start = startOf(CPP, reduction, dtype);
     const type = valueType(dtype);
     const isFloat = type === "float" || type === "double";
     const total = isFloat && reduction === "sum" ? "double" : type;
@@ -73,7 +73,7 @@ function printBlocks(kernel: ColumnsKernel): string {
     for (const [i, { reduction, value, to, at }] of kernel.sums.entries()) {
       const dtype = dtypeOf(value);
       const type = valueType(dtype);
-      const start = startOf(reduction, dtype);
+      const start = startOf(CPP, reduction, dtype);
       body.add(`${type} sum${i}[${BLOCK}];`, `for (int64_t c = 0; c < ${BLOCK}; c++) sum${i}[c] = ${start};`);
       const loops = (depth: number): void => {
         const axis = kernel.over[depth];

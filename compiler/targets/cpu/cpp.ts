@@ -78,11 +78,6 @@ function printOp(expr: Expr & { kind: "op" }, x: readonly string[]): string {
   }
 }
 
-/** What a reduction of nothing is, as C++. */
-export function startOf(reduction: Reduction, dtype: ScalarType): string {
-  return literal(reduction === "sum" ? 0 : reduction === "max" ? -Infinity : Infinity, dtype);
-}
-
 /** A statement that takes one more term into a reduction. */
 export function foldInto(place: string, reduction: Reduction, type: string, term: string): string {
   return reduction === "sum" ? `${place} += ${term};` : `${place} = dsk_${reduction}<${type}>(${place}, ${term});`;

@@ -2,11 +2,11 @@
  * Statements inside of rows: loops over columns, the sixteen rows of a strip in vectors. What depends on the row alone is
  * computed before the loop, what depends on the column alone once for all rows.
  */
-import { axis, dtypeOf, load, walk } from "../../kernel-ir/expr.ts";
+import { axis, dtypeOf, load, walk, widened } from "../../kernel-ir/expr.ts";
 import type { Expr, Local, ScalarType, Stmt } from "../../kernel-ir/types.ts";
 import { isPlane, memoryType, type PlaneBlock } from "./plane-block.ts";
-import { Scalars } from "../scalars.ts";
-import { foldInto, startOf, storageType, valueType } from "./cpp.ts";
+import { Scalars, startOf } from "../scalars.ts";
+import { CPP, foldInto, storageType, valueType } from "./cpp.ts";
 
 /** The axis of the rows of a strip. */
 const LANE = "lane";
@@ -83,7 +83,7 @@ export class PlaneRows {
       for (const [i, stmt] of group.entries()) {
         if (stmt.kind !== "reduce") continue;
         const type = valueType(dtypeOf(stmt.value));
-        const start = startOf(stmt.reduction, dtypeOf(stmt.value));
+        const start = startOf(CPP, stmt.reduction, dtypeOf(stmt.value));
         const sum = stmt.reduction === "sum";
         lines.add(`${type} ${results[i]}[DSK_STRIP]${sum ? ` = {}, ${results[i]}_so_far[DSK_STRIP] = {}` : ""};`);
         if (sum) pieces.push(results[i]!);
@@ -147,7 +147,7 @@ export class PlaneRows {
       return;
     }
     const dtype = dtypeOf(value);
-    const term = own === undefined ? text : `(${own} ? ${text} : ${startOf(stmt.reduction, dtype)})`;
+    const term = own === undefined ? text : `(${own} ? ${text} : ${startOf(CPP, stmt.reduction, dtype)})`;
     frame.body.add(foldInto(`${result}[${this.#lane}]`, stmt.reduction, valueType(dtype), term));
   }
 
@@ -281,8 +281,7 @@ function isOfLane(expr: Expr): boolean {
 
 /** What named values are kept in. Conditions are as wide as what they choose from: compilers make vectors of that. */
 function wide(dtype: ScalarType): ScalarType {
-  if (dtype === "bool") return "i32";
-  return dtype === "bf16" || dtype === "f16" || dtype === "f8e4m3" ? "f32" : dtype;
+  return dtype === "bool" ? "i32" : widened(dtype);
 }
 
 function rowType(expr: Expr): string {

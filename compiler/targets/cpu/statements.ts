@@ -1,9 +1,9 @@
 /** Statements of the kernel IR as C++ loops. */
-import { constant, dtypeOf, index, isOp, known, type Ranges, substitute, walk } from "../../kernel-ir/expr.ts";
-import type { Axis, Expr, ScalarType, Stmt } from "../../kernel-ir/types.ts";
+import { constant, dtypeOf, index, isOp, known, type Ranges, substitute, walk, widened } from "../../kernel-ir/expr.ts";
+import type { Axis, Expr, Stmt } from "../../kernel-ir/types.ts";
 import type { Lines } from "../../emit/lines.ts";
-import { type Names, Scalars } from "../scalars.ts";
-import { CPP, foldInto, literal, startOf, storageType, valueType } from "./cpp.ts";
+import { type Names, Scalars, startOf } from "../scalars.ts";
+import { CPP, foldInto, literal, storageType, valueType } from "./cpp.ts";
 
 /** An innermost loop of so few iterations is written out. */
 const UNROLLED = 4;
@@ -151,7 +151,7 @@ export class StatementPrinter {
     }
     const dtype = dtypeOf(value);
     const type = valueType(dtype);
-    const start = startOf(reduction, dtype);
+    const start = startOf(CPP, reduction, dtype);
     if (axes.length > 0 && runsAlong(value, axes.at(-1)!.name) && !runsAlong(value, over.at(-1)!.name)) {
       return this.#accumulate(stmt, start);
     }
@@ -189,7 +189,7 @@ export class StatementPrinter {
   #accumulate({ axes, over, to, at, value, reduction }: Stmt & { kind: "reduce" }, start: string): void {
     const dtype = dtypeOf(value);
     const last = axes.at(-1)!;
-    const sums = this.#scratch("sums", storageType(wide(dtype)), this.#names.extent(last.extent));
+    const sums = this.#scratch("sums", storageType(widened(dtype)), this.#names.extent(last.extent));
     const i = this.#names.axis(last.name);
     this.#loops(axes.slice(0, -1), undefined, () => {
       this.#loops([last], SIMD, () => this.#lines.add(`${sums}[${i}] = ${start};`));
@@ -209,7 +209,7 @@ export class StatementPrinter {
     this.#bind([...axes, over]);
     const count = this.#names.extent(over.extent);
     const dtype = dtypeOf(value);
-    const values = this.#scratch("values", storageType(wide(dtype)), count);
+    const values = this.#scratch("values", storageType(widened(dtype)), count);
     const counter = stmt.kind === "top_k" ? stmt.counter : over;
     this.#bind([counter]);
     const order =
@@ -268,11 +268,6 @@ export class StatementPrinter {
 }
 
 const SIMD = "#pragma omp simd";
-
-/** What sums and sorts are made in. */
-function wide(dtype: ScalarType): ScalarType {
-  return dtype === "bf16" || dtype === "f16" || dtype === "f8e4m3" ? "f32" : dtype;
-}
 
 /** The inner axes that are written out. */
 function split(axes: readonly Axis[]): { outer: readonly Axis[]; unrolled: readonly Axis[] } {

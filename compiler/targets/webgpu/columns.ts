@@ -1,8 +1,10 @@
 import { dtypeOf } from "../../kernel-ir/expr.ts";
 import type { ColumnsKernel } from "../../kernel-ir/types.ts";
+import { startOf } from "../scalars.ts";
+import { extentsOf, sizeText } from "./axes.ts";
 import { type File, Frame } from "./frame.ts";
 import { Statements } from "./statements.ts";
-import { folded, startOf, valueType } from "./wgsl.ts";
+import { folded, valueType, WGSL } from "./wgsl.ts";
 
 /** Columns next to each other that a workgroup sums, and threads for each of them. */
 const COLUMNS = 32;
@@ -28,23 +30,21 @@ function printTotals(kernel: ColumnsKernel): File {
 /** Each thread sums every eighth row of a column; the parts of a column are added in order. */
 function printBlocks(kernel: ColumnsKernel): File {
   const frame = new Frame(kernel);
-  const { lines, names } = frame;
+  const { lines } = frame;
   const statements = new Statements(frame, COLUMNS * PARTS);
-  const columns = kernel.columns.map(({ extent }) => extent);
-  const rows = kernel.over.map(({ extent }) => extent);
   frame.main("main", COLUMNS * PARTS, () => {
     frame.item("item");
     lines.add(`let column = item * ${COLUMNS} + lane % ${COLUMNS};`, `let part = lane / ${COLUMNS};`);
-    lines.add(`let inside = column < ${columns.join(" * ")};`);
+    lines.add(`let inside = column < ${sizeText(kernel.columns)};`);
     frame.unpack(kernel.columns, "column");
     for (const { reduction, value, to, at } of kernel.sums) {
       const dtype = dtypeOf(value);
       const type = valueType(dtype);
       const parts = frame.shared(`parts_${type}`, `array<${type}, ${COLUMNS * PARTS}>`);
       lines.block("", () => {
-        lines.add(`var sum = ${startOf(reduction, dtype)};`);
+        lines.add(`var sum = ${startOf(WGSL, reduction, dtype)};`);
         lines.block("if (inside)", () =>
-          lines.block(`for (var row = part; row < ${rows.join(" * ") || "1"}; row += ${PARTS})`, () => {
+          lines.block(`for (var row = part; row < ${sizeText(kernel.over)}; row += ${PARTS})`, () => {
             frame.unpack(kernel.over, "row");
             lines.add(`sum = ${folded(reduction, type, "sum", statements.scalars(value).print(value))};`);
           }),
@@ -59,8 +59,7 @@ function printBlocks(kernel: ColumnsKernel): File {
         lines.add("workgroupBarrier();");
       });
     }
-    void names;
   });
-  frame.entry("main", COLUMNS * PARTS, [{ of: columns, by: COLUMNS }]);
+  frame.entry("main", COLUMNS * PARTS, [{ of: extentsOf(kernel.columns), by: COLUMNS }]);
   return frame.file();
 }

@@ -5,7 +5,7 @@ import type { Arg, Axis, Kernel, Local, ScalarType } from "../../kernel-ir/types
 import type { Count, Entry, WebGpuKernel } from "../../../runtime/program/webgpu.ts";
 import type { Extent, StorageType } from "../../../runtime/program/launch.ts";
 import { Names } from "../scalars.ts";
-import { valueType } from "./wgsl.ts";
+import { rounded, valueType } from "./wgsl.ts";
 
 /** Words of workgroup memory that locals may take; the rest of the 32 KiB is for reductions and tiles. */
 const WORKGROUP_WORDS = 6144;
@@ -54,7 +54,6 @@ export class Frame {
   readonly #functions = new Map<string, string>();
   readonly #entries: Entry[] = [];
   readonly #mains: Main[] = [];
-  readonly #private = new Set<string>();
   #words = 0;
   #fresh = 0;
   /** Teams of a workgroup that have arrays of their own. */
@@ -94,6 +93,10 @@ export class Frame {
   shareScratch(name: string, dtype: "i32" | "f32", shape: readonly Extent[]): void {
     this.#scratch.push({ name, dtype, words: shape, common: true });
     this.names.declare([{ name, dtype, shape, access: "update" }]);
+  }
+
+  get #hasOwnScratch(): boolean {
+    return this.#scratch.some(({ common }) => !common);
   }
 
   /** A function of this kernel, declared once. */
@@ -168,10 +171,10 @@ export class Frame {
     const { lines } = this;
     lines.add(`let ${name} = i32(group.y * groups.x + group.x);`);
     lines.block(`if (${name} >= launch.items)`, () => lines.add("return;"));
-    if (this.#scratch.some(({ common }) => !common)) lines.add(`own = ${name};`);
+    if (this.#hasOwnScratch) lines.add(`own = ${name};`);
   }
 
-  file(notes: readonly string[] = []): File {
+  file(): File {
     const { args, extents, family, name, from } = this.kernel;
     const functions = [...this.#functions.values()];
     const body = [...functions.map((f) => `${f}\n`), this.lines.text()].join("\n");
@@ -180,12 +183,11 @@ export class Frame {
       ...this.#scratch.flatMap((s) => scratchOf(s, body)),
     ];
     const shapes = args.map((arg) => `${arg.access} ${arg.name}: ${arg.dtype}[${arg.shape.join(", ")}]`);
-    if (this.#scratch.some(({ common }) => !common)) this.#private.add("var<private> own: i32;");
     const memory = [
-      ...this.#private,
+      ...(this.#hasOwnScratch ? ["var<private> own: i32;"] : []),
       ...[...this.#shared].map(([variable, type]) => `var<workgroup> ${variable}: ${type};`),
     ];
-    const header = [`${name}: ${family}`, ...from, ...shapes.map((shape) => `  ${shape}`), ...notes];
+    const header = [`${name}: ${family}`, ...from, ...shapes.map((shape) => `  ${shape}`)];
     const members = [
       "items: i32, // what there is to do, one for a workgroup at a time",
       "items_before: i32, // the same of the entry point that runs before",
@@ -257,12 +259,8 @@ export function fileText({
 
 /** How an argument is read and written: in words of 32 bits, in the space that the launch's pipeline has for it. */
 function accessorsOf({ name, dtype, access }: Arg, body: string): string[] {
-  const type = valueType(dtype);
   const word = `word(${name}_space, launch.${name} + i)`;
-  const load = type === "bool" ? `${word} != 0u` : `bitcast<${type}>(${word})`;
-  const rounded = dtype === "bf16" || dtype === "f16" || dtype === "f8e4m3" ? `round_${dtype}(x)` : "x";
-  const stored = type === "bool" ? "select(0u, 1u, x)" : `bitcast<u32>(${rounded})`;
-  const lines = [`return ${load};`];
+  const lines = [`return ${fromWord(dtype, word)};`];
   // Codes are only read, eight or four in a word; small floats lie two in a word where nothing writes them.
   if (dtype === "i4" || dtype === "i8")
     lines[0] = `return ${dtype}_of(word(${name}_space, launch.${name} + i / ${dtype === "i4" ? 8 : 4}), i);`;
@@ -272,32 +270,34 @@ function accessorsOf({ name, dtype, access }: Arg, body: string): string[] {
       `  return ${dtype}_of(word(${name}_space - 8u, launch.${name} + i / 2), i);`,
       "}",
     );
-  return [
-    ...(body.includes(`load_${name}(`)
-      ? [`fn load_${name}(i: i32) -> ${type} {\n${lines.map((line) => `  ${line}\n`).join("")}}`]
-      : []),
-    ...(body.includes(`store_${name}(`)
-      ? [`fn store_${name}(i: i32, x: ${type}) {\n  set_word(${name}_space, launch.${name} + i, ${stored});\n}`]
-      : []),
-  ];
+  const store = `set_word(${name}_space, launch.${name} + i, ${toWord(dtype, rounded(dtype, "x"))});`;
+  return loadAndStore(name, dtype, lines, store, body);
 }
 
 /** Scratch arrays lie in the arena, one of each for every workgroup. */
 function scratchOf({ name, dtype, words, common }: Scratch, body: string): string[] {
-  const type = valueType(dtype);
   const size = words.map((extent) => (typeof extent === "number" ? extent : `launch.${extent}`)).join(" * ");
   const place = common ? `arena[launch.${name} + i]` : `arena[launch.${name} + own * ${size} + i]`;
+  return loadAndStore(name, dtype, [`return ${fromWord(dtype, place)};`], `${place} = ${toWord(dtype, "x")};`, body);
+}
+
+function fromWord(dtype: ScalarType, word: string): string {
+  const type = valueType(dtype);
+  return type === "bool" ? `${word} != 0u` : `bitcast<${type}>(${word})`;
+}
+
+function toWord(dtype: ScalarType, value: string): string {
+  return valueType(dtype) === "bool" ? `select(0u, 1u, ${value})` : `bitcast<u32>(${value})`;
+}
+
+/** Functions that read and write an array, as far as the body calls them. */
+function loadAndStore(name: string, dtype: ScalarType, load: readonly string[], store: string, body: string): string[] {
+  const type = valueType(dtype);
   return [
     ...(body.includes(`load_${name}(`)
-      ? [
-          `fn load_${name}(i: i32) -> ${type} {\n  return ${type === "bool" ? `${place} != 0u` : `bitcast<${type}>(${place})`};\n}`,
-        ]
+      ? [`fn load_${name}(i: i32) -> ${type} {\n${load.map((line) => `  ${line}\n`).join("")}}`]
       : []),
-    ...(body.includes(`store_${name}(`)
-      ? [
-          `fn store_${name}(i: i32, x: ${type}) {\n  ${place} = ${type === "bool" ? "select(0u, 1u, x)" : "bitcast<u32>(x)"};\n}`,
-        ]
-      : []),
+    ...(body.includes(`store_${name}(`) ? [`fn store_${name}(i: i32, x: ${type}) {\n  ${store}\n}`] : []),
   ];
 }
 
@@ -327,31 +327,32 @@ function wordFunctions(text: string): string {
   return [...(/\bword\(/.test(text) ? [load] : []), ...(text.includes("set_word(") ? [store] : [])].join("\n\n");
 }
 
-let library: Map<string, { text: string; calls: string[] }> | undefined;
+let library: ReadonlyMap<string, string> | undefined;
 
 /** The functions of templates/webgpu/math.wgsl that a text calls, and those that they call. */
 function called(text: string): string[] {
   library ??= parsed(fixed("webgpu/math.wgsl"));
   const wanted = new Set<string>();
   const visit = (source: string): void => {
-    for (const [name, { text: inner }] of library!) {
+    for (const [name, inner] of library!) {
       if (wanted.has(name) || !new RegExp(`\\b${name}\\b`).test(source)) continue;
       wanted.add(name);
       visit(inner);
     }
   };
   visit(text);
-  return [...library].flatMap(([name, { text: inner }]) => (wanted.has(name) ? [inner] : []));
+  return [...library].flatMap(([name, inner]) => (wanted.has(name) ? [inner] : []));
 }
 
-function parsed(source: string): Map<string, { text: string; calls: string[] }> {
+/** Globals and functions by name. */
+function parsed(source: string): Map<string, string> {
   const parts = source.split("\n\n").map((part) => part.trim());
-  const found = new Map<string, { text: string; calls: string[] }>();
+  const found = new Map<string, string>();
   for (const part of parts) {
     // Globals on lines of their own come before functions.
-    for (const [line, name] of part.matchAll(/^var<private> (\w+).*$/gm)) found.set(name!, { text: line, calls: [] });
+    for (const [line, name] of part.matchAll(/^var<private> (\w+).*$/gm)) found.set(name!, line);
     const name = /^fn (\w+)/m.exec(part)?.[1];
-    if (name !== undefined) found.set(name, { text: part, calls: [] });
+    if (name !== undefined) found.set(name, part);
   }
   return found;
 }

@@ -5,6 +5,7 @@
  */
 import { constant, walk } from "../../kernel-ir/expr.ts";
 import type { Axis, Expr, GemmKernel, Product } from "../../kernel-ir/types.ts";
+import { extentsOf, knownSize, sizeText } from "./axes.ts";
 import { type File, Frame } from "./frame.ts";
 import { Statements } from "./statements.ts";
 import { valueType } from "./wgsl.ts";
@@ -49,21 +50,20 @@ class GemmPrinter {
     if (groups !== undefined) this.#groupOf();
     this.#statisticFunctions();
     this.#finish();
-    const of = (axes: readonly Axis[]): Axis["extent"][] => axes.map(({ extent }) => extent);
     const expert = groups?.over === "m";
     const few = [
-      { of: of(batch) },
-      { of: of(m), ...(this.#together ? { by: TOGETHER } : {}) },
-      { of: of(n), by: FEW_THREADS },
+      { of: extentsOf(batch) },
+      { of: extentsOf(m), ...(this.#together ? { by: TOGETHER } : {}) },
+      { of: extentsOf(n), by: FEW_THREADS },
     ];
     // Each group has a tile of its own, however few its rows are.
     const most = expert ? FEW * groupsOf(groups.group) : FEW;
-    frame.entry("few", FEW_THREADS, few, { upTo: { product: of(m), most } });
+    frame.entry("few", FEW_THREADS, few, { upTo: { product: extentsOf(m), most } });
     this.#few();
     frame.lines.add("");
     if (groups !== undefined) this.#sort();
     const more = expert ? { plus: groupsOf(groups.group) } : {};
-    const tiles = [{ of: of(batch) }, { of: of(m), by: TILE, ...more }, { of: of(n), by: TILE }];
+    const tiles = [{ of: extentsOf(batch) }, { of: extentsOf(m), by: TILE, ...more }, { of: extentsOf(n), by: TILE }];
     frame.entry(
       "tile",
       this.#threads,
@@ -98,8 +98,8 @@ class GemmPrinter {
       this.#frame.func(`fn ${letter}${i}(batch: i32, ${row}_: i32, k_: i32${extra}) -> f32`, () => {
         const { lines } = this.#frame;
         const inside = letter === "b" && dividedBy(axes, TILE);
-        lines.add(`let ${row} = ${inside ? `${row}_` : `clamp(${row}_, 0, ${count(axes)} - 1)`};`);
-        lines.add(`let k = ${whole ? "k_" : `clamp(k_, 0, ${count(product.k)} - 1)`};`);
+        lines.add(`let ${row} = ${inside ? `${row}_` : `clamp(${row}_, 0, ${sizeText(axes)} - 1)`};`);
+        lines.add(`let k = ${whole ? "k_" : `clamp(k_, 0, ${sizeText(product.k)} - 1)`};`);
         this.#frame.unpack(batch, "batch");
         this.#frame.unpack(axes, row);
         this.#frame.unpack(product.k, "k");
@@ -137,7 +137,7 @@ class GemmPrinter {
   #statisticFunctions(): void {
     for (const name of this.#allStatistics) {
       this.#frame.func(`fn ${name}_of(m_: i32) -> f32`, () => {
-        this.#frame.lines.add(`let m = clamp(m_, 0, ${count(this.#kernel.m)} - 1);`);
+        this.#frame.lines.add(`let m = clamp(m_, 0, ${sizeText(this.#kernel.m)} - 1);`);
         this.#prologue(1);
         this.#frame.lines.add(`return ${name};`);
       });
@@ -161,8 +161,8 @@ class GemmPrinter {
     const sums = products.map(({ name }) => `${name}: f32`).join(", ");
     this.#frame.func(`fn finish(batch: i32, m: i32, n: i32, ${sums})`, () => {
       const { lines } = this.#frame;
-      const inside = dividedBy(n, TILE) ? "" : ` & (n < ${count(n)})`;
-      lines.block(`if ((m >= 0) & (m < ${count(m)})${inside})`, () => {
+      const inside = dividedBy(n, TILE) ? "" : ` & (n < ${sizeText(n)})`;
+      lines.block(`if ((m >= 0) & (m < ${sizeText(m)})${inside})`, () => {
         this.#frame.unpack(batch, "batch");
         this.#frame.unpack(m, "m");
         this.#frame.unpack(n, "n");
@@ -199,12 +199,12 @@ class GemmPrinter {
     frame.main("few", FEW_THREADS, () => {
       const { lines } = frame;
       frame.item("item");
-      lines.add(`let blocks = (${count(n)} + ${FEW_THREADS - 1}) / ${FEW_THREADS};`);
+      lines.add(`let blocks = (${sizeText(n)} + ${FEW_THREADS - 1}) / ${FEW_THREADS};`);
       lines.add(`let n = item % blocks * ${FEW_THREADS} + lane;`);
       if (together) {
-        lines.add(`let row_blocks = (${count(m)} + ${TOGETHER - 1}) / ${TOGETHER};`);
+        lines.add(`let row_blocks = (${sizeText(m)} + ${TOGETHER - 1}) / ${TOGETHER};`);
         lines.add(`let m = item / blocks % row_blocks * ${TOGETHER};`, "let batch = item / blocks / row_blocks;");
-        lines.add(`let rows = min(${TOGETHER}, ${count(m)} - m);`);
+        lines.add(`let rows = min(${TOGETHER}, ${sizeText(m)} - m);`);
       } else lines.add(`let m = item / blocks % ${wrapped(m)};`, `let batch = item / blocks / ${wrapped(m)};`);
       if (expert) lines.add(`let expert = group_of(m);`);
       if (together) this.#statisticsOfRows();
@@ -212,7 +212,7 @@ class GemmPrinter {
       // What the terms have in common is worked out once: dividing is slow.
       frame.unpack(batch, "batch");
       if (together || this.#kernel.prologue === undefined) frame.unpack(m, "m");
-      lines.add(`let own_n = min(n, ${count(n)} - 1);`);
+      lines.add(`let own_n = min(n, ${sizeText(n)} - 1);`);
       frame.unpack(n, "own_n");
       if (expert) lines.add(`let ${frame.names.axis(groups.group.name)} = expert;`);
       const eachRow = (body: () => void): void => lines.block("for (var r = 0; r < rows; r++)", body);
@@ -239,7 +239,7 @@ class GemmPrinter {
           });
         };
         const loop = (): void => {
-          lines.block(`for (var k = 0; k < ${count(k)}; k++)`, () => {
+          lines.block(`for (var k = 0; k < ${sizeText(k)}; k++)`, () => {
             if (groups?.over === "k") lines.block(`if (group_of(k) == ${inGroup})`, term);
             else term();
           });
@@ -247,7 +247,7 @@ class GemmPrinter {
         if (expert) lines.block(`if (expert >= 0 && expert < ${groups.group.extent})`, loop);
         else loop();
       }
-      lines.block(`if (n < ${count(n)})`, () => {
+      lines.block(`if (n < ${sizeText(n)})`, () => {
         const finish = (row: string, at: string): void => {
           lines.add(`finish(batch, ${row}, n, ${products.map((_, i) => `sum${i}${at}`).join(", ")});`);
         };
@@ -285,11 +285,11 @@ class GemmPrinter {
     frame.main("tile", this.#threads, () => {
       const { lines } = frame;
       frame.item("item");
-      const columns = `((${count(n)} + ${TILE - 1}) / ${TILE})`;
+      const columns = `((${sizeText(n)} + ${TILE - 1}) / ${TILE})`;
       const rows =
         groups?.over === "m"
-          ? `((${count(m)} + ${TILE - 1}) / ${TILE} + ${groups.group.extent})`
-          : `((${count(m)} + ${TILE - 1}) / ${TILE})`;
+          ? `((${sizeText(m)} + ${TILE - 1}) / ${TILE} + ${groups.group.extent})`
+          : `((${sizeText(m)} + ${TILE - 1}) / ${TILE})`;
       lines.add(`let first_n = item % ${columns} * ${TILE};`);
       lines.add(`let row = item / ${columns} % ${rows};`, `let batch = item / ${columns} / ${rows};`);
       const across = TILE / COLUMNS;
@@ -343,7 +343,7 @@ class GemmPrinter {
       } else {
         const expert = groups?.over === "m";
         const loop = (): void =>
-          lines.block(`for (var first = 0; first < ${count(product.k)}; first += ${DEPTH})`, () =>
+          lines.block(`for (var first = 0; first < ${sizeText(product.k)}; first += ${DEPTH})`, () =>
             this.#step(i, product, row, (k) => `first + ${k}`),
           );
         if (expert) lines.block(`if (expert < ${groups.group.extent})`, loop);
@@ -399,11 +399,7 @@ class GemmPrinter {
     const frame = this.#frame;
     const axes = groups!.over === "m" ? m : products[0]!.k;
     const own = groups!.group.extent as number;
-    frame.shareScratch(
-      "order",
-      "i32",
-      axes.map(({ extent }) => extent),
-    );
+    frame.shareScratch("order", "i32", extentsOf(axes));
     frame.shareScratch("starts", "i32", [own + 2]);
     frame.shareScratch("counts", "i32", [own + 1, SORTERS]);
     frame.shared("part_sums", `array<i32, ${SORTERS}>`);
@@ -422,7 +418,7 @@ class GemmPrinter {
     );
     frame.main("sort", SORTERS, () => {
       const { lines } = frame;
-      const [n, buckets] = [count(axes), own + 1];
+      const [n, buckets] = [sizeText(axes), own + 1];
       lines.add(
         "// Each thread counts a run of rows of its own.",
         `let each = (${n} + ${SORTERS - 1}) / ${SORTERS};`,
@@ -463,17 +459,9 @@ class GemmPrinter {
   }
 }
 
-/** The number of elements of axes, where a call does not change it. */
-function known(axes: readonly Axis[]): number | undefined {
-  return axes.reduce<number | undefined>(
-    (n, { extent }) => (n !== undefined && typeof extent === "number" ? n * extent : undefined),
-    1,
-  );
-}
-
 /** Whether blocks of a size cover the axes without a rest, whatever the sizes of a call. */
 function dividedBy(axes: readonly Axis[], size: number): boolean {
-  return (known(axes) ?? NaN) % size === 0;
+  return (knownSize(axes) ?? NaN) % size === 0;
 }
 
 /** How often a value reads memory. */
@@ -485,13 +473,8 @@ function loadsOf(value: Expr): number {
   return loads;
 }
 
-/** The number of elements of axes, as WGSL. */
-function count(axes: readonly Axis[]): string {
-  return axes.length === 0 ? "1" : axes.map(({ extent }) => String(extent)).join(" * ");
-}
-
 function wrapped(axes: readonly Axis[]): string {
-  return axes.length > 1 ? `(${count(axes)})` : count(axes);
+  return axes.length > 1 ? `(${sizeText(axes)})` : sizeText(axes);
 }
 
 function groupsOf({ extent }: Axis): number {

@@ -6,6 +6,7 @@
 import type { Axis, Expr, Local, PlaneKernel, PlaneStmt, Stmt } from "../../kernel-ir/types.ts";
 import type { Grid } from "../../../runtime/program/webgpu.ts";
 import { Scalars } from "../scalars.ts";
+import { extentsOf, sizeText } from "./axes.ts";
 import type { Frame } from "./frame.ts";
 import { Statements } from "./statements.ts";
 import { valueType, WGSL } from "./wgsl.ts";
@@ -41,7 +42,7 @@ export function saveScalars(frame: Frame, kernel: PlaneKernel, row: string): voi
   const { lines } = frame;
   const scalars = scalarsOf(kernel);
   if (scalars.length === 0) return;
-  const extents = [...kernel.batch, ...kernel.rows].map(({ extent }) => extent);
+  const extents = extentsOf([...kernel.batch, ...kernel.rows]);
   for (const { name, dtype } of scalars) frame.shareScratch(`saved_${name}`, dtype as "f32" | "i32", extents);
   lines.block("if (inside && lane == 0)", () => {
     for (const { name } of scalars) lines.add(`store_saved_${name}(${row}, ${name});`);
@@ -63,7 +64,7 @@ export function printColumnBlocks(frame: Frame, kernel: PlaneKernel, threads: nu
     frame.unpack(batch, "batch");
     for (const leave of leaves)
       eachResult(frame, kernel, leave, threads, (offset) => lines.add(`store_${leave.to}(${offset}, 0.0);`));
-    const all = [String(rows[0]!.extent), ...inner].join(" * ");
+    const all = sizeText(rows);
     if (span === undefined) lines.add("let begin = 0;", `let end = ${all};`);
     else tokensThatSee(frame, kernel, statements, inner);
     lines.block(`for (var first = begin; first < end; first += ${BLOCK})`, () => {
@@ -94,7 +95,7 @@ export function printColumnBlocks(frame: Frame, kernel: PlaneKernel, threads: nu
         });
     });
   });
-  const workgroups = [{ of: batch.map(({ extent }) => extent) }, { of: [column.extent], by: BLOCK }];
+  const workgroups = [{ of: extentsOf(batch) }, { of: [column.extent], by: BLOCK }];
   frame.entry("columns", threads, workgroups, { before });
 }
 
@@ -131,7 +132,7 @@ function eachResult(
   body: (offset: string) => void,
 ): void {
   const { lines, names } = frame;
-  const size = n.map(({ extent }) => String(extent)).join(" * ") || "1";
+  const size = sizeText(n);
   lines.block(`for (var i = lane; i < ${BLOCK} * ${size}; i += ${threads})`, () => {
     lines.add(`let own_column = i / (${size});`, `let ${names.axis(column.name)} = first_column + own_column;`);
     lines.block(`if (${names.axis(column.name)} < ${column.extent})`, () => {

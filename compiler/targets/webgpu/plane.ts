@@ -4,6 +4,7 @@
  * which has blocks of columns: see plane-columns.ts.
  */
 import type { Axis, Expr, PlaneKernel, PlaneStmt } from "../../kernel-ir/types.ts";
+import { extentsOf, sizeText } from "./axes.ts";
 import { type File, Frame } from "./frame.ts";
 import { isRecomputable, printColumnBlocks, saveScalars } from "./plane-columns.ts";
 import { Statements } from "./statements.ts";
@@ -18,7 +19,7 @@ const WORKGROUPS = 256;
 export function printPlane(kernel: PlaneKernel): File {
   const { batch, rows, locals, body } = kernel;
   const frame = new Frame(kernel, locals);
-  const extents = [...batch, ...rows].map(({ extent }) => extent);
+  const extents = extentsOf([...batch, ...rows]);
   const sumsTokens = body.some(({ kind }) => kind === "leave_columns");
   if (sumsTokens && isRecomputable(kernel)) {
     printRows(frame, kernel, "rows", [...batch, ...rows], "items_before");
@@ -29,7 +30,7 @@ export function printPlane(kernel: PlaneKernel): File {
   } else if (sumsTokens) {
     // A workgroup has all rows of a batch, so that its sums are its own.
     printRows(frame, kernel, "main", batch, "items");
-    frame.entry("main", THREADS, [{ of: batch.map(({ extent }) => extent) }], { most: WORKGROUPS });
+    frame.entry("main", THREADS, [{ of: extentsOf(batch) }], { most: WORKGROUPS });
   } else {
     printRows(frame, kernel, "main", [...batch, ...rows], "items");
     frame.entry("main", THREADS, [{ of: extents, by: THREADS / TEAM }], { most: WORKGROUPS });
@@ -64,7 +65,7 @@ function printRows(frame: Frame, kernel: PlaneKernel, name: string, items: reado
     const { lines } = frame;
     if (!wholeBatch) {
       const teams = THREADS / team;
-      lines.add(`let count = ${items.map(({ extent }) => extent).join(" * ") || "1"};`, `let team = lane / ${team};`);
+      lines.add(`let count = ${sizeText(items)};`, `let team = lane / ${team};`);
       lines.add(`own = i32(group.x) * ${teams} + team;`);
       return lines.block(`for (var block = i32(group.x); block < launch.${count}; block += i32(groups.x))`, () => {
         lines.add(
@@ -81,8 +82,7 @@ function printRows(frame: Frame, kernel: PlaneKernel, name: string, items: reado
       frame.unpack(batch, "item");
       for (const stmt of body) if (stmt.kind === "leave_columns") zero(statements, stmt, column);
       statements.barrier();
-      const all = rows.map(({ extent }) => extent).join(" * ");
-      lines.block(`for (var row = 0; row < ${all}; row++)`, () => row("row", rows));
+      lines.block(`for (var row = 0; row < ${sizeText(rows)}; row++)`, () => row("row", rows));
     });
   });
 }

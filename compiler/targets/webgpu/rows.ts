@@ -1,4 +1,5 @@
 import type { RowsKernel, SerialKernel, Stmt } from "../../kernel-ir/types.ts";
+import { extentsOf, knownSize, sizeText } from "./axes.ts";
 import { type File, Frame } from "./frame.ts";
 import { Statements } from "./statements.ts";
 import { valueType } from "./wgsl.ts";
@@ -15,11 +16,11 @@ export function printRows(kernel: RowsKernel): File {
   const statements = new Statements(frame, small ? 1 : THREADS);
   const { lines } = frame;
   if (!small) for (const { name, dtype, shape } of kernel.locals) if (shape.length > 0) frame.array(name, dtype, shape);
-  const of = kernel.rows.map(({ extent }) => extent);
+  const of = extentsOf(kernel.rows);
   frame.main("main", THREADS, () => {
     if (small) {
       lines.add(`let item = i32(group.y * groups.x + group.x) * ${THREADS} + lane;`);
-      lines.block(`if (item >= ${of.length === 0 ? 1 : of.join(" * ")})`, () => lines.add("return;"));
+      lines.block(`if (item >= ${sizeText(kernel.rows)})`, () => lines.add("return;"));
     } else frame.item("item");
     frame.unpack(kernel.rows, "item");
     for (const { name, dtype, shape } of kernel.locals) {
@@ -55,5 +56,5 @@ function work(stmt: Stmt): number {
     ...("over" in stmt ? (Array.isArray(stmt.over) ? stmt.over : [stmt.over]) : []),
     ...("zeroed" in stmt ? stmt.zeroed : []),
   ];
-  return axes.reduce<number>((n, { extent }) => (typeof extent === "number" ? n * extent : Infinity), 1);
+  return knownSize(axes) ?? Infinity;
 }

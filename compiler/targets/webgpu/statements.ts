@@ -2,11 +2,12 @@
  * Statements of the kernel IR, executed by the threads of a workgroup together: loops over results are shared out among them,
  * sums are folded across them, barriers stand where a statement needs what another thread wrote.
  */
-import { constant, dtypeOf, walk } from "../../kernel-ir/expr.ts";
+import { constant, dtypeOf, walk, widened } from "../../kernel-ir/expr.ts";
 import type { Axis, Expr, ScalarType, Stmt } from "../../kernel-ir/types.ts";
-import { Scalars } from "../scalars.ts";
+import { Scalars, startOf } from "../scalars.ts";
+import { knownSize } from "./axes.ts";
 import type { Frame } from "./frame.ts";
-import { folded, startOf, valueType, WGSL } from "./wgsl.ts";
+import { folded, rounded, valueType, WGSL } from "./wgsl.ts";
 
 export class Statements {
   readonly #frame: Frame;
@@ -89,12 +90,11 @@ export class Statements {
     const store = names.store(to);
     if (this.#isValue(to)) return lines.add(`${to} = ${text};`);
     const offset = names.offset(to, at, (x) => scalars.print(x));
-    const small = store.dtype === "bf16" || store.dtype === "f16" || store.dtype === "f8e4m3";
     const isArgument = this.#frame.kernel.args.some(({ name }) => name === to);
     if (isArgument && this.#group > this.threads)
       lines.block("if (inside)", () => lines.add(`store_${to}(${offset}, ${text});`));
     else if ("access" in store) lines.add(`store_${to}(${offset}, ${text});`);
-    else lines.add(`${to}[${offset}] = ${small ? `round_${store.dtype}(${text})` : text};`);
+    else lines.add(`${to}[${offset}] = ${rounded(store.dtype, text)};`);
   }
 
   #isValue(name: string): boolean {
@@ -158,14 +158,14 @@ export class Statements {
     const type = valueType(dtype);
     const own = this.#isValue(to);
     this.settle(this.#reads(value, ...at), own ? [] : [to]);
-    const results = sizeOf(axes);
-    const terms = sizeOf(over);
+    const results = knownSize(axes) ?? Infinity;
+    const terms = knownSize(over) ?? Infinity;
     // Few results of many terms: threads share the terms of one result. Otherwise each thread has results of its own.
     if (results < this.threads && terms >= this.threads / 4 && results * 4 <= this.threads) {
       this.loops(axes, () => {
         const part = this.#frame.temp("part");
         lines.block("", () => {
-          lines.add(`var ${part} = ${startOf(reduction, dtype)};`);
+          lines.add(`var ${part} = ${startOf(WGSL, reduction, dtype)};`);
           this.each(over, () => {
             const term = this.scalars(value).print(value);
             lines.add(`${part} = ${folded(reduction, type, part, term)};`);
@@ -182,7 +182,7 @@ export class Statements {
     }
     const serial = (): void => {
       const sum = this.#frame.temp("sum");
-      lines.add(`var ${sum} = ${startOf(reduction, dtype)};`);
+      lines.add(`var ${sum} = ${startOf(WGSL, reduction, dtype)};`);
       this.loops(over, () => {
         const term = this.scalars(value).print(value);
         lines.add(`${sum} = ${folded(reduction, type, sum, term)};`);
@@ -273,7 +273,7 @@ export class Statements {
     this.each(axes, () => {
       const sum = this.#frame.temp("sum");
       const i = names.axis(over.name);
-      lines.add(`var ${sum} = ${startOf("sum", wide(dtypeOf(value)))};`);
+      lines.add(`var ${sum} = ${startOf(WGSL, "sum", wide(dtypeOf(value)))};`);
       const loop = reverse
         ? `for (var ${i} = ${over.extent} - 1; ${i} >= 0; ${i}--)`
         : `for (var ${i} = 0; ${i} < ${over.extent}; ${i}++)`;
@@ -325,11 +325,7 @@ export class Statements {
 
 /** What sums and orders are made in. */
 function wide(dtype: ScalarType): ScalarType {
-  return dtype === "bf16" || dtype === "f16" || dtype === "f8e4m3" || dtype === "f64" ? "f32" : dtype;
-}
-
-function sizeOf(axes: readonly Axis[]): number {
-  return axes.reduce<number>((n, { extent }) => (typeof extent === "number" ? n * extent : Infinity), 1);
+  return dtype === "f64" ? "f32" : widened(dtype);
 }
 
 function wrapped(size: string): string {

@@ -1,5 +1,5 @@
 /** Scalar expressions as WGSL. */
-import { dtypeOf } from "../../kernel-ir/expr.ts";
+import { dtypeOf, widened } from "../../kernel-ir/expr.ts";
 import type { Expr, Reduction, ScalarType } from "../../kernel-ir/types.ts";
 import { isFloatType, type Language, shortest } from "../scalars.ts";
 
@@ -59,9 +59,9 @@ function printOp(expr: Expr & { kind: "op" }, x: readonly string[]): string {
   }
 }
 
-/** What a reduction of nothing is. */
-export function startOf(reduction: Reduction, dtype: ScalarType): string {
-  return literal(reduction === "sum" ? 0 : reduction === "max" ? -Infinity : Infinity, dtype);
+/** A value as it is stored: small floats are rounded. */
+export function rounded(dtype: ScalarType, text: string): string {
+  return widened(dtype) === dtype ? text : `round_${dtype}(${text})`;
 }
 
 /** A reduction of two values. */

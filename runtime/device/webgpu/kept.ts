@@ -1,5 +1,5 @@
 /** Where params and states lie in the buffers that they share. */
-import { type LaunchProgram, STORAGE_BYTES } from "../../program/launch.ts";
+import { type BufferKind, elementsOf, type LaunchProgram, STORAGE_BYTES } from "../../program/launch.ts";
 import type { WebGpuKernel } from "../../program/webgpu.ts";
 import type { Elements, StoreSpec } from "../session.ts";
 import { asWords, fromPacked, fromWords, packedWords } from "./words.ts";
@@ -13,6 +13,11 @@ export interface Kept {
   readonly words: number;
   /** Small elements share a word where nothing writes them: two threads must not write to one word. */
   readonly packed: boolean;
+}
+
+/** Whether a buffer is kept between calls, in the buffers of params and states. */
+export function isKept(kind: BufferKind): boolean {
+  return kind === "param" || kind === "state";
 }
 
 /**
@@ -29,14 +34,15 @@ export function placesOf(
     programs.flatMap(({ launches, buffers }) =>
       launches.flatMap(({ kernel, args }) => {
         const { args: names, writes } = kernels.get(kernel)!;
-        return args.filter((_, i) => writes.includes(names[i]!)).map((buffer) => buffers[buffer]!.name);
+        const specs = args.filter((_, i) => writes.includes(names[i]!)).map((buffer) => buffers[buffer]!);
+        return specs.filter(({ kind }) => isKept(kind)).map(({ name }) => name);
       }),
     ),
   );
   let [part, at] = [0, 0];
   return new Map(
     stores.map((spec) => {
-      const size = spec.shape.reduce((a, b) => a * b, 1);
+      const size = elementsOf(spec, {});
       const packed = STORAGE_BYTES[spec.dtype] <= 2 && spec.dtype !== "bool" && !written.has(spec.name);
       const words = packed ? Math.ceil((size * STORAGE_BYTES[spec.dtype]) / 4) : size;
       if (at > 0 && at + words > most) [part, at] = [part + 1, 0];
@@ -51,6 +57,6 @@ export function keptWords({ spec, packed }: Kept, elements: Elements): ReturnTyp
 }
 
 export function keptElements({ spec, packed }: Kept, words: Uint32Array): Elements {
-  const size = spec.shape.reduce((a, b) => a * b, 1);
+  const size = elementsOf(spec, {});
   return packed ? fromPacked(words, spec.dtype, size) : fromWords(words, spec.dtype);
 }

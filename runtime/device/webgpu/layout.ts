@@ -1,13 +1,13 @@
 import { planArena } from "../../program/arena.ts";
-import { elementsOf, type LaunchProgram, type Sizes, sizeOf } from "../../program/launch.ts";
-import { productOf, type WebGpuKernel, workOf } from "../../program/webgpu.ts";
+import { boundExtents, elementsOf, type LaunchProgram, type Sizes } from "../../program/launch.ts";
+import { productOf, type WebGpuKernel, type Work, workOf } from "../../program/webgpu.ts";
 
 /** Where everything of a call lies in the arena, in words. */
 export interface Layout {
   /** Inputs, outputs and temps by the index of the buffer; -1 for others. */
   readonly offsets: readonly number[];
   /** Where the scratch arrays of a launch begin: all launches use the same place. */
-  readonly scratch: (kernel: WebGpuKernel, bound: Sizes) => number[];
+  readonly scratch: (kernel: WebGpuKernel, bound: Sizes, work: Work) => number[];
   readonly words: number;
 }
 
@@ -26,28 +26,27 @@ export function planWords(program: LaunchProgram, sizes: Sizes, kernels: readonl
   for (const [buffer, offset] of plan.offsets.entries()) if (offset >= 0) offsets[buffer] = words + offset / 4;
   const begin = words + plan.bytes / 4;
   let scratch = 0;
-  for (const [i, { extents }] of program.launches.entries()) {
+  for (const [i, launch] of program.launches.entries()) {
     const kernel = kernels[i]!;
     if (kernel.scratch.length === 0) continue;
-    const bound = Object.fromEntries(kernel.extents.map((name, e) => [name, sizeOf(extents[e]!, sizes)]));
+    const bound = boundExtents(launch, kernel, sizes);
     scratch = Math.max(
       scratch,
-      scratchWords(kernel, bound).reduce((a, b) => a + b, 0),
+      scratchWords(kernel, bound, workOf(kernel, bound)).reduce((a, b) => a + b, 0),
     );
   }
   return {
     offsets,
-    scratch: (kernel, bound) => {
+    scratch: (kernel, bound, work) => {
       let at = begin;
-      return scratchWords(kernel, bound).map((size) => (at += size) - size);
+      return scratchWords(kernel, bound, work).map((size) => (at += size) - size);
     },
     words: begin + scratch,
   };
 }
 
 /** Words of each scratch array, for all workgroups that run. */
-function scratchWords(kernel: WebGpuKernel, bound: Sizes): number[] {
-  const { runs } = workOf(kernel, bound);
+function scratchWords(kernel: WebGpuKernel, bound: Sizes, { runs }: Work): number[] {
   const groups = (part: number | undefined): number =>
     Math.max(0, ...runs.filter((run) => part === undefined || run.parts.includes(part)).map((run) => run.groups));
   return kernel.scratch.map(({ shape, each, part }) => productOf(shape, bound) * (each ? groups(part) : 1));

@@ -1,5 +1,5 @@
 /** A package on WebGPU: one arena for what a call needs, one buffer of params and states, one of caches; words of 32 bits. */
-import { type BufferKind, elementsOf, type LaunchProgram, type Sizes, sizeOf } from "../../program/launch.ts";
+import { boundExtents, elementsOf, type LaunchProgram, type Sizes, sizeOf } from "../../program/launch.ts";
 import { firstElement, stepsOf } from "../../program/steps.ts";
 import { type WebGpuKernel, workOf } from "../../program/webgpu.ts";
 import { type Border, borderOf, checkElements, dimsOf, inputsOf, outputsOf } from "../elements.ts";
@@ -10,7 +10,7 @@ import { checkWorkgroups, count, largestBinding, tooLarge } from "./limits.ts";
 import { DeviceWatch } from "./loss.ts";
 import { LIKELIEST, LIKELIEST_WGSL } from "./likeliest.ts";
 import { type Layout, planWords } from "./layout.ts";
-import { type Kept, keptElements, keptWords, placesOf } from "./kept.ts";
+import { isKept, type Kept, keptElements, keptWords, placesOf } from "./kept.ts";
 import { isFloat16, type Need, PACKED, PARTS, Pipelines, type Sources, type Space, spaceOf } from "./pipelines.ts";
 import { Timestamps } from "./timing.ts";
 import { asWords, fromWords } from "./words.ts";
@@ -106,7 +106,7 @@ class PackageOnWebGpu implements WebGpuSession {
     let cacheWords = 0;
     for (const program of programs) {
       const places = program.buffers.map((spec) => {
-        if (spec.kind === "param" || spec.kind === "state") return this.#kept.get(spec.name)!.at;
+        if (isKept(spec.kind)) return this.#kept.get(spec.name)!.at;
         if (spec.kind !== "cache") return -1;
         if (!caches.has(spec.name)) {
           caches.set(spec.name, cacheWords);
@@ -217,13 +217,7 @@ class PackageOnWebGpu implements WebGpuSession {
   write(store: string, elements: Elements): void {
     this.#watch.check();
     const kept = this.#store(store);
-    const { dtype, shape } = kept.spec;
-    checkElements(
-      store,
-      dtype,
-      shape.reduce((a, b) => a * b, 1),
-      elements,
-    );
+    checkElements(store, kept.spec.dtype, elementsOf(kept.spec, {}), elements);
     if (elements.length > 0)
       this.gpu.queue.writeBuffer(this.#stores[kept.part]!, kept.at * 4, keptWords(kept, elements));
   }
@@ -326,20 +320,20 @@ class PackageOnWebGpu implements WebGpuSession {
   /** What a call asks of the device, in order. */
   #dispatches({ program, kernels, spaces, places }: Loaded, sizes: Sizes, layout: Layout): Dispatch[] {
     return stepsOf(program, sizes).flatMap((step) => {
-      const { args, extents } = program.launches[step.launch]!;
+      const launch = program.launches[step.launch]!;
       const kernel = kernels[step.launch]!;
-      const bound = Object.fromEntries(kernel.extents.map((name, e) => [name, sizeOf(extents[e]!, step.sizes)]));
-      const { items, runs } = workOf(kernel, bound);
-      const own = args.map((buffer) => {
+      const bound = boundExtents(launch, kernel, step.sizes);
+      const work = workOf(kernel, bound);
+      const own = launch.args.map((buffer) => {
         const start = places[buffer]! >= 0 ? places[buffer]! : layout.offsets[buffer]!;
         return start + firstElement(program.buffers[buffer]!, step);
       });
       const ofKernel = kernel.extents.map((name) => bound[name]!);
-      const words = [...items, ...ofKernel, ...own, ...layout.scratch(kernel, bound)];
-      return runs.map(({ grids }) => ({
+      const words = [...work.items, ...ofKernel, ...own, ...layout.scratch(kernel, bound, work)];
+      return work.runs.map(({ grids }) => ({
         launch: step.launch,
         grids: grids.map(({ grid, groups }) => ({
-          need: { kernel: kernel.name, entry: grid.name, spaces: args.map((b) => spaces[b]!) },
+          need: { kernel: kernel.name, entry: grid.name, spaces: launch.args.map((b) => spaces[b]!) },
           groups,
         })),
         words,
@@ -424,8 +418,4 @@ class PackageOnWebGpu implements WebGpuSession {
     at = 0;
     return parts.map(({ words }) => all.subarray(at, (at += words)));
   }
-}
-
-function isKept(kind: BufferKind): boolean {
-  return kind === "param" || kind === "state";
 }
