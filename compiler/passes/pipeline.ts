@@ -5,6 +5,7 @@ import { eliminateDead } from "./eliminate-dead.ts";
 import type { Pass, PassOptions } from "./pass.ts";
 import { recompute } from "./recompute.ts";
 import { reorderContractions } from "./reorder-contractions.ts";
+import { selectRows } from "./select-rows.ts";
 import { simplify } from "./simplify.ts";
 
 /** All passes over the tensor IR, in the order in which they run. */
@@ -12,6 +13,7 @@ export const PIPELINE: readonly Pass[] = [
   simplify,
   eliminateCommon,
   reorderContractions,
+  selectRows,
   eliminateDead,
   // Last: merging equal ops again would undo it.
   recompute,

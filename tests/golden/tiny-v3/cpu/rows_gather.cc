@@ -1,7 +1,7 @@
 // rows_gather: rows
-//   write logits: f32[B, 160]
+//   write x: f32[B, 64]
 //   read rows: i32[B]
-//   read x: f32[T, 160]
+//   read hidden: f32[T, 64]
 #include "dsk.h"
 
 namespace rows_gather {
@@ -19,17 +19,17 @@ static int64_t scratch(const int64_t* extents) {
 }
 
 static void run(void* const* args, const int64_t* extents, int64_t begin, int64_t end, char* scratch) {
-  float* __restrict logits = (float*)args[0];
+  float* __restrict x = (float*)args[0];
   const int32_t* __restrict rows = (const int32_t*)args[1];
-  const float* __restrict x = (const float*)args[2];
+  const float* __restrict hidden = (const float*)args[2];
   const int64_t B = extents[0];
   const int64_t T = extents[1];
   for (int64_t item = begin; item < end; item++) {
     const int64_t i_B = item;
     #pragma omp simd
-    for (int64_t i_V = 0; i_V < 160; i_V++) {
+    for (int64_t i_D = 0; i_D < 64; i_D++) {
       const int32_t v0 = dsk_get(rows[i_B]);
-      dsk_put(logits[i_B * 160 + i_V], ((v0 < 0) ? 0.0f : dsk_get(x[(dsk_min<int64_t>(dsk_max<int64_t>(int64_t(v0), 0), (T - 1))) * 160 + i_V])));
+      dsk_put(x[i_B * 64 + i_D], ((v0 < 0) ? 0.0f : dsk_get(hidden[(dsk_min<int64_t>(dsk_max<int64_t>(int64_t(v0), 0), (T - 1))) * 64 + i_D])));
     }
   }
 }

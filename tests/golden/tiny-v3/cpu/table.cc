@@ -19,8 +19,8 @@ extern const dsk_kernel dsk_gemm_mul_2;
 extern const dsk_kernel dsk_gemm_contract_2;
 extern const dsk_kernel dsk_rows_weight;
 extern const dsk_kernel dsk_rows_weight_2;
-extern const dsk_kernel dsk_gemm_contract_3;
 extern const dsk_kernel dsk_rows_gather;
+extern const dsk_kernel dsk_gemm_contract_3;
 
 extern "C" const dsk_kernel* dsk_kernels(int32_t abi, int32_t* count) {
   if (abi != DSK_ABI) return nullptr;
@@ -43,8 +43,8 @@ extern "C" const dsk_kernel* dsk_kernels(int32_t abi, int32_t* count) {
     dsk_gemm_contract_2,
     dsk_rows_weight,
     dsk_rows_weight_2,
-    dsk_gemm_contract_3,
     dsk_rows_gather,
+    dsk_gemm_contract_3,
   };
   *count = sizeof kernels / sizeof kernels[0];
   return kernels;

@@ -1,15 +1,15 @@
 // gemm_contract_3: gemm
-//   read hidden: f32[T, 64]
+//   read x: f32[B, 64]
 //   read weight: f32[160, 64]
-//   write x: f32[T, 160]
+//   write logits: f32[B, 160]
 
 struct Launch {
   items: i32, // what there is to do, one for a workgroup at a time
   items_before: i32, // the same of the entry point that runs before
-  T: i32,
-  hidden: i32, // its first word
-  weight: i32, // its first word
+  B: i32,
   x: i32, // its first word
+  weight: i32, // its first word
+  logits: i32, // its first word
 }
 @group(0) @binding(0) var<uniform> launch: Launch;
 @group(0) @binding(1) var<storage, read_write> arena: array<u32>;
@@ -19,9 +19,9 @@ struct Launch {
 @group(0) @binding(5) var<storage, read_write> stores_2: array<u32>;
 @group(0) @binding(6) var<storage, read_write> stores_3: array<u32>;
 
-override hidden_space: u32 = 0u;
-override weight_space: u32 = 0u;
 override x_space: u32 = 0u;
+override weight_space: u32 = 0u;
+override logits_space: u32 = 0u;
 
 var<workgroup> tile_a: array<vec4<f32>, 512>;
 var<workgroup> tile_b: array<vec4<f32>, 512>;
@@ -50,29 +50,29 @@ fn set_word(space: u32, i: i32, x: u32) {
   }
 }
 
-fn load_hidden(i: i32) -> f32 {
-  return bitcast<f32>(word(hidden_space, launch.hidden + i));
+fn load_x(i: i32) -> f32 {
+  return bitcast<f32>(word(x_space, launch.x + i));
 }
 
 fn load_weight(i: i32) -> f32 {
   return bitcast<f32>(word(weight_space, launch.weight + i));
 }
 
-fn store_x(i: i32, x: f32) {
-  set_word(x_space, launch.x + i, bitcast<u32>(x));
+fn store_logits(i: i32, x: f32) {
+  set_word(logits_space, launch.logits + i, bitcast<u32>(x));
 }
 
 fn a0(batch: i32, m_: i32, k_: i32) -> f32 {
-  let T = launch.T;
-  let m = clamp(m_, 0, T - 1);
+  let B = launch.B;
+  let m = clamp(m_, 0, B - 1);
   let k = k_;
-  let i_T = m;
+  let i_B = m;
   let i_D = k;
-  return load_hidden(i_T * 64 + i_D);
+  return load_x(i_B * 64 + i_D);
 }
 
 fn b0(batch: i32, n_: i32, k_: i32) -> f32 {
-  let T = launch.T;
+  let B = launch.B;
   let n = clamp(n_, 0, 160 - 1);
   let k = k_;
   let i_V = n;
@@ -81,11 +81,11 @@ fn b0(batch: i32, n_: i32, k_: i32) -> f32 {
 }
 
 fn finish(batch: i32, m: i32, n: i32, product: f32) {
-  let T = launch.T;
-  if ((m >= 0) & (m < T) & (n < 160)) {
-    let i_T = m;
+  let B = launch.B;
+  if ((m >= 0) & (m < B) & (n < 160)) {
+    let i_B = m;
     let i_V = n;
-    store_x(i_T * 160 + i_V, product);
+    store_logits(i_B * 160 + i_V, product);
   }
 }
 
@@ -93,18 +93,18 @@ fn finish(batch: i32, m: i32, n: i32, product: f32) {
 fn few(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
        @builtin(local_invocation_index) index: u32) {
   let lane = i32(index);
-  let T = launch.T;
+  let B = launch.B;
   let item = i32(group.y * groups.x + group.x);
   if (item >= launch.items) {
     return;
   }
   let blocks = (160 + 63) / 64;
   let n = item % blocks * 64 + lane;
-  let row_blocks = (T + 3) / 4;
+  let row_blocks = (B + 3) / 4;
   let m = item / blocks % row_blocks * 4;
   let batch = item / blocks / row_blocks;
-  let rows = min(4, T - m);
-  let i_T = m;
+  let rows = min(4, B - m);
+  let i_B = m;
   let own_n = min(n, 160 - 1);
   let i_V = own_n;
   var sum0 = vec4<f32>();
@@ -112,7 +112,7 @@ fn few(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups:
     let i_D = k;
     let b = load_weight(i_V * 64 + i_D);
     if (rows == 1) {
-      sum0.x += load_hidden(i_T * 64 + i_D) * b;
+      sum0.x += load_x(i_B * 64 + i_D) * b;
     }
     else {
       sum0 += vec4<f32>(a0(batch, m + 0, k), a0(batch, m + 1, k), a0(batch, m + 2, k), a0(batch, m + 3, k)) * b;
@@ -129,14 +129,14 @@ fn few(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups:
 fn tile(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) index: u32) {
   let lane = i32(index);
-  let T = launch.T;
+  let B = launch.B;
   let item = i32(group.y * groups.x + group.x);
   if (item >= launch.items) {
     return;
   }
   let first_n = item % ((160 + 63) / 64) * 64;
-  let row = item / ((160 + 63) / 64) % ((T + 63) / 64);
-  let batch = item / ((160 + 63) / 64) / ((T + 63) / 64);
+  let row = item / ((160 + 63) / 64) % ((B + 63) / 64);
+  let batch = item / ((160 + 63) / 64) / ((B + 63) / 64);
   let own_m = lane / 8 * 8;
   let own_n = lane % 8 * 8;
   let quad_m = own_m / 4;

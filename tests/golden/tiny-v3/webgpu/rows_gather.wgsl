@@ -1,16 +1,16 @@
 // rows_gather: rows
-//   write logits: f32[B, 160]
+//   write x: f32[B, 64]
 //   read rows: i32[B]
-//   read x: f32[T, 160]
+//   read hidden: f32[T, 64]
 
 struct Launch {
   items: i32, // what there is to do, one for a workgroup at a time
   items_before: i32, // the same of the entry point that runs before
   B: i32,
   T: i32,
-  logits: i32, // its first word
-  rows: i32, // its first word
   x: i32, // its first word
+  rows: i32, // its first word
+  hidden: i32, // its first word
 }
 @group(0) @binding(0) var<uniform> launch: Launch;
 @group(0) @binding(1) var<storage, read_write> arena: array<u32>;
@@ -20,9 +20,9 @@ struct Launch {
 @group(0) @binding(5) var<storage, read_write> stores_2: array<u32>;
 @group(0) @binding(6) var<storage, read_write> stores_3: array<u32>;
 
-override logits_space: u32 = 0u;
-override rows_space: u32 = 0u;
 override x_space: u32 = 0u;
+override rows_space: u32 = 0u;
+override hidden_space: u32 = 0u;
 
 fn word(space: u32, i: i32) -> u32 {
   var x: u32;
@@ -48,16 +48,16 @@ fn set_word(space: u32, i: i32, x: u32) {
   }
 }
 
-fn store_logits(i: i32, x: f32) {
-  set_word(logits_space, launch.logits + i, bitcast<u32>(x));
+fn store_x(i: i32, x: f32) {
+  set_word(x_space, launch.x + i, bitcast<u32>(x));
 }
 
 fn load_rows(i: i32) -> i32 {
   return bitcast<i32>(word(rows_space, launch.rows + i));
 }
 
-fn load_x(i: i32) -> f32 {
-  return bitcast<f32>(word(x_space, launch.x + i));
+fn load_hidden(i: i32) -> f32 {
+  return bitcast<f32>(word(hidden_space, launch.hidden + i));
 }
 
 @compute @workgroup_size(64)
@@ -71,8 +71,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     return;
   }
   let i_B = item;
-  for (var i_V = lane; i_V < 160; i_V += 64) {
+  for (var i_D = lane; i_D < 64; i_D += 64) {
     let v0 = load_rows(i_B);
-    store_logits(i_B * 160 + i_V, select(load_x((min(max(v0, 0), (T - 1))) * 160 + i_V), 0.0, (v0 < 0)));
+    store_x(i_B * 64 + i_D, select(load_hidden((min(max(v0, 0), (T - 1))) * 64 + i_D), 0.0, (v0 < 0)));
   }
 }
