@@ -106,9 +106,11 @@ describe("inspect kernels", () => {
   ])("%s: a step of generation launches at most %i kernels in a layer of attention and experts", (spec, most) => {
     const { stdout } = dskc("inspect", "kernels", `specs/${spec}.dsk`, "--json");
     const { layers } = JSON.parse(stdout) as Facts;
-    const last = layers.filter(({ layer }) => layer.startsWith("trunk.")).at(-1)!;
-    expect(last.launches).toBeLessThanOrEqual(most);
-    expect(last.kernels.some((kernel) => kernel.startsWith("plane"))).toBe(true);
+    const [inner, last] = layers.filter(({ layer }) => layer.startsWith("trunk.")).slice(-2);
+    expect(inner!.launches).toBeLessThanOrEqual(most);
+    // Its feed-forward network waits for the rows that are wanted.
+    expect(last!.launches).toBeLessThanOrEqual(most + 1);
+    expect(inner!.kernels.some((kernel) => kernel.startsWith("plane"))).toBe(true);
   });
 
   test("the table, of another program", () => {
