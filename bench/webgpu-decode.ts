@@ -11,7 +11,7 @@ import { loweredSource } from "../compiler/package/package.ts";
 import { servingPrograms } from "../compiler/package/programs.ts";
 import { referenceSession } from "../compiler/reference/session.ts";
 import { printWebGpu } from "../compiler/targets/webgpu/print.ts";
-import type { WebGpuKernels } from "../runtime/program/webgpu.ts";
+import type { SimtKernels } from "../runtime/program/grids.ts";
 import { inputsOf } from "../runtime/serve/engine/call.ts";
 import type { Sequence } from "../runtime/serve/engine/sequence.ts";
 import { initialize } from "../runtime/train/init.ts";
@@ -55,7 +55,7 @@ const { programs, kernels } = loweredSource({
 const files = printWebGpu(kernels);
 const source: Package = {
   programs,
-  kernels: (JSON.parse(files.get("webgpu.json")!) as WebGpuKernels).kernels,
+  kernels: (JSON.parse(files.get("webgpu.json")!) as SimtKernels).kernels,
   sources: Object.fromEntries(kernels.map(({ name }) => [name, files.get(`${name}.wgsl`)!])),
   model: modelFile(module),
 };

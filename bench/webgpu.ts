@@ -8,7 +8,7 @@ import { axis, load } from "../compiler/kernel-ir/expr.ts";
 import type { GemmKernel } from "../compiler/kernel-ir/types.ts";
 import { printWebGpu } from "../compiler/targets/webgpu/print.ts";
 import type { LaunchProgram } from "../runtime/program/launch.ts";
-import type { WebGpuKernels } from "../runtime/program/webgpu.ts";
+import type { SimtKernels } from "../runtime/program/grids.ts";
 import { openChromiumPage } from "./peers/chromium-page.ts";
 import type { Page, PeerName, Product } from "./peers/webgpu-page.ts";
 
@@ -62,7 +62,7 @@ function productOf(n: number): Product {
     ],
     launches: [{ kernel: name, args: [0, 1, 2], extents: [] }],
   };
-  const { kernels } = JSON.parse(files.get("webgpu.json")!) as WebGpuKernels;
+  const { kernels } = JSON.parse(files.get("webgpu.json")!) as SimtKernels;
   return { n, program, kernels, sources: { [name]: files.get(`${name}.wgsl`)! }, onnx: onnxProduct(n) };
 }
 

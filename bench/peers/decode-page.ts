@@ -3,7 +3,7 @@ import { deviceOf } from "../../runtime/device/webgpu/adapter.ts";
 import { openWebGpuSession } from "../../runtime/device/webgpu/session.ts";
 import type { LaunchProgram } from "../../runtime/program/launch.ts";
 import type { ModelFile } from "../../runtime/program/model.ts";
-import type { WebGpuKernel } from "../../runtime/program/webgpu.ts";
+import type { SimtKernel } from "../../runtime/program/grids.ts";
 import { inputsOf } from "../../runtime/serve/engine/call.ts";
 import type { Sequence } from "../../runtime/serve/engine/sequence.ts";
 import { initialize } from "../../runtime/train/init.ts";
@@ -12,7 +12,7 @@ import { type JaxModel, type JaxWays, openJax } from "./jax-decode.ts";
 
 export interface Package {
   readonly programs: readonly LaunchProgram[];
-  readonly kernels: readonly WebGpuKernel[];
+  readonly kernels: readonly SimtKernel[];
   readonly sources: Readonly<Record<string, string>>;
   readonly model: ModelFile;
 }

@@ -2,12 +2,12 @@
 import { deviceOf } from "../../runtime/device/webgpu/adapter.ts";
 import { openWebGpuSession, type WebGpuSession } from "../../runtime/device/webgpu/session.ts";
 import type { LaunchProgram } from "../../runtime/program/launch.ts";
-import type { WebGpuKernel } from "../../runtime/program/webgpu.ts";
+import type { SimtKernel } from "../../runtime/program/grids.ts";
 
 export interface Product {
   readonly n: number;
   readonly program: LaunchProgram;
-  readonly kernels: readonly WebGpuKernel[];
+  readonly kernels: readonly SimtKernel[];
   readonly sources: Readonly<Record<string, string>>;
   /** An ONNX model of the product `c` of the inputs `a` and `b`. */
   readonly onnx: readonly number[];

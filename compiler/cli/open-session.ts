@@ -6,7 +6,7 @@ import type { WebGpuOptions, WebGpuSession } from "../../runtime/device/webgpu/s
 import { addon } from "../../runtime/native/addon.ts";
 import type { NameTable } from "../../runtime/io/names/table.ts";
 import type { ModelFile } from "../../runtime/program/model.ts";
-import type { WebGpuKernels } from "../../runtime/program/webgpu.ts";
+import type { SimtKernels } from "../../runtime/program/grids.ts";
 import type { CpuVariant } from "../../runtime/program/variants.ts";
 import {
   cachedPackage,
@@ -70,7 +70,7 @@ export function openOnWebGpu(
 ): Promise<WebGpuSession> {
   const { kernels: lowered, programs } = loweredSource(source);
   const files = printWebGpu(lowered);
-  const { kernels } = JSON.parse(files.get("webgpu.json")!) as WebGpuKernels;
+  const { kernels } = JSON.parse(files.get("webgpu.json")!) as SimtKernels;
   const listen = ticking();
   const onProgress = (done: number, all: number): void => listen("compiling kernels", done, all);
   return openDawnSession({ ...options, programs, kernels, source: (name) => files.get(`${name}.wgsl`)!, onProgress });

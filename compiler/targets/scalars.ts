@@ -11,6 +11,8 @@ export interface Language {
   load(store: Arg | Local, offset: string): string;
   /** An operator that is not infix. */
   op(expr: Expr & { kind: "op" }, operands: readonly string[]): string;
+  /** An infix operator, where the language does not write it like all others. */
+  infix?(expr: Expr & { kind: "op" }, symbol: string, operands: readonly string[]): string | undefined;
   /** @param operands element, seed and step */
   random(expr: Expr & { kind: "random" }, operands: readonly string[]): string;
   /** A statement that gives a value a name. */
@@ -167,7 +169,8 @@ export class Scalars {
       case "op": {
         const operands = expr.operands.map((operand) => this.print(operand));
         const symbol = INFIX[expr.op];
-        return symbol === undefined ? this.#language.op(expr, operands) : `(${operands[0]} ${symbol} ${operands[1]})`;
+        if (symbol === undefined) return this.#language.op(expr, operands);
+        return this.#language.infix?.(expr, symbol, operands) ?? `(${operands[0]} ${symbol} ${operands[1]})`;
       }
     }
   }

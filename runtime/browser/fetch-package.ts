@@ -15,7 +15,7 @@ import type { ModelFiles, ModelSource, SessionRequest } from "../package/source.
 import type { PackagePrograms } from "../program/launch.ts";
 import type { ModelFile } from "../program/model.ts";
 import { selectPrograms } from "../program/select.ts";
-import type { WebGpuKernels } from "../program/webgpu.ts";
+import type { SimtKernels } from "../program/grids.ts";
 import type { PackageServing } from "../serve/plan.ts";
 import type { PackageTraining } from "../train/plan.ts";
 import { openBlobs } from "./blob-checkpoint.ts";
@@ -45,7 +45,7 @@ export async function fetchPackage(
     part<ModelFile>("model.json"),
     part<PackageTraining>("training.json"),
     part<PackageServing>("serve.json"),
-    part<WebGpuKernels>("kernels/webgpu.json"),
+    part<SimtKernels>("kernels/webgpu.json"),
   ]);
   const files = new FetchedFiles(cache, listen);
   const own = tokenizer ?? folder;

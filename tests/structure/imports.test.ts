@@ -36,6 +36,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   "compiler/emit": [],
   "compiler/targets/scalars.ts": ["compiler/kernel-ir", "compiler/emit", "runtime/program"],
   "compiler/targets/cpu": ["compiler/targets/scalars.ts", "compiler/kernel-ir", "compiler/emit", "runtime/program"],
+  "compiler/targets/cuda": ["compiler/targets/scalars.ts", "compiler/kernel-ir", "compiler/emit", "runtime/program"],
   "compiler/targets/webgpu": ["compiler/targets/scalars.ts", "compiler/kernel-ir", "compiler/emit", "runtime/program"],
   "compiler/package": ["compiler", "dsl/semantics", "runtime"],
   "compiler/cli": ["compiler", "dsl", "runtime"],

@@ -5,7 +5,7 @@ import { printWebGpu } from "../../compiler/targets/webgpu/print.ts";
 import type { Program } from "../../compiler/tensor-ir/types.ts";
 import { requestDawn } from "../../runtime/device/dawn/gpu.ts";
 import { openWebGpuSession, type WebGpuSession } from "../../runtime/device/webgpu/session.ts";
-import type { WebGpuKernels } from "../../runtime/program/webgpu.ts";
+import type { SimtKernels } from "../../runtime/program/grids.ts";
 
 /** The driver in software of Debian's chromium. */
 const SOFTWARE = "/usr/lib/chromium/vk_swiftshader_icd.json";
@@ -28,7 +28,7 @@ export async function onWebGpu(
   device ??= requestDawn();
   const { kernels, programs: launches } = lowerPrograms(programs, lower);
   const files = printWebGpu(kernels);
-  const table = JSON.parse(files.get("webgpu.json")!) as WebGpuKernels;
+  const table = JSON.parse(files.get("webgpu.json")!) as SimtKernels;
   return openWebGpuSession({
     device: await device,
     programs: launches,

@@ -2,7 +2,7 @@
 import { Lines } from "../../emit/lines.ts";
 import { fixed, render } from "../../emit/templates.ts";
 import type { Arg, Axis, Kernel, Local, ScalarType } from "../../kernel-ir/types.ts";
-import type { Count, Entry, WebGpuKernel } from "../../../runtime/program/webgpu.ts";
+import type { Count, Entry, SimtKernel } from "../../../runtime/program/grids.ts";
 import type { Extent, StorageType } from "../../../runtime/program/launch.ts";
 import { Names } from "../scalars.ts";
 import { rounded, valueType } from "./wgsl.ts";
@@ -20,7 +20,7 @@ interface Scratch {
 
 export interface File {
   readonly text: string;
-  readonly kernel: WebGpuKernel;
+  readonly kernel: SimtKernel;
   readonly pieces: Pieces;
 }
 

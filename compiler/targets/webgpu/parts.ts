@@ -2,7 +2,7 @@
  * Kernels of one launch: the first workgroups are those of the first one. Where all of them take their first entry point, which is
  * that for few rows, and these have workgroups of one size, one entry point runs them; else each is dispatched on its own.
  */
-import type { Entry } from "../../../runtime/program/webgpu.ts";
+import type { Entry } from "../../../runtime/program/grids.ts";
 import { Lines } from "../../emit/lines.ts";
 import type { PartsKernel, SoloKernel } from "../../kernel-ir/types.ts";
 import { type File, fileText, mainHead, type Pieces } from "./frame.ts";

@@ -4,7 +4,7 @@
  * (maxima, sums) was saved by the entry point `rows` (Dao, FlashAttention-2, 2023, algorithm 2).
  */
 import type { Axis, Expr, Local, PlaneKernel, PlaneStmt, Stmt } from "../../kernel-ir/types.ts";
-import type { Grid } from "../../../runtime/program/webgpu.ts";
+import type { Grid } from "../../../runtime/program/grids.ts";
 import { Scalars } from "../scalars.ts";
 import { extentsOf, sizeText } from "./axes.ts";
 import type { Frame } from "./frame.ts";

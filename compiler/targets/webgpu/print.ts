@@ -1,6 +1,6 @@
 /** The WebGPU target: kernels as WGSL files, and what a runtime has to know about them. */
 import type { Kernel } from "../../kernel-ir/types.ts";
-import type { WebGpuKernel, WebGpuKernels } from "../../../runtime/program/webgpu.ts";
+import type { SimtKernel, SimtKernels } from "../../../runtime/program/grids.ts";
 import { printColumns } from "./columns.ts";
 import type { File } from "./frame.ts";
 import { printGemm } from "./gemm.ts";
@@ -13,14 +13,14 @@ import { sharedBytes } from "./shared-bytes.ts";
 /** Files by name: one for each kernel and `webgpu.json`. */
 export function printWebGpu(kernels: readonly Kernel[]): Map<string, string> {
   const files = kernels.map((kernel) => [kernel.name, printKernel(withoutReserved(kernel))] as const);
-  const table: WebGpuKernels = { format: 1, kernels: files.map(([, file]) => described(file)) };
+  const table: SimtKernels = { format: 1, kernels: files.map(([, file]) => described(file)) };
   return new Map([
     ...files.map(([name, { text }]) => [`${name}.wgsl`, text] as const),
     ["webgpu.json", `${JSON.stringify(table, undefined, 2)}\n`] as const,
   ]);
 }
 
-function described({ text, kernel }: File): WebGpuKernel {
+function described({ text, kernel }: File): SimtKernel {
   const workgroupBytes = sharedBytes(text);
   return workgroupBytes === 0 ? kernel : { ...kernel, workgroupBytes };
 }

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { LaunchProgram } from "../../program/launch.ts";
-import type { WebGpuKernels } from "../../program/webgpu.ts";
+import type { SimtKernels } from "../../program/grids.ts";
 import { openWebGpuSession, type WebGpuOptions, type WebGpuSession } from "../webgpu/session.ts";
 import { requestDawn } from "./gpu.ts";
 
@@ -26,7 +26,7 @@ export function openPackageOnDawn(
   programs: readonly LaunchProgram[],
   options: Pick<WebGpuOptions, "cacheRows" | "onProgress"> = {},
 ): Promise<WebGpuSession> {
-  const table = JSON.parse(readFileSync(join(directory, WEBGPU_KERNELS), "utf8")) as WebGpuKernels;
+  const table = JSON.parse(readFileSync(join(directory, WEBGPU_KERNELS), "utf8")) as SimtKernels;
   const source = (kernel: string): string => readFileSync(join(directory, "kernels", `${kernel}.wgsl`), "utf8");
   return openDawnSession({ ...options, programs, kernels: table.kernels, source });
 }

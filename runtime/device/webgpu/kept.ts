@@ -1,6 +1,6 @@
 /** Where params and states lie in the buffers that they share. */
 import { type BufferKind, elementsOf, type LaunchProgram, STORAGE_BYTES } from "../../program/launch.ts";
-import type { WebGpuKernel } from "../../program/webgpu.ts";
+import type { SimtKernel } from "../../program/grids.ts";
 import type { Elements, StoreSpec } from "../session.ts";
 import { asWords, fromPacked, fromWords, packedWords } from "./words.ts";
 
@@ -27,7 +27,7 @@ export function isKept(kind: BufferKind): boolean {
 export function placesOf(
   stores: readonly StoreSpec[],
   programs: readonly LaunchProgram[],
-  kernels: ReadonlyMap<string, WebGpuKernel>,
+  kernels: ReadonlyMap<string, SimtKernel>,
   most: number,
 ): Map<string, Kept> {
   const written = new Set(

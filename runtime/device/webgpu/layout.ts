@@ -1,18 +1,18 @@
 import { planArena } from "../../program/arena.ts";
 import { boundExtents, elementsOf, type LaunchProgram, type Sizes } from "../../program/launch.ts";
-import { productOf, type WebGpuKernel, type Work, workOf } from "../../program/webgpu.ts";
+import { productOf, type SimtKernel, type Work, workOf } from "../../program/grids.ts";
 
 /** Where everything of a call lies in the arena, in words. */
 export interface Layout {
   /** Inputs, outputs and temps by the index of the buffer; -1 for others. */
   readonly offsets: readonly number[];
   /** Where the scratch arrays of a launch begin: all launches use the same place. */
-  readonly scratch: (kernel: WebGpuKernel, bound: Sizes, work: Work) => number[];
+  readonly scratch: (kernel: SimtKernel, bound: Sizes, work: Work) => number[];
   readonly words: number;
 }
 
 /** Inputs and outputs first, then temps by their lifetimes, then scratch. */
-export function planWords(program: LaunchProgram, sizes: Sizes, kernels: readonly WebGpuKernel[]): Layout {
+export function planWords(program: LaunchProgram, sizes: Sizes, kernels: readonly SimtKernel[]): Layout {
   let words = 0;
   const offsets = program.buffers.map((spec) => {
     if (spec.kind !== "input" && spec.kind !== "output") return -1;
@@ -46,7 +46,7 @@ export function planWords(program: LaunchProgram, sizes: Sizes, kernels: readonl
 }
 
 /** Words of each scratch array, for all workgroups that run. */
-function scratchWords(kernel: WebGpuKernel, bound: Sizes, { runs }: Work): number[] {
+function scratchWords(kernel: SimtKernel, bound: Sizes, { runs }: Work): number[] {
   const groups = (part: number | undefined): number =>
     Math.max(0, ...runs.filter((run) => part === undefined || run.parts.includes(part)).map((run) => run.groups));
   return kernel.scratch.map(({ shape, each, part }) => productOf(shape, bound) * (each ? groups(part) : 1));

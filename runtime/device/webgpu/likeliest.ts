@@ -1,10 +1,10 @@
 /** The likeliest token of each row of logits, so that logits need not leave the device for greedy answers. */
-import type { WebGpuKernel } from "../../program/webgpu.ts";
+import type { SimtKernel } from "../../program/grids.ts";
 
 const THREADS = 64;
 
 /** Logits f32[ROWS, V] from the word LOGITS on; one word for each row from CHOSEN on. */
-export const LIKELIEST: WebGpuKernel = {
+export const LIKELIEST: SimtKernel = {
   name: "dskc_likeliest",
   args: [],
   writes: [],

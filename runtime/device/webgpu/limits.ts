@@ -1,5 +1,5 @@
 /** What an adapter is too small for. */
-import type { WebGpuKernel } from "../../program/webgpu.ts";
+import type { SimtKernel } from "../../program/grids.ts";
 import { DeviceError } from "../session.ts";
 
 /** A buffer is larger than the device can bind; the message says which limit, what is needed and what would fit. */
@@ -14,7 +14,7 @@ export function largestBinding({ limits }: GPUDevice): { readonly bytes: number;
 }
 
 /** @throws LimitError for a device whose workgroups are too small for a kernel */
-export function checkWorkgroups({ limits }: Pick<GPUDevice, "limits">, kernels: readonly WebGpuKernel[]): void {
+export function checkWorkgroups({ limits }: Pick<GPUDevice, "limits">, kernels: readonly SimtKernel[]): void {
   const { maxComputeInvocationsPerWorkgroup: threads, maxComputeWorkgroupStorageSize: memory } = limits;
   const grids = kernels.flatMap(({ name, entries, parts = [] }) =>
     [...entries, ...parts.flat()]

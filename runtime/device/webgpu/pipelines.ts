@@ -1,5 +1,5 @@
 import type { BufferKind, StorageType } from "../../program/launch.ts";
-import type { WebGpuKernel } from "../../program/webgpu.ts";
+import type { SimtKernel } from "../../program/grids.ts";
 
 /**
  * The buffer that an argument lies in: the arena, one of the buffers of params and states, that of caches; `PACKED` more for params
@@ -34,7 +34,7 @@ export interface Need {
 
 export interface Sources {
   readonly device: GPUDevice;
-  readonly kernels: readonly WebGpuKernel[];
+  readonly kernels: readonly SimtKernel[];
   /** The WGSL of a kernel. */
   readonly source: (kernel: string) => string | Promise<string>;
   /** Called as pipelines are made. */
@@ -49,7 +49,7 @@ export class Pipelines {
   readonly #sources: Sources;
   readonly #group: GPUBindGroupLayout;
   readonly #layout: GPUPipelineLayout;
-  readonly #kernels: ReadonlyMap<string, WebGpuKernel>;
+  readonly #kernels: ReadonlyMap<string, SimtKernel>;
   readonly #modules = new Map<string, Promise<GPUShaderModule>>();
   readonly #made = new Map<string, GPUComputePipeline>();
   readonly #pending = new Map<string, Promise<void>>();

@@ -1,7 +1,7 @@
 /** A package on WebGPU: one arena for what a call needs, one buffer of params and states, one of caches; words of 32 bits. */
 import { boundExtents, elementsOf, type LaunchProgram, type Sizes, sizeOf } from "../../program/launch.ts";
 import { firstElement, stepsOf } from "../../program/steps.ts";
-import { type WebGpuKernel, workOf } from "../../program/webgpu.ts";
+import { type SimtKernel, workOf } from "../../program/grids.ts";
 import { type Border, borderOf, checkElements, dimsOf, inputsOf, outputsOf } from "../elements.ts";
 import { Plans } from "../plans.ts";
 import type { Call, Elements, LaunchProfile, Likeliest, MemoryUse, ProfilingSession, StoreSpec } from "../session.ts";
@@ -45,7 +45,7 @@ interface Loaded {
   readonly program: LaunchProgram;
   readonly layouts: Plans<Layout>;
   readonly border: Border;
-  readonly kernels: readonly WebGpuKernel[];
+  readonly kernels: readonly SimtKernel[];
   readonly spaces: readonly Space[];
   /** Where each buffer that is kept between calls begins, in words of its space; -1 for others. */
   readonly places: readonly number[];

@@ -9,7 +9,7 @@ import type { KernelsReport } from "../../../compiler/cli/bench/kernels.ts";
 import { findGpu } from "../../../runtime/device/dawn/gpu.ts";
 import { Checkpoint } from "../../../runtime/io/safetensors/read.ts";
 import { openPackage } from "../../../runtime/package/open-package.ts";
-import type { WebGpuKernels } from "../../../runtime/program/webgpu.ts";
+import type { SimtKernels } from "../../../runtime/program/grids.ts";
 import { HAS_WEBGPU } from "../../support/on-webgpu.ts";
 import { type PicoPackage, picoPackage } from "../../support/pico-package.ts";
 
@@ -84,7 +84,7 @@ describe.skipIf(!HAS_WEBGPU)("a package", () => {
 
   test("has kernels for each target, and is checked", () => {
     const files = readdirSync(join(pico.directory, "kernels"));
-    const { kernels } = JSON.parse(readFileSync(join(pico.directory, "kernels/webgpu.json"), "utf8")) as WebGpuKernels;
+    const { kernels } = JSON.parse(readFileSync(join(pico.directory, "kernels/webgpu.json"), "utf8")) as SimtKernels;
     const names = kernels.map(({ name }) => `${name}.wgsl`);
     expect(names.length).toBeGreaterThan(50);
     expect(files.filter((name) => name.endsWith(".wgsl"))).toEqual(names.toSorted());

@@ -3,7 +3,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { servingPrograms } from "../../../../compiler/package/programs.ts";
 import { lowered } from "../../../../compiler/package/package.ts";
 import { printWebGpu } from "../../../../compiler/targets/webgpu/print.ts";
-import type { WebGpuKernels } from "../../../../runtime/program/webgpu.ts";
+import type { SimtKernels } from "../../../../runtime/program/grids.ts";
 import { scoreProgram } from "../../../../compiler/elaborate/score.ts";
 import { runPasses } from "../../../../compiler/passes/pipeline.ts";
 import { requestDawn } from "../../../../runtime/device/dawn/gpu.ts";
@@ -85,7 +85,7 @@ model Wide {
 test("workgroups that are too small", () => {
   const { kernels } = JSON.parse(
     printWebGpu(lowered([scoreProgram(model.module)]).kernels).get("webgpu.json")!,
-  ) as WebGpuKernels;
+  ) as SimtKernels;
   const bytes = Math.max(...kernels.map(({ workgroupBytes = 0 }) => workgroupBytes));
   expect(bytes).toBeGreaterThan(16_384);
   expect(bytes).toBeLessThanOrEqual(32_768);

@@ -1,5 +1,8 @@
-/** What a runtime has to know about WGSL kernels: `kernels/webgpu.json` of a package. */
-import { type Extent, type Sizes, sizeOf } from "./launch.ts";
+/**
+ * What a runtime has to know about kernels for workgroups of threads (blocks, in CUDA's words): `kernels/webgpu.json` and
+ * `kernels/cuda/cuda.json` of a package.
+ */
+import { type Extent, type Sizes, sizeOf, type StorageType } from "./launch.ts";
 
 /** The product of extents, divided by a number, rounded up, and a number. */
 export interface Count {
@@ -16,6 +19,27 @@ export interface Grid {
   readonly workgroups: readonly Count[];
   /** At most so many workgroups run, each over several items. */
   readonly most?: number;
+  /** CUDA: memory of a block whose size a launch gives, in bytes; none when it is not there. */
+  readonly sharedBytes?: number;
+  /** CUDA: blocks of a cluster. */
+  readonly cluster?: number;
+  /** CUDA: what the entry point reads or writes by tensor maps, its last parameters. */
+  readonly maps?: readonly TensorMap[];
+}
+
+/** A tensor map of the Tensor Memory Accelerator (CUDA driver API, cuTensorMapEncodeTiled). */
+export interface TensorMap {
+  /** The argument or scratch array in whose memory it lies. */
+  readonly arg: string;
+  readonly dtype: StorageType;
+  /** Innermost first, products of extents. */
+  readonly dims: readonly (readonly Extent[])[];
+  /** In elements, of all dims but the innermost. */
+  readonly strides: readonly (readonly Extent[])[];
+  /** Elements of a copy in each dim. */
+  readonly box: readonly number[];
+  /** Bytes of the pattern in which shared memory is permuted. */
+  readonly swizzle: 0 | 32 | 64 | 128;
 }
 
 /** An entry point of a kernel's file. */
@@ -26,26 +50,35 @@ export interface Entry extends Grid {
   readonly before?: Grid;
 }
 
-export interface WebGpuKernel {
+export interface Scratch {
+  readonly shape: readonly Extent[];
+  /** Whether each workgroup has one. */
+  readonly each: boolean;
+  readonly part?: number;
+  /** Of its elements; words of 4 bytes when it is not there. */
+  readonly dtype?: StorageType;
+}
+
+export interface SimtKernel {
   readonly name: string;
-  /** Their places follow the extents in the launch's uniform. */
+  /** WebGPU: their places follow the extents in the launch's uniform. CUDA: pointers that follow the extents. */
   readonly args: readonly string[];
   /** Those of them that it writes. */
   readonly writes: readonly string[];
   readonly extents: readonly string[];
-  /** Memory that the threads of a workgroup share. */
+  /** WebGPU: memory that the threads of a workgroup share. */
   readonly workgroupBytes?: number;
   /** Arrays in the arena: of the launch, or one for each workgroup (of a part). */
-  readonly scratch: readonly { readonly shape: readonly Extent[]; readonly each: boolean; readonly part?: number }[];
+  readonly scratch: readonly Scratch[];
   /** In the order in which they are looked at. Of a kernel of parts: the one that runs all of them, if there is one. */
   readonly entries: readonly Entry[];
   /** The entry points of each part. All of them run at once where each would take its first one. */
   readonly parts?: readonly (readonly Entry[])[];
 }
 
-export interface WebGpuKernels {
+export interface SimtKernels {
   readonly format: 1;
-  readonly kernels: readonly WebGpuKernel[];
+  readonly kernels: readonly SimtKernel[];
 }
 
 /** How many items an entry point has in a launch. */
@@ -55,7 +88,7 @@ function itemsOf(entry: Grid, sizes: Sizes): number {
 
 /** What a launch is for the sizes that it has. */
 export interface Work {
-  /** First in the launch's uniform, for each part: the items of its entry point, and of the one that runs before. */
+  /** What a launch gives first, for each part: the items of its entry point, and of the one that runs before. */
   readonly items: readonly number[];
   readonly runs: readonly Run[];
 }
@@ -69,7 +102,7 @@ export interface Run {
   readonly parts: readonly number[];
 }
 
-export function workOf(kernel: WebGpuKernel, sizes: Sizes): Work {
+export function workOf(kernel: SimtKernel, sizes: Sizes): Work {
   const chosen = (kernel.parts ?? [kernel.entries]).map((entries) => entryFor(kernel.name, entries, sizes));
   const own = chosen.map((entry) => itemsOf(entry, sizes));
   const items = chosen.flatMap(({ before }, i) => [own[i]!, before === undefined ? 0 : itemsOf(before, sizes)]);

@@ -1,0 +1,165 @@
+// What generated kernels share: small floats, elementary functions, orders, random numbers, sums of a warp and of a block. No
+// header of the toolkit is needed, so that NVRTC compiles it where there is no toolkit.
+#pragma once
+#ifdef DSK_HARNESS
+#include "harness.h"
+#endif
+
+#define DSK_INLINE static __device__ __forceinline__
+
+// Numbers by their bits.
+DSK_INLINE float bits_float(unsigned bits) { return __uint_as_float(bits); }
+DSK_INLINE unsigned float_bits(float x) { return __float_as_uint(x); }
+DSK_INLINE float infinity() { return bits_float(0x7f800000u); }
+DSK_INLINE float not_a_number() { return bits_float(0x7fc00000u); }
+
+// Small floats. Rounding is to nearest, ties to even; f8e4m3 saturates at 448.
+struct bf16 {
+  unsigned short bits;
+  bf16() = default;
+  explicit __device__ __forceinline__ bf16(float x) {
+    const unsigned b = float_bits(x);
+    bits = x != x ? (unsigned short)(b >> 16 | 0x40u) : (unsigned short)((b + 0x7fffu + (b >> 16 & 1u)) >> 16);
+  }
+  __device__ __forceinline__ operator float() const { return bits_float((unsigned)bits << 16); }
+};
+
+struct f16 {
+  unsigned short bits;
+  f16() = default;
+  explicit __device__ __forceinline__ f16(float x) {
+#ifdef __CUDA_ARCH__
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+#else
+    const unsigned b = float_bits(x), sign = b >> 16 & 0x8000u, size = b & 0x7fffffffu;
+    unsigned half;
+    if (size > 0x7f800000u) half = 0x7fffu;
+    else if (size >= 0x477ff000u) half = 0x7c00u;  // 65520 and above
+    else if (size >= 0x38800000u) half = (size - 0x38000000u + 0xfffu + (size >> 13 & 1u)) >> 13;
+    else half = float_bits(bits_float(size) + 0.5f) - 0x3f000000u;  // subnormal: the sum rounds
+    bits = (unsigned short)(sign | half);
+#endif
+  }
+  __device__ __forceinline__ operator float() const {
+#ifdef __CUDA_ARCH__
+    float x;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
+    return x;
+#else
+    // Shifts exponent and fraction in place; the product moves the exponent's bias and makes subnormals normal.
+    const float scaled = bits_float((bits & 0x7fffu) << 13) * bits_float(0x77800000u);
+    const unsigned special = (bits & 0x7c00u) == 0x7c00u ? 0x7f800000u : 0u;
+    return bits_float(float_bits(scaled) | special | (bits & 0x8000u) << 16);
+#endif
+  }
+};
+
+struct f8e4m3 {
+  unsigned char bits;
+  f8e4m3() = default;
+  explicit __device__ __forceinline__ f8e4m3(float x) {
+    const unsigned b = float_bits(x), sign = b >> 24 & 0x80u, size = b & 0x7fffffffu;
+    unsigned small;
+    if (size > 0x7f800000u) small = 0x7fu;
+    else if (size >= 0x43e00000u) small = 0x7eu;  // 448 and above
+    else if (size >= 0x3c800000u) small = (size - 0x3c000000u + 0x7ffffu + (size >> 20 & 1u)) >> 20;
+    else small = float_bits(bits_float(size) + 16384.0f) - 0x46800000u;  // subnormal, below 2^-6: the sum rounds
+    bits = (unsigned char)(sign | small);
+  }
+  __device__ __forceinline__ operator float() const {
+    const unsigned sign = (bits & 0x80u) << 24, size = bits & 0x7fu;
+    if (size == 0x7fu) return not_a_number();
+    return bits_float(float_bits(bits_float(size << 20) * bits_float(0x7b800000u)) | sign);
+  }
+};
+
+// Whole numbers from -8 to 7, two in a byte, the first one in the lower half.
+DSK_INLINE int int4_at(const unsigned char* pairs, long long i) {
+  return (int)((unsigned)pairs[i >> 1] << (i & 1 ? 24 : 28)) >> 28;
+}
+
+// NaN where an operand is NaN.
+DSK_INLINE float max_nan(float a, float b) { return a > b || a != a ? a : b; }
+DSK_INLINE float min_nan(float a, float b) { return a < b || a != a ? a : b; }
+DSK_INLINE double max_nan(double a, double b) { return a > b || a != a ? a : b; }
+DSK_INLINE double min_nan(double a, double b) { return a < b || a != a ? a : b; }
+
+// The whole number below, as near as there is one; 0 of NaN.
+template <class F> DSK_INLINE int to_int(F x) {
+  return x != x ? 0 : x >= F(2147483647) ? 2147483647 : x <= F(-2147483648.0) ? -2147483647 - 1 : (int)x;
+}
+
+template <class T> DSK_INLINE T square(T x) { return x * x; }
+template <class T> DSK_INLINE T sign(T x) { return T(x > 0) - T(x < 0); }
+DSK_INLINE float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+DSK_INLINE double sigmoid(double x) { return 1.0 / (1.0 + exp(-x)); }
+template <class F> DSK_INLINE F silu(F x) { return x * sigmoid(x); }
+DSK_INLINE float softplus(float x) { return max_nan(x, 0.0f) + log1pf(expf(-fabsf(x))); }
+DSK_INLINE double softplus(double x) { return max_nan(x, 0.0) + log1p(exp(-fabs(x))); }
+DSK_INLINE float normal_cdf(float x) { return 0.5f * erfcf(-0.70710678f * x); }
+DSK_INLINE double normal_cdf(double x) { return 0.5 * erfc(-0.70710678118654752 * x); }
+template <class F> DSK_INLINE F gelu(F x) { return x * normal_cdf(x); }
+
+// Whether element i with value x comes before element j with value y: larger first, the lower index first among equals, NaN last.
+template <class T> DSK_INLINE bool comes_before(T x, int i, T y, int j) {
+  if (x != x || y != y) return (x != x) == (y != y) ? i < j : y != y;
+  return x == y ? i < j : x > y;
+}
+
+// Philox 4x32-10 (Salmon et al., SC 2011).
+struct Words {
+  unsigned x, y, z, w;
+};
+DSK_INLINE Words philox(long long element, unsigned stream, int seed, int step) {
+  Words c = {(unsigned)element, (unsigned)((unsigned long long)element >> 32), (unsigned)step, 0u};
+  unsigned k0 = (unsigned)seed, k1 = stream;
+  for (int round = 0; round < 10; round++) {
+    const unsigned long long a = 0xd2511f53ull * c.x, b = 0xcd9e8d57ull * c.z;
+    c = {(unsigned)(b >> 32) ^ c.y ^ k0, (unsigned)b, (unsigned)(a >> 32) ^ c.w ^ k1, (unsigned)a};
+    k0 += 0x9e3779b9u;
+    k1 += 0xbb67ae85u;
+  }
+  return c;
+}
+DSK_INLINE float random_uniform(long long element, unsigned stream, int seed, int step) {
+  return (float)(philox(element, stream, seed, step).x >> 8) * 0x1p-24f;
+}
+DSK_INLINE float random_normal(long long element, unsigned stream, int seed, int step) {
+  const Words c = philox(element, stream, seed, step);
+  const double x = (double)(c.x >> 8) * 0x1p-24, y = (double)(c.y >> 8) * 0x1p-24;
+  return (float)(sqrt(-2.0 * log(x + 0x1p-24)) * cos(6.283185307179586 * y));
+}
+
+// Reductions: what two values become.
+struct Sum {
+  template <class T> static __device__ __forceinline__ T of(T a, T b) { return a + b; }
+};
+struct Max {
+  static __device__ __forceinline__ float of(float a, float b) { return max_nan(a, b); }
+  static __device__ __forceinline__ double of(double a, double b) { return max_nan(a, b); }
+  static __device__ __forceinline__ int of(int a, int b) { return a > b ? a : b; }
+};
+struct Min {
+  static __device__ __forceinline__ float of(float a, float b) { return min_nan(a, b); }
+  static __device__ __forceinline__ double of(double a, double b) { return min_nan(a, b); }
+  static __device__ __forceinline__ int of(int a, int b) { return a < b ? a : b; }
+};
+
+// The reduction of the values of LANES neighboring threads, a power of two up to 32: each gets the same bits. All threads of a
+// warp call it.
+template <class Reduction, int LANES, class T> DSK_INLINE T over_lanes(T x) {
+  for (int distance = LANES / 2; distance > 0; distance /= 2) x = Reduction::of(x, __shfl_xor_sync(0xffffffffu, x, distance));
+  return x;
+}
+
+// The reduction of the values of a block of THREADS, warps in their order. All of its threads call it.
+template <class Reduction, int THREADS, class T> DSK_INLINE T over_block(T x) {
+  __shared__ T warps[THREADS / 32];
+  x = over_lanes<Reduction, 32>(x);
+  __syncthreads();  // whoever still reads what the call before left
+  if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = x;
+  __syncthreads();
+  T all = warps[0];
+  for (int warp = 1; warp < THREADS / 32; warp++) all = Reduction::of(all, warps[warp]);
+  return all;
+}
