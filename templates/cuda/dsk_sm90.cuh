@@ -1,0 +1,292 @@
+// What Hopper adds to CUDA C++: a function for each PTX instruction that kernels use, named as its section of the PTX ISA.
+// wgmma has as many registers as its tile: each kernel declares the shapes it uses. Under DSK_HARNESS every function is the
+// one of the same name in dsk::sim, so that the text of a kernel is the same there.
+#pragma once
+
+#include "dsk.cuh"
+
+// An mbarrier in shared memory: arrivals and bytes that it waits for, and a phase that is 0 and 1 in turn.
+typedef unsigned long long Barrier;
+typedef unsigned long long Descriptor;
+typedef unsigned long long CachePolicy;
+
+#ifdef DSK_HARNESS
+#define DSK_PTX(call, ...) return dsk::sim::call
+#else
+// The layout belongs to the driver (cuTensorMapEncodeTiled); kernels only pass its address on.
+struct alignas(64) CUtensorMap {
+  unsigned long long opaque[16];
+};
+#define DSK_PTX(call, ...) __VA_ARGS__
+#endif
+
+#ifndef DSK_HARNESS
+// The address of shared memory as instructions take it.
+DSK_INLINE unsigned shared_address(const void* at) { return static_cast<unsigned>(__cvta_generic_to_shared(at)); }
+#endif
+
+// mbarrier.init: `count` arrivals end a phase. One thread, once.
+DSK_INLINE void mbarrier_init(Barrier* barrier, int count) {
+  DSK_PTX(mbarrier_init(barrier, count),
+          asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(count) : "memory"));
+}
+
+// fence.mbarrier_init: initialized barriers are seen by the copy engine and by other blocks of the cluster.
+DSK_INLINE void mbarrier_init_fence() {
+  DSK_PTX(mbarrier_init_fence(), asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"));
+}
+
+// mbarrier.arrive: one arrival.
+DSK_INLINE void mbarrier_arrive(Barrier* barrier) {
+  DSK_PTX(mbarrier_arrive(barrier),
+          asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier)) : "memory"));
+}
+
+// mbarrier.arrive on the barrier at the same place in another block of the cluster (mapa).
+DSK_INLINE void mbarrier_arrive_at(Barrier* barrier, int block) {
+  DSK_PTX(mbarrier_arrive_at(barrier, block),
+          asm volatile("{\n.reg .b32 remote;\nmapa.shared::cluster.u32 remote, %0, %1;\n"
+                       "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n}" ::"r"(shared_address(barrier)),
+                       "r"(block)
+                       : "memory"));
+}
+
+// mbarrier.arrive.expect_tx: one arrival, and so many bytes of copies that the phase waits for.
+DSK_INLINE void mbarrier_expect(Barrier* barrier, int bytes) {
+  DSK_PTX(mbarrier_expect(barrier, bytes),
+          asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)), "r"(bytes)
+                       : "memory"));
+}
+
+// mbarrier.try_wait.parity until the phase with this parity is over.
+DSK_INLINE void mbarrier_wait(Barrier* barrier, int parity) {
+  DSK_PTX(mbarrier_wait(barrier, parity),
+          asm volatile("{\n.reg .pred done;\nAGAIN:\nmbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
+                       "@done bra OVER;\nbra AGAIN;\nOVER:\n}" ::"r"(shared_address(barrier)),
+                       "r"(parity)
+                       : "memory"));
+}
+
+// cp.async.bulk.tensor: a box of a tensor to shared memory; its bytes count on the barrier. What lies outside is 0.
+DSK_INLINE void tma_load_2d(void* to, const CUtensorMap* map, Barrier* barrier, int x, int y) {
+  DSK_PTX(tma_load_2d(to, map, barrier, x, y),
+          asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::
+                           "r"(shared_address(to)),
+                       "l"(map), "r"(shared_address(barrier)), "r"(x), "r"(y)
+                       : "memory"));
+}
+
+DSK_INLINE void tma_load_3d(void* to, const CUtensorMap* map, Barrier* barrier, int x, int y, int z) {
+  DSK_PTX(tma_load_3d(to, map, barrier, x, y, z),
+          asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];" ::
+                           "r"(shared_address(to)),
+                       "l"(map), "r"(shared_address(barrier)), "r"(x), "r"(y), "r"(z)
+                       : "memory"));
+}
+
+// The same to the same place in every block of the cluster whose bit is set; each block's own barrier counts its bytes.
+DSK_INLINE void tma_load_2d_multicast(void* to, const CUtensorMap* map, Barrier* barrier, unsigned short blocks, int x, int y) {
+  DSK_PTX(tma_load_2d_multicast(to, map, barrier, blocks, x, y),
+          asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, "
+                       "{%4, %5}], [%2], %3;" ::"r"(shared_address(to)),
+                       "l"(map), "r"(shared_address(barrier)), "h"(blocks), "r"(x), "r"(y)
+                       : "memory"));
+}
+
+// The same with a hint how long the second-level cache should keep it.
+DSK_INLINE void tma_load_2d_hint(void* to, const CUtensorMap* map, Barrier* barrier, CachePolicy policy, int x, int y) {
+  DSK_PTX(tma_load_2d_hint(to, map, barrier, policy, x, y),
+          asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1, {%4, "
+                       "%5}], [%2], %3;" ::"r"(shared_address(to)),
+                       "l"(map), "r"(shared_address(barrier)), "l"(policy), "r"(x), "r"(y)
+                       : "memory"));
+}
+
+DSK_INLINE void tma_load_3d_hint(void* to, const CUtensorMap* map, Barrier* barrier, CachePolicy policy, int x, int y, int z) {
+  DSK_PTX(tma_load_3d_hint(to, map, barrier, policy, x, y, z),
+          asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1, {%4, "
+                       "%5, %6}], [%2], %3;" ::"r"(shared_address(to)),
+                       "l"(map), "r"(shared_address(barrier)), "l"(policy), "r"(x), "r"(y), "r"(z)
+                       : "memory"));
+}
+
+// createpolicy: data that is read once, and data that others will read again.
+DSK_INLINE CachePolicy evict_first() {
+#ifdef DSK_HARNESS
+  return dsk::sim::evict_first();
+#else
+  CachePolicy policy;
+  asm volatile("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+  return policy;
+#endif
+}
+
+DSK_INLINE CachePolicy evict_last() {
+#ifdef DSK_HARNESS
+  return dsk::sim::evict_last();
+#else
+  CachePolicy policy;
+  asm volatile("createpolicy.fractional.L2::evict_last.b64 %0, 1.0;" : "=l"(policy));
+  return policy;
+#endif
+}
+
+// cp.async.bulk.tensor: a box from shared memory to a tensor; what lies outside is not written.
+DSK_INLINE void tma_store_2d(const CUtensorMap* map, const void* from, int x, int y) {
+  DSK_PTX(tma_store_2d(map, from, x, y),
+          asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%2, %3}], [%1];" ::"l"(map),
+                       "r"(shared_address(from)), "r"(x), "r"(y)
+                       : "memory"));
+}
+
+DSK_INLINE void tma_store_3d(const CUtensorMap* map, const void* from, int x, int y, int z) {
+  DSK_PTX(tma_store_3d(map, from, x, y, z),
+          asm volatile("cp.async.bulk.tensor.3d.global.shared::cta.bulk_group [%0, {%2, %3, %4}], [%1];" ::"l"(map),
+                       "r"(shared_address(from)), "r"(x), "r"(y), "r"(z)
+                       : "memory"));
+}
+
+// cp.reduce.async.bulk.tensor: the box is added to the tensor.
+DSK_INLINE void tma_add_2d(const CUtensorMap* map, const void* from, int x, int y) {
+  DSK_PTX(tma_add_2d(map, from, x, y),
+          asm volatile("cp.reduce.async.bulk.tensor.2d.global.shared::cta.add.bulk_group [%0, {%2, %3}], [%1];" ::"l"(map),
+                       "r"(shared_address(from)), "r"(x), "r"(y)
+                       : "memory"));
+}
+
+DSK_INLINE void tma_add_3d(const CUtensorMap* map, const void* from, int x, int y, int z) {
+  DSK_PTX(tma_add_3d(map, from, x, y, z),
+          asm volatile("cp.reduce.async.bulk.tensor.3d.global.shared::cta.add.bulk_group [%0, {%2, %3, %4}], [%1];" ::"l"(map),
+                       "r"(shared_address(from)), "r"(x), "r"(y), "r"(z)
+                       : "memory"));
+}
+
+// prefetch.tensormap: the map will be needed soon.
+DSK_INLINE void tma_prefetch(const CUtensorMap* map) {
+  DSK_PTX(tma_prefetch(map), asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory"));
+}
+
+// cp.async.bulk.commit_group: the stores of this thread since the last group are a group.
+DSK_INLINE void tma_commit() { DSK_PTX(tma_commit(), asm volatile("cp.async.bulk.commit_group;" ::: "memory")); }
+
+// cp.async.bulk.wait_group.read: all but the last `pending` groups have read their shared memory.
+template <int pending>
+DSK_INLINE void tma_wait_read() {
+  DSK_PTX(tma_wait_read<pending>(), asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(pending) : "memory"));
+}
+
+// The same, and their results are written.
+template <int pending>
+DSK_INLINE void tma_wait() {
+  DSK_PTX(tma_wait<pending>(), asm volatile("cp.async.bulk.wait_group %0;" ::"n"(pending) : "memory"));
+}
+
+// fence.proxy.async: what threads wrote to shared memory is seen by copies and matrix products.
+DSK_INLINE void fence_async() { DSK_PTX(fence_async(), asm volatile("fence.proxy.async.shared::cta;" ::: "memory")); }
+
+// wgmma.fence: registers of sums and of A are settled before the products that follow.
+DSK_INLINE void wgmma_fence() { DSK_PTX(wgmma_fence(), asm volatile("wgmma.fence.sync.aligned;" ::: "memory")); }
+
+// wgmma.commit_group: the products since the last group are a group.
+DSK_INLINE void wgmma_commit() { DSK_PTX(wgmma_commit(), asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory")); }
+
+// wgmma.wait_group: all but the last `pending` groups are done.
+template <int pending>
+DSK_INLINE void wgmma_wait() {
+  DSK_PTX(wgmma_wait<pending>(), asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(pending) : "memory"));
+}
+
+// wgmma, matrix descriptor: a tile with 128-byte swizzle. It starts at a multiple of 1024 bytes; terms from k on start
+// k * 2 bytes (K-major) or k * 128 bytes (MN-major) behind it. K-major (terms are neighbors): `stride` bytes lie between groups
+// of 8 rows, `leading` is not used. MN-major (rows are neighbors): `leading` bytes lie between groups of 64 rows, `stride`
+// between groups of 8 terms.
+DSK_INLINE Descriptor wgmma_descriptor(const void* tile, int leading, int stride) {
+  DSK_PTX(wgmma_descriptor(tile, leading, stride),
+          return static_cast<Descriptor>((shared_address(tile) & 0x3ffff) >> 4) | static_cast<Descriptor>(leading >> 4) << 16 |
+                 static_cast<Descriptor>(stride >> 4) << 32 | 1ull << 62);
+}
+
+// setmaxnreg: registers of each thread of the warpgroup from here on.
+template <int registers>
+DSK_INLINE void registers_decrease() {
+  DSK_PTX(registers_decrease<registers>(), asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(registers)));
+}
+
+template <int registers>
+DSK_INLINE void registers_increase() {
+  DSK_PTX(registers_increase<registers>(), asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(registers)));
+}
+
+// bar.sync: waits until `threads` threads have come to the barrier with this number (1 to 15).
+DSK_INLINE void named_barrier_sync(int barrier, int threads) {
+  DSK_PTX(named_barrier_sync(barrier, threads), asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory"));
+}
+
+// bar.arrive: comes to it and goes on.
+DSK_INLINE void named_barrier_arrive(int barrier, int threads) {
+  DSK_PTX(named_barrier_arrive(barrier, threads), asm volatile("bar.arrive %0, %1;" ::"r"(barrier), "r"(threads) : "memory"));
+}
+
+// stmatrix: four matrices of 8 x 8 16-bit numbers; lane i has the address of row i % 8 of matrix i / 8.
+DSK_INLINE void stmatrix_x4(void* row, unsigned a, unsigned b, unsigned c, unsigned d) {
+  DSK_PTX(stmatrix_x4(row, a, b, c, d),
+          asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(shared_address(row)), "r"(a),
+                       "r"(b), "r"(c), "r"(d)
+                       : "memory"));
+}
+
+DSK_INLINE void stmatrix_x4_transposed(void* row, unsigned a, unsigned b, unsigned c, unsigned d) {
+  DSK_PTX(stmatrix_x4_transposed(row, a, b, c, d),
+          asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(shared_address(row)), "r"(a),
+                       "r"(b), "r"(c), "r"(d)
+                       : "memory"));
+}
+
+// elect.sync: true in one thread of a warp whose threads are all here.
+DSK_INLINE bool elect_one() {
+#ifdef DSK_HARNESS
+  return dsk::sim::elect_one();
+#else
+  unsigned chosen;
+  asm volatile("{\n.reg .pred p;\nelect.sync _|p, 0xffffffff;\nselp.u32 %0, 1, 0, p;\n}" : "=r"(chosen));
+  return chosen != 0;
+#endif
+}
+
+// barrier.cluster: all blocks of the cluster have come here.
+DSK_INLINE void cluster_sync() {
+  DSK_PTX(cluster_sync(), asm volatile("barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory"));
+}
+
+// %cluster_ctarank: which block of the cluster this one is.
+DSK_INLINE int cluster_rank() {
+#ifdef DSK_HARNESS
+  return dsk::sim::cluster_rank();
+#else
+  int rank;
+  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+#endif
+}
+
+// cvt.rn.satfinite.e4m3x2: two 8-bit floats, `low` in the lower byte.
+DSK_INLINE unsigned short pack_e4m3(float low, float high) {
+#ifdef DSK_HARNESS
+  return dsk::sim::pack_e4m3(low, high);
+#else
+  unsigned short packed;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(packed) : "f"(high), "f"(low));
+  return packed;
+#endif
+}
+
+// cvt.rn.bf16x2: two bf16, `low` in the lower half.
+DSK_INLINE unsigned pack_bf16(float low, float high) {
+#ifdef DSK_HARNESS
+  return dsk::sim::pack_bf16(low, high);
+#else
+  unsigned packed;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+  return packed;
+#endif
+}
