@@ -11,13 +11,18 @@ import { InputError } from "./io.ts";
 export function trainPlan(section: CheckedSection | undefined, training: TrainingModel): TrainPlan {
   const optimizer = section === undefined ? undefined : callAt(section.entries, "optimizer");
   const clip = numberOf(optimizer?.args.get("clip"));
-  const master = section?.entries.get("precision.master")?.value;
+  const isBf16 = (entry: string): boolean => {
+    const value = section?.entries.get(`precision.${entry}`)?.value;
+    return value?.kind === "word" && value.name === "bf16";
+  };
   return {
     objective: section === undefined ? [{ loss: "next_token", weight: 1 }] : objective(section),
     optimizer: optimizerOf(optimizer, training),
     ...(clip === undefined ? {} : { clip }),
     ...(dividesByLength(section) ? { divideAheadBy: "length" } : {}),
-    ...(master?.kind === "word" && master.name === "bf16" ? { master: "bf16" } : {}),
+    ...(isBf16("master") ? { master: "bf16" } : {}),
+    ...(isBf16("moments") ? { moments: "bf16" } : {}),
+    ...(isBf16("gradients") ? { gradients: "bf16" } : {}),
   };
 }
 

@@ -1,10 +1,11 @@
 import type { Block, Module } from "../model-ir/types.ts";
 import { ProgramBuilder } from "../tensor-ir/builder.ts";
+import { joinPath } from "../model-ir/places.ts";
 import { stringAttr } from "../tensor-ir/attrs.ts";
 import { replaceDim } from "../tensor-ir/ops/dims.ts";
 import { type DType, isFloat, type Op, type TensorType, type Value } from "../tensor-ir/types.ts";
 import type { Frame, Host } from "./inline.ts";
-import { emitOne, POSITIONS, programSink, type Sink, TOKENS } from "./sink.ts";
+import { cast, emitOne, POSITIONS, programSink, type Sink, TOKENS } from "./sink.ts";
 
 export interface HostSettings {
   /** `keep`: rows stay in caches between calls. `whole`: all positions are in this call, S is T. */
@@ -13,6 +14,8 @@ export interface HostSettings {
   readonly losses: boolean;
   /** The dtype in which float params are stored, when it is not that of the blocks: master weights. */
   readonly master?: DType;
+  /** The dtype in which the optimizer's float states are stored, when it is not that of its block: moments. */
+  readonly moments?: DType;
 }
 
 export interface LossTerm {
@@ -40,6 +43,8 @@ export class ProgramHost implements Host {
   readonly targets = new Map<string, string>();
   readonly #settings: HostSettings;
   readonly #memo = new Map<string, Value>();
+  /** States as stored. */
+  readonly #states = new Map<string, Value>();
 
   constructor(module: Module, settings: HostSettings) {
     this.builder = new ProgramBuilder(new Map(module.dims));
@@ -82,16 +87,19 @@ export class ProgramHost implements Host {
   param(path: string, op: Op, sink: Sink): Value {
     const { type } = op.results[0]!;
     return this.#once(`param ${path}`, () => {
-      const dtype = isFloat(type.dtype) ? (this.#settings.master ?? type.dtype) : type.dtype;
-      const stored = this.#store("model.param", path, { ...type, dtype }, op, sink);
+      const stored = this.#storeAs(this.#settings.master, "model.param", path, op, sink);
       this.params.set(path, stored);
-      if (dtype === type.dtype) return stored;
-      return emitOne(this.sink, "tensor.cast", [stored], { dtype: type.dtype, dims: stored.type.dims }, {}, op.loc);
+      return cast(this.sink, stored, type.dtype, op.loc);
     });
   }
 
   state(path: string, op: Op, sink: Sink): Value {
-    return this.#once(`state ${path}`, () => this.#store("model.state", path, op.results[0]!.type, op, sink));
+    const dtype = path.startsWith(joinPath("optimizer", "")) ? this.#settings.moments : undefined;
+    return this.#once(`state ${path}`, () => {
+      const stored = this.#storeAs(dtype, "model.state", path, op, sink);
+      this.#states.set(path, stored);
+      return cast(this.sink, stored, op.results[0]!.type.dtype, op.loc);
+    });
   }
 
   append(path: string, x: Value, op: Op, sink: Sink): Value {
@@ -135,9 +143,8 @@ export class ProgramHost implements Host {
 
   update(path: string, value: Value, op: Op, sink: Sink): void {
     const name = this.targets.get(path) ?? path;
-    const stored = this.params.get(name);
-    const type = { dtype: stored?.type.dtype ?? value.type.dtype, dims: value.type.dims };
-    const fit = type.dtype === value.type.dtype ? value : emitOne(sink, "tensor.cast", [value], type, {}, op.loc);
+    const stored = this.params.get(name) ?? this.#states.get(name);
+    const fit = cast(sink, value, stored?.type.dtype ?? value.type.dtype, op.loc);
     sink.emit({ ...op, operands: [fit], attrs: { name } });
   }
 
@@ -151,8 +158,17 @@ export class ProgramHost implements Host {
     if (frame.path === "") this.calls.push({ use: stringAttr(attrs, "use"), args });
   }
 
-  #store(name: string, path: string, type: TensorType, op: Op, sink: Sink): Value {
-    return sink.emit({ ...op, name, operands: [], results: [{ ...op.results[0]!, type }], attrs: { name: path } })[0]!;
+  /** A param or state whose floats are stored in another dtype, if one is given. */
+  #storeAs(dtype: DType | undefined, name: string, path: string, op: Op, sink: Sink): Value {
+    const { type } = op.results[0]!;
+    const stored = isFloat(type.dtype) ? (dtype ?? type.dtype) : type.dtype;
+    return sink.emit({
+      ...op,
+      name,
+      operands: [],
+      results: [{ ...op.results[0]!, type: { ...type, dtype: stored } }],
+      attrs: { name: path },
+    })[0]!;
   }
 
   #renamed(x: Value, from: string, to: string, sink: Sink = this.sink, op?: Op): Value {

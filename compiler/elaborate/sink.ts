@@ -51,6 +51,12 @@ export function emitOne(
   return sink.emit({ name, operands, results: [{ type }], attrs, ...(loc === undefined ? {} : { loc }) })[0]!;
 }
 
+/** The value in this dtype; itself when it has it. */
+export function cast(sink: Sink, value: Value, dtype: DType, loc?: Span): Value {
+  if (value.type.dtype === dtype) return value;
+  return emitOne(sink, "tensor.cast", [value], { dtype, dims: value.type.dims }, {}, loc);
+}
+
 /** The value with these dims, which hold all of its own; itself when it has them, in whatever order. */
 export function broadcastTo(sink: Sink, value: Value, dims: readonly DimLabel[], loc?: Span): Value {
   if (sameDims(dims, value.type.dims)) return value;

@@ -8,7 +8,7 @@ import { crossEntropy, meanLoss, runForward } from "./forward.ts";
 import { type HostSettings, ProgramHost } from "./host.ts";
 import { Inliner } from "./inline.ts";
 import { type AheadDivisor, runAhead } from "./look-ahead.ts";
-import { emitOne } from "./sink.ts";
+import { cast, emitOne } from "./sink.ts";
 import { type TrainedParam, updateParams } from "./update.ts";
 
 /** What a `train` section makes of a model's training step. */
@@ -23,6 +23,10 @@ export interface TrainPlan {
   readonly clip?: number;
   /** The dtype of stored params; f32 when not given. */
   readonly master?: DType;
+  /** The dtype of the optimizer's stored states; f32 when not given. */
+  readonly moments?: DType;
+  /** The dtype of the gradient's sums over several calls; that of the stored params when not given. */
+  readonly gradients?: DType;
 }
 
 /** The dtype in which a training stores params. */
@@ -63,7 +67,14 @@ function lossesOf(module: Module, plan: TrainPlan): Step {
 }
 
 function settings(plan: TrainPlan): HostSettings {
-  return { caches: "whole", metrics: true, losses: true, master: masterOf(plan) };
+  const { moments } = plan;
+  return {
+    caches: "whole",
+    metrics: true,
+    losses: true,
+    master: masterOf(plan),
+    ...(moments === undefined ? {} : { moments }),
+  };
 }
 
 function gradientsOf({ host, objective: losses }: Step): TrainedParam[] {
@@ -89,12 +100,14 @@ export function accumulationPrograms(module: Module, plan: TrainPlan): readonly 
   const { host } = step;
   const trained = gradientsOf(step);
   const metrics = [...host.metrics].filter(([path]) => isReadOnStep(module, path));
-  const add = (name: string, value: Value): void => {
+  const add = (name: string, value: Value, dtype = value.type.dtype): void => {
     const { type } = value;
-    const sum = emitOne(host.sink, "model.state", [], type, { name });
-    host.builder.effect("model.update", [emitOne(host.sink, "math.add", [sum, value], type)], { name });
+    const stored = { ...type, dtype };
+    const sum = cast(host.sink, emitOne(host.sink, "model.state", [], stored, { name }), type.dtype);
+    const added = cast(host.sink, emitOne(host.sink, "math.add", [sum, value], type), dtype);
+    host.builder.effect("model.update", [added], { name });
   };
-  for (const { path, gradient } of trained) add(joinPath("gradient", path), gradient);
+  for (const { path, gradient } of trained) add(joinPath("gradient", path), gradient, plan.gradients);
   for (const [path, value] of metrics) add(joinPath("step", path), value);
   const gradients = withGlobals(host.builder.finish("gradients"), host);
   return [denominatorsProgram(module, plan), gradients, applyProgram(module, plan, trained, metrics)];
@@ -136,20 +149,22 @@ function applyProgram(
   const host = new ProgramHost(module, settings(plan));
   const inliner = new Inliner(module, host);
   const state = (name: string, { type }: Value): Value => emitOne(host.sink, "model.state", [], type, { name });
+  const sumOf = ({ type }: Value): TensorType => ({ ...type, dtype: plan.gradients ?? type.dtype });
   const params = trained.map(({ path, value, gradient }): TrainedParam => {
     const stored = emitOne(host.sink, "model.param", [], value.type, { name: path });
     host.params.set(path, stored);
-    return { path, value: stored, gradient: state(joinPath("gradient", path), gradient) };
+    const name = joinPath("gradient", path);
+    return { path, value: stored, gradient: emitOne(host.sink, "model.state", [], sumOf(gradient), { name }) };
   });
   for (const [path, value] of metrics) host.metrics.set(path, state(joinPath("step", path), value));
   updateParams(module, plan, host, inliner, params);
   runEvents(module, host, inliner);
-  const clear = (name: string, { type }: Value): void => {
+  const clear = (name: string, type: TensorType): void => {
     const zero = emitOne(host.sink, "tensor.constant", [], type, { value: 0 });
     host.builder.effect("model.update", [zero], { name });
   };
-  for (const { path, gradient } of trained) clear(joinPath("gradient", path), gradient);
-  for (const [path, value] of metrics) clear(joinPath("step", path), value);
+  for (const { path, gradient } of trained) clear(joinPath("gradient", path), sumOf(gradient));
+  for (const [path, { type }] of metrics) clear(joinPath("step", path), type);
   return host.builder.finish("apply");
 }
 

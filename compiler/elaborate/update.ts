@@ -3,7 +3,7 @@ import type { Module } from "../model-ir/types.ts";
 import type { TensorType, Value } from "../tensor-ir/types.ts";
 import type { ProgramHost } from "./host.ts";
 import type { Inliner } from "./inline.ts";
-import { emitOne } from "./sink.ts";
+import { cast, emitOne } from "./sink.ts";
 import type { TrainPlan } from "./train-step.ts";
 
 const SCALAR: TensorType = { dtype: "f32", dims: [] };
@@ -24,8 +24,8 @@ export function updateParams(
 ): void {
   const exact = params.map((param) => ({
     ...param,
-    gradient: inF32(host, param.gradient),
-    value: inF32(host, param.value),
+    gradient: cast(host.sink, param.gradient, "f32"),
+    value: cast(host.sink, param.value, "f32"),
   }));
   const scale = clipping(
     host,
@@ -60,9 +60,4 @@ function clipping(host: ProgramHost, gradients: readonly Value[], clip: number |
   if (clip === undefined) return undefined;
   const factor = binary("math.div", constant(clip), binary("math.add", norm, constant(1e-6)));
   return binary("math.min", factor, constant(1));
-}
-
-function inF32(host: ProgramHost, value: Value): Value {
-  if (value.type.dtype === "f32") return value;
-  return emitOne(host.sink, "tensor.cast", [value], { dtype: "f32", dims: value.type.dims });
 }

@@ -112,13 +112,7 @@ class Refusals {
 
 /** Products in less than 32 bits are left to the device: more bits are never wrong. */
 function refusePrecision(entries: Entries, refused: Refusals): void {
-  const isBf16 = (path: string): boolean => {
-    const value = entries.get(path)?.value;
-    return value?.kind === "word" && value.name === "bf16";
-  };
   if (callAt(entries, "precision.gemm")) refused.add("precision.gemm", "matrix products are in f32, bf16 or f16");
-  if (isBf16("precision.moments")) refused.add("precision.moments", "the optimizer's moments are in f32");
-  if (isBf16("precision.gradients")) refused.add("precision.gradients", "gradients are summed in f32");
 }
 
 function batchOf(value: Value): TrainingPlan["batch"] {
