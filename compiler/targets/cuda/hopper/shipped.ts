@@ -1,0 +1,85 @@
+/** A schedule of each kind that kernels are printed from: what tests check, and break. */
+import type { GemmShape } from "./gemm-schedule.ts";
+
+const COPIED = { a: false, b: false };
+const BLOCK = { depthBytes: 128, count: "k_blocks" };
+const { depthBytes, count } = BLOCK;
+
+export const GEMM_SHAPES: readonly GemmShape[] = [
+  {
+    name: "one product, staged",
+    consumers: 2,
+    stages: 4,
+    tileN: 256,
+    depthBytes,
+    loops: [{ count, products: [0], gathers: COPIED }],
+    staged: [{ name: "out", columns: 64 }],
+    direct: false,
+  },
+  {
+    name: "one product, stored by threads",
+    consumers: 2,
+    stages: 4,
+    tileN: 256,
+    depthBytes,
+    loops: [{ count, products: [0], gathers: COPIED }],
+    staged: [],
+    direct: true,
+  },
+  {
+    name: "two products of one A",
+    consumers: 2,
+    stages: 4,
+    tileN: 128,
+    depthBytes,
+    loops: [{ count, products: [0, 1], gathers: COPIED }],
+    staged: [
+      { name: "out", columns: 64 },
+      { name: "wide", columns: 32 },
+    ],
+    direct: false,
+  },
+  {
+    name: "two products one behind the other",
+    consumers: 2,
+    stages: 4,
+    tileN: 128,
+    depthBytes,
+    loops: [
+      { count, products: [0], gathers: COPIED },
+      { count: "k_blocks_1", products: [1], gathers: COPIED },
+    ],
+    staged: [{ name: "out", columns: 64 }],
+    direct: true,
+  },
+  {
+    name: "gathered rows",
+    consumers: 2,
+    stages: 4,
+    tileN: 256,
+    depthBytes,
+    loops: [{ count, products: [0], gathers: { a: true, b: false } }],
+    staged: [],
+    direct: true,
+  },
+  {
+    name: "gathered terms",
+    consumers: 2,
+    stages: 4,
+    tileN: 256,
+    depthBytes,
+    loops: [{ count, products: [0], gathers: { a: true, b: true } }],
+    staged: [{ name: "out", columns: 64 }],
+    direct: false,
+  },
+  {
+    name: "few rows",
+    consumers: 1,
+    stages: 6,
+    tileN: 128,
+    depthBytes,
+    loops: [{ count, products: [0], gathers: COPIED }],
+    staged: [],
+    direct: true,
+  },
+];

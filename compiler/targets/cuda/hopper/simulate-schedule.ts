@@ -1,0 +1,664 @@
+/**
+ * Runs a schedule step by step. A warpgroup is two actors, its first warp and the other three: what only the first thread does
+ * is ordered behind the others only where a barrier says so. Every read and every write of a buffer is an event; an actor
+ * knows the events that surely happened before where it is. A read is sound when the reader knows all writes, a write when the
+ * writer knows all reads and writes before it.
+ */
+import type { Arrival, Count, Expected, Label, Operand, Schedule, Slot, Step } from "./schedule.ts";
+
+/** Trip counts by their names; a list has one for each turn of the outermost loop. */
+export type Counts = Readonly<Record<string, number | readonly number[]>>;
+
+/** Who goes first, and whether copies arrive at once or as late as they can. */
+export interface Order {
+  readonly name: string;
+  readonly copies: "early" | "late";
+  /** Of several actors that can go on, which one does. */
+  readonly choose: (ready: readonly number[], turn: number) => number;
+}
+
+export const ORDERS: readonly Order[] = [
+  { name: "in turn", copies: "early", choose: (ready, turn) => ready[turn % ready.length]! },
+  { name: "first roles first", copies: "late", choose: (ready) => ready[0]! },
+  { name: "last roles first", copies: "early", choose: (ready) => ready.at(-1)! },
+  { name: "mixed", copies: "late", choose: (ready, turn) => ready[(Math.imul(turn + 7, 0x9e3779b1) >>> 16) % ready.length]! },
+];
+
+/** A fault of the schedule. */
+class Fault extends Error {}
+
+/** What is wrong in this order of steps, in a sentence; undefined when it runs to its end and gives its results. */
+export function simulate(schedule: Schedule, counts: Counts, order: Order): string | undefined {
+  try {
+    new Run(schedule, counts, order).run();
+    return undefined;
+  } catch (error) {
+    if (error instanceof Fault) return error.message;
+    throw error;
+  }
+}
+
+interface BarrierState {
+  readonly name: string;
+  readonly arrivals: number;
+  pending: number;
+  bytes: number;
+  phases: number;
+  /** Events that arrivals of this phase bring along, and those of phases that are over. */
+  joining: bigint;
+  released: bigint;
+}
+
+interface BufferState {
+  readonly name: string;
+  label?: Label;
+  /** Parts that copies have filled so far, in bytes. */
+  filled: number;
+  writes: bigint;
+  reads: bigint;
+  writers: Set<Actor>;
+}
+
+interface RegisterState {
+  terms: Label[];
+  /** Whether products that were not waited for sum into it or read it. */
+  flying: boolean;
+  /** Whether threads read or wrote it behind the last fence. */
+  touched: boolean;
+}
+
+interface Actor {
+  readonly name: string;
+  readonly role: string;
+  readonly part: number;
+  readonly leads: boolean;
+  readonly threads: number;
+  readonly counters: Map<string, number>;
+  readonly cursors: Map<string, { stage: number; phase: number; before: number[] }>;
+  readonly registers: Map<string, RegisterState>;
+  knows: bigint;
+  /** Events of groups of products, copies and stores that were not waited for. */
+  readonly products: Groups;
+  readonly copies: Groups;
+  readonly stores: Groups;
+  /** Own writes that copies and products do not see yet. */
+  unpublished: bigint;
+  blocked?: { readonly on: string; readonly until: () => boolean };
+  done: boolean;
+}
+
+/** An operand in shared memory. */
+type Shared = Operand & { readonly buffer: string; readonly at?: Slot };
+
+interface Groups {
+  open: Op[];
+  closed: Op[][];
+}
+
+interface Op {
+  readonly event: bigint;
+  readonly registers: readonly RegisterState[];
+}
+
+interface NamedState {
+  threads: number;
+  joining: bigint;
+  released: bigint;
+  round: number;
+}
+
+class Run {
+  readonly #schedule: Schedule;
+  readonly #counts: Counts;
+  readonly #order: Order;
+  readonly #actors: Actor[] = [];
+  readonly #barriers = new Map<string, BarrierState[]>();
+  readonly #buffers = new Map<string, BufferState>();
+  readonly #named = new Map<string, NamedState>();
+  readonly #events: string[] = [];
+  readonly #results = new Map<string, number>();
+  #published = 0n;
+  #generic = 0n;
+  /** Loads on their way. */
+  #coming: (() => void)[] = [];
+
+  constructor(schedule: Schedule, counts: Counts, order: Order) {
+    this.#schedule = schedule;
+    this.#counts = counts;
+    this.#order = order;
+    for (const { name, stages, arrivals } of schedule.barriers)
+      this.#barriers.set(
+        name,
+        Array.from({ length: stages }, (_, i) => ({
+          name: `${name}[${i}]`,
+          arrivals,
+          pending: arrivals,
+          bytes: 0,
+          phases: 0,
+          joining: 0n,
+          released: 0n,
+        })),
+      );
+    for (const role of schedule.roles)
+      for (let part = 0; part < role.warpgroups; part++) {
+        const name = role.warpgroups > 1 ? `${role.name} ${part}` : role.name;
+        if (role.threads === "one") this.#add(name, role.name, part, true, 1);
+        else {
+          this.#add(name, role.name, part, true, 32);
+          this.#add(`${name} (warps 1 to 3)`, role.name, part, false, 96);
+        }
+      }
+  }
+
+  #add(name: string, role: string, part: number, leads: boolean, threads: number): void {
+    const own = this.#schedule.registers.filter((array) => array.role === role);
+    const groups = (): Groups => ({ open: [], closed: [] });
+    this.#actors.push({
+      name,
+      role,
+      part,
+      leads,
+      threads,
+      counters: new Map(),
+      cursors: new Map(this.#schedule.cursors.map((cursor) => [cursor.name, { stage: 0, phase: 0, before: [] }])),
+      registers: new Map(own.map((array) => [array.name, { terms: [], flying: false, touched: true }])),
+      knows: 0n,
+      products: groups(),
+      copies: groups(),
+      stores: groups(),
+      unpublished: 0n,
+      done: false,
+    });
+  }
+
+  run(): void {
+    const runs = this.#actors.map((actor) => {
+      const { steps } = this.#schedule.roles.find(({ name }) => name === actor.role)!;
+      return this.#steps(actor, steps);
+    });
+    for (let turn = 0; ; turn++) {
+      const ready = [...this.#actors.keys()].filter((i) => {
+        const { done, blocked } = this.#actors[i]!;
+        return !done && (blocked === undefined || blocked.until());
+      });
+      if (ready.length === 0) {
+        if (this.#coming.length > 0) {
+          this.#coming.shift()!();
+          continue;
+        }
+        if (this.#actors.every(({ done }) => done)) break;
+        this.#stuck();
+      }
+      const chosen = this.#order.choose(ready, turn);
+      delete this.#actors[chosen]!.blocked;
+      if (runs[chosen]!.next().done === true) this.#actors[chosen]!.done = true;
+    }
+    this.#end();
+  }
+
+  #stuck(): never {
+    const waiting = this.#actors
+      .filter(({ done }) => !done)
+      .map(({ name, blocked }) => `${name} waits for ${blocked!.on}`);
+    throw new Fault(`deadlock: ${waiting.join(", ")}`);
+  }
+
+  /** What must hold when all have come to their end. */
+  #end(): void {
+    for (const states of this.#barriers.values())
+      for (const { name, pending, arrivals, bytes } of states)
+        if (pending !== arrivals || bytes !== 0)
+          throw new Fault(
+            `${name} ends inside of a phase: ${arrivals - pending} of ${arrivals} arrivals, ${bytes} bytes not arrived`,
+          );
+    for (const [name, { threads }] of this.#named)
+      if (threads !== 0) throw new Fault(`${name} ends with ${threads} threads that nobody met`);
+    for (const { name, products, copies, stores } of this.#actors)
+      for (const [what, groups] of [
+        ["products", products],
+        ["copies", copies],
+        ["stores", stores],
+      ] as const)
+        if ([...groups.open, ...groups.closed.flat()].length > 0)
+          throw new Fault(`${name} ends while ${what} are on their way`);
+    for (const { name, reads, label } of this.#buffers.values())
+      if (reads === 0n && label !== undefined) throw new Fault(`${label} in ${name} is never read`);
+    const wanted = new Set<string>();
+    for (const { role, over, label } of this.#schedule.results) {
+      const { warpgroups } = this.#schedule.roles.find(({ name }) => name === role)!;
+      this.#turns(over, new Map(), (counters) => {
+        for (let part = 0; part < warpgroups; part++) wanted.add(filled(label, counters, part));
+      });
+    }
+    for (const result of wanted) if (!this.#results.has(result)) throw new Fault(`${result} is never stored`);
+    for (const [result, times] of this.#results) {
+      if (!wanted.has(result)) throw new Fault(`${result} is stored, which is no result`);
+      if (times > 1) throw new Fault(`${result} is stored ${times} times`);
+    }
+  }
+
+  #turns(over: readonly Count[], counters: ReadonlyMap<string, number>, visit: (c: ReadonlyMap<string, number>) => void): void {
+    const [next, ...rest] = over;
+    if (next === undefined) return visit(counters);
+    for (let n = 0; n < this.#count(next.count, counters); n++)
+      this.#turns(rest, new Map([...counters, [next.counter, n]]), visit);
+  }
+
+  #count(name: string, counters: ReadonlyMap<string, number>): number {
+    const count = this.#counts[name];
+    if (count === undefined) throw new Fault(`nobody says how much ${name} is`);
+    if (typeof count === "number") return count;
+    const [outermost] = counters.values();
+    return count[outermost ?? 0] ?? 0;
+  }
+
+  *#steps(actor: Actor, steps: readonly Step[]): Generator<void> {
+    for (const step of steps) {
+      if (step.when !== undefined && (actor.counters.get(step.when.counter) ?? 0) < step.when.from) continue;
+      if (step.kind === "loop") {
+        const count = this.#count(step.count, actor.counters);
+        for (let i = 0; i < count; i++) {
+          actor.counters.set(step.counter, i);
+          yield* this.#steps(actor, step.body);
+        }
+        // The counter keeps its last value, for what comes behind the loop.
+      } else yield* this.#step(actor, step);
+    }
+  }
+
+  *#step(actor: Actor, step: Exclude<Step, { kind: "loop" }>): Generator<void> {
+    switch (step.kind) {
+      case "advance": {
+        const cursor = this.#cursor(actor, step.cursor);
+        const { stages } = this.#schedule.cursors.find(({ name }) => name === step.cursor)!;
+        cursor.before.unshift(cursor.stage);
+        cursor.before.length = Math.min(cursor.before.length, 8);
+        cursor.stage = (cursor.stage + 1) % stages;
+        if (cursor.stage === 0) cursor.phase ^= 1;
+        return;
+      }
+      case "wait": {
+        const barrier = this.#barrier(actor, step.barrier, step.at);
+        const { phase } = this.#cursor(actor, step.at.cursor);
+        const parity = step.phase === "current" ? phase : phase ^ 1;
+        const over = (): boolean => barrier.phases % 2 !== parity;
+        yield* block(actor, `phase ${parity} of ${barrier.name}`, over);
+        actor.knows |= barrier.released;
+        return;
+      }
+      case "arrive": {
+        const times = arrivalsOf(actor, step.by);
+        if (times > 0) this.#arrive(actor, this.#barrier(actor, step.barrier, step.at), times, 0);
+        return yield;
+      }
+      case "expect":
+        if (actor.leads) this.#arrive(actor, this.#barrier(actor, step.barrier, step.at), 1, step.bytes);
+        return yield;
+      case "load":
+        if (actor.leads) this.#load(actor, step);
+        return yield;
+      case "gather": {
+        const event = this.#write(actor, step.buffer, step.at, step.holds);
+        actor.copies.open.push({ event, registers: [] });
+        return;
+      }
+      case "commit_copies":
+        return commit(actor.copies);
+      case "settle_copies":
+        for (const { event } of settled(actor.copies, step.pending)) {
+          actor.knows |= event;
+          actor.unpublished |= event;
+        }
+        return;
+      case "fence":
+        for (const registers of actor.registers.values()) registers.touched = false;
+        return;
+      case "multiply":
+        return this.#multiply(actor, step);
+      case "commit":
+        return commit(actor.products);
+      case "settle":
+        for (const { event } of settled(actor.products, step.pending)) actor.knows |= event;
+        for (const registers of actor.registers.values())
+          registers.flying = [...actor.products.open, ...actor.products.closed.flat()].some((op) =>
+            op.registers.includes(registers),
+          );
+        return;
+      case "compute":
+        return this.#compute(actor, step);
+      case "publish":
+        this.#published |= actor.unpublished;
+        actor.unpublished = 0n;
+        return;
+      case "sync":
+      case "signal":
+        return yield* this.#meet(actor, step);
+      case "store": {
+        if (!actor.leads) return;
+        const operand = { buffer: step.buffer, ...at(step) };
+        const event = this.#read(actor, operand, step.holds, `the store of ${step.buffer}`);
+        this.#mustSee(actor, operand, `the store of ${step.buffer}`);
+        actor.stores.open.push({ event, registers: [] });
+        if (step.gives !== undefined) this.#give(actor, step.gives);
+        return;
+      }
+      case "commit_stores":
+        if (actor.leads) commit(actor.stores);
+        return;
+      case "settle_stores":
+        if (actor.leads) for (const { event } of settled(actor.stores, step.pending)) actor.knows |= event;
+        return;
+    }
+  }
+
+  #cursor(actor: Actor, name: string): { stage: number; phase: number; before: number[] } {
+    const cursor = actor.cursors.get(name);
+    if (cursor === undefined) throw new Fault(`nothing is called ${name}`);
+    return cursor;
+  }
+
+  #stage(actor: Actor, slot: Slot | undefined): number {
+    if (slot === undefined) return 0;
+    const { stage, before } = this.#cursor(actor, slot.cursor);
+    if (slot.back === undefined || slot.back === 0) return stage;
+    const { stages } = this.#schedule.cursors.find(({ name }) => name === slot.cursor)!;
+    return before[slot.back - 1] ?? (stage + stages * slot.back - slot.back) % stages;
+  }
+
+  #barrier(actor: Actor, name: string, slot: Slot): BarrierState {
+    return this.#barriers.get(name)![this.#stage(actor, slot)]!;
+  }
+
+  #arrive(actor: Actor, barrier: BarrierState, times: number, bytes: number): void {
+    if (times > barrier.pending) throw new Fault(`${actor.name} arrives at ${barrier.name} more often than a phase counts`);
+    barrier.pending -= times;
+    barrier.bytes += bytes;
+    barrier.joining |= actor.knows;
+    turned(barrier);
+  }
+
+  #load(actor: Actor, step: Step & { kind: "load" }): void {
+    const barrier = this.#barrier(actor, step.barrier, step.at);
+    const { buffer } = this.#buffer(actor, step.buffer, step.at);
+    const declared = this.#schedule.buffers.find(({ name }) => name === step.buffer)!;
+    const label = filled(step.holds, actor.counters, actor.part);
+    // A buffer that takes several loads is one write.
+    const more = buffer.label === label && buffer.filled < declared.bytes && buffer.reads === 0n;
+    if (!more) this.#mayWrite(actor, buffer, label);
+    const event = this.#event(`the load of ${label}`);
+    if (more) {
+      buffer.writes |= event;
+      buffer.filled += step.bytes;
+    } else {
+      buffer.writes = event;
+      buffer.filled = step.bytes;
+      buffer.reads = 0n;
+    }
+    buffer.label = label;
+    buffer.writers = new Set([actor]);
+    const arrive = (): void => {
+      barrier.bytes -= step.bytes;
+      barrier.joining |= event;
+      turned(barrier);
+    };
+    if (this.#order.copies === "early" && barrier.bytes >= step.bytes) arrive();
+    else this.#coming.push(arrive);
+  }
+
+  /** A write by the threads themselves: every warp of the parts that have the buffer writes its own rows. */
+  #write(actor: Actor, name: string, slot: Slot | undefined, holds: Label): bigint {
+    const { buffer } = this.#buffer(actor, name, slot);
+    const label = filled(holds, actor.counters, actor.part);
+    const joins = buffer.label === label && !buffer.writers.has(actor) && buffer.reads === 0n;
+    if (!joins) {
+      this.#mayWrite(actor, buffer, label);
+      buffer.writes = 0n;
+      buffer.reads = 0n;
+      buffer.writers = new Set();
+    }
+    const event = this.#event(`the write of ${label}`);
+    buffer.label = label;
+    buffer.writers.add(actor);
+    buffer.writes |= event;
+    buffer.filled = this.#schedule.buffers.find((declared) => declared.name === name)!.bytes;
+    this.#generic |= event;
+    return event;
+  }
+
+  #mayWrite(actor: Actor, buffer: BufferState, label: Label): void {
+    const reader = this.#unknown(actor, buffer.reads);
+    if (reader !== undefined)
+      throw new Fault(`${actor.name} writes ${label} to ${buffer.name} while ${reader} may still read it`);
+    const writer = this.#unknown(actor, buffer.writes);
+    if (writer !== undefined)
+      throw new Fault(`${actor.name} writes ${label} to ${buffer.name} while ${writer} may still be under way`);
+    if (buffer.label !== undefined && buffer.reads === 0n)
+      throw new Fault(`${actor.name} writes ${label} to ${buffer.name} before anybody has read ${buffer.label}`);
+  }
+
+  /** Starts to read what a buffer holds; the event is over when the reader has waited for it. */
+  #read(actor: Actor, operand: Shared, holds: Label | undefined, who: string): bigint {
+    const { buffer, writers } = this.#buffer(actor, operand.buffer, operand.at);
+    const reader = `${who} of ${actor.name}`;
+    if (buffer.label === undefined) throw new Fault(`${reader} reads ${buffer.name}, which nobody has written`);
+    if (holds !== undefined) {
+      const wanted = filled(holds, actor.counters, actor.part);
+      if (wanted !== buffer.label) throw new Fault(`${reader} reads ${buffer.label} in ${buffer.name} instead of ${wanted}`);
+    }
+    const bytes = this.#schedule.buffers.find(({ name }) => name === operand.buffer)!.bytes;
+    const unknown = this.#unknown(actor, buffer.writes);
+    if (unknown !== undefined) throw new Fault(`${reader} reads ${buffer.label} in ${buffer.name} before ${unknown} is known to be over`);
+    if (buffer.filled < bytes)
+      throw new Fault(`${reader} reads ${buffer.name}, of which ${buffer.filled} of ${bytes} bytes are loaded`);
+    if ((buffer.writes & this.#generic) !== 0n && buffer.writers.size < writers)
+      throw new Fault(`${reader} reads ${buffer.label} in ${buffer.name} before all warps have written it`);
+    const event = this.#event(`${reader}, which reads ${buffer.label},`);
+    buffer.reads |= event;
+    return event;
+  }
+
+  /** Copies and products see what threads wrote only behind fence.proxy.async. */
+  #mustSee(actor: Actor, operand: Shared, who: string): void {
+    const { buffer } = this.#buffer(actor, operand.buffer, operand.at);
+    if ((buffer.writes & this.#generic & ~this.#published) !== 0n)
+      throw new Fault(`${who} of ${actor.name} reads ${buffer.label} in ${buffer.name} before its writers have published it`);
+  }
+
+  #multiply(actor: Actor, step: Step & { kind: "multiply" }): void {
+    const into = this.#registers(actor, step.into);
+    if (into.touched) throw new Fault(`${actor.name} sums products into ${step.into} without a fence behind what touched it`);
+    const who = `the product into ${step.into}`;
+    const held: RegisterState[] = [into];
+    let event = 0n;
+    const labels = [step.a, step.b].map((operand) => {
+      if ("registers" in operand) {
+        const registers = this.#registers(actor, operand.registers);
+        if (registers.touched) throw new Fault(`${actor.name} multiplies ${operand.registers} without a fence behind what wrote it`);
+        held.push(registers);
+        return registers.terms.join(" + ");
+      }
+      event |= this.#read(actor, operand, operand.holds, who);
+      this.#mustSee(actor, operand, who);
+      return this.#buffer(actor, operand.buffer, operand.at).buffer.label!;
+    });
+    const clears =
+      typeof step.clears === "object" ? (actor.counters.get(step.clears.counter) ?? 0) === 0 : step.clears === "always";
+    if (clears) into.terms = [];
+    into.terms.push(labels.join(" * "));
+    for (const registers of held) registers.flying = true;
+    actor.products.open.push({ event, registers: held });
+  }
+
+  #compute(actor: Actor, step: Step & { kind: "compute" }): void {
+    const settledRegisters = (name: string, does: string): RegisterState => {
+      const registers = this.#registers(actor, name);
+      if (registers.flying) throw new Fault(`${step.name} of ${actor.name} ${does} ${name} while products with it are on their way`);
+      return registers;
+    };
+    for (const { registers, holds } of step.reads ?? []) {
+      const state = settledRegisters(registers, "reads");
+      this.#mustHold(actor, step.name, registers, state.terms, holds);
+      state.touched = true;
+    }
+    for (const operand of step.loads ?? []) actor.knows |= this.#read(actor, operand, operand.holds, step.name);
+    for (const name of step.touches ?? []) settledRegisters(name, "touches").touched = true;
+    if (step.adds !== undefined) {
+      const { from, into, clears } = step.adds;
+      const [source, target] = [settledRegisters(from, "reads"), settledRegisters(into, "touches")];
+      if (clears !== "never" && (actor.counters.get(clears.counter) ?? 0) === 0) target.terms = [];
+      target.terms.push(...source.terms);
+      target.touched = true;
+    }
+    for (const write of step.writes ?? []) {
+      if ("registers" in write) {
+        const registers = settledRegisters(write.registers, "writes");
+        registers.terms = [filled(write.holds, actor.counters, actor.part)];
+        registers.touched = true;
+      } else {
+        const event = this.#write(actor, write.buffer, write.at, write.holds);
+        actor.knows |= event;
+        actor.unpublished |= event;
+      }
+    }
+    if (step.gives !== undefined && actor.leads) this.#give(actor, step.gives);
+  }
+
+  #mustHold(actor: Actor, who: string, name: string, terms: readonly Label[], holds: Expected): void {
+    const wanted: Label[] = [];
+    if (typeof holds === "string") wanted.push(filled(holds, actor.counters, actor.part));
+    else
+      for (let i = 0; i < this.#count(holds.count, actor.counters); i++)
+        wanted.push(filled(holds.term, new Map([...actor.counters, [holds.counter, i]]), actor.part));
+    const left = [...terms];
+    for (const term of wanted) {
+      const i = left.indexOf(term);
+      if (i < 0) throw new Fault(`${who} of ${actor.name} reads ${name}, which lacks ${term}`);
+      left.splice(i, 1);
+    }
+    if (left.length > 0) throw new Fault(`${who} of ${actor.name} reads ${name}, which has ${left[0]} beside what it should hold`);
+  }
+
+  *#meet(actor: Actor, step: Step & { kind: "sync" | "signal" }): Generator<void> {
+    const declared = this.#schedule.named.find(({ name }) => name === step.barrier);
+    if (declared === undefined) throw new Fault(`nothing is called ${step.barrier}`);
+    const { each = 1, threads } = declared;
+    const which = each === 1 ? 0 : (actor.part + (step.of === "next" ? 1 : 0)) % each;
+    const name = each === 1 ? step.barrier : `${step.barrier}[${which}]`;
+    let state = this.#named.get(name);
+    if (state === undefined) {
+      state = { threads: 0, joining: 0n, released: 0n, round: 0 };
+      this.#named.set(name, state);
+    }
+    state.threads += actor.threads;
+    state.joining |= actor.knows;
+    if (state.threads > threads) throw new Fault(`${actor.name} comes to ${name}, which counts ${threads} threads, as one too many`);
+    const { round } = state;
+    if (state.threads === threads) {
+      state.released |= state.joining;
+      state.joining = 0n;
+      state.threads = 0;
+      state.round++;
+    }
+    const met = state;
+    if (step.kind === "sync") {
+      yield* block(actor, name, () => met.round !== round);
+      actor.knows |= met.released;
+    } else yield;
+  }
+
+  #give(actor: Actor, label: Label): void {
+    const result = filled(label, actor.counters, actor.part);
+    this.#results.set(result, (this.#results.get(result) ?? 0) + 1);
+  }
+
+  #registers(actor: Actor, name: string): RegisterState {
+    const registers = actor.registers.get(name);
+    if (registers === undefined) throw new Fault(`${actor.name} has no registers ${name}`);
+    return registers;
+  }
+
+  #buffer(actor: Actor, name: string, slot: Slot | undefined): { buffer: BufferState; writers: number } {
+    const { each = 1 } = this.#schedule.buffers.find((declared) => declared.name === name)!;
+    const part = each === 1 ? "" : ` of part ${actor.part}`;
+    const key = `${name}[${this.#stage(actor, slot)}]${part}`;
+    let buffer = this.#buffers.get(key);
+    if (buffer === undefined) {
+      buffer = { name: key, filled: 0, writes: 0n, reads: 0n, writers: new Set() };
+      this.#buffers.set(key, buffer);
+    }
+    const writers = this.#actors.filter(
+      ({ role, part: own }) => this.#writesTo(role, name) && (each === 1 || own === actor.part),
+    ).length;
+    return { buffer, writers };
+  }
+
+  readonly #writing = new Map<string, boolean>();
+
+  /** Whether threads of a role write a buffer themselves. */
+  #writesTo(role: string, buffer: string): boolean {
+    const key = `${role} ${buffer}`;
+    const known = this.#writing.get(key);
+    if (known !== undefined) return known;
+    const writes = (steps: readonly Step[]): boolean =>
+      steps.some((step) => {
+        if (step.kind === "loop") return writes(step.body);
+        if (step.kind === "gather") return step.buffer === buffer;
+        return step.kind === "compute" && (step.writes ?? []).some((write) => "buffer" in write && write.buffer === buffer);
+      });
+    const found = writes(this.#schedule.roles.find(({ name }) => name === role)!.steps);
+    this.#writing.set(key, found);
+    return found;
+  }
+
+  #event(description: string): bigint {
+    this.#events.push(description);
+    return 1n << BigInt(this.#events.length - 1);
+  }
+
+  /** One of the events that the actor does not know to be over. */
+  #unknown(actor: Actor, events: bigint): string | undefined {
+    const missing = events & ~actor.knows;
+    return missing === 0n ? undefined : this.#events[missing.toString(2).length - 1];
+  }
+}
+
+function* block(actor: Actor, on: string, until: () => boolean): Generator<void> {
+  do {
+    actor.blocked = { on, until };
+    yield;
+  } while (!until());
+}
+
+function arrivalsOf(actor: Actor, by: Arrival): number {
+  if (by === "thread") return actor.leads ? 1 : 0;
+  return by === "warps" ? Math.ceil(actor.threads / 32) : actor.threads;
+}
+
+/** Ends the phase of a barrier when all arrivals and bytes are there. */
+function turned(barrier: BarrierState): void {
+  if (barrier.pending !== 0 || barrier.bytes !== 0) return;
+  barrier.pending = barrier.arrivals;
+  barrier.phases++;
+  barrier.released |= barrier.joining;
+  barrier.joining = 0n;
+}
+
+function commit(groups: Groups): void {
+  groups.closed.push(groups.open);
+  groups.open = [];
+}
+
+/** What is over when all but the last `pending` groups are. */
+function settled(groups: Groups, pending: number): Op[] {
+  return groups.closed.splice(0, Math.max(0, groups.closed.length - pending)).flat();
+}
+
+function at(step: { readonly at?: Slot }): { at?: Slot } {
+  return step.at === undefined ? {} : { at: step.at };
+}
+
+function filled(label: Label, counters: ReadonlyMap<string, number>, part: number): Label {
+  return label.replaceAll(/\{(\w+)\}/g, (_, name: string) =>
+    name === "part" ? String(part) : String(counters.get(name) ?? 0),
+  );
+}

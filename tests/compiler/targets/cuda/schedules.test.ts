@@ -1,0 +1,31 @@
+import { describe, expect, test } from "vitest";
+import { faultOf } from "../../../../compiler/targets/cuda/hopper/check-schedule.ts";
+import { gemmRuns, gemmSchedule } from "../../../../compiler/targets/cuda/hopper/gemm-schedule.ts";
+import { GEMM_SHAPES } from "../../../../compiler/targets/cuda/hopper/shipped.ts";
+import { mutantsOf } from "../../../support/schedule-mutants.ts";
+
+const shipped = GEMM_SHAPES.map((shape) => ({ schedule: gemmSchedule(shape), runs: gemmRuns(shape) }));
+
+describe("schedules of Hopper kernels", () => {
+  test.each(shipped)("$schedule.name is sound", ({ schedule, runs }) => {
+    expect(faultOf(schedule, runs)).toBeUndefined();
+  });
+
+  test("a schedule with one mistake is told from a sound one", () => {
+    const mutants = shipped.flatMap(({ schedule, runs }) =>
+      mutantsOf(schedule).map(({ what, schedule: mutant }) => ({ what, fault: faultOf(mutant, runs) })),
+    );
+    expect(mutants.length).toBeGreaterThan(500);
+    const passed = mutants.filter(({ fault }) => fault === undefined).map(({ what }) => what);
+    expect(passed.length, passed.join("\n")).toBeLessThan(0.05 * mutants.length);
+    for (const { fault } of mutants) if (fault !== undefined) expect(fault).toMatch(/^[^.]{20,}$/);
+  });
+
+  test("sentences say what is wrong", async () => {
+    const [{ schedule, runs }] = shipped as [(typeof shipped)[0]];
+    const lines = mutantsOf(schedule).map(
+      ({ what, schedule: mutant }) => `${what}\n  ${faultOf(mutant, runs) ?? "(sound)"}\n`,
+    );
+    await expect(lines.join("")).toMatchFileSnapshot("faults.txt");
+  });
+});
