@@ -148,7 +148,8 @@ function* variants(step: Step, schedule: Schedule): Generator<{ readonly what: s
   }
   if (step.kind === "store" || step.kind === "load" || step.kind === "gather")
     for (const { name: buffer, stages: n } of schedule.buffers)
-      if (buffer !== step.buffer && n === stages(step.at!)) yield { what: `${name} of ${buffer}`, step: { ...step, buffer } };
+      if (buffer !== step.buffer && n === stages(step.at!))
+        yield { what: `${name} of ${buffer}`, step: { ...step, buffer } };
   if (step.kind === "load") yield { what: `${name} of half`, step: { ...step, bytes: step.bytes / 2 } };
   if (step.when !== undefined) {
     const { when, ...rest } = step;

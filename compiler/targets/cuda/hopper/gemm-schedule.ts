@@ -84,13 +84,7 @@ const TILES = { counter: "tile", count: "tiles" };
 const STAGE = { cursor: "stage" };
 const BEFORE = { cursor: "stage", back: 1 };
 
-function producer(
-  loops: readonly GemmLoop[],
-  aBytes: number,
-  bBytes: number,
-  loads: boolean,
-  gathers: boolean,
-): Role {
+function producer(loops: readonly GemmLoop[], aBytes: number, bBytes: number, loads: boolean, gathers: boolean): Role {
   const body = loops.map((loop, i): Step => {
     const tiles = [
       { buffer: "a", bytes: aBytes, gathered: loop.gathers.a },

@@ -153,7 +153,11 @@ type Plain =
       /** Registers that are scaled where they are: they hold the same sums. */
       readonly touches?: readonly string[];
       /** Registers whose sums are added to others'. */
-      readonly adds?: { readonly from: string; readonly into: string; readonly clears: "never" | { readonly counter: string } };
+      readonly adds?: {
+        readonly from: string;
+        readonly into: string;
+        readonly clears: "never" | { readonly counter: string };
+      };
       readonly writes?: readonly (
         | { readonly registers: string; readonly holds: Label }
         | { readonly buffer: string; readonly at?: Slot; readonly holds: Label }
@@ -200,7 +204,10 @@ export function threadsOf({ roles }: Schedule): number {
 
 /** Buffers one behind the other, each at a multiple of 1024 bytes as swizzled tiles want it, then the barriers. */
 export function sharedBytes({ buffers, barriers }: Schedule): number {
-  const data = buffers.reduce((n, { bytes, stages, each }) => n + Math.ceil(bytes / 1024) * 1024 * stages * (each ?? 1), 0);
+  const data = buffers.reduce(
+    (n, { bytes, stages, each }) => n + Math.ceil(bytes / 1024) * 1024 * stages * (each ?? 1),
+    0,
+  );
   return Math.ceil((data + barriers.reduce((n, { stages }) => n + 8 * stages, 0)) / 1024) * 1024;
 }
 

@@ -21,7 +21,11 @@ export const ORDERS: readonly Order[] = [
   { name: "in turn", copies: "early", choose: (ready, turn) => ready[turn % ready.length]! },
   { name: "first roles first", copies: "late", choose: (ready) => ready[0]! },
   { name: "last roles first", copies: "early", choose: (ready) => ready.at(-1)! },
-  { name: "mixed", copies: "late", choose: (ready, turn) => ready[(Math.imul(turn + 7, 0x9e3779b1) >>> 16) % ready.length]! },
+  {
+    name: "mixed",
+    copies: "late",
+    choose: (ready, turn) => ready[(Math.imul(turn + 7, 0x9e3779b1) >>> 16) % ready.length]!,
+  },
 ];
 
 /** A fault of the schedule. */
@@ -83,7 +87,7 @@ interface Actor {
   readonly stores: Groups;
   /** Own writes that copies and products do not see yet. */
   unpublished: bigint;
-  blocked?: { readonly on: string; readonly until: () => boolean };
+  blocked?: { readonly on: () => string; readonly until: () => boolean };
   done: boolean;
 }
 
@@ -197,10 +201,18 @@ class Run {
   }
 
   #stuck(): never {
-    const waiting = this.#actors
-      .filter(({ done }) => !done)
-      .map(({ name, blocked }) => `${name} waits for ${blocked!.on}`);
-    throw new Fault(`deadlock: ${waiting.join(", ")}`);
+    const waiting = new Map<string, string[]>();
+    for (const { name, done, blocked } of this.#actors) {
+      if (done) continue;
+      const names = waiting.get(blocked!.on()) ?? [];
+      // The other warps of a warpgroup mostly wait where the first one does.
+      if (!names.some((known) => name.startsWith(known))) names.push(name);
+      waiting.set(blocked!.on(), names);
+    }
+    const clauses = [...waiting].map(([on, names]) => {
+      return `${names.join(" and ")} ${names.length === 1 ? "waits" : "wait"} for ${on}`;
+    });
+    throw new Fault(`deadlock: ${clauses.join("; ")}`);
   }
 
   /** What must hold when all have come to their end. */
@@ -237,7 +249,11 @@ class Run {
     }
   }
 
-  #turns(over: readonly Count[], counters: ReadonlyMap<string, number>, visit: (c: ReadonlyMap<string, number>) => void): void {
+  #turns(
+    over: readonly Count[],
+    counters: ReadonlyMap<string, number>,
+    visit: (c: ReadonlyMap<string, number>) => void,
+  ): void {
     const [next, ...rest] = over;
     if (next === undefined) return visit(counters);
     for (let n = 0; n < this.#count(next.count, counters); n++)
@@ -282,7 +298,7 @@ class Run {
         const { phase } = this.#cursor(actor, step.at.cursor);
         const parity = step.phase === "current" ? phase : phase ^ 1;
         const over = (): boolean => barrier.phases % 2 !== parity;
-        yield* block(actor, `phase ${parity} of ${barrier.name}`, over);
+        yield* block(actor, () => `the end of phase ${parity} of ${barrier.name}${missing(barrier)}`, over);
         actor.knows |= barrier.released;
         return;
       }
@@ -370,7 +386,8 @@ class Run {
   }
 
   #arrive(actor: Actor, barrier: BarrierState, times: number, bytes: number): void {
-    if (times > barrier.pending) throw new Fault(`${actor.name} arrives at ${barrier.name} more often than a phase counts`);
+    if (times > barrier.pending)
+      throw new Fault(`${actor.name} arrives at ${barrier.name} more often than a phase counts`);
     barrier.pending -= times;
     barrier.bytes += bytes;
     barrier.joining |= actor.knows;
@@ -443,11 +460,13 @@ class Run {
     if (buffer.label === undefined) throw new Fault(`${reader} reads ${buffer.name}, which nobody has written`);
     if (holds !== undefined) {
       const wanted = filled(holds, actor.counters, actor.part);
-      if (wanted !== buffer.label) throw new Fault(`${reader} reads ${buffer.label} in ${buffer.name} instead of ${wanted}`);
+      if (wanted !== buffer.label)
+        throw new Fault(`${reader} reads ${buffer.label} in ${buffer.name} instead of ${wanted}`);
     }
     const bytes = this.#schedule.buffers.find(({ name }) => name === operand.buffer)!.bytes;
     const unknown = this.#unknown(actor, buffer.writes);
-    if (unknown !== undefined) throw new Fault(`${reader} reads ${buffer.label} in ${buffer.name} before ${unknown} is known to be over`);
+    if (unknown !== undefined)
+      throw new Fault(`${reader} reads ${buffer.label} in ${buffer.name} before ${unknown} is known to be over`);
     if (buffer.filled < bytes)
       throw new Fault(`${reader} reads ${buffer.name}, of which ${buffer.filled} of ${bytes} bytes are loaded`);
     if ((buffer.writes & this.#generic) !== 0n && buffer.writers.size < writers)
@@ -461,19 +480,23 @@ class Run {
   #mustSee(actor: Actor, operand: Shared, who: string): void {
     const { buffer } = this.#buffer(actor, operand.buffer, operand.at);
     if ((buffer.writes & this.#generic & ~this.#published) !== 0n)
-      throw new Fault(`${who} of ${actor.name} reads ${buffer.label} in ${buffer.name} before its writers have published it`);
+      throw new Fault(
+        `${who} of ${actor.name} reads ${buffer.label} in ${buffer.name} before its writers have published it`,
+      );
   }
 
   #multiply(actor: Actor, step: Step & { kind: "multiply" }): void {
     const into = this.#registers(actor, step.into);
-    if (into.touched) throw new Fault(`${actor.name} sums products into ${step.into} without a fence behind what touched it`);
+    if (into.touched)
+      throw new Fault(`${actor.name} sums products into ${step.into} without a fence behind what touched it`);
     const who = `the product into ${step.into}`;
     const held: RegisterState[] = [into];
     let event = 0n;
     const labels = [step.a, step.b].map((operand) => {
       if ("registers" in operand) {
         const registers = this.#registers(actor, operand.registers);
-        if (registers.touched) throw new Fault(`${actor.name} multiplies ${operand.registers} without a fence behind what wrote it`);
+        if (registers.touched)
+          throw new Fault(`${actor.name} multiplies ${operand.registers} without a fence behind what wrote it`);
         held.push(registers);
         return registers.terms.join(" + ");
       }
@@ -492,7 +515,8 @@ class Run {
   #compute(actor: Actor, step: Step & { kind: "compute" }): void {
     const settledRegisters = (name: string, does: string): RegisterState => {
       const registers = this.#registers(actor, name);
-      if (registers.flying) throw new Fault(`${step.name} of ${actor.name} ${does} ${name} while products with it are on their way`);
+      if (registers.flying)
+        throw new Fault(`${step.name} of ${actor.name} ${does} ${name} while products with it are on their way`);
       return registers;
     };
     for (const { registers, holds } of step.reads ?? []) {
@@ -535,7 +559,8 @@ class Run {
       if (i < 0) throw new Fault(`${who} of ${actor.name} reads ${name}, which lacks ${term}`);
       left.splice(i, 1);
     }
-    if (left.length > 0) throw new Fault(`${who} of ${actor.name} reads ${name}, which has ${left[0]} beside what it should hold`);
+    if (left.length > 0)
+      throw new Fault(`${who} of ${actor.name} reads ${name}, which has ${left[0]} beside what it should hold`);
   }
 
   *#meet(actor: Actor, step: Step & { kind: "sync" | "signal" }): Generator<void> {
@@ -551,7 +576,8 @@ class Run {
     }
     state.threads += actor.threads;
     state.joining |= actor.knows;
-    if (state.threads > threads) throw new Fault(`${actor.name} comes to ${name}, which counts ${threads} threads, as one too many`);
+    if (state.threads > threads)
+      throw new Fault(`${actor.name} comes to ${name}, which counts ${threads} threads, as one too many`);
     const { round } = state;
     if (state.threads === threads) {
       state.released |= state.joining;
@@ -561,7 +587,8 @@ class Run {
     }
     const met = state;
     if (step.kind === "sync") {
-      yield* block(actor, name, () => met.round !== round);
+      const here = (): string => `${name}, where ${met.threads} of ${threads} threads are`;
+      yield* block(actor, here, () => met.round !== round);
       actor.knows |= met.released;
     } else yield;
   }
@@ -603,7 +630,9 @@ class Run {
       steps.some((step) => {
         if (step.kind === "loop") return writes(step.body);
         if (step.kind === "gather") return step.buffer === buffer;
-        return step.kind === "compute" && (step.writes ?? []).some((write) => "buffer" in write && write.buffer === buffer);
+        return (
+          step.kind === "compute" && (step.writes ?? []).some((write) => "buffer" in write && write.buffer === buffer)
+        );
       });
     const found = writes(this.#schedule.roles.find(({ name }) => name === role)!.steps);
     this.#writing.set(key, found);
@@ -622,7 +651,13 @@ class Run {
   }
 }
 
-function* block(actor: Actor, on: string, until: () => boolean): Generator<void> {
+/** What a barrier lacks. */
+function missing({ pending, arrivals, bytes }: BarrierState): string {
+  const of = `${arrivals - pending} of ${arrivals} arrivals`;
+  return ` (${of}${bytes > 0 ? `, ${bytes} bytes to come` : bytes < 0 ? `, ${-bytes} bytes too many` : ""})`;
+}
+
+function* block(actor: Actor, on: () => string, until: () => boolean): Generator<void> {
   do {
     actor.blocked = { on, until };
     yield;
