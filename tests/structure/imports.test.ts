@@ -36,9 +36,11 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   "compiler/emit": [],
   "compiler/targets/scalars.ts": ["compiler/kernel-ir", "compiler/emit", "runtime/program"],
   "compiler/targets/operands.ts": ["compiler/kernel-ir"],
+  "compiler/targets/reserved.ts": ["compiler/kernel-ir"],
   "compiler/targets/cpu": [
     "compiler/targets/scalars.ts",
     "compiler/targets/operands.ts",
+    "compiler/targets/reserved.ts",
     "compiler/kernel-ir",
     "compiler/emit",
     "runtime/program",
@@ -47,6 +49,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   "compiler/targets/cuda": [
     "compiler/targets/scalars.ts",
     "compiler/targets/operands.ts",
+    "compiler/targets/reserved.ts",
     "compiler/targets/simt",
     "compiler/kernel-ir",
     "compiler/emit",
@@ -54,6 +57,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   ],
   "compiler/targets/webgpu": [
     "compiler/targets/scalars.ts",
+    "compiler/targets/reserved.ts",
     "compiler/targets/simt",
     "compiler/kernel-ir",
     "compiler/emit",

@@ -1,8 +1,8 @@
 /** The WebGPU target: kernels as WGSL files, and what a runtime has to know about them. */
 import type { Kernel } from "../../kernel-ir/types.ts";
 import type { SimtKernel, SimtKernels } from "../../../runtime/program/grids.ts";
+import { withoutReserved } from "../reserved.ts";
 import { printSolo } from "../simt/print.ts";
-import { withoutReserved } from "../simt/reserved.ts";
 import { WGSL_DIALECT } from "./dialect.ts";
 import { type File, fileOf } from "./file.ts";
 import { printParts } from "./parts.ts";
