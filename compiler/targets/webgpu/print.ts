@@ -1,17 +1,18 @@
 /** The WebGPU target: kernels as WGSL files, and what a runtime has to know about them. */
 import type { Kernel } from "../../kernel-ir/types.ts";
 import type { SimtKernel, SimtKernels } from "../../../runtime/program/grids.ts";
-import { withoutReserved } from "../reserved.ts";
-import { printSolo } from "../simt/print.ts";
-import { WGSL_DIALECT } from "./dialect.ts";
-import { type File, fileOf } from "./file.ts";
+import { printColumns } from "./columns.ts";
+import type { File } from "./frame.ts";
+import { printGemm } from "./gemm.ts";
 import { printParts } from "./parts.ts";
-import { RESERVED } from "./reserved.ts";
+import { printPlane } from "./plane.ts";
+import { withoutReserved } from "./reserved.ts";
+import { printRows, printSerial } from "./rows.ts";
 import { sharedBytes } from "./shared-bytes.ts";
 
 /** Files by name: one for each kernel and `webgpu.json`. */
 export function printWebGpu(kernels: readonly Kernel[]): Map<string, string> {
-  const files = kernels.map((kernel) => [kernel.name, printKernel(withoutReserved(kernel, RESERVED))] as const);
+  const files = kernels.map((kernel) => [kernel.name, printKernel(withoutReserved(kernel))] as const);
   const table: SimtKernels = { format: 1, kernels: files.map(([, file]) => described(file)) };
   return new Map([
     ...files.map(([name, { text }]) => [`${name}.wgsl`, text] as const),
@@ -25,5 +26,18 @@ function described({ text, kernel }: File): SimtKernel {
 }
 
 function printKernel(kernel: Kernel): File {
-  return kernel.family === "parts" ? printParts(kernel) : fileOf(printSolo(WGSL_DIALECT, kernel));
+  switch (kernel.family) {
+    case "rows":
+      return printRows(kernel);
+    case "serial":
+      return printSerial(kernel);
+    case "columns":
+      return printColumns(kernel);
+    case "plane":
+      return printPlane(kernel);
+    case "gemm":
+      return printGemm(kernel);
+    case "parts":
+      return printParts(kernel, printKernel);
+  }
 }

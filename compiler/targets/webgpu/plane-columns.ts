@@ -1,0 +1,182 @@
+/**
+ * Sums over tokens of a plane, as gradients of keys and values are: a workgroup has a block of columns and goes over blocks of
+ * rows. The values of a row at its columns are computed a second time, which costs less than keeping them; what a row has one of
+ * (maxima, sums) was saved by the entry point `rows` (Dao, FlashAttention-2, 2023, algorithm 2).
+ */
+import type { Axis, Expr, Local, PlaneKernel, PlaneStmt, Stmt } from "../../kernel-ir/types.ts";
+import type { Grid } from "../../../runtime/program/grids.ts";
+import { Scalars } from "../scalars.ts";
+import { extentsOf, sizeText } from "./axes.ts";
+import type { Frame } from "./frame.ts";
+import { Statements } from "./statements.ts";
+import { valueType, WGSL } from "./wgsl.ts";
+
+/** Columns of a workgroup, and rows that it takes at a time. */
+const BLOCK = 16;
+
+/** Whether every value of a row at a column can be computed by itself from what the row has one of. */
+export function isRecomputable({ column, locals, body }: PlaneKernel): boolean {
+  const named = new Map(locals.map((local) => [local.name, local]));
+  const isArray = ({ shape }: Local): boolean => shape.length === 1 && shape[0] === column.extent;
+  const isScalar = ({ shape, dtype }: Local): boolean => shape.length === 0 && (dtype === "f32" || dtype === "i32");
+  return (
+    locals.every((local) => isArray(local) || isScalar(local)) &&
+    body.every((plane) => {
+      if (plane.kind !== "row") return true;
+      const { stmt } = plane;
+      const local = named.get(stmt.to);
+      if (local === undefined) return stmt.kind === "assign" || stmt.kind === "reduce";
+      return isScalar(local)
+        ? stmt.kind === "assign" || stmt.kind === "reduce"
+        : stmt.kind === "assign" && stmt.axes.length === 1 && stmt.axes[0]!.name === column.name;
+    })
+  );
+}
+
+function scalarsOf({ locals }: PlaneKernel): readonly Local[] {
+  return locals.filter(({ shape }) => shape.length === 0);
+}
+
+/** Stores what the row has one of. */
+export function saveScalars(frame: Frame, kernel: PlaneKernel, row: string): void {
+  const { lines } = frame;
+  const scalars = scalarsOf(kernel);
+  if (scalars.length === 0) return;
+  const extents = extentsOf([...kernel.batch, ...kernel.rows]);
+  for (const { name, dtype } of scalars) frame.shareScratch(`saved_${name}`, dtype as "f32" | "i32", extents);
+  lines.block("if (inside && lane == 0)", () => {
+    for (const { name } of scalars) lines.add(`store_saved_${name}(${row}, ${name});`);
+  });
+}
+
+/** The entry point `columns`. */
+export function printColumnBlocks(frame: Frame, kernel: PlaneKernel, threads: number, before: Grid): void {
+  const { batch, rows, column, span, body } = kernel;
+  const { lines, names } = frame;
+  const leaves = body.filter((stmt) => stmt.kind === "leave_columns");
+  const tiles = leaves.map((_, i) => frame.shared(`tile${i}`, `array<f32, ${BLOCK * BLOCK}>`));
+  const inner = rows.slice(1).map(({ extent }) => String(extent));
+  const statements = new Statements(frame, threads);
+  frame.main("columns", threads, () => {
+    frame.item("item");
+    const blocks = `((${column.extent} + ${BLOCK - 1}) / ${BLOCK})`;
+    lines.add(`let first_column = item % ${blocks} * ${BLOCK};`, `let batch = item / ${blocks};`);
+    frame.unpack(batch, "batch");
+    for (const leave of leaves)
+      eachResult(frame, kernel, leave, threads, (offset) => lines.add(`store_${leave.to}(${offset}, 0.0);`));
+    const all = sizeText(rows);
+    if (span === undefined) lines.add("let begin = 0;", `let end = ${all};`);
+    else tokensThatSee(frame, kernel, statements, inner);
+    lines.block(`for (var first = begin; first < end; first += ${BLOCK})`, () => {
+      lines.add("workgroupBarrier();");
+      lines.block(`for (var pair = lane; pair < ${BLOCK * BLOCK}; pair += ${threads})`, () => {
+        const here = names.axis(column.name);
+        lines.add(`let row = first + pair / ${BLOCK};`, `let ${here} = first_column + pair % ${BLOCK};`);
+        for (const i of leaves.keys()) lines.add(`var left${i} = 0.0;`);
+        lines.block(`if (row < end && ${here} < ${column.extent})`, () => {
+          frame.unpack(rows, "row");
+          const compute = (): void => recompute(frame, kernel, all);
+          if (span === undefined) return compute();
+          const bound = (value: Expr): string => statements.scalars(value).print(value);
+          lines.block(`if (${here} >= ${bound(span.from)} && ${here} < ${bound(span.to)})`, compute);
+        });
+        for (const [i, tile] of tiles.entries()) lines.add(`${tile}[pair] = left${i};`);
+      });
+      lines.add("workgroupBarrier();", `let count = min(end - first, ${BLOCK});`);
+      for (const [i, leave] of leaves.entries())
+        eachResult(frame, kernel, leave, threads, (offset) => {
+          lines.add("var sum = 0.0;");
+          lines.block("for (var r = 0; r < count; r++)", () => {
+            frame.unpack(rows, "(first + r)");
+            const x = statements.scalars(leave.x).print(leave.x);
+            lines.add(`sum += ${tiles[i]}[r * ${BLOCK} + own_column] * ${x};`);
+          });
+          lines.add(`store_${leave.to}(${offset}, load_${leave.to}(${offset}) + sum);`);
+        });
+    });
+  });
+  const workgroups = [{ of: extentsOf(batch) }, { of: [column.extent], by: BLOCK }];
+  frame.entry("columns", threads, workgroups, { before });
+}
+
+/** `begin` and `end`: the rows of the first and the last token whose span meets the block. */
+function tokensThatSee(frame: Frame, kernel: PlaneKernel, statements: Statements, inner: readonly string[]): void {
+  const { lines } = frame;
+  const [tokens] = kernel.rows as [Axis];
+  const { from, to } = kernel.span!;
+  lines.add(`var low = ${tokens.extent};`, "var high = 0;");
+  lines.block(`for (var token = lane; token < ${tokens.extent}; token += ${statements.threads})`, () => {
+    frame.unpack([tokens], "token");
+    const scalars = statements.scalars(from, to);
+    lines.block(`if (${scalars.print(from)} < first_column + ${BLOCK} && ${scalars.print(to)} > first_column)`, () =>
+      lines.add("low = min(low, token);", "high = max(high, token + 1);"),
+    );
+  });
+  frame.shared("seen", "vec2<i32>");
+  lines.add(
+    `low = ${statements.together("min", "i32", "low")};`,
+    `high = ${statements.together("max", "i32", "high")};`,
+  );
+  lines.block("if (lane == 0)", () => lines.add("seen = vec2<i32>(low, high);"));
+  lines.add("// The same for all threads, as barriers want it.", "let tokens = workgroupUniformLoad(&seen);");
+  const rowsOf = (token: string): string => [token, ...inner].join(" * ");
+  lines.add(`let begin = ${rowsOf("tokens.x")};`, `let end = ${rowsOf("tokens.y")};`);
+}
+
+/** The body for every result of a sum over tokens in the block of columns: each belongs to one thread. */
+function eachResult(
+  frame: Frame,
+  { column }: PlaneKernel,
+  { n, to, at }: PlaneStmt & { kind: "leave_columns" },
+  threads: number,
+  body: (offset: string) => void,
+): void {
+  const { lines, names } = frame;
+  const size = sizeText(n);
+  lines.block(`for (var i = lane; i < ${BLOCK} * ${size}; i += ${threads})`, () => {
+    lines.add(`let own_column = i / (${size});`, `let ${names.axis(column.name)} = first_column + own_column;`);
+    lines.block(`if (${names.axis(column.name)} < ${column.extent})`, () => {
+      frame.unpack(n, `(i % (${size}))`);
+      const scalars = new Statements(frame, 1).scalars(...at);
+      const offset = frame.temp("place");
+      lines.add(`let ${offset} = ${names.offset(to, at, (x) => scalars.print(x))};`);
+      body(offset);
+    });
+  });
+}
+
+/** The values of a row at one column, in the order of the body; those that leave go to `left0`, `left1`, … */
+function recompute(frame: Frame, kernel: PlaneKernel, rowsOfBatch: string): void {
+  const { lines } = frame;
+  const arrays = kernel.locals.filter(({ shape }) => shape.length > 0);
+  // At one column, an array of the row is a value.
+  const names = frame.names.redeclared(arrays.map((local) => ({ ...local, shape: [] })));
+  const scalars = (...exprs: readonly Expr[]): Scalars => {
+    const own = new Scalars(WGSL, names, lines, () => frame.temp("v"));
+    own.prepare(...exprs);
+    return own;
+  };
+  for (const { name, dtype } of arrays) lines.add(`var ${name}: ${valueType(dtype)};`);
+  const saved = scalarsOf(kernel);
+  if (saved.length > 0) lines.add(`let saved = batch * ${rowsOfBatch} + row;`);
+  for (const { name } of saved) lines.add(`let ${name} = load_saved_${name}(saved);`);
+  const isValue = new Set(arrays.map(({ name }) => name));
+  const assign = ({ to, value }: Stmt & { kind: "assign" }): void =>
+    lines.add(`${to} = ${scalars(value).print(value)};`);
+  let left = 0;
+  for (const stmt of kernel.body) {
+    if (stmt.kind === "row" && stmt.stmt.kind === "assign" && isValue.has(stmt.stmt.to)) assign(stmt.stmt);
+    else if (stmt.kind === "enter") {
+      const sum = frame.temp("sum");
+      lines.add(`var ${sum} = 0.0;`);
+      for (const { k, a, b } of stmt.products)
+        lines.block("", () =>
+          new Statements(frame, 1).loops(k, () => {
+            const own = scalars(a, b);
+            lines.add(`${sum} += ${own.print(a)} * ${own.print(b)};`);
+          }),
+        );
+      lines.add(`${stmt.local} = ${sum};`);
+    } else if (stmt.kind === "leave_columns") lines.add(`left${left++} = ${stmt.local};`);
+  }
+}
