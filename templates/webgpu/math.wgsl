@@ -153,7 +153,7 @@ fn f16_of(word: u32, i: i32) -> f32 {
 // Rounding to small floats, to nearest, ties to even.
 fn round_bf16(x: f32) -> f32 {
   let bits = bitcast<u32>(x);
-  return bitcast<f32>(select((bits + 0x7fffu + ((bits >> 16u) & 1u)) & 0xffff0000u, bits & 0xffff0000u | 0x400000u, is_nan(x)));
+  return bitcast<f32>(select((bits + 0x7fffu + ((bits >> 16u) & 1u)) & 0xffff0000u, (bits & 0xffff0000u) | 0x400000u, is_nan(x)));
 }
 
 fn round_f16(x: f32) -> f32 {
@@ -178,7 +178,7 @@ fn round_f8e4m3(x: f32) -> f32 {
   let exponent = max(i32((bitcast<u32>(size) >> 23u) & 255u) - 127, -6);
   let unit = ldexp(1.0, exponent - 3);
   let rounded = min(round(size / unit) * unit, 448.0);
-  return select(rounded, -rounded, x < 0.0);
+  return select(rounded, -rounded, (bitcast<u32>(x) >> 31u) == 1u);
 }
 
 // Whether element i with value x comes before element j with value y: larger first, the lower index first among equals, NaN last.

@@ -18,7 +18,7 @@ export const VARIANT_FLAGS: Readonly<Record<CpuVariant, readonly string[]>> = {
 const ALWAYS = ["-std=c++20", "-O3", "-fPIC", "-fvisibility=hidden"];
 
 export interface Compilation {
-  /** All `.cc` files of this directory become one library. */
+  /** All `.cc` files of this directory and of those in it become one library. */
   readonly directory: string;
   /** Where the library goes; written aside and renamed, so that whoever has the old one open keeps it. */
   readonly library: string;
@@ -49,7 +49,7 @@ export class CompileError extends Error {}
  */
 export async function compileLibrary(compilation: Compilation): Promise<Compiled> {
   const { directory, library, flags = [], linkFlags = [], include = [], jobs = availableParallelism() } = compilation;
-  const sources = readdirSync(directory).filter((name) => name.endsWith(".cc"));
+  const sources = filesIn(directory).filter((name) => name.endsWith(".cc"));
   if (sources.length === 0) throw new CompileError(`${directory}: there is no .cc file`);
   const compiler = await findCompiler();
   const cache = new Cache();
@@ -132,11 +132,15 @@ function identity({ command, version }: Compiler, flags: readonly string[]): str
 /** Names and texts, not places: the same sources in another directory are the same. */
 function headers(directories: readonly string[]): (string | Buffer)[] {
   return directories.flatMap((directory) =>
-    readdirSync(directory)
+    filesIn(directory)
       .filter((name) => name.endsWith(".h"))
       .toSorted()
       .flatMap((name) => [name, readFileSync(join(directory, name))]),
   );
+}
+
+function filesIn(directory: string): string[] {
+  return readdirSync(directory, { recursive: true, encoding: "utf8" });
 }
 
 function hash(...parts: readonly (string | Buffer)[]): string {

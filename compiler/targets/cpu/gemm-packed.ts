@@ -3,7 +3,7 @@ import type { Lines } from "../../emit/lines.ts";
 import { add, known, walk } from "../../kernel-ir/expr.ts";
 import type { Axis, Expr, GemmKernel, Product } from "../../kernel-ir/types.ts";
 import { Frame, product } from "./frame.ts";
-import { codesOf, insideGroup, linear, type Operand, operandOf, type Place } from "./gemm-operands.ts";
+import { codesOf, insideGroup, linear, type Operand, operandOf, type Place } from "../operands.ts";
 import { type Blocks, blocksFor, type GemmShape, TILES } from "./gemm-tiles.ts";
 import { STORAGE_BYTES } from "../../../runtime/program/launch.ts";
 import { Scalars } from "../scalars.ts";

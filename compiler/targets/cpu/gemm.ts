@@ -1,6 +1,6 @@
 import type { GemmKernel } from "../../kernel-ir/types.ts";
 import { printGenericGemm } from "./gemm-generic.ts";
-import { isFloat } from "./gemm-operands.ts";
+import { isFloat } from "../operands.ts";
 import { printPackedGemm } from "./gemm-packed.ts";
 
 /** A matrix product: packed where it computes in f32, else term by term. */

@@ -1,7 +1,7 @@
 /** Products that lead into a plane and out of it: what they read is addressed or computed here, plane.cc does the rest. */
 import { add } from "../../kernel-ir/expr.ts";
 import type { Axis, Expr, PlaneStmt } from "../../kernel-ir/types.ts";
-import { linear, operandOf } from "./gemm-operands.ts";
+import { linear, operandOf } from "../operands.ts";
 import { type PlaneBlock, sizeOf } from "./plane-block.ts";
 
 /** Floats of the columns' side that are computed at once: they stay in the second-level cache. */

@@ -1,16 +1,18 @@
 /** The CPU target: kernels as C++ files. */
 import { fixed, render } from "../../emit/templates.ts";
 import type { Kernel } from "../../kernel-ir/types.ts";
+import { withoutReserved } from "../reserved.ts";
 import { printColumns } from "./columns.ts";
 import { printGemm } from "./gemm.ts";
 import { FEW_ROWS, TILES } from "./gemm-tiles.ts";
 import { printParts } from "./parts.ts";
 import { printPlane } from "./plane.ts";
+import { RESERVED } from "./reserved.ts";
 import { printRows, printSerial } from "./rows.ts";
 
 /** Files by name: one for each kernel, the table of all of them, the headers that they share. */
 export function printCpu(kernels: readonly Kernel[]): Map<string, string> {
-  const files = new Map(kernels.map((kernel) => [`${kernel.name}.cc`, printKernel(kernel)]));
+  const files = new Map(kernels.map((kernel) => [`${kernel.name}.cc`, printKernel(withoutReserved(kernel, RESERVED))]));
   files.set("table.cc", render("cpu/table.cc", { names: kernels.map(({ name }) => name) }));
   for (const header of ["abi.h", "dsk.h"]) files.set(header, fixed(`cpu/${header}`));
   const families = new Set(kernels.flatMap((kernel) => [kernel, ...partsOf(kernel)]).map(({ family }) => family));

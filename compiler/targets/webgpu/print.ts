@@ -1,18 +1,17 @@
 /** The WebGPU target: kernels as WGSL files, and what a runtime has to know about them. */
 import type { Kernel } from "../../kernel-ir/types.ts";
 import type { SimtKernel, SimtKernels } from "../../../runtime/program/grids.ts";
-import { printColumns } from "./columns.ts";
-import type { File } from "./frame.ts";
-import { printGemm } from "./gemm.ts";
+import { withoutReserved } from "../reserved.ts";
+import { printSolo } from "../simt/print.ts";
+import { WGSL_DIALECT } from "./dialect.ts";
+import { type File, fileOf } from "./file.ts";
 import { printParts } from "./parts.ts";
-import { printPlane } from "./plane.ts";
-import { withoutReserved } from "./reserved.ts";
-import { printRows, printSerial } from "./rows.ts";
+import { RESERVED } from "./reserved.ts";
 import { sharedBytes } from "./shared-bytes.ts";
 
 /** Files by name: one for each kernel and `webgpu.json`. */
 export function printWebGpu(kernels: readonly Kernel[]): Map<string, string> {
-  const files = kernels.map((kernel) => [kernel.name, printKernel(withoutReserved(kernel))] as const);
+  const files = kernels.map((kernel) => [kernel.name, printKernel(withoutReserved(kernel, RESERVED))] as const);
   const table: SimtKernels = { format: 1, kernels: files.map(([, file]) => described(file)) };
   return new Map([
     ...files.map(([name, { text }]) => [`${name}.wgsl`, text] as const),
@@ -26,18 +25,5 @@ function described({ text, kernel }: File): SimtKernel {
 }
 
 function printKernel(kernel: Kernel): File {
-  switch (kernel.family) {
-    case "rows":
-      return printRows(kernel);
-    case "serial":
-      return printSerial(kernel);
-    case "columns":
-      return printColumns(kernel);
-    case "plane":
-      return printPlane(kernel);
-    case "gemm":
-      return printGemm(kernel);
-    case "parts":
-      return printParts(kernel, printKernel);
-  }
+  return kernel.family === "parts" ? printParts(kernel) : fileOf(printSolo(WGSL_DIALECT, kernel));
 }

@@ -8,80 +8,18 @@
 #include <string>
 #include <vector>
 
+#include "cuda/border.h"
+#include "given_choices.h"
 #include "isa.h"
 #include "numbers.h"
+#include "promises.h"
 #include "session.h"
+#include "values.h"
 
 namespace dsk {
 namespace {
 
-[[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
-
-constexpr double kLargestInteger = 9007199254740991;
-
-int64_t integer(double number, const std::string& what) {
-  if (std::trunc(number) != number || std::abs(number) > kLargestInteger) fail(what + ": a whole number is needed");
-  return static_cast<int64_t>(number);
-}
-
-int64_t integer(const Napi::Value& value, const std::string& what) {
-  if (!value.IsNumber()) fail(what + ": a number is needed");
-  return integer(value.As<Napi::Number>().DoubleValue(), what);
-}
-
-std::string text(const Napi::Value& value, const std::string& what) {
-  if (!value.IsString()) fail(what + ": a string is needed");
-  return value.As<Napi::String>().Utf8Value();
-}
-
-Napi::Object object(const Napi::Value& value, const std::string& what) {
-  if (!value.IsObject()) fail(what + ": an object is needed");
-  return value.As<Napi::Object>();
-}
-
-Napi::Array array(const Napi::Value& value, const std::string& what) {
-  if (!value.IsArray()) fail(what + ": an array is needed");
-  return value.As<Napi::Array>();
-}
-
-struct Bytes {
-  char* data;
-  int64_t size;
-};
-
-// Of any typed array, over shared memory as well.
-Bytes bytes(const Napi::Value& value, const std::string& what) {
-  if (!value.IsTypedArray()) fail(what + ": a typed array is needed");
-  napi_typedarray_type type;
-  size_t length;
-  void* data;
-  if (napi_get_typedarray_info(value.Env(), value, &type, &length, &data, nullptr, nullptr) != napi_ok) {
-    fail(what + ": the typed array cannot be read");
-  }
-  return {static_cast<char*>(data), static_cast<int64_t>(length * value.As<Napi::TypedArray>().ElementSize())};
-}
-
-std::vector<int64_t> integers(const Napi::Value& value, const std::string& what) {
-  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_float64_array) {
-    fail(what + ": a Float64Array is needed");
-  }
-  const Bytes all = bytes(value, what);
-  const auto* const numbers = reinterpret_cast<const double*>(all.data);
-  std::vector<int64_t> result;
-  for (int64_t i = 0; i < all.size / 8; ++i) result.push_back(integer(numbers[i], what));
-  return result;
-}
-
-template <class Convert>
-auto list(const Napi::Value& value, const std::string& what, Convert convert) {
-  const Napi::Array all = array(value, what);
-  std::vector<decltype(convert(value, what))> result;
-  for (uint32_t i = 0; i < all.Length(); ++i) {
-    const Napi::HandleScope scope(value.Env());
-    result.push_back(convert(all.Get(i), what + "[" + std::to_string(i) + "]"));
-  }
-  return result;
-}
+using namespace values;
 
 Kind kind(const std::string& name, const std::string& what) {
   static const std::map<std::string, Kind> kinds{{"input", Kind::kInput}, {"param", Kind::kParam},
@@ -147,54 +85,6 @@ Config configuration(const Napi::Value& value) {
   return config;
 }
 
-// `NativeChoices` of runtime/native/addon.ts.
-Choices choices_of(const Napi::Value& wanted, const Napi::Value& chosen) {
-  const auto numbers = [](const Napi::Value& array, const char* what) {
-    if (array.IsTypedArray() && array.As<Napi::TypedArray>().TypedArrayType() == napi_float64_array) return bytes(array, what);
-    fail(std::string(what) + ": a Float64Array is needed");
-  };
-  const Bytes all = numbers(wanted, "wanted");
-  const auto* next = reinterpret_cast<const double*>(all.data);
-  const double* const end = next + all.size / 8;
-  const auto number = [&] { return next < end ? *next++ : (fail("wanted: there are too few numbers"), 0.0); };
-  const auto whole = [&] { return integer(number(), "wanted"); };
-  const auto word = [&] { return static_cast<uint32_t>(whole()); };
-  const auto token = [&] {
-    const int64_t one = whole();
-    if (one < 0 || one > INT32_MAX) fail("wanted: " + std::to_string(one) + " is no token");
-    return static_cast<int32_t>(one);
-  };
-  Choices result;
-  result.buffer = whole();
-  result.known = whole();
-  int64_t entries = 0;
-  while (next < end) {
-    Choice choice;
-    choice.row = whole();
-    choice.temperature = number();
-    choice.top_k = whole();
-    choice.top_p = number();
-    choice.log_min_p = number();
-    choice.frequency_penalty = number();
-    choice.presence_penalty = number();
-    choice.repetition_penalty = number();
-    for (uint32_t& noise : choice.noise) noise = word();
-    choice.alternatives = whole();
-    const int64_t touched = whole();
-    const int64_t biased = whole();
-    for (int64_t i = 0; i < touched; ++i) choice.touched.push_back(token());
-    for (int64_t i = 0; i < touched; ++i) choice.counts.push_back(number());
-    for (int64_t i = 0; i < biased; ++i) choice.biased.push_back(token());
-    for (int64_t i = 0; i < biased; ++i) choice.biases.push_back(number());
-    entries += numbers_of(choice);
-    result.list.push_back(std::move(choice));
-  }
-  const Bytes into = numbers(chosen, "chosen");
-  if (into.size / 8 != entries) fail("chosen: the choices write " + std::to_string(entries) + " numbers");
-  result.chosen = reinterpret_cast<double*>(into.data);
-  return result;
-}
-
 class NativeSession : public Napi::ObjectWrap<NativeSession> {
  public:
   static Napi::Function define(Napi::Env env) {
@@ -208,84 +98,19 @@ class NativeSession : public Napi::ObjectWrap<NativeSession> {
                         InstanceMethod<&NativeSession::close>("close")});
   }
 
-  explicit NativeSession(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeSession>(info), env_(info.Env()) {
+  explicit NativeSession(const Napi::CallbackInfo& info)
+      : Napi::ObjectWrap<NativeSession>(info), env_(info.Env()), promises_(info.Env()) {
     Config config = configuration(info[0]);
-    const Napi::String name = Napi::String::New(env_, "dskc session");
-    if (napi_create_threadsafe_function(env_, nullptr, nullptr, name, 0, 1, nullptr, nullptr, this, &deliver, &border_) !=
-        napi_ok) {
-      fail("cannot make a way back to JavaScript");
-    }
-    // A session that does nothing keeps no process alive.
-    napi_unref_threadsafe_function(env_, border_);
-    const auto report = [border = border_](uint64_t id, const Outcome& outcome) {
-      auto* const end = new End{id, outcome};
-      if (napi_call_threadsafe_function(border, end, napi_tsfn_nonblocking) != napi_ok) delete end;
-    };
-    const auto closed = [border = border_] { napi_release_threadsafe_function(border, napi_tsfn_release); };
-    try {
-      session_ = Session::open(std::move(config), report, closed);
-    } catch (...) {
-      closed();
-      throw;
-    }
-    alive_ = session_;
-    napi_add_env_cleanup_hook(env_, &leave, this);
+    session_ = promises_.open<Session>([&](auto report, auto closed) {
+      return Session::open(std::move(config), std::move(report), std::move(closed));
+    });
   }
 
   ~NativeSession() override {
-    napi_remove_env_cleanup_hook(env_, &leave, this);
-    if (session_ != nullptr) session_->close();
+    if (session_ != nullptr) session_->queue().close();
   }
 
  private:
-  // How a call ended, on its way to the thread of JavaScript.
-  struct End {
-    uint64_t id;
-    Outcome outcome;
-  };
-
-  struct Pending {
-    napi_deferred deferred;
-    // The arrays that the session writes to, and this object.
-    Napi::ObjectReference outputs;
-    Napi::ObjectReference chosen;
-    Napi::ObjectReference self;
-  };
-
-  // The environment goes: no launch may write to its arrays any more.
-  static void leave(void* self) {
-    if (const auto session = static_cast<NativeSession*>(self)->alive_.lock()) {
-      session->close();
-      session->wait();
-    }
-  }
-
-  static void deliver(napi_env env, napi_value, void* context, void* data) {
-    const std::unique_ptr<End> end(static_cast<End*>(data));
-    if (env == nullptr) return;
-    static_cast<NativeSession*>(context)->settle(*end);
-  }
-
-  // Without node-addon-api: a worker that is being ended lets nothing be called, and that is no error.
-  void settle(const End& end) {
-    const auto found = pending_.find(end.id);
-    if (found == pending_.end()) return;
-    const Pending pending = std::move(found->second);
-    pending_.erase(found);
-    if (pending_.empty()) napi_unref_threadsafe_function(env_, border_);
-    const std::string& message = end.outcome.message;
-    napi_value value = nullptr;
-    napi_value error = nullptr;
-    if (end.outcome.status != Outcome::kFailed) {
-      if (napi_get_boolean(env_, end.outcome.status == Outcome::kDone, &value) == napi_ok) {
-        napi_resolve_deferred(env_, pending.deferred, value);
-      }
-    } else if (napi_create_string_utf8(env_, message.data(), message.size(), &value) == napi_ok &&
-               napi_create_error(env_, nullptr, value, &error) == napi_ok) {
-      napi_reject_deferred(env_, pending.deferred, error);
-    }
-  }
-
   Session& open() const {
     if (session_ == nullptr) fail("the session is closed");
     return *session_;
@@ -293,7 +118,7 @@ class NativeSession : public Napi::ObjectWrap<NativeSession> {
 
   // For what may not happen while a call is under way.
   const Store& store(const Napi::CallbackInfo& info) const {
-    if (!pending_.empty()) fail("params and states cannot be accessed while calls are under way");
+    if (promises_.any()) fail("params and states cannot be accessed while calls are under way");
     return open().store(text(info[0], "store"));
   }
 
@@ -318,21 +143,15 @@ class NativeSession : public Napi::ObjectWrap<NativeSession> {
     call.outputs = copies(7, "outputs");
     const bool chooses = !info[9].IsUndefined();
     if (chooses) call.choices = choices_of(info[9], info[10]);
-    if (pending_.contains(call.id)) fail("there is a call " + std::to_string(call.id) + " already");
-
-    Pending pending{nullptr, Napi::Persistent(info[8].As<Napi::Object>()),
-                    chooses ? Napi::Persistent(info[10].As<Napi::Object>()) : Napi::ObjectReference(),
-                    Napi::Persistent(info.This().As<Napi::Object>())};
-    napi_value promise = nullptr;
-    if (napi_create_promise(env_, &pending.deferred, &promise) != napi_ok) fail("cannot make a promise");
-    session.submit(call);
-    if (pending_.empty()) napi_ref_threadsafe_function(env_, border_);
-    pending_.emplace(call.id, std::move(pending));
-    return {env_, promise};
+    std::vector<Napi::ObjectReference> kept;
+    kept.push_back(Napi::Persistent(info[8].As<Napi::Object>()));
+    if (chooses) kept.push_back(Napi::Persistent(info[10].As<Napi::Object>()));
+    kept.push_back(Napi::Persistent(info.This().As<Napi::Object>()));
+    return promises_.of(call.id, std::move(kept), [&] { session.submit(call); });
   }
 
   void cancel(const Napi::CallbackInfo& info) {
-    if (session_ != nullptr) session_->cancel(static_cast<uint64_t>(integer(info[0], "id")));
+    if (session_ != nullptr) session_->queue().cancel(static_cast<uint64_t>(integer(info[0], "id")));
   }
 
   Napi::Value scratch_bytes(const Napi::CallbackInfo& info) {
@@ -402,20 +221,19 @@ class NativeSession : public Napi::ObjectWrap<NativeSession> {
 
   void close(const Napi::CallbackInfo&) {
     if (session_ == nullptr) return;
-    session_->close();
+    session_->queue().close();
     session_.reset();
   }
 
   const Napi::Env env_;
   // Null when it is closed.
   std::shared_ptr<Session> session_;
-  std::weak_ptr<Session> alive_;
-  napi_threadsafe_function border_ = nullptr;
-  std::map<uint64_t, Pending> pending_;
+  Promises promises_;
 };
 
 Napi::Object start(Napi::Env env, Napi::Object exports) {
   exports.Set("Session", NativeSession::define(env));
+  cuda::define(env, exports);
   exports.Set("isa", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
                 return Napi::String::New(info.Env(), isa());
               }));

@@ -4,9 +4,12 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <stdexcept>
+#include <string>
 
 #include "elementary.h"
 #include "memory.h"
+#include "pool.h"
 
 // Every comment of runtime/serve/sampling (choose.ts, cutoff.ts, noise.ts) holds here: these are the same functions.
 
@@ -225,11 +228,8 @@ void tell(const float* raw, int64_t count, int64_t token, int64_t alternatives, 
   }
 }
 
-}  // namespace
-
-int64_t choosing_bytes(int64_t known) { return 2 * aligned(known * static_cast<int64_t>(sizeof(double))); }
-
-void choose(const Choices& choices, const float* logits, int64_t vocabulary, int64_t begin, int64_t end, char* scratch) {
+// Makes the choices from `begin` to `end`.
+void choose_some(const Choices& choices, const float* logits, int64_t vocabulary, int64_t begin, int64_t end, char* scratch) {
   auto* const adjusted = reinterpret_cast<double*>(scratch);
   auto* const order = reinterpret_cast<double*>(scratch + choosing_bytes(choices.known) / 2);
   double* chosen = choices.chosen;
@@ -245,6 +245,32 @@ void choose(const Choices& choices, const float* logits, int64_t vocabulary, int
     *chosen = static_cast<double>(token);
     if (choice.alternatives < 0) continue;
     tell(raw, choices.known, token, choice.alternatives, chosen + 1, reinterpret_cast<int32_t*>(order));
+  }
+}
+
+}  // namespace
+
+int64_t choosing_bytes(int64_t known) { return 2 * aligned(known * static_cast<int64_t>(sizeof(double))); }
+
+void choose(const Choices& choices, const float* logits, int64_t vocabulary, char* scratch, int64_t stride, int threads) {
+  const void* const args[] = {&choices, logits};
+  const auto run = [](void* const* arg, const int64_t* size, int64_t begin, int64_t end, char* own) {
+    choose_some(*static_cast<const Choices*>(arg[0]), static_cast<const float*>(arg[1]), *size, begin, end, own);
+  };
+  const auto items = static_cast<int64_t>(choices.list.size());
+  Pool::shared().run({run, const_cast<void* const*>(args), &vocabulary, items, scratch, stride}, threads);
+}
+
+void check_choices(const Choices& choices, int64_t rows, int64_t vocabulary) {
+  const auto fail = [](const std::string& what) { throw std::runtime_error(what); };
+  if (choices.known < 1 || choices.known > std::min<int64_t>(vocabulary, INT32_MAX)) {
+    fail(std::to_string(choices.known) + " tokens of " + std::to_string(vocabulary) + " can be chosen");
+  }
+  for (const Choice& choice : choices.list) {
+    if (choice.row < 0 || choice.row >= rows) fail("there is no row " + std::to_string(choice.row));
+    if (choice.top_k < 0 || choice.alternatives < -1 || choice.alternatives > choices.known) {
+      fail("a choice keeps or tells a wrong number of tokens");
+    }
   }
 }
 

@@ -45,7 +45,10 @@ inline int64_t numbers_of(const Choice& choice) { return choice.alternatives < 0
 // Bytes that a thread needs to choose among so many tokens.
 int64_t choosing_bytes(int64_t known);
 
-// Makes the choices from `begin` to `end`.
-void choose(const Choices& choices, const float* logits, int64_t vocabulary, int64_t begin, int64_t end, char* scratch);
+// Makes all choices with so many threads; thread i has the scratch memory from `scratch + i * stride` on.
+void choose(const Choices& choices, const float* logits, int64_t vocabulary, char* scratch, int64_t stride, int threads);
+
+// Throws for choices that a table of logits with so many rows has not.
+void check_choices(const Choices& choices, int64_t rows, int64_t vocabulary);
 
 }  // namespace dsk

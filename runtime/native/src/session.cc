@@ -23,8 +23,9 @@ struct Free {
 
 }  // namespace
 
-struct Session::Bound {
-  uint64_t id;
+struct Session::Bound : Job {
+  using Job::Job;
+
   size_t program;
   std::vector<int64_t> offsets;
   int64_t arena;
@@ -44,38 +45,22 @@ struct Session::Bound {
   Choices choices;
   // Logits of a row.
   int64_t vocabulary = 0;
-  std::atomic<bool> cancelled{false};
 };
 
-std::shared_ptr<Session> Session::open(Config config, Report report, std::function<void()> closed) {
+std::shared_ptr<Session> Session::open(Config config, Queue::Report report, std::function<void()> closed) {
   Pool::shared().grow(config.threads);
   const std::shared_ptr<Session> session(new Session(std::move(config), std::move(report), std::move(closed)));
-  // The thread keeps the session alive until its last launch is over.
-  auto* const kept = new std::shared_ptr<Session>(session);
-  try {
-    start_thread(
-        "dskc-session",
-        [](void* argument) {
-          auto* const own = static_cast<std::shared_ptr<Session>*>(argument);
-          (*own)->loop();
-          delete own;
-        },
-        kept);
-  } catch (...) {
-    delete kept;
-    throw;
-  }
+  session->queue_.start(session, {.run = [own = session.get()](Job& job) { return own->execute(static_cast<Bound&>(job)); }});
   return session;
 }
 
-Session::Session(Config config, Report report, std::function<void()> closed)
+Session::Session(Config config, Queue::Report report, std::function<void()> closed)
     : library_(config.library),
       programs_(std::move(config.programs)),
       threads_(std::max(1, config.threads)),
       cache_rows_(config.cache_rows),
       profile_(config.profile),
-      report_(std::move(report)),
-      closed_(std::move(closed)) {
+      queue_(std::move(report), std::move(closed)) {
   if (cache_rows_ < 0) fail("cacheRows is " + std::to_string(cache_rows_));
   for (Program& program : programs_) program.check(library_);
   find_stores();
@@ -150,13 +135,7 @@ void Session::allocate_stores() {
   usage_.mapped = mapped_bytes_;
 }
 
-void Session::submit(const Call& call) {
-  auto bound = bind(call);
-  const std::lock_guard lock(mutex_);
-  if (closing_) fail("the session is closed");
-  queue_.push_back(std::move(bound));
-  changed_.notify_all();
-}
+void Session::submit(const Call& call) { queue_.submit(bind(call)); }
 
 std::unique_ptr<Session::Bound> Session::bind(const Call& call) const {
   if (call.program >= programs_.size()) fail("there is no program " + std::to_string(call.program));
@@ -166,8 +145,7 @@ std::unique_ptr<Session::Bound> Session::bind(const Call& call) const {
   if (call.offsets.size() != program.buffers.size()) fail(where + "there must be an offset for each buffer");
   if (call.arena < 0) fail(where + "the arena cannot have " + std::to_string(call.arena) + " bytes");
 
-  auto bound = std::make_unique<Bound>();
-  bound->id = call.id;
+  auto bound = std::make_unique<Bound>(call.id);
   bound->program = call.program;
   bound->offsets = call.offsets;
   bound->arena = call.arena;
@@ -210,15 +188,10 @@ void Session::bind_choices(Bound& bound, const Call& call) const {
   if (buffer.shape.size() != 2 || buffer.bits != 32) fail(where + buffer.name + " is no table of logits");
   const int64_t rows = size_of(buffer.shape[0], call.sizes);
   bound.vocabulary = size_of(buffer.shape[1], call.sizes);
-  const int64_t known = call.choices.known;
-  if (known < 1 || known > std::min<int64_t>(bound.vocabulary, INT32_MAX)) {
-    fail(where + std::to_string(known) + " tokens of " + std::to_string(bound.vocabulary) + " can be chosen");
-  }
-  for (const Choice& choice : call.choices.list) {
-    if (choice.row < 0 || choice.row >= rows) fail(where + "there is no row " + std::to_string(choice.row));
-    if (choice.top_k < 0 || choice.alternatives < -1 || choice.alternatives > known) {
-      fail(where + "a choice keeps or tells a wrong number of tokens");
-    }
+  try {
+    check_choices(call.choices, rows, bound.vocabulary);
+  } catch (const std::exception& error) {
+    fail(where + error.what());
   }
   bound.choices = call.choices;
 }
@@ -290,63 +263,11 @@ Session::Scratch Session::scratch_of(size_t index, const std::vector<int64_t>& s
   return {aligned(most.shared), aligned(most.stride)};
 }
 
-void Session::cancel(uint64_t id) {
-  std::unique_ptr<Bound> waiting;
-  {
-    const std::lock_guard lock(mutex_);
-    if (running_ != nullptr && running_->id == id) running_->cancelled = true;
-    const auto found = std::find_if(queue_.begin(), queue_.end(), [&](const auto& call) { return call->id == id; });
-    if (found == queue_.end()) return;
-    waiting = std::move(*found);
-    queue_.erase(found);
-  }
-  report_(id, {Outcome::kCancelled, ""});
-}
-
-void Session::close() {
-  const std::lock_guard lock(mutex_);
-  closing_ = true;
-  if (running_ != nullptr) running_->cancelled = true;
-  changed_.notify_all();
-}
-
-void Session::wait() {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return finished_; });
-}
-
-void Session::loop() {
-  std::unique_lock lock(mutex_);
-  for (;;) {
-    changed_.wait(lock, [&] { return closing_ || !queue_.empty(); });
-    if (queue_.empty()) break;
-    const std::unique_ptr<Bound> call = std::move(queue_.front());
-    queue_.pop_front();
-    running_ = call.get();
-    Outcome outcome{Outcome::kFailed, "the session was closed"};
-    if (!closing_) {
-      lock.unlock();
-      outcome = execute(*call);
-      lock.lock();
-      if (outcome.status == Outcome::kCancelled && closing_) outcome = {Outcome::kFailed, "the session was closed"};
-    }
-    running_ = nullptr;
-    lock.unlock();
-    report_(call->id, outcome);
-    lock.lock();
-  }
-  lock.unlock();
-  closed_();
-  lock.lock();
-  finished_ = true;
-  changed_.notify_all();
-}
-
 Outcome Session::execute(Bound& bound) {
   try {
     return run_launches(bound);
   } catch (const std::exception& error) {
-    return {Outcome::kFailed, error.what()};
+    return {Outcome::kFailed, error.what(), ""};
   }
 }
 
@@ -400,7 +321,7 @@ Outcome Session::run_launches(Bound& bound) {
   Clock::time_point before = Clock::now();
   for (const Step& step : bound.steps) {
     if (turn && turn->pass()) before = Clock::now();
-    if (bound.cancelled.load(std::memory_order_relaxed)) return {Outcome::kCancelled, ""};
+    if (bound.cancelled.load(std::memory_order_relaxed)) return {Outcome::kCancelled, "", ""};
     const dsk_kernel& kernel = *program.launches[step.launch].kernel;
     const int64_t items = kernel.items(arg, extent);
     if (items < 0) {
@@ -431,19 +352,12 @@ Outcome Session::run_launches(Bound& bound) {
     sum.items += timings[i].items;
     sum.nanoseconds += timings[i].nanoseconds;
   }
-  return {Outcome::kDone, ""};
+  return {Outcome::kDone, "", ""};
 }
 
 void Session::make_choices(const Bound& bound) {
   const auto* const logits = reinterpret_cast<const float*>(outputs_.data() + bound.places[bound.choices.buffer]);
-  const void* const args[] = {&bound.choices, logits};
-  const auto run = [](void* const* arg, const int64_t* vocabulary, int64_t begin, int64_t end, char* scratch) {
-    choose(*static_cast<const Choices*>(arg[0]), static_cast<const float*>(arg[1]), *vocabulary, begin, end, scratch);
-  };
-  const auto items = static_cast<int64_t>(bound.choices.list.size());
-  Pool::shared().run({run, const_cast<void* const*>(args), &bound.vocabulary, items,
-                      scratch_.data() + bound.scratch.shared, bound.scratch.stride},
-                     threads_);
+  choose(bound.choices, logits, bound.vocabulary, scratch_.data() + bound.scratch.shared, bound.scratch.stride, threads_);
 }
 
 const Store& Session::store(const std::string& name) const {

@@ -1,9 +1,6 @@
 // A package on the CPU: its programs, the memory they share, and the thread that runs calls one after the other.
 #pragma once
-#include <atomic>
-#include <condition_variable>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -15,6 +12,7 @@
 #include "library.h"
 #include "memory.h"
 #include "program.h"
+#include "queue.h"
 
 namespace dsk {
 
@@ -64,11 +62,6 @@ struct Call {
   Choices choices;
 };
 
-struct Outcome {
-  enum Status { kDone, kCancelled, kFailed } status;
-  std::string message;
-};
-
 struct Usage {
   int64_t arena, arena_high_water, scratch, transfers, stores, mapped, caches;
 };
@@ -82,18 +75,12 @@ struct Timing {
 
 class Session : public std::enable_shared_from_this<Session> {
  public:
-  // `report` is called on the session's thread for every call that `submit` took, `closed` once, as the last thing.
-  using Report = std::function<void(uint64_t id, const Outcome&)>;
-  static std::shared_ptr<Session> open(Config config, Report report, std::function<void()> closed);
+  static std::shared_ptr<Session> open(Config config, Queue::Report report, std::function<void()> closed);
 
   // Checks a call, copies its inputs and puts it behind the others. Throws when it does not fit the program.
   void submit(const Call& call);
-  // Ends a call before its next launch, or before it begins.
-  void cancel(uint64_t id);
-  // Ends all calls. The memory goes when the last launch is over.
-  void close();
-  // Waits until no launch runs any more. After `close`.
-  void wait();
+  // The memory goes when the queue is closed and the last launch is over.
+  Queue& queue() { return queue_; }
 
   // Bytes of scratch memory of all threads in a call with such sizes, which chooses among so many tokens (0: it does not).
   int64_t scratch_bytes(size_t program, const std::vector<int64_t>& sizes, int64_t tokens) const;
@@ -114,14 +101,13 @@ class Session : public std::enable_shared_from_this<Session> {
   // A call with all that its launches need but pointers.
   struct Bound;
 
-  Session(Config config, Report report, std::function<void()> closed);
+  Session(Config config, Queue::Report report, std::function<void()> closed);
   void find_stores();
   void map_stores(const Config& config);
   void allocate_stores();
   std::unique_ptr<Bound> bind(const Call& call) const;
   void bind_copies(Bound& bound, const Call& call, const std::vector<int64_t>& bytes) const;
   void bind_choices(Bound& bound, const Call& call) const;
-  void loop();
   Outcome execute(Bound& bound);
   Outcome run_launches(Bound& bound);
   void make_choices(const Bound& bound);
@@ -132,8 +118,6 @@ class Session : public std::enable_shared_from_this<Session> {
   const int threads_;
   const int64_t cache_rows_;
   const bool profile_;
-  const Report report_;
-  const std::function<void()> closed_;
 
   // Params and states share their names; caches have their own.
   std::map<std::string, Store> stores_;
@@ -151,14 +135,10 @@ class Session : public std::enable_shared_from_this<Session> {
   Block outputs_;
 
   mutable std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<std::unique_ptr<Bound>> queue_;
-  // The call that runs.
-  Bound* running_ = nullptr;
-  bool closing_ = false;
-  bool finished_ = false;
   Usage usage_{};
   std::vector<std::vector<Timing>> timings_;
+
+  Queue queue_;
 };
 
 }  // namespace dsk

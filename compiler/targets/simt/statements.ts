@@ -2,15 +2,16 @@
  * Statements of the kernel IR, executed by the threads of a workgroup together: loops over results are shared out among them,
  * sums are folded across them, barriers stand where a statement needs what another thread wrote.
  */
-import { constant, dtypeOf, walk, widened } from "../../kernel-ir/expr.ts";
-import type { Axis, Expr, ScalarType, Stmt } from "../../kernel-ir/types.ts";
-import { Scalars, startOf } from "../scalars.ts";
+import { constant, dtypeOf, walk } from "../../kernel-ir/expr.ts";
+import type { Axis, Expr, Reduction, ScalarType, Stmt } from "../../kernel-ir/types.ts";
+import { isFloatType, Scalars, startOf } from "../scalars.ts";
 import { knownSize } from "./axes.ts";
+import type { Dialect } from "./dialect.ts";
 import type { Frame } from "./frame.ts";
-import { folded, rounded, valueType, WGSL } from "./wgsl.ts";
 
 export class Statements {
   readonly #frame: Frame;
+  readonly #dialect: Dialect;
   /** Threads of a workgroup. */
   readonly threads: number;
   readonly #group: number;
@@ -26,6 +27,7 @@ export class Statements {
    */
   constructor(frame: Frame, threads: number, group = threads) {
     this.#frame = frame;
+    this.#dialect = frame.dialect;
     this.threads = threads;
     this.#group = group;
   }
@@ -66,14 +68,19 @@ export class Statements {
 
   barrier(): void {
     if (this.threads === 1) return;
-    this.#frame.lines.add("workgroupBarrier();", "storageBarrier();");
+    const { threads } = this;
+    const isTeam = this.#group > threads;
+    this.#frame.lines.add(
+      ...(isTeam ? this.#dialect.teamBarrier({ threads, group: this.#group }) : this.#dialect.barrier("both")),
+    );
     this.#written = new Set();
     this.#read = new Set();
   }
 
   /** Values, names for what they have in common above. */
   scalars(...exprs: readonly Expr[]): Scalars {
-    const scalars = new Scalars(WGSL, this.#frame.names, this.#frame.lines, () => this.#frame.temp("v"));
+    const { language, names, lines } = this.#frame;
+    const scalars = new Scalars(language, names, lines, () => this.#frame.temp("v"));
     scalars.prepare(...exprs);
     return scalars;
   }
@@ -90,11 +97,10 @@ export class Statements {
     const store = names.store(to);
     if (this.#isValue(to)) return lines.add(`${to} = ${text};`);
     const offset = names.offset(to, at, (x) => scalars.print(x));
+    const stored = this.#dialect.store(store, offset, text);
     const isArgument = this.#frame.kernel.args.some(({ name }) => name === to);
-    if (isArgument && this.#group > this.threads)
-      lines.block("if (inside)", () => lines.add(`store_${to}(${offset}, ${text});`));
-    else if ("access" in store) lines.add(`store_${to}(${offset}, ${text});`);
-    else lines.add(`${to}[${offset}] = ${rounded(store.dtype, text)};`);
+    if (isArgument && this.#group > this.threads) lines.block("if (inside)", () => lines.add(stored));
+    else lines.add(stored);
   }
 
   #isValue(name: string): boolean {
@@ -115,13 +121,13 @@ export class Statements {
     const first = axes.length === 1 ? sizes[0]!.from : "0";
     const end = axes.length === 1 ? sizes[0]!.to : total;
     const begin = this.threads === 1 ? first : first === "0" ? "lane" : `${first} + lane`;
-    lines.block(`for (var ${point} = ${begin}; ${point} < ${end}; ${point} += ${this.threads})`, () => {
+    lines.block(this.#dialect.loop(point, begin, end, String(this.threads)), () => {
       if (axes.length > 1) {
         let rest = point;
         for (const [i, axis] of [...axes.entries()].toReversed()) {
           const { from, size } = sizes[i]!;
           const plus = from === "0" ? "" : `${from} + `;
-          lines.add(`let ${names.axis(axis.name)} = ${plus}${i === 0 ? rest : `${rest} % ${wrapped(size)}`};`);
+          this.#frame.index(names.axis(axis.name), `${plus}${i === 0 ? rest : `${rest} % ${wrapped(size)}`}`);
           rest = i === 1 ? `${rest} / ${wrapped(size)}` : `(${rest} / ${wrapped(size)})`;
         }
       }
@@ -135,7 +141,7 @@ export class Statements {
     if (axis === undefined) return body();
     const { from, to } = this.#size(axis);
     const i = this.#frame.names.axis(axis.name);
-    this.#frame.lines.block(`for (var ${i} = ${from}; ${i} < ${to}; ${i}++)`, () => this.loops(rest, body));
+    this.#frame.lines.block(this.#dialect.loop(i, from, to), () => this.loops(rest, body));
   }
 
   #size({ name, extent }: Axis): { from: string; to: string; size: string } {
@@ -154,8 +160,7 @@ export class Statements {
 
   #reduce({ axes, over, to, at, value, reduction }: Stmt & { kind: "reduce" }): void {
     const { lines } = this.#frame;
-    const dtype = wide(dtypeOf(value));
-    const type = valueType(dtype);
+    const dtype = this.#dialect.wide(dtypeOf(value));
     const own = this.#isValue(to);
     this.settle(this.#reads(value, ...at), own ? [] : [to]);
     const results = knownSize(axes) ?? Infinity;
@@ -165,16 +170,13 @@ export class Statements {
       this.loops(axes, () => {
         const part = this.#frame.temp("part");
         lines.block("", () => {
-          lines.add(`var ${part} = ${startOf(WGSL, reduction, dtype)};`);
-          this.each(over, () => {
-            const term = this.scalars(value).print(value);
-            lines.add(`${part} = ${folded(reduction, type, part, term)};`);
-          });
+          this.#start(part, reduction, dtype);
+          this.each(over, () => this.#take(part, reduction, dtype, value));
           const all = this.together(reduction, dtype, part);
           const scalars = this.scalars(...at);
           if (own) return this.write(to, at, scalars, all);
           const total = this.#frame.temp("total");
-          lines.add(`let ${total} = ${all};`);
+          lines.add(this.#frame.language.named(total, dtype, all));
           lines.block("if (lane == 0)", () => this.write(to, at, this.scalars(...at), total));
         });
       });
@@ -182,65 +184,40 @@ export class Statements {
     }
     const serial = (): void => {
       const sum = this.#frame.temp("sum");
-      lines.add(`var ${sum} = ${startOf(WGSL, reduction, dtype)};`);
-      this.loops(over, () => {
-        const term = this.scalars(value).print(value);
-        lines.add(`${sum} = ${folded(reduction, type, sum, term)};`);
-      });
+      this.#start(sum, reduction, dtype);
+      this.loops(over, () => this.#take(sum, reduction, dtype, value));
       this.write(to, at, this.scalars(...at), sum);
     };
     if (own) lines.block("", serial);
     else this.each(axes, serial);
   }
 
-  /** The call of a function that folds the values of all threads; every thread gets the result. */
-  together(reduction: "sum" | "max" | "min", dtype: ScalarType, value: string): string {
-    if (this.threads === 1) return value;
-    const type = valueType(dtype);
-    const teams = this.#group > this.threads;
-    const name = `${reduction}_of_${teams ? "team" : "workgroup"}_${type}`;
-    // In two steps, with few barriers: threads fold runs, then each folds what they found.
-    const run = 2 ** Math.ceil(Math.log2(this.threads) / 2);
-    const runs = this.threads / run;
-    const lanes = this.#frame.shared(`lanes_${type}`, `array<${type}, ${this.#group}>`);
-    const folds = this.#frame.shared(`folds_${type}`, `array<${type}, ${this.#group / run}>`);
-    const fold = (term: string): string => folded(reduction, type, "all", term);
-    const [lane, firstRun] = teams ? [`at % ${this.threads}`, `at / ${this.threads} * ${runs}`] : ["at", "0"];
-    this.#frame.once(
-      name,
-      `fn ${name}(x: ${type}, at: i32) -> ${type} {
-  let lane = ${lane};
-  let first = ${firstRun};
-  workgroupBarrier();
-  ${lanes}[at] = x;
-  workgroupBarrier();
-  if (lane < ${runs}) {
-    var all = ${lanes}[(first + lane) * ${run}];
-    for (var i = 1; i < ${run}; i++) {
-      all = ${fold(`${lanes}[(first + lane) * ${run} + i]`)};
-    }
-    ${folds}[first + lane] = all;
+  #start(sum: string, reduction: Reduction, dtype: ScalarType): void {
+    this.#frame.lines.add(this.#dialect.variable(sum, dtype, startOf(this.#frame.language, reduction, dtype)));
   }
-  workgroupBarrier();
-  var all = ${folds}[first];
-  for (var i = 1; i < ${runs}; i++) {
-    all = ${fold(`${folds}[first + i]`)};
+
+  /** Takes one more term into a sum. */
+  #take(sum: string, reduction: Reduction, dtype: ScalarType, value: Expr): void {
+    const term = this.scalars(value).print(value);
+    this.#frame.lines.add(`${sum} = ${this.#dialect.fold(reduction, dtype, sum, term)};`);
   }
-  return all;
-}`,
-    );
-    return `${name}(${value}, ${teams ? "i32(index)" : "lane"})`;
+
+  /** The fold of the values of all threads; every thread gets the result. */
+  together(reduction: Reduction, dtype: ScalarType, value: string): string {
+    const { threads } = this;
+    if (threads === 1) return value;
+    return this.#dialect.together(this.#frame, reduction, dtype, value, { threads, group: this.#group });
   }
 
   #order(stmt: Stmt & { kind: "top_k" | "rank" }): void {
     const { lines, names } = this.#frame;
     const { axes, over, to, at, value } = stmt;
-    const dtype = wide(dtypeOf(value));
-    const type = valueType(dtype) === "f32" ? "f32" : "i32";
+    const wide = this.#dialect.wide(dtypeOf(value));
+    const dtype = isFloatType(wide) ? wide : "i32";
     const values = this.#frame.temp("values");
     this.#frame.names.declare([{ name: values, dtype, shape: [over.extent] }]);
     // A thread that has a row for itself has its values for itself, too.
-    if (this.threads === 1) lines.add(`var ${values}: array<${type}, ${over.extent}>;`);
+    if (this.threads === 1) lines.add(this.#dialect.array(values, dtype, Number(over.extent)));
     else this.#frame.array(values, dtype, [over.extent]);
     const element = (x: Expr): string => this.scalars(x).print({ kind: "load", from: values, at: [x], dtype });
     const i = names.axis(over.name);
@@ -254,12 +231,12 @@ export class Statements {
       this.each([over], () => {
         const rank = stmt.kind === "top_k" ? names.axis(stmt.counter.name) : this.#frame.temp("rank");
         const other = names.axis(`${over.name} other`);
-        lines.add(`var ${rank} = 0;`);
-        lines.block(`for (var ${other} = 0; ${other} < ${over.extent}; ${other}++)`, () =>
-          lines.add(
-            `${rank} += select(0, 1, ${other} != ${i} && before_${type}(${element({ kind: "axis", axis: `${over.name} other` })}, ${other}, ${element({ kind: "axis", axis: over.name })}, ${i}));`,
-          ),
-        );
+        lines.add(this.#dialect.variable(rank, "index", "0"));
+        lines.block(this.#dialect.loop(other, "0", String(over.extent)), () => {
+          const [x, y] = [`${over.name} other`, over.name].map((name) => element({ kind: "axis", axis: name }));
+          const before = this.#dialect.before(dtype, x!, other, y!, i);
+          lines.add(this.#dialect.count(rank, `${other} != ${i} && ${before}`));
+        });
         if (stmt.kind === "rank") return this.write(to, at, this.scalars(...at), rank);
         lines.block(`if (${rank} < ${stmt.counter.extent})`, () => this.write(to, at, this.scalars(...at), i));
       });
@@ -273,13 +250,13 @@ export class Statements {
     this.each(axes, () => {
       const sum = this.#frame.temp("sum");
       const i = names.axis(over.name);
-      lines.add(`var ${sum} = ${startOf(WGSL, "sum", wide(dtypeOf(value)))};`);
-      const loop = reverse
-        ? `for (var ${i} = ${over.extent} - 1; ${i} >= 0; ${i}--)`
-        : `for (var ${i} = 0; ${i} < ${over.extent}; ${i}++)`;
+      const dtype = this.#dialect.wide(dtypeOf(value));
+      this.#start(sum, "sum", dtype);
+      const size = String(over.extent);
+      const loop = reverse ? this.#dialect.loopDown(i, size) : this.#dialect.loop(i, "0", size);
       lines.block(loop, () => {
         const term = this.#frame.temp("term");
-        lines.add(`let ${term} = ${this.scalars(value).print(value)};`);
+        lines.add(this.#frame.language.named(term, dtype, this.scalars(value).print(value)));
         if (exclusive) this.write(to, at, this.scalars(...at), sum);
         lines.add(`${sum} += ${term};`);
         if (!exclusive) this.write(to, at, this.scalars(...at), sum);
@@ -302,11 +279,7 @@ export class Statements {
         lines.block(`if (${this.scalars(when).print(when)})`, () => {
           const scalars = this.scalars(value, ...at);
           const offset = names.offset(to, at, (x) => scalars.print(x));
-          const old = this.#isValue(to)
-            ? to
-            : "access" in names.store(to)
-              ? `load_${to}(${offset})`
-              : `${to}[${offset}]`;
+          const old = this.#isValue(to) ? to : this.#frame.language.load(names.store(to), offset);
           this.write(to, at, scalars, `${old} + ${scalars.print(value)}`);
         });
       }),
@@ -321,11 +294,6 @@ export class Statements {
       });
     return found;
   }
-}
-
-/** What sums and orders are made in. */
-function wide(dtype: ScalarType): ScalarType {
-  return dtype === "f64" ? "f32" : widened(dtype);
 }
 
 function wrapped(size: string): string {

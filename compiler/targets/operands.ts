@@ -11,8 +11,8 @@ import {
   type Ranges,
   substitute,
   walk,
-} from "../../kernel-ir/expr.ts";
-import type { Arg, Axis, Expr, GemmKernel, Product } from "../../kernel-ir/types.ts";
+} from "../kernel-ir/expr.ts";
+import type { Arg, Axis, Expr, GemmKernel, Product } from "../kernel-ir/types.ts";
 
 /** Spaces that an index may move in: `fixed` for a whole item (batches, the group), rows or columns, terms. */
 export type Space = "fixed" | "outer" | "k";

@@ -5,84 +5,84 @@
  */
 import type { Axis, Expr, PlaneKernel, PlaneStmt } from "../../kernel-ir/types.ts";
 import { extentsOf, sizeText } from "./axes.ts";
-import { type File, Frame } from "./frame.ts";
+import type { Dialect, Part } from "./dialect.ts";
+import { Frame } from "./frame.ts";
 import { isRecomputable, printColumnBlocks, saveScalars } from "./plane-columns.ts";
+import { dtypeIn, zeroed } from "./plane-sums.ts";
 import { Statements } from "./statements.ts";
-import { valueType } from "./wgsl.ts";
 
-const THREADS = 64;
-/** Threads of a row. */
-const TEAM = 16;
 /** Workgroups that run at a time, at most: each has scratch memory. */
 const WORKGROUPS = 256;
 
-export function printPlane(kernel: PlaneKernel): File {
+export function printPlane(dialect: Dialect, kernel: PlaneKernel, part?: Part): Frame {
   const { batch, rows, locals, body } = kernel;
-  const frame = new Frame(kernel, locals);
+  const frame = new Frame(dialect, kernel, locals, part);
+  const { plane: threads, planeRow } = dialect.threads;
   const extents = extentsOf([...batch, ...rows]);
   const sumsTokens = body.some(({ kind }) => kind === "leave_columns");
   if (sumsTokens && isRecomputable(kernel)) {
     printRows(frame, kernel, "rows", [...batch, ...rows], "items_before");
-    frame.lines.add("");
-    const workgroups = [{ of: extents, by: THREADS / TEAM }];
-    const before = { name: "rows", workgroupSize: THREADS, workgroups, most: WORKGROUPS };
-    printColumnBlocks(frame, kernel, THREADS, before);
+    const workgroups = [{ of: extents, by: threads / planeRow }];
+    const before = { name: "rows", workgroupSize: threads, workgroups, most: WORKGROUPS };
+    printColumnBlocks(frame, kernel, before);
   } else if (sumsTokens) {
     // A workgroup has all rows of a batch, so that its sums are its own.
     printRows(frame, kernel, "main", batch, "items");
-    frame.entry("main", THREADS, [{ of: extentsOf(batch) }], { most: WORKGROUPS });
+    frame.entry("main", threads, [{ of: extentsOf(batch) }], { most: WORKGROUPS });
   } else {
     printRows(frame, kernel, "main", [...batch, ...rows], "items");
-    frame.entry("main", THREADS, [{ of: extents, by: THREADS / TEAM }], { most: WORKGROUPS });
+    frame.entry("main", threads, [{ of: extents, by: threads / planeRow }], { most: WORKGROUPS });
   }
-  return frame.file();
+  return frame;
 }
 
 /** @param items axes of what a workgroup takes at a time: rows, or all rows of a batch */
 function printRows(frame: Frame, kernel: PlaneKernel, name: string, items: readonly Axis[], count: string): void {
   const { batch, rows, column, span, locals, body } = kernel;
+  const { dialect, language } = frame;
+  const { plane: threads, planeRow } = dialect.threads;
   const wholeBatch = items.length < batch.length + rows.length;
-  const team = wholeBatch ? THREADS : TEAM;
-  frame.teams = THREADS / team;
-  const statements = new Statements(frame, team, THREADS);
+  const team = wholeBatch ? threads : planeRow;
+  frame.teams = threads / team;
+  const statements = new Statements(frame, team, threads);
   for (const { name: local, dtype, shape } of locals) if (shape.length > 0) frame.array(local, dtype, shape);
   const row = (index: string, axes: readonly Axis[]): void => {
     const { lines } = frame;
     frame.unpack(axes, index);
     if (span !== undefined) {
       const bound = (value: Expr): string => statements.scalars(value).print(value);
-      lines.add(`let from_column = ${bound(span.from)};`, `let to_column = ${bound(span.to)};`);
+      frame.index("from_column", bound(span.from));
+      frame.index("to_column", bound(span.to));
       statements.limit(column.name, "from_column", "to_column");
     }
     for (const { name: local, dtype, shape } of locals)
-      if (shape.length === 0) lines.add(`var ${local}: ${valueType(dtype)};`);
+      if (shape.length === 0) lines.add(dialect.variable(local, dtype));
     for (const stmt of body)
       if (stmt.kind !== "leave_columns" || wholeBatch) printStmt(frame, statements, stmt, kernel);
     if (name === "rows") saveScalars(frame, kernel, index);
     statements.barrier();
   };
-  frame.main(name, THREADS, () => {
+  frame.main(name, threads, () => {
     const { lines } = frame;
     if (!wholeBatch) {
-      const teams = THREADS / team;
-      lines.add(`let count = ${sizeText(items)};`, `let team = lane / ${team};`);
-      lines.add(`own = i32(group.x) * ${teams} + team;`);
-      return lines.block(`for (var block = i32(group.x); block < launch.${count}; block += i32(groups.x))`, () => {
-        lines.add(
-          "// Teams without a row repeat the last one, as barriers want it, and store nothing.",
-          `let inside = block * ${teams} + team < count;`,
-          `let item = min(block * ${teams} + team, count - 1);`,
-          `let lane = i32(index) % ${team};`,
-        );
+      const teams = threads / team;
+      frame.index("count", sizeText(items));
+      frame.index("team", `lane / ${team}`);
+      lines.add(...dialect.own(`${dialect.group} * ${teams} + team`));
+      return lines.block(dialect.loop("block", dialect.group, dialect.given(count), dialect.groups), () => {
+        lines.add("// Teams without a row repeat the last one, as barriers want it, and store nothing.");
+        lines.add(language.named("inside", "bool", `block * ${teams} + team < count`));
+        frame.index("item", `min(block * ${teams} + team, count - 1)`);
+        frame.index("lane", `${dialect.thread} % ${team}`);
         row("item", items);
       });
     }
-    lines.add("own = i32(group.x);");
-    lines.block(`for (var item = i32(group.x); item < launch.${count}; item += i32(groups.x))`, () => {
+    lines.add(...dialect.own(dialect.group));
+    lines.block(dialect.loop("item", dialect.group, dialect.given(count), dialect.groups), () => {
       frame.unpack(batch, "item");
       for (const stmt of body) if (stmt.kind === "leave_columns") zero(statements, stmt, column);
       statements.barrier();
-      lines.block(`for (var row = 0; row < ${sizeText(rows)}; row++)`, () => row("row", rows));
+      lines.block(dialect.loop("row", "0", sizeText(rows)), () => row("row", rows));
     });
   });
 }
@@ -103,7 +103,7 @@ function printStmt(frame: Frame, statements: Statements, stmt: PlaneStmt, kernel
       statements.settle([], [stmt.local]);
       return statements.each([column], () => {
         const sum = frame.temp("sum");
-        frame.lines.add(`var ${sum} = 0.0;`);
+        frame.lines.add(zeroed(frame, sum, dtypeIn(frame, stmt.local)));
         for (const { k, a, b } of stmt.products) {
           frame.lines.block("", () =>
             statements.loops(k, () => {
@@ -122,11 +122,13 @@ function printStmt(frame: Frame, statements: Statements, stmt: PlaneStmt, kernel
       const { local, n, x, to, at } = stmt;
       statements.settle([local], [to]);
       statements.each([column, ...n], () => {
-        const value: Expr = { kind: "load", from: local, at: [here], dtype: "f32" };
+        const value: Expr = { kind: "load", from: local, at: [here], dtype: dtypeIn(frame, local) };
         const scalars = statements.scalars(value, x, ...at);
         const offset = frame.names.offset(to, at, (e) => scalars.print(e));
         const product = `${scalars.print(value)} * ${scalars.print(x)}`;
-        frame.lines.add(`store_${to}(${offset}, load_${to}(${offset}) + ${product});`);
+        const store = frame.names.store(to);
+        const old = frame.language.load(store, offset);
+        frame.lines.add(frame.dialect.store(store, offset, `${old} + ${product}`));
       });
     }
   }
@@ -141,13 +143,14 @@ function leaveRows(
   [from, end]: readonly [string, string],
 ): void {
   const { lines, names } = frame;
-  const value: Expr = { kind: "load", from: local, at: [{ kind: "axis", axis: column.name }], dtype: "f32" };
+  const dtype = dtypeIn(frame, local);
+  const value: Expr = { kind: "load", from: local, at: [{ kind: "axis", axis: column.name }], dtype };
   const here = names.axis(column.name);
   statements.settle([local], []);
   statements.each(n, () => {
     const sum = frame.temp("sum");
-    lines.add(`var ${sum} = 0.0;`);
-    lines.block(`for (var ${here} = ${from}; ${here} < ${end}; ${here}++)`, () => {
+    lines.add(zeroed(frame, sum, dtype));
+    lines.block(frame.dialect.loop(here, from, end), () => {
       const scalars = statements.scalars(value, b);
       lines.add(`${sum} += ${scalars.print(value)} * ${scalars.print(b)};`);
     });

@@ -8,8 +8,8 @@ import type { Grid } from "../../../runtime/program/grids.ts";
 import { Scalars } from "../scalars.ts";
 import { extentsOf, sizeText } from "./axes.ts";
 import type { Frame } from "./frame.ts";
+import { dtypeIn, zeroed } from "./plane-sums.ts";
 import { Statements } from "./statements.ts";
-import { valueType, WGSL } from "./wgsl.ts";
 
 /** Columns of a workgroup, and rows that it takes at a time. */
 const BLOCK = 16;
@@ -18,7 +18,8 @@ const BLOCK = 16;
 export function isRecomputable({ column, locals, body }: PlaneKernel): boolean {
   const named = new Map(locals.map((local) => [local.name, local]));
   const isArray = ({ shape }: Local): boolean => shape.length === 1 && shape[0] === column.extent;
-  const isScalar = ({ shape, dtype }: Local): boolean => shape.length === 0 && (dtype === "f32" || dtype === "i32");
+  const isScalar = ({ shape, dtype }: Local): boolean =>
+    shape.length === 0 && (dtype === "f32" || dtype === "i32" || dtype === "f64");
   return (
     locals.every((local) => isArray(local) || isScalar(local)) &&
     body.every((plane) => {
@@ -43,36 +44,46 @@ export function saveScalars(frame: Frame, kernel: PlaneKernel, row: string): voi
   const scalars = scalarsOf(kernel);
   if (scalars.length === 0) return;
   const extents = extentsOf([...kernel.batch, ...kernel.rows]);
-  for (const { name, dtype } of scalars) frame.shareScratch(`saved_${name}`, dtype as "f32" | "i32", extents);
+  for (const { name, dtype } of scalars) frame.shareScratch(`saved_${name}`, dtype as "f32" | "i32" | "f64", extents);
   lines.block("if (inside && lane == 0)", () => {
-    for (const { name } of scalars) lines.add(`store_saved_${name}(${row}, ${name});`);
+    for (const { name } of scalars) lines.add(frame.dialect.store(frame.names.store(`saved_${name}`), row, name));
   });
 }
 
 /** The entry point `columns`. */
-export function printColumnBlocks(frame: Frame, kernel: PlaneKernel, threads: number, before: Grid): void {
+export function printColumnBlocks(frame: Frame, kernel: PlaneKernel, before: Grid): void {
   const { batch, rows, column, span, body } = kernel;
-  const { lines, names } = frame;
+  const { dialect, names } = frame;
+  const threads = dialect.threads.plane;
   const leaves = body.filter((stmt) => stmt.kind === "leave_columns");
-  const tiles = leaves.map((_, i) => frame.shared(`tile${i}`, `array<f32, ${BLOCK * BLOCK}>`));
+  const dtypes = leaves.map(({ local }) => dtypeIn(frame, local));
+  const tiles = leaves.map((_, i) => frame.shared(`tile${i}`, dtypes[i]!, BLOCK * BLOCK));
   const inner = rows.slice(1).map(({ extent }) => String(extent));
   const statements = new Statements(frame, threads);
   frame.main("columns", threads, () => {
+    const { lines } = frame;
     frame.item("item");
     const blocks = `((${column.extent} + ${BLOCK - 1}) / ${BLOCK})`;
-    lines.add(`let first_column = item % ${blocks} * ${BLOCK};`, `let batch = item / ${blocks};`);
+    frame.index("first_column", `item % ${blocks} * ${BLOCK}`);
+    frame.index("batch", `item / ${blocks}`);
     frame.unpack(batch, "batch");
     for (const leave of leaves)
-      eachResult(frame, kernel, leave, threads, (offset) => lines.add(`store_${leave.to}(${offset}, 0.0);`));
+      eachResult(frame, kernel, leave, threads, (offset) => {
+        const store = names.store(leave.to);
+        lines.add(dialect.store(store, offset, frame.language.literal(0, dialect.wide(store.dtype))));
+      });
     const all = sizeText(rows);
-    if (span === undefined) lines.add("let begin = 0;", `let end = ${all};`);
-    else tokensThatSee(frame, kernel, statements, inner);
-    lines.block(`for (var first = begin; first < end; first += ${BLOCK})`, () => {
-      lines.add("workgroupBarrier();");
-      lines.block(`for (var pair = lane; pair < ${BLOCK * BLOCK}; pair += ${threads})`, () => {
+    if (span === undefined) {
+      frame.index("begin", "0");
+      frame.index("end", all);
+    } else tokensThatSee(frame, kernel, statements, inner);
+    lines.block(dialect.loop("first", "begin", "end", String(BLOCK)), () => {
+      lines.add(...dialect.barrier("shared"));
+      lines.block(dialect.loop("pair", "lane", String(BLOCK * BLOCK), String(threads)), () => {
         const here = names.axis(column.name);
-        lines.add(`let row = first + pair / ${BLOCK};`, `let ${here} = first_column + pair % ${BLOCK};`);
-        for (const i of leaves.keys()) lines.add(`var left${i} = 0.0;`);
+        frame.index("row", `first + pair / ${BLOCK}`);
+        frame.index(here, `first_column + pair % ${BLOCK}`);
+        for (const i of leaves.keys()) lines.add(zeroed(frame, `left${i}`, dtypes[i]!));
         lines.block(`if (row < end && ${here} < ${column.extent})`, () => {
           frame.unpack(rows, "row");
           const compute = (): void => recompute(frame, kernel, all);
@@ -82,16 +93,18 @@ export function printColumnBlocks(frame: Frame, kernel: PlaneKernel, threads: nu
         });
         for (const [i, tile] of tiles.entries()) lines.add(`${tile}[pair] = left${i};`);
       });
-      lines.add("workgroupBarrier();", `let count = min(end - first, ${BLOCK});`);
+      lines.add(...dialect.barrier("shared"));
+      frame.index("count", `min(end - first, ${BLOCK})`);
       for (const [i, leave] of leaves.entries())
         eachResult(frame, kernel, leave, threads, (offset) => {
-          lines.add("var sum = 0.0;");
-          lines.block("for (var r = 0; r < count; r++)", () => {
+          lines.add(zeroed(frame, "sum", dtypes[i]!));
+          lines.block(dialect.loop("r", "0", "count"), () => {
             frame.unpack(rows, "(first + r)");
             const x = statements.scalars(leave.x).print(leave.x);
             lines.add(`sum += ${tiles[i]}[r * ${BLOCK} + own_column] * ${x};`);
           });
-          lines.add(`store_${leave.to}(${offset}, load_${leave.to}(${offset}) + sum);`);
+          const store = names.store(leave.to);
+          lines.add(dialect.store(store, offset, `${frame.language.load(store, offset)} + sum`));
         });
     });
   });
@@ -101,26 +114,25 @@ export function printColumnBlocks(frame: Frame, kernel: PlaneKernel, threads: nu
 
 /** `begin` and `end`: the rows of the first and the last token whose span meets the block. */
 function tokensThatSee(frame: Frame, kernel: PlaneKernel, statements: Statements, inner: readonly string[]): void {
-  const { lines } = frame;
+  const { lines, dialect } = frame;
   const [tokens] = kernel.rows as [Axis];
   const { from, to } = kernel.span!;
-  lines.add(`var low = ${tokens.extent};`, "var high = 0;");
-  lines.block(`for (var token = lane; token < ${tokens.extent}; token += ${statements.threads})`, () => {
+  lines.add(dialect.variable("low", "i32", String(tokens.extent)), dialect.variable("high", "i32", "0"));
+  lines.block(dialect.loop("token", "lane", String(tokens.extent), String(statements.threads)), () => {
     frame.unpack([tokens], "token");
     const scalars = statements.scalars(from, to);
     lines.block(`if (${scalars.print(from)} < first_column + ${BLOCK} && ${scalars.print(to)} > first_column)`, () =>
       lines.add("low = min(low, token);", "high = max(high, token + 1);"),
     );
   });
-  frame.shared("seen", "vec2<i32>");
   lines.add(
     `low = ${statements.together("min", "i32", "low")};`,
     `high = ${statements.together("max", "i32", "high")};`,
   );
-  lines.block("if (lane == 0)", () => lines.add("seen = vec2<i32>(low, high);"));
-  lines.add("// The same for all threads, as barriers want it.", "let tokens = workgroupUniformLoad(&seen);");
+  const [begin, end] = dialect.uniform(frame, "seen", "tokens", () => ["low", "high"]);
   const rowsOf = (token: string): string => [token, ...inner].join(" * ");
-  lines.add(`let begin = ${rowsOf("tokens.x")};`, `let end = ${rowsOf("tokens.y")};`);
+  frame.index("begin", rowsOf(begin!));
+  frame.index("end", rowsOf(end!));
 }
 
 /** The body for every result of a sum over tokens in the block of columns: each belongs to one thread. */
@@ -131,15 +143,19 @@ function eachResult(
   threads: number,
   body: (offset: string) => void,
 ): void {
-  const { lines, names } = frame;
+  const { lines, names, dialect } = frame;
   const size = sizeText(n);
-  lines.block(`for (var i = lane; i < ${BLOCK} * ${size}; i += ${threads})`, () => {
-    lines.add(`let own_column = i / (${size});`, `let ${names.axis(column.name)} = first_column + own_column;`);
+  lines.block(dialect.loop("i", "lane", `${BLOCK} * ${size}`, String(threads)), () => {
+    frame.index("own_column", `i / (${size})`);
+    frame.index(names.axis(column.name), "first_column + own_column");
     lines.block(`if (${names.axis(column.name)} < ${column.extent})`, () => {
       frame.unpack(n, `(i % (${size}))`);
       const scalars = new Statements(frame, 1).scalars(...at);
       const offset = frame.temp("place");
-      lines.add(`let ${offset} = ${names.offset(to, at, (x) => scalars.print(x))};`);
+      frame.index(
+        offset,
+        names.offset(to, at, (x) => scalars.print(x)),
+      );
       body(offset);
     });
   });
@@ -147,19 +163,20 @@ function eachResult(
 
 /** The values of a row at one column, in the order of the body; those that leave go to `left0`, `left1`, … */
 function recompute(frame: Frame, kernel: PlaneKernel, rowsOfBatch: string): void {
-  const { lines } = frame;
+  const { lines, dialect, language } = frame;
   const arrays = kernel.locals.filter(({ shape }) => shape.length > 0);
   // At one column, an array of the row is a value.
   const names = frame.names.redeclared(arrays.map((local) => ({ ...local, shape: [] })));
   const scalars = (...exprs: readonly Expr[]): Scalars => {
-    const own = new Scalars(WGSL, names, lines, () => frame.temp("v"));
+    const own = new Scalars(language, names, lines, () => frame.temp("v"));
     own.prepare(...exprs);
     return own;
   };
-  for (const { name, dtype } of arrays) lines.add(`var ${name}: ${valueType(dtype)};`);
+  for (const { name, dtype } of arrays) lines.add(dialect.variable(name, dtype));
   const saved = scalarsOf(kernel);
-  if (saved.length > 0) lines.add(`let saved = batch * ${rowsOfBatch} + row;`);
-  for (const { name } of saved) lines.add(`let ${name} = load_saved_${name}(saved);`);
+  if (saved.length > 0) frame.index("saved", `batch * ${rowsOfBatch} + row`);
+  for (const { name, dtype } of saved)
+    lines.add(language.named(name, dtype, language.load(frame.names.store(`saved_${name}`), "saved")));
   const isValue = new Set(arrays.map(({ name }) => name));
   const assign = ({ to, value }: Stmt & { kind: "assign" }): void =>
     lines.add(`${to} = ${scalars(value).print(value)};`);
@@ -168,7 +185,7 @@ function recompute(frame: Frame, kernel: PlaneKernel, rowsOfBatch: string): void
     if (stmt.kind === "row" && stmt.stmt.kind === "assign" && isValue.has(stmt.stmt.to)) assign(stmt.stmt);
     else if (stmt.kind === "enter") {
       const sum = frame.temp("sum");
-      lines.add(`var ${sum} = 0.0;`);
+      lines.add(zeroed(frame, sum, dtypeIn(frame, stmt.local)));
       for (const { k, a, b } of stmt.products)
         lines.block("", () =>
           new Statements(frame, 1).loops(k, () => {

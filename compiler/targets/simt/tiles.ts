@@ -1,0 +1,50 @@
+/** Tiles of matrix products: operands in shared memory, results in registers. */
+import type { ScalarType } from "../../kernel-ir/types.ts";
+import type { Frame } from "./frame.ts";
+
+/** Results of a tile in each direction, and terms that are loaded at a time. */
+export const TILE = 64;
+export const DEPTH = 32;
+/** Columns of a thread: two vectors. */
+export const COLUMNS = 8;
+/** Rows that share what a workgroup for few rows reads of the other operand. */
+export const TOGETHER = 4;
+
+/** How a language adds up products of vectors. Sums of product `i` are its business until it hands them out. */
+export interface Tiles {
+  /** Declares sums of `TOGETHER` rows. */
+  sumsOfRows(frame: Frame, i: number, dtype: ScalarType): void;
+  /** One of them. */
+  sumOfRow(i: number, row: number | string): string;
+  /** Adds `element(row) * b` to each. */
+  addToRows(frame: Frame, i: number, element: (row: string) => string, loads: number, b: string): void;
+  /** Declares the operands, once for a kernel. */
+  operands(frame: Frame, dtype: ScalarType): void;
+  /** Declares what a thread needs to know of its place, whose first row and column are `own_m` and `own_n`. */
+  place(frame: Frame): void;
+  /** Declares the sums of a thread. */
+  sums(frame: Frame, i: number, rows: number, dtype: ScalarType): void;
+  /** Loads an operand: for all terms and rows, `element(row)`, which has the term as `at`. */
+  load(frame: Frame, operand: Operand): void;
+  /** Adds the products of a thread's rows and columns for all terms that are loaded. */
+  multiply(frame: Frame, i: number, rows: number, dtype: ScalarType): void;
+  /** Calls for each result of a thread, row `own_m + r` and column `own_n + c`. */
+  results(
+    frame: Frame,
+    products: number,
+    rows: number,
+    call: (r: string, c: string, sums: readonly string[]) => string,
+  ): void;
+}
+
+export interface Operand {
+  readonly letter: "a" | "b";
+  readonly threads: number;
+  /** Whether terms, not rows, are neighbors in memory. */
+  readonly alongTerms: boolean;
+  /** What term `k` of those that are loaded is. */
+  readonly term: (k: string) => string;
+  readonly element: (row: string) => string;
+  /** How often an element reads memory. */
+  readonly loads: number;
+}

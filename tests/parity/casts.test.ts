@@ -1,0 +1,21 @@
+/** Casts to narrow floats on every device, as the interpreter makes them. */
+import { expect, test } from "vitest";
+import { castProgram, wrongCasts } from "../support/cast-program.ts";
+import { onCpu } from "../support/on-cpu.ts";
+import { HAS_WEBGPU, onWebGpu } from "../support/on-webgpu.ts";
+
+test("cpu", async () => {
+  const session = await onCpu([castProgram()]);
+  expect(await wrongCasts(session)).toEqual([]);
+  session.close();
+}, 60_000);
+
+test.skipIf(!HAS_WEBGPU)(
+  "webgpu",
+  async () => {
+    const session = await onWebGpu([castProgram()]);
+    expect(await wrongCasts(session)).toEqual([]);
+    session.close();
+  },
+  60_000,
+);
