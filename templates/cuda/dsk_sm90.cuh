@@ -12,6 +12,7 @@ typedef unsigned long long CachePolicy;
 
 #ifdef DSK_HARNESS
 #define DSK_PTX(call, ...) return dsk::sim::call
+DSK_INLINE unsigned char* shared_memory() { return static_cast<unsigned char*>(dsk::sim::dynamic_shared()); }
 #else
 // The layout belongs to the driver (cuTensorMapEncodeTiled); kernels only pass its address on.
 struct alignas(64) CUtensorMap {
@@ -21,6 +22,12 @@ struct alignas(64) CUtensorMap {
 #endif
 
 #ifndef DSK_HARNESS
+// The memory of a block whose size the launch gives.
+DSK_INLINE unsigned char* shared_memory() {
+  extern __shared__ __align__(1024) unsigned char memory[];
+  return memory;
+}
+
 // The address of shared memory as instructions take it.
 DSK_INLINE unsigned shared_address(const void* at) { return static_cast<unsigned>(__cvta_generic_to_shared(at)); }
 #endif
@@ -196,6 +203,15 @@ DSK_INLINE void wgmma_wait() {
   DSK_PTX(wgmma_wait<pending>(), asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(pending) : "memory"));
 }
 
+// Sums are read behind the wait, whatever the compiler knows of them.
+template <int count>
+DSK_INLINE void wgmma_settled(float (&sums)[count]) {
+#ifndef DSK_HARNESS
+#pragma unroll
+  for (int i = 0; i < count; i++) asm volatile("" : "+f"(sums[i])::"memory");
+#endif
+}
+
 // wgmma, matrix descriptor: a tile with 128-byte swizzle. It starts at a multiple of 1024 bytes; terms from k on start
 // k * 2 bytes (K-major) or k * 128 bytes (MN-major) behind it. K-major (terms are neighbors): `stride` bytes lie between groups
 // of 8 rows, `leading` is not used. MN-major (rows are neighbors): `leading` bytes lie between groups of 64 rows, `stride`
@@ -204,6 +220,11 @@ DSK_INLINE Descriptor wgmma_descriptor(const void* tile, int leading, int stride
   DSK_PTX(wgmma_descriptor(tile, leading, stride),
           return static_cast<Descriptor>((shared_address(tile) & 0x3ffff) >> 4) | static_cast<Descriptor>(leading >> 4) << 16 |
                  static_cast<Descriptor>(stride >> 4) << 32 | 1ull << 62);
+}
+
+// The descriptor of what lies `bytes` behind in the same tile.
+DSK_INLINE Descriptor wgmma_behind(Descriptor tile, int bytes) {
+  return tile + (bytes >> 4);
 }
 
 // setmaxnreg: registers of each thread of the warpgroup from here on.

@@ -34,6 +34,8 @@ export interface GemmLoop {
   readonly gathers: { readonly a: boolean; readonly b: boolean };
 }
 
+/** Registers of a thread where two warpgroups have the multiprocessor for themselves. */
+const PLENTY = 248;
 /** How many blocks of terms a gathering thread is ahead of what it has seen arrive. */
 const AHEAD = 2;
 
@@ -68,7 +70,7 @@ export function gemmSchedule(shape: GemmShape): Schedule {
     named: staged.length > 0 ? [{ name: "own_warps", id: 1, threads: WARPGROUP, each: consumers }] : [],
     buffers,
     registers,
-    roles: [producer(loops, aBytes, bBytes, loads, gathers), consumer(shape, gathers)],
+    roles: [producer(loops, aBytes, bBytes, loads, gathers, consumers), consumer(shape, gathers)],
     results: [
       ...staged.map(({ name: to, columns }) => ({
         role: "consumer",
@@ -84,7 +86,14 @@ const TILES = { counter: "tile", count: "tiles" };
 const STAGE = { cursor: "stage" };
 const BEFORE = { cursor: "stage", back: 1 };
 
-function producer(loops: readonly GemmLoop[], aBytes: number, bBytes: number, loads: boolean, gathers: boolean): Role {
+function producer(
+  loops: readonly GemmLoop[],
+  aBytes: number,
+  bBytes: number,
+  loads: boolean,
+  gathers: boolean,
+  consumers: number,
+): Role {
   const body = loops.map((loop, i): Step => {
     const tiles = [
       { buffer: "a", bytes: aBytes, gathered: loop.gathers.a },
@@ -118,7 +127,7 @@ function producer(loops: readonly GemmLoop[], aBytes: number, bBytes: number, lo
     name: "producer",
     warpgroups: 1,
     threads: gathers ? "all" : "one",
-    registers: gathers ? 56 : 40,
+    registers: consumers === 1 ? PLENTY : gathers ? 56 : 40,
     steps: [{ kind: "loop", counter: "tile", count: "tiles", body: drained }],
   };
 }
@@ -211,7 +220,7 @@ function consumer({ loops, staged, direct, consumers, tileN }: GemmShape, gather
     name: "consumer",
     warpgroups: consumers,
     threads: "all",
-    registers: consumers === 1 ? 240 : gathers ? 224 : 232,
+    registers: consumers === 1 ? PLENTY : gathers ? 224 : 232,
     steps: [
       { kind: "loop", counter: "tile", count: "tiles", body: steps },
       ...(staged.length > 0

@@ -1,0 +1,113 @@
+/** Which operands and results the copy engine can reach: tensors of two or three dims at multiples of 16 bytes. */
+import type { Extent, StorageType } from "../../../../runtime/program/launch.ts";
+import type { TensorMap } from "../../../../runtime/program/grids.ts";
+import { mergedIndices, substitute } from "../../../kernel-ir/expr.ts";
+import type { Arg, Axis, Expr, GemmKernel, Product, Stmt } from "../../../kernel-ir/types.ts";
+import { linear, operandOf, type Strided } from "../../operands.ts";
+
+/** Elements of 128 bytes of bf16: a row of a swizzled tile. */
+export const LINE = 64;
+
+/** A matrix in memory, or one for each batch. */
+export interface Matrix {
+  readonly arg: Arg;
+  /** Elements between neighbors of rows (or columns of B), of terms, and of batches (0: all have the same). */
+  readonly outer: number;
+  readonly inner: number;
+  readonly batch: number;
+}
+
+/** Whether terms are neighbors (K-major), or rows. */
+export function termsAreNeighbors({ inner }: Matrix): boolean {
+  return inner === 1;
+}
+
+/** An operand as a matrix that the copy engine can read; undefined where it is none. */
+export function matrixOf(
+  kernel: GemmKernel,
+  product: Product,
+  letter: "a" | "b",
+  batch: readonly Axis[],
+): Matrix | undefined {
+  const outer = letter === "a" ? kernel.m : kernel.n;
+  const operand = operandOf(product[letter], outer, product.k, kernel.args);
+  if (operand.kind !== "strided") return undefined;
+  const arg = kernel.args.find(({ name }) => name === operand.arg)!;
+  if (arg.dtype !== "bf16") return undefined;
+  const strides = stridesOf(operand, arg, outer, product.k, batch);
+  if (strides === undefined) return undefined;
+  const matrix = { arg, ...strides };
+  return isReachable(matrix) ? matrix : undefined;
+}
+
+function stridesOf(
+  { at }: Strided,
+  { shape }: Arg,
+  outer: readonly Axis[],
+  k: readonly Axis[],
+  batch: readonly Axis[],
+): Omit<Matrix, "arg"> | undefined {
+  const strides = [linear(outer, at.outer, shape), linear(k, at.k, shape), linear(batch, at.fixed, shape) ?? NaN];
+  const [outerStride, inner, batchStride] = batch.length === 0 ? [strides[0], strides[1], none(at.fixed)] : strides;
+  if (outerStride === undefined || inner === undefined || batchStride === undefined) return undefined;
+  return Number.isNaN(batchStride) ? undefined : { outer: outerStride, inner, batch: batchStride };
+}
+
+function none(at: readonly Expr[]): number | undefined {
+  return at.every((x) => x.kind === "const" && x.value === 0) ? 0 : undefined;
+}
+
+/** One of both strides is 1, the other ones are multiples of 16 bytes. */
+function isReachable({ outer, inner, batch, arg }: Matrix): boolean {
+  const whole = 16 / bytesOf(arg.dtype);
+  if (inner !== 1 && outer !== 1) return false;
+  const far = inner === 1 ? outer : inner;
+  return far > 0 && far % whole === 0 && batch % whole === 0;
+}
+
+export function bytesOf(dtype: StorageType): number {
+  return dtype === "f64" ? 8 : dtype === "f32" || dtype === "i32" ? 4 : dtype === "bf16" || dtype === "f16" ? 2 : 1;
+}
+
+/** Where a statement of the epilogue stores a matrix of results that the copy engine can write. */
+export function storedMatrix(kernel: GemmKernel, stmt: Stmt & { kind: "assign" }): Matrix | undefined {
+  const arg = kernel.args.find(({ name }) => name === stmt.to)!;
+  if (arg.dtype !== "bf16" && arg.dtype !== "f32") return undefined;
+  const place = mergedIndices(stmt.at, arg.shape);
+  // Of each space: the indices with the axes of the others at 0.
+  const only = (axes: readonly Axis[]): Expr[] => {
+    const others = [...kernel.batch, ...kernel.m, ...kernel.n].filter((axis) => !axes.includes(axis));
+    const zero = new Map(others.map(({ name }) => [name, { kind: "const", dtype: "index", value: 0 } as Expr]));
+    return place.map((x) => substitute(x, zero, () => undefined));
+  };
+  const outer = linear(kernel.m, only(kernel.m), arg.shape);
+  const inner = linear(kernel.n, only(kernel.n), arg.shape);
+  const batch = kernel.batch.length === 0 ? 0 : linear(kernel.batch, only(kernel.batch), arg.shape);
+  if (outer === undefined || inner !== 1 || batch === undefined) return undefined;
+  const matrix = { arg, outer, inner, batch };
+  return isReachable(matrix) ? matrix : undefined;
+}
+
+/** The tensor map of a matrix, innermost dim first; boxes are [neighbors, others]. */
+export function tensorMap(
+  { arg, outer, inner, batch }: Matrix,
+  outerAxes: readonly Axis[],
+  innerAxes: readonly Axis[],
+  batchAxes: readonly Axis[],
+  box: readonly [number, number],
+): TensorMap {
+  const [near, far, stride] = inner === 1 ? [innerAxes, outerAxes, outer] : [outerAxes, innerAxes, inner];
+  const dims: Extent[][] = [extentsOf(near), extentsOf(far)];
+  const strides: Extent[][] = [[stride]];
+  const sizes: number[] = [...box];
+  if (batch !== 0) {
+    dims.push(extentsOf(batchAxes));
+    strides.push([batch]);
+    sizes.push(1);
+  }
+  return { arg: arg.name, dtype: arg.dtype, dims, strides, box: sizes, swizzle: 128 };
+}
+
+export function extentsOf(axes: readonly Axis[]): Extent[] {
+  return axes.map(({ extent }) => extent);
+}

@@ -1,0 +1,192 @@
+// gemm_h: gemm for the tensor cores of sm_90a
+//   read out: bf16[T, 128, 128]
+//   read wo: bf16[128, 128, 7168]
+//   read x: bf16[T, 7168]
+//   write h: bf16[T, 7168]
+// With T = 4096: 962.1 GFLOP, 427.8 MB; an H200 needs 1218 us, bound by tensor cores.
+// Tiles of 128x256x64, 4 stages: 896 tiles, bound by second-level cache; 97 % of 7 waves; 128x192 costs 19 % more.
+#include "dsk_sm90.cuh"
+
+constexpr int TILE_M = 128, TILE_N = 256, TILE_K = 64, STAGES = 4;
+
+// Tiles lie at multiples of 1024 bytes: the pattern of 128-byte swizzle repeats there.
+struct alignas(1024) Shared {
+  unsigned char a[STAGES][16384];  // rows of A
+  unsigned char b0[STAGES][32768];  // columns of B
+  unsigned char staged[2][2][8192];  // results on their way out
+  Barrier full[STAGES];  // tiles of A and B are there
+  Barrier empty[STAGES];  // all warps of the consumers have multiplied them
+};
+static_assert(sizeof(Shared) <= 232448, "a block has 232448 bytes of shared memory");
+
+// wgmma.mma_async: d = a * b where `adds` is 0, else d += a * b; 64 rows, 256 columns, 16 terms.
+// Of A terms are neighbors, of B columns are neighbors.
+DSK_INLINE void wgmma_n256_kn(float (&d)[128], Descriptor a, Descriptor b, int adds) {
+#ifdef DSK_HARNESS
+  dsk::sim::wgmma_bf16<256, 0, 1>(d, a, b, adds);
+#else
+  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %130, 0;\n"
+               "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {"
+               "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+               "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+               "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+               "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "
+               "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
+               "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "
+               "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "
+               "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127}, "
+               "%128, %129, p, 1, 1, 0, 1;\n}"
+               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
+                 "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
+                 "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]),
+                 "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31]),
+                 "+f"(d[32]), "+f"(d[33]), "+f"(d[34]), "+f"(d[35]), "+f"(d[36]), "+f"(d[37]), "+f"(d[38]), "+f"(d[39]),
+                 "+f"(d[40]), "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]),
+                 "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]),
+                 "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63]),
+                 "+f"(d[64]), "+f"(d[65]), "+f"(d[66]), "+f"(d[67]), "+f"(d[68]), "+f"(d[69]), "+f"(d[70]), "+f"(d[71]),
+                 "+f"(d[72]), "+f"(d[73]), "+f"(d[74]), "+f"(d[75]), "+f"(d[76]), "+f"(d[77]), "+f"(d[78]), "+f"(d[79]),
+                 "+f"(d[80]), "+f"(d[81]), "+f"(d[82]), "+f"(d[83]), "+f"(d[84]), "+f"(d[85]), "+f"(d[86]), "+f"(d[87]),
+                 "+f"(d[88]), "+f"(d[89]), "+f"(d[90]), "+f"(d[91]), "+f"(d[92]), "+f"(d[93]), "+f"(d[94]), "+f"(d[95]),
+                 "+f"(d[96]), "+f"(d[97]), "+f"(d[98]), "+f"(d[99]), "+f"(d[100]), "+f"(d[101]), "+f"(d[102]), "+f"(d[103]),
+                 "+f"(d[104]), "+f"(d[105]), "+f"(d[106]), "+f"(d[107]), "+f"(d[108]), "+f"(d[109]), "+f"(d[110]), "+f"(d[111]),
+                 "+f"(d[112]), "+f"(d[113]), "+f"(d[114]), "+f"(d[115]), "+f"(d[116]), "+f"(d[117]), "+f"(d[118]), "+f"(d[119]),
+                 "+f"(d[120]), "+f"(d[121]), "+f"(d[122]), "+f"(d[123]), "+f"(d[124]), "+f"(d[125]), "+f"(d[126]), "+f"(d[127])
+               : "l"(a), "l"(b), "r"(adds));
+#endif
+}
+
+// What runs at once shares A and B in the second-level cache: 8 rows of tiles follow each other column by column.
+struct Place {
+  int m, n, batch;
+};
+DSK_INLINE Place place_of(int tile, int rows, int columns) {
+  const int batch = tile / (rows * columns), i = tile % (rows * columns);
+  const int first = i / (8 * columns) * 8, height = min(8, rows - first), j = i - first * columns;
+  return {(first + j % height) * TILE_M, j / height * TILE_N, batch};
+}
+
+extern "C" __global__ void __launch_bounds__(384, 1)
+gemm_h_tensor(int items,
+    int items_before,
+    int T,
+    const bf16* out,
+    const bf16* wo,
+    const bf16* x,
+    bf16* h,
+    const __grid_constant__ CUtensorMap out_map,
+    const __grid_constant__ CUtensorMap wo_map,
+    const __grid_constant__ CUtensorMap h_map) {
+  Shared& shared = *reinterpret_cast<Shared*>(shared_memory());
+  // The same in all threads of a warp, as the compiler sees by the shuffle.
+  const int warpgroup = __shfl_sync(0xffffffffu, (int)threadIdx.x / 128, 0);
+  const int thread = threadIdx.x % 128, warp = thread / 32, lane = thread % 32;
+  const int m_end = T, n_end = 7168;
+  const int tile_rows = (m_end + TILE_M - 1) / TILE_M, tile_columns = (n_end + TILE_N - 1) / TILE_N;
+  const int k_blocks = 256;
+  if (threadIdx.x == 0) {
+    tma_prefetch(&out_map);
+    tma_prefetch(&wo_map);
+    tma_prefetch(&h_map);
+    for (int i = 0; i < STAGES; i++) {
+      mbarrier_init(&shared.full[i], 1);
+      mbarrier_init(&shared.empty[i], 8);
+    }
+    mbarrier_init_fence();
+  }
+  __syncthreads();
+  if (warpgroup == 0) {
+    // The producer fills the ring.
+    registers_decrease<40>();
+    if (thread == 0) {
+      int stage = 0, phase = 0;
+      for (int tile = blockIdx.x; tile < items; tile += gridDim.x) {
+        const Place at = place_of(tile, tile_rows, tile_columns);
+        for (int k_block = 0; k_block < k_blocks; k_block++) {
+          mbarrier_wait(&shared.empty[stage], phase ^ 1);  // passes at once on the first way round
+          mbarrier_expect(&shared.full[stage], 49152);
+          tma_load_2d(shared.a[stage], &out_map, &shared.full[stage], k_block * TILE_K, at.m);
+          tma_load_2d(shared.b0[stage], &wo_map, &shared.full[stage], at.n, k_block * TILE_K);
+          tma_load_2d(shared.b0[stage] + 8192, &wo_map, &shared.full[stage], at.n + 64, k_block * TILE_K);
+          tma_load_2d(shared.b0[stage] + 16384, &wo_map, &shared.full[stage], at.n + 128, k_block * TILE_K);
+          tma_load_2d(shared.b0[stage] + 24576, &wo_map, &shared.full[stage], at.n + 192, k_block * TILE_K);
+          if (++stage == STAGES) {
+            stage = 0;
+            phase ^= 1;
+          }
+        }
+      }
+    }
+  }
+  else {
+    // Consumers multiply what is there: each its own rows of A with all columns of B.
+    registers_increase<232>();
+    const int part = warpgroup - 1;
+    // Of a thread's first sum. Sum i lies i / 2 % 2 * 8 rows and i / 4 * 8 + i % 2 columns behind it.
+    const int row = warp * 16 + lane / 4, column = lane % 4 * 2;
+    float sums0[128];
+    int stage = 0, phase = 0;
+    int slot = 0;
+    for (int tile = blockIdx.x; tile < items; tile += gridDim.x) {
+      const Place at = place_of(tile, tile_rows, tile_columns);
+      // Rows beyond the end are not stored; what is read for them is that of the last one.
+      const int m_low = min(at.m + part * 64 + row, m_end - 1), m_high = min(at.m + part * 64 + row + 8, m_end - 1);
+      for (int k_block = 0; k_block < k_blocks; k_block++) {
+        mbarrier_wait(&shared.full[stage], phase);
+        wgmma_fence();
+        {
+          const Descriptor a = wgmma_descriptor(shared.a[stage] + part * 8192, 0, 1024);
+          const Descriptor b = wgmma_descriptor(shared.b0[stage], 8192, 1024);
+          #pragma unroll
+          for (int k = 0; k < TILE_K / 16; k++)
+            wgmma_n256_kn(sums0, wgmma_behind(a, k * 32), wgmma_behind(b, k * 2048), k_block + k > 0);
+        }
+        wgmma_commit();
+        wgmma_wait<1>();  // the block before is done, this one is on its way
+        if (k_block >= 1 && lane == 0) mbarrier_arrive(&shared.empty[stage == 0 ? 3 : stage - 1]);
+        if (++stage == STAGES) {
+          stage = 0;
+          phase ^= 1;
+        }
+      }
+      wgmma_wait<0>();  // here, where ptxas sees it: else it would serialize the products
+      wgmma_settled(sums0);
+      if (lane == 0) mbarrier_arrive(&shared.empty[stage == 0 ? 3 : stage - 1]);
+      #pragma unroll
+      for (int slice = 0; slice < 4; slice++) {
+        if (thread == 0) tma_wait_read<1>();  // the slot was read
+        named_barrier_sync(1 + part, 128);  // own_warps
+        // stage h
+        #pragma unroll
+        for (int c = 0; c < 4; c++) {
+          unsigned packed[4];  // 8 x 8 results each: rows 8 apart, then columns
+          #pragma unroll
+          for (int e = 0; e < 4; e++) {
+            float pair[2] = {};
+            #pragma unroll
+            for (int j = 0; j < 2; j++) {
+              const int i = slice * 32 + c * 8 + e * 2 + j;
+              const int m = i / 2 % 2 == 0 ? m_low : m_high;
+              const int n = at.n + i / 4 * 8 + column + i % 2;
+              const int i_T = m;
+              const int i_D = n;
+              const float product = sums0[i];
+              pair[j] = (float(x[i_T * 7168 + i_D]) + product);
+            }
+            packed[e] = pack_bf16(pair[0], pair[1]);
+          }
+          const int own = warp * 16 + lane % 16, chunk = c * 2 + lane / 16;
+          stmatrix_x4(shared.staged[part][slot] + own * 128 + (chunk ^ own % 8) * 16, packed[0], packed[1], packed[2], packed[3]);
+        }
+        fence_async();
+        named_barrier_sync(1 + part, 128);  // all warps have written and published it
+        if (thread == 0) {
+          tma_store_2d(&h_map, shared.staged[part][slot], at.n + slice * 64, at.m + part * 64);
+        }
+        if (thread == 0) tma_commit();
+        slot = slot + 1 == 2 ? 0 : slot + 1;
+      }
+    }
+    if (thread == 0) tma_wait_read<0>();  // shared memory goes when the block ends
+  }
+}

@@ -1,0 +1,36 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { parseKernels } from "../../../../../compiler/kernel-ir/parse.ts";
+import type { GemmKernel } from "../../../../../compiler/kernel-ir/types.ts";
+import { printHopperGemm } from "../../../../../compiler/targets/cuda/hopper/gemm.ts";
+import { planGemm } from "../../../../../compiler/targets/cuda/hopper/gemm-plan.ts";
+import { compileCuda, noNvcc } from "../../../../support/nvcc.ts";
+
+/** Matrix products of DeepSeek-V3, as `dskc build specs/deepseek-v3.dsk --emit kernel` prints them. */
+const kernels = parseKernels(readFileSync(join(import.meta.dirname, "v3.kernels"), "utf8")).kernels as GemmKernel[];
+
+const files = kernels.map((kernel) => {
+  const plan = planGemm(kernel);
+  if ("why" in plan) throw new Error(`${kernel.name}: ${plan.why}`);
+  return { name: kernel.name, text: printHopperGemm(plan).text };
+});
+
+describe("kernels for Hopper", () => {
+  test.each(["gemm_h", "gemm_mul", "gemm_cast_14"])("%s is as it was reviewed", async (name) => {
+    const { text } = files.find((file) => file.name === name)!;
+    await expect(text).toMatchFileSnapshot(`${name}.cu`);
+  });
+
+  test.each(files)("$name has at most 400 lines, none of them wide", ({ text }) => {
+    const lines = text.split("\n");
+    expect(lines.length).toBeLessThanOrEqual(400);
+    expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(180);
+  });
+
+  test.skipIf(noNvcc !== undefined).each(files)(`$name compiles for sm_90a (${noNvcc ?? "nvcc"})`, ({ text }) => {
+    const { seconds, ...rest } = compileCuda(text, "90a");
+    expect(rest).toEqual({ errors: [], warnings: [], spilled: 0 });
+    expect(seconds).toBeLessThan(5);
+  });
+});
