@@ -56,7 +56,7 @@ const files = printWebGpu(kernels);
 const source: Package = {
   programs,
   kernels: (JSON.parse(files.get("webgpu.json")!) as SimtKernels).kernels,
-  sources: Object.fromEntries(kernels.map(({ name }) => [name, files.get(`${name}.wgsl`)!])),
+  sources: Object.fromEntries([...files].map(([name, text]) => [name.replace(/\.wgsl$/, ""), text])),
   model: modelFile(module),
 };
 const vocabulary = programs.at(-1)!.buffers.find(({ name }) => name === "logits")!.shape[1] as number;

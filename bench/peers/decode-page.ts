@@ -6,6 +6,9 @@ import type { ModelFile } from "../../runtime/program/model.ts";
 import type { SimtKernel } from "../../runtime/program/grids.ts";
 import { inputsOf } from "../../runtime/serve/engine/call.ts";
 import type { Sequence } from "../../runtime/serve/engine/sequence.ts";
+import { runAndChoose } from "../../runtime/serve/sampling/run-and-choose.ts";
+import { Sampler } from "../../runtime/serve/sampling/sampler.ts";
+import { GREEDY } from "../../runtime/serve/sampling/sampling.ts";
 import { initialize } from "../../runtime/train/init.ts";
 import { biases } from "./biases.ts";
 import { type JaxModel, type JaxWays, openJax } from "./jax-decode.ts";
@@ -56,11 +59,15 @@ async function openOurs({ programs, kernels, sources, model }: Package, { sequen
     program: "decode",
     ...inputsOf(partsOf([tokens], position)),
   });
+  const choices = rows.map((_, row) => new Sampler(GREEDY, []).choice(row, []));
   const decoder: Decoder = {
     read: async (columns) => {
       await session.run({ program: "prefill", ...inputsOf(partsOf(columns, 0)), outputs: [] });
     },
-    step: async (tokens, position) => Array.from((await session.likeliest!(call(tokens, position))).tokens),
+    step: async (tokens, position) => {
+      const { chosen } = await runAndChoose(session, call(tokens, position), choices);
+      return chosen.map((one) => one!.token);
+    },
     logits: async (tokens, position) => {
       const { logits } = await session.run({ ...call(tokens, position), outputs: ["logits"] });
       return logits as Float32Array;

@@ -44,3 +44,38 @@ export interface Sampled {
   /** The likeliest tokens in descending order. */
   readonly alternatives?: readonly TokenLogprob[];
 }
+
+/** What shall be told of a row of logits to whoever chooses by it elsewhere. */
+export interface Asked {
+  readonly row: number;
+  /** Tokens that are told one by one, each once: whatever is said of "others" is said without them. */
+  readonly named: readonly number[];
+  /** So many of the likeliest others. */
+  readonly likeliest: number;
+  /** So many of those that are the largest by logit, divided by the temperature, and noise: 0 or `MOST_LIFTED`. */
+  readonly lifted: number;
+  readonly temperature: number;
+  readonly noise: readonly [number, number];
+}
+
+/** Asked for by all that ask for some. */
+export const MOST_LIFTED = 16;
+
+/** Logits are those of the model, to the last bit; weights are right to 1e-5 of their sum, `lift` to 1e-4. */
+export interface Shortlist {
+  /** Logits by token. */
+  readonly named: ReadonlyMap<number, number>;
+  /** Logits of some others, the likeliest of them, the lowest of equals, among them. */
+  readonly others: ReadonlyMap<number, number>;
+  /** The largest logit of the others, NaN when one is NaN, -Infinity when there are none. */
+  readonly largest: number;
+  /** All others with larger logits are told; undefined when all are. */
+  readonly floor: number | undefined;
+  /** All others with a larger sum of (logit - largest) / temperature and noise are told; undefined when all finite ones are. */
+  readonly lift: number | undefined;
+  /** By lifted token: the sum of the weights exp((logit - largest) / temperature) of others with larger logits, or the same and lower tokens. */
+  readonly ahead: ReadonlyMap<number, number>;
+  /** Of all others: the sum of these weights, and of exp(logit - largest). Told where some of the likeliest are. */
+  readonly weight: number;
+  readonly rawWeight: number;
+}

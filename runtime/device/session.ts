@@ -1,5 +1,5 @@
 import type { Quantized, Sizes, StorageType } from "../program/launch.ts";
-import type { Choice, Sampled } from "./choice.ts";
+import type { Asked, Choice, Sampled, Shortlist } from "./choice.ts";
 
 /**
  * Elements in memory order: Float32Array for f32, Int32Array for i32, Uint16Array for the bits of bf16 and f16, Uint8Array for
@@ -25,10 +25,10 @@ export interface Outcome {
   readonly chosen: readonly (Sampled | undefined)[];
 }
 
-export interface Likeliest {
+export interface Shortlists {
   readonly outputs: Readonly<Record<string, Elements>>;
-  /** One for each row; -1 where a logit is NaN, or none is finite. */
-  readonly tokens: Int32Array;
+  /** In the order in which they were asked for. */
+  readonly lists: readonly Shortlist[];
 }
 
 /** A param or a state of a package. */
@@ -96,11 +96,11 @@ export interface Session {
    */
   choose?(call: Call, choices: readonly Choice[], known?: number): Promise<Outcome>;
   /**
-   * Runs a call and gives the likeliest token of every row of its `logits`, the lowest of equals: what devices without `choose` can
-   * do for answers that are not drawn. Outputs are those that the call names.
+   * Runs a call and tells enough of its `logits` that tokens can nearly always be chosen without them: what devices without `choose`
+   * can do. Outputs are those that the call names.
    * @throws as `run`
    */
-  likeliest?(call: Call, known?: number): Promise<Likeliest>;
+  shortlist?(call: Call, asked: readonly Asked[], known?: number): Promise<Shortlists>;
   /**
    * A copy of a param or a state, at once where the device's memory can be reached. Devices may refuse to read and write while
    * a call is under way.

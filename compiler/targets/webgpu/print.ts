@@ -1,4 +1,6 @@
 /** The WebGPU target: kernels as WGSL files, and what a runtime has to know about them. */
+import { SHORTLIST } from "../../../runtime/program/shortlist.ts";
+import { fixed } from "../../emit/templates.ts";
 import type { Kernel } from "../../kernel-ir/types.ts";
 import type { SimtKernel, SimtKernels } from "../../../runtime/program/grids.ts";
 import { withoutReserved } from "../reserved.ts";
@@ -9,12 +11,13 @@ import { printParts } from "./parts.ts";
 import { RESERVED } from "./reserved.ts";
 import { sharedBytes } from "./shared-bytes.ts";
 
-/** Files by name: one for each kernel and `webgpu.json`. */
+/** Files by name: one for each kernel, the one that makes shortlists of logits, and `webgpu.json`. */
 export function printWebGpu(kernels: readonly Kernel[]): Map<string, string> {
   const files = kernels.map((kernel) => [kernel.name, printKernel(withoutReserved(kernel, RESERVED))] as const);
   const table: SimtKernels = { format: 1, kernels: files.map(([, file]) => described(file)) };
   return new Map([
     ...files.map(([name, { text }]) => [`${name}.wgsl`, text] as const),
+    [`${SHORTLIST.name}.wgsl`, fixed(`webgpu/${SHORTLIST.name}.wgsl`)] as const,
     ["webgpu.json", `${JSON.stringify(table, undefined, 2)}\n`] as const,
   ]);
 }

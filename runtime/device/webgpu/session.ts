@@ -1,17 +1,19 @@
 /** A package on WebGPU: one arena for what a call needs, one buffer of params and states, one of caches; words of 32 bits. */
-import { boundExtents, elementsOf, type LaunchProgram, type Sizes, sizeOf } from "../../program/launch.ts";
-import { firstElement, stepsOf } from "../../program/steps.ts";
-import { type SimtKernel, workOf } from "../../program/grids.ts";
-import { type Border, borderOf, checkElements, dimsOf, inputsOf, outputsOf } from "../elements.ts";
+import { elementsOf, type LaunchProgram, type Sizes, sizeOf } from "../../program/launch.ts";
+import { SHORTLIST } from "../../program/shortlist.ts";
+import type { Asked, Shortlist } from "../choice.ts";
+import { borderOf, checkElements, dimsOf, inputsOf, outputsOf } from "../elements.ts";
 import { Plans } from "../plans.ts";
-import type { Call, Elements, LaunchProfile, Likeliest, MemoryUse, ProfilingSession, StoreSpec } from "../session.ts";
+import type { Call, Elements, LaunchProfile, MemoryUse, ProfilingSession, Shortlists, StoreSpec } from "../session.ts";
 import { keptBy } from "../stores.ts";
-import { checkWorkgroups, count, largestBinding, tooLarge } from "./limits.ts";
+import { Buffers, checkBytes } from "./buffers.ts";
+import { type Dispatch, dispatchesOf, type Loaded } from "./dispatches.ts";
+import { checkWorkgroups, count, largestBinding } from "./limits.ts";
 import { DeviceWatch } from "./loss.ts";
-import { LIKELIEST, LIKELIEST_WGSL } from "./likeliest.ts";
 import { type Layout, planWords } from "./layout.ts";
 import { isKept, type Kept, keptElements, keptWords, placesOf } from "./kept.ts";
-import { isFloat16, type Need, PACKED, PARTS, Pipelines, type Sources, type Space, spaceOf } from "./pipelines.ts";
+import { isFloat16, PACKED, Pipelines, type Sources, spaceOf } from "./pipelines.ts";
+import { type Logits, planShortlists, shortlistsOf } from "./shortlist.ts";
 import { Timestamps } from "./timing.ts";
 import { asWords, fromWords } from "./words.ts";
 
@@ -41,25 +43,6 @@ export function openWebGpuSession(options: WebGpuOptions): WebGpuSession {
   return new PackageOnWebGpu(options);
 }
 
-interface Loaded {
-  readonly program: LaunchProgram;
-  readonly layouts: Plans<Layout>;
-  readonly border: Border;
-  readonly kernels: readonly SimtKernel[];
-  readonly spaces: readonly Space[];
-  /** Where each buffer that is kept between calls begins, in words of its space; -1 for others. */
-  readonly places: readonly number[];
-}
-
-interface Dispatch {
-  /** Of the program; none for what is not part of it. */
-  readonly launch?: number;
-  /** The entry points that run, one after the other, and their workgroups. */
-  readonly grids: readonly { readonly need: Need; readonly groups: number }[];
-  /** What the launch's uniform has. */
-  readonly words: readonly number[];
-}
-
 class PackageOnWebGpu implements WebGpuSession {
   readonly device = "webgpu";
   readonly programs: readonly string[];
@@ -72,11 +55,7 @@ class PackageOnWebGpu implements WebGpuSession {
   readonly #pipelines: Pipelines;
   readonly #loaded = new Map<string, Loaded>();
   readonly #kept: ReadonlyMap<string, Kept>;
-  readonly #stores: readonly GPUBuffer[];
-  readonly #caches: GPUBuffer;
-  #arena: GPUBuffer;
-  #uniforms: GPUBuffer;
-  #group: GPUBindGroup | undefined;
+  readonly #buffers: Buffers;
   #highWater = 0;
   /** By program; none where the time is not taken. */
   readonly #profiles: ReadonlyMap<string, { calls: number; items: number; nanoseconds: number }[]> | undefined;
@@ -89,11 +68,7 @@ class PackageOnWebGpu implements WebGpuSession {
     this.#ownsDevice = options.ownsDevice ?? false;
     this.#watch = new DeviceWatch(device);
     checkWorkgroups(device, kernels);
-    this.#pipelines = new Pipelines({
-      ...options,
-      kernels: [...kernels, LIKELIEST],
-      source: (name) => (name === LIKELIEST.name ? LIKELIEST_WGSL : options.source(name)),
-    });
+    this.#pipelines = new Pipelines({ ...options, kernels: [...kernels, SHORTLIST] });
     const { stores, cacheRowBytes } = keptBy(programs);
     this.programs = programs.map(({ name }) => name);
     this.stores = stores;
@@ -101,7 +76,6 @@ class PackageOnWebGpu implements WebGpuSession {
     this.cacheRows = cacheRows;
     const named = new Map(kernels.map((kernel) => [kernel.name, kernel]));
     this.#kept = placesOf(stores, programs, named, (options.partBytes ?? largestBinding(device).bytes) / 4);
-    this.#stores = this.#storeBuffers();
     const caches = new Map<string, number>();
     let cacheWords = 0;
     for (const program of programs) {
@@ -128,18 +102,16 @@ class PackageOnWebGpu implements WebGpuSession {
         places,
       });
     }
-    this.#check(cacheWords * 4, (most) => {
+    checkBytes(device, cacheWords * 4, (most) => {
       const rows = Math.floor((most / (cacheWords * 4)) * cacheRows);
       return [`${count(cacheRows)} rows of caches need`, `${count(rows)} rows fit`];
     });
-    this.#caches = this.#buffer("caches", cacheWords * 4);
+    this.#buffers = new Buffers(device, this.#watch, this.#pipelines, [...this.#kept.values()], cacheWords);
     this.#profiles = options.profile
       ? new Map(
           programs.map(({ name, launches }) => [name, launches.map(() => ({ calls: 0, items: 0, nanoseconds: 0 }))]),
         )
       : undefined;
-    this.#arena = this.#buffer("arena", 4);
-    this.#uniforms = this.#buffer("uniforms", 256, GPUBufferUsage.UNIFORM);
   }
 
   async run(call: Call, signal?: AbortSignal): Promise<Readonly<Record<string, Elements>>> {
@@ -147,17 +119,17 @@ class PackageOnWebGpu implements WebGpuSession {
     return outputs;
   }
 
-  async likeliest(call: Call, known?: number): Promise<Likeliest> {
-    const { outputs, chosen } = await this.#call({ outputs: [], ...call }, { known });
-    return { outputs, tokens: new Int32Array(chosen!.buffer, chosen!.byteOffset, chosen!.length) };
+  async shortlist(call: Call, asked: readonly Asked[], known?: number): Promise<Shortlists> {
+    const { outputs, lists } = await this.#call({ outputs: [], ...call }, { asked, known });
+    return { outputs, lists: lists! };
   }
 
-  /** @param choose asks for the likeliest tokens, which follow the scratch arrays in the arena */
+  /** @param wanted asks for shortlists of the logits: what they need follows the scratch arrays in the arena */
   async #call(
     call: Call,
-    choose: { readonly known: number | undefined } | undefined,
+    wanted: { readonly asked: readonly Asked[]; readonly known: number | undefined } | undefined,
     signal?: AbortSignal,
-  ): Promise<{ outputs: Readonly<Record<string, Elements>>; chosen: Uint32Array | undefined }> {
+  ): Promise<{ outputs: Readonly<Record<string, Elements>>; lists: readonly Shortlist[] | undefined }> {
     signal?.throwIfAborted();
     const loaded = this.#program(call.program);
     const { program, border } = loaded;
@@ -165,34 +137,31 @@ class PackageOnWebGpu implements WebGpuSession {
     const inputs = inputsOf(border, call.sizes, call.inputs);
     const outputs = outputsOf(border, call.sizes, call.outputs);
     const layout = this.#layout(loaded, call.sizes);
-    this.#check(layout.words * 4, () => ["the arena of the call needs", this.#thatFits(loaded, call.sizes)]);
-    const dispatches = this.#dispatches(loaded, call.sizes, layout);
-    const wanted = outputs.map(({ buffer, elements }) => ({ at: layout.offsets[buffer]!, words: elements.length }));
-    let { words } = layout;
-    if (choose !== undefined) {
-      const logits = program.buffers.findIndex(({ kind, name }) => kind === "output" && name === "logits");
-      if (logits < 0) throw new Error(`the program ${program.name} gives no logits`);
-      const [rows, vocabulary] = program.buffers[logits]!.shape.map((extent) => sizeOf(extent, call.sizes));
-      const from = layout.offsets[logits]!;
-      dispatches.push({
-        grids: [{ need: { kernel: LIKELIEST.name, entry: "main", spaces: [] }, groups: rows! }],
-        words: [rows!, 0, rows!, vocabulary!, Math.min(choose.known ?? Infinity, vocabulary!), from, words],
-      });
-      wanted.push({ at: words, words: rows! });
-      words += rows!;
+    const logits = wanted === undefined ? undefined : logitsOf(loaded, call.sizes, layout, wanted.known);
+    const plan = logits === undefined ? undefined : planShortlists(wanted!.asked, logits, layout.words);
+    const words = plan?.words ?? layout.words;
+    checkBytes(this.gpu, words * 4, () => ["the arena of the call needs", this.#thatFits(loaded, call.sizes)]);
+    const dispatches = dispatchesOf(loaded, call.sizes, layout);
+    const parts = outputs.map(({ buffer, elements }) => ({ at: layout.offsets[buffer]!, words: elements.length }));
+    if (plan !== undefined) {
+      dispatches.push(plan.dispatch);
+      parts.push(plan.answers);
     }
     // Whoever called may change the inputs while this waits for its turn.
     const written = inputs.map(({ buffer, elements }) => ({
-      at: layout.offsets[buffer]! * 4,
+      at: layout.offsets[buffer]!,
       words: asWords(elements.slice(), program.buffers[buffer]!.dtype),
     }));
+    if (plan !== undefined) written.push({ at: plan.at, words: plan.written });
     const handedOver = this.#turn.then(async () => {
       await this.#watch.of(this.#pipelines.make(dispatches.flatMap(({ grids }) => grids.map(({ need }) => need))));
       signal?.throwIfAborted();
-      this.#reserve(words, dispatches.length);
-      for (const { at, words: own } of written) this.gpu.queue.writeBuffer(this.#arena, at, own);
+      this.#highWater = Math.max(this.#highWater, words * 4);
+      this.#buffers.reserve(words, dispatches.length);
+      const { arena } = this.#buffers;
+      for (const { at, words: own } of written) this.gpu.queue.writeBuffer(arena, at * 4, own);
       const timed = this.#encode(dispatches);
-      const given = this.#readBack(this.#arena, wanted);
+      const given = this.#buffers.read(arena, parts);
       given.catch(() => undefined);
       if (timed !== undefined) this.#took(program.name, dispatches, await this.#watch.of(timed()));
       return { given };
@@ -204,13 +173,13 @@ class PackageOnWebGpu implements WebGpuSession {
       outputs: Object.fromEntries(
         outputs.map(({ name, buffer }, i) => [name, fromWords(given[i]!, program.buffers[buffer]!.dtype)]),
       ),
-      chosen: given[outputs.length],
+      lists: plan === undefined ? undefined : shortlistsOf(wanted!.asked, given.at(-1)!, logits!.known),
     };
   }
 
   async read(store: string): Promise<Elements> {
     const kept = this.#store(store);
-    const [words] = await this.#readBack(this.#stores[kept.part]!, [kept]);
+    const [words] = await this.#buffers.read(this.#buffers.stores[kept.part]!, [kept]);
     return keptElements(kept, words!);
   }
 
@@ -219,21 +188,21 @@ class PackageOnWebGpu implements WebGpuSession {
     const kept = this.#store(store);
     checkElements(store, kept.spec.dtype, elementsOf(kept.spec, {}), elements);
     if (elements.length > 0)
-      this.gpu.queue.writeBuffer(this.#stores[kept.part]!, kept.at * 4, keptWords(kept, elements));
+      this.gpu.queue.writeBuffer(this.#buffers.stores[kept.part]!, kept.at * 4, keptWords(kept, elements));
   }
 
   memory(): MemoryUse {
     return {
-      arenaBytes: this.#arena.size,
+      arenaBytes: this.#buffers.arena.size,
       arenaHighWater: this.#highWater,
       storeBytes: [...this.#kept.values()].reduce((sum, { words }) => sum + words * 4, 0),
-      cacheBytes: this.#caches.size,
+      cacheBytes: this.#buffers.caches.size,
     };
   }
 
   close(): void {
     this.#watch.close();
-    for (const buffer of [this.#arena, ...this.#stores, this.#caches, this.#uniforms]) buffer.destroy();
+    this.#buffers.destroy();
     if (this.#ownsDevice) this.gpu.destroy();
   }
 
@@ -255,41 +224,6 @@ class PackageOnWebGpu implements WebGpuSession {
     return store;
   }
 
-  /** @throws LimitError for a param that no buffer has room for, and for a model that is too large for all of them */
-  #storeBuffers(): GPUBuffer[] {
-    const kept = [...this.#kept.values()];
-    const { bytes: most, limit } = largestBinding(this.gpu);
-    const largest = kept.reduce((a, b) => (b.words > a.words ? b : a), kept[0] ?? { words: 0, spec: { name: "" } });
-    if (largest.words * 4 > most)
-      throw tooLarge(`\`${largest.spec.name}\` needs`, largest.words * 4, most, limit, "a param of that size fits");
-    const parts = Math.max(PARTS, ...kept.map(({ part }) => part + 1));
-    if (parts > PARTS) {
-      const bytes = kept.reduce((sum, { words }) => sum + words * 4, 0);
-      const fits = `a model with ${count(Math.floor((PARTS * most) / 4))} params in f32, or more of them as codes, fits`;
-      throw tooLarge("params and states need", bytes, PARTS * most, `${PARTS} times ${limit}`, fits);
-    }
-    return Array.from({ length: PARTS }, (_, part) => {
-      const words = kept.filter((one) => one.part === part).reduce((end, one) => Math.max(end, one.at + one.words), 0);
-      return this.#buffer(`params and states ${part}`, words * 4);
-    });
-  }
-
-  /** @throws LimitError when a buffer cannot have so many bytes; `told` says what needs them, and what would fit */
-  #check(bytes: number, told: (most: number) => readonly [needs: string, fits: string]): void {
-    const { bytes: most, limit } = largestBinding(this.gpu);
-    if (bytes <= most) return;
-    const [needs, fits] = told(most);
-    throw tooLarge(needs, bytes, most, limit, fits);
-  }
-
-  #buffer(what: string, bytes: number, usage = GPUBufferUsage.STORAGE): GPUBuffer {
-    return this.gpu.createBuffer({
-      label: what,
-      size: Math.max(4, bytes),
-      usage: usage | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC,
-    });
-  }
-
   /** Half of a call again and again, until its arena can be bound: its sizes as text. */
   #thatFits({ program, kernels }: Loaded, sizes: Sizes): string {
     const { bytes: most } = largestBinding(this.gpu);
@@ -299,46 +233,6 @@ class PackageOnWebGpu implements WebGpuSession {
       if (planWords(program, half, kernels).words * 4 <= most) return `a call with ${text(half)} fits`;
     }
     return "no call fits";
-  }
-
-  #reserve(words: number, dispatches: number): void {
-    this.#highWater = Math.max(this.#highWater, words * 4);
-    if (words * 4 > this.#arena.size) {
-      this.#arena.destroy();
-      this.#arena = this.#buffer("arena", words * 4);
-      this.#group = undefined;
-    }
-    const bytes = dispatches * this.#pipelines.stride + this.#pipelines.uniformBytes;
-    if (bytes > this.#uniforms.size) {
-      this.#uniforms.destroy();
-      this.#uniforms = this.#buffer("uniforms", bytes, GPUBufferUsage.UNIFORM);
-      this.#group = undefined;
-    }
-    this.#group ??= this.#pipelines.group(this.#uniforms, this.#arena, this.#caches, this.#stores);
-  }
-
-  /** What a call asks of the device, in order. */
-  #dispatches({ program, kernels, spaces, places }: Loaded, sizes: Sizes, layout: Layout): Dispatch[] {
-    return stepsOf(program, sizes).flatMap((step) => {
-      const launch = program.launches[step.launch]!;
-      const kernel = kernels[step.launch]!;
-      const bound = boundExtents(launch, kernel, step.sizes);
-      const work = workOf(kernel, bound);
-      const own = launch.args.map((buffer) => {
-        const start = places[buffer]! >= 0 ? places[buffer]! : layout.offsets[buffer]!;
-        return start + firstElement(program.buffers[buffer]!, step);
-      });
-      const ofKernel = kernel.extents.map((name) => bound[name]!);
-      const words = [...work.items, ...ofKernel, ...own, ...layout.scratch(kernel, bound, work)];
-      return work.runs.map(({ grids }) => ({
-        launch: step.launch,
-        grids: grids.map(({ grid, groups }) => ({
-          need: { kernel: kernel.name, entry: grid.name, spaces: launch.args.map((b) => spaces[b]!) },
-          groups,
-        })),
-        words,
-      }));
-    });
   }
 
   profile(): LaunchProfile[] {
@@ -379,7 +273,7 @@ class PackageOnWebGpu implements WebGpuSession {
         pass?.end();
         pass = encoder.beginComputePass({ timestampWrites: timestamps.of(i) });
       }
-      pass!.setBindGroup(0, this.#group!, [i * stride]);
+      pass!.setBindGroup(0, this.#buffers.group, [i * stride]);
       for (const { need, groups } of grids) {
         if (groups === 0) continue;
         pass!.setPipeline(this.#pipelines.get(need));
@@ -389,33 +283,16 @@ class PackageOnWebGpu implements WebGpuSession {
     }
     pass?.end();
     const timed = timestamps?.resolve(encoder);
-    this.gpu.queue.writeBuffer(this.#uniforms, 0, uniforms);
+    this.gpu.queue.writeBuffer(this.#buffers.uniforms, 0, uniforms);
     this.gpu.queue.submit([encoder.finish()]);
     return timed;
   }
+}
 
-  /** Copies of parts of a buffer, one after the other in one transfer. */
-  async #readBack(from: GPUBuffer, parts: readonly { at: number; words: number }[]): Promise<Uint32Array[]> {
-    const total = parts.reduce((sum, { words }) => sum + words, 0);
-    if (total === 0) {
-      await this.#watch.of(this.gpu.queue.onSubmittedWorkDone());
-      return parts.map(() => new Uint32Array(0));
-    }
-    const staging = this.gpu.createBuffer({
-      size: total * 4,
-      usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ,
-    });
-    const encoder = this.gpu.createCommandEncoder();
-    let at = 0;
-    for (const part of parts) {
-      if (part.words > 0) encoder.copyBufferToBuffer(from, part.at * 4, staging, at * 4, part.words * 4);
-      at += part.words;
-    }
-    this.gpu.queue.submit([encoder.finish()]);
-    await this.#watch.of(staging.mapAsync(GPUMapMode.READ));
-    const all = new Uint32Array(staging.getMappedRange().slice(0));
-    staging.destroy();
-    at = 0;
-    return parts.map(({ words }) => all.subarray(at, (at += words)));
-  }
+/** @throws Error for a program that gives none */
+function logitsOf({ program }: Loaded, sizes: Sizes, layout: Layout, known = Infinity): Logits {
+  const buffer = program.buffers.findIndex(({ kind, name }) => kind === "output" && name === "logits");
+  if (buffer < 0) throw new Error(`the program ${program.name} gives no logits`);
+  const vocabulary = sizeOf(program.buffers[buffer]!.shape[1]!, sizes);
+  return { at: layout.offsets[buffer]!, vocabulary, known: Math.min(known, vocabulary) };
 }

@@ -1,5 +1,5 @@
 import type { Session } from "../../device/session.ts";
-import { runAndChoose } from "../sampling/choose.ts";
+import { runAndChoose } from "../sampling/run-and-choose.ts";
 import { LogitsError } from "../sampling/sampler.ts";
 import { type Part, inputsOf } from "./call.ts";
 import type { EngineCounts } from "./counts.ts";

@@ -1,7 +1,7 @@
 import type { Choice, Sampled } from "../../device/choice.ts";
 import type { Outcome, Session } from "../../device/session.ts";
 import { DeviceLostError } from "../../device/webgpu/loss.ts";
-import { runAndChoose } from "../sampling/choose.ts";
+import { runAndChoose } from "../sampling/run-and-choose.ts";
 import { LogitsError } from "../sampling/sampler.ts";
 import { type Part, inputsOf } from "./call.ts";
 import type { EngineCounts } from "./counts.ts";

@@ -4,37 +4,8 @@
  * JavaScript have.
  */
 import type { Choice, ChoiceRules, Sampled } from "../../device/choice.ts";
-import type { Call, Outcome, Session } from "../../device/session.ts";
 import { type Cutoff, cutoff, isKept, likeliest } from "./cutoff.ts";
 import { gumbel, GUMBEL_MAX, leastWord, wordOf } from "./noise.ts";
-
-/** Runs a call and chooses tokens by its logits: on the device, or here when it cannot. @throws as `Session.run` */
-export async function runAndChoose(
-  session: Session,
-  call: Call,
-  choices: readonly Choice[],
-  known?: number,
-): Promise<Outcome> {
-  if (session.choose !== undefined) return session.choose(call, choices, known);
-  if (session.likeliest !== undefined && choices.every(isPlain)) {
-    const { outputs, tokens } = await session.likeliest(call, known);
-    return { outputs, chosen: choices.map(({ row }) => (tokens[row]! < 0 ? undefined : { token: tokens[row]! })) };
-  }
-  const outputs = await session.run({ ...call, outputs: [...(call.outputs ?? []), "logits"] });
-  const logits = outputs["logits"] as Float32Array;
-  const vocabulary = logits.length / call.sizes["B"]!;
-  const chosen = choices.map((choice) => {
-    const row = logits.subarray(choice.row * vocabulary, (choice.row + 1) * vocabulary);
-    return choose(row.subarray(0, known), choice);
-  });
-  return { outputs, chosen };
-}
-
-/** Whether the likeliest token is taken by the logits as they are, and nothing else is told. */
-function isPlain({ rules, touched }: Choice): boolean {
-  const { temperature, logitBias, alternatives } = rules;
-  return temperature === 0 && touched.length === 0 && logitBias.size === 0 && alternatives === undefined;
-}
 
 /** The token by a row of logits f32[V]. Undefined when a logit is NaN, or none is finite. */
 export function choose(raw: Float32Array, choice: Choice): Sampled | undefined {
@@ -46,21 +17,30 @@ export function choose(raw: Float32Array, choice: Choice): Sampled | undefined {
   return rules.alternatives === undefined ? { token } : { token, ...logprobs(raw, token, rules.alternatives) };
 }
 
-function adjusted(raw: Float32Array, { rules, touched, counts }: Choice): Float64Array {
+/**
+ * Logits after penalties, bias and temperature.
+ * @param indexOf where the logit of a token is; outside of the row where it is not there
+ */
+export function adjusted(
+  raw: Float32Array,
+  { rules, touched, counts }: Choice,
+  indexOf: (token: number) => number = (token) => token,
+): Float64Array {
   const { frequencyPenalty, presencePenalty, repetitionPenalty, logitBias, temperature }: ChoiceRules = rules;
   const logits = new Float64Array(raw);
   for (const [i, token] of touched.entries()) {
-    const logit = logits[token]!;
-    logits[token] = logit > 0 ? logit / repetitionPenalty : logit * repetitionPenalty;
-    if (counts[i]! > 0) logits[token]! -= frequencyPenalty * counts[i]! + presencePenalty;
+    const at = indexOf(token);
+    const logit = logits[at]!;
+    logits[at] = logit > 0 ? logit / repetitionPenalty : logit * repetitionPenalty;
+    if (counts[i]! > 0) logits[at]! -= frequencyPenalty * counts[i]! + presencePenalty;
   }
-  for (const [token, bias] of logitBias) logits[token]! += bias;
+  for (const [token, bias] of logitBias) logits[indexOf(token)]! += bias;
   if (temperature > 0 && temperature !== 1) for (let i = 0; i < logits.length; i++) logits[i]! /= temperature;
   return logits;
 }
 
-/** The lowest token with the largest logit. */
-function argmax(logits: Float64Array): number | undefined {
+/** The lowest token with the largest logit; undefined when a logit is NaN, or none is finite. */
+export function argmax(logits: Float64Array): number | undefined {
   let best = -1;
   let max = -Infinity;
   for (let token = 0; token < logits.length; token++) {
@@ -74,17 +54,25 @@ function argmax(logits: Float64Array): number | undefined {
 /**
  * The token up to the cut that has the largest sum of logit and noise. Nearly all tokens are seen to lose without their noise
  * being worked out.
+ * @param tokens of the logits, ascending: where not all of them are there
+ * @returns the index of its logit
  */
-function draw(logits: Float64Array, best: number, cut: Cutoff, noise: Choice["noise"]): number {
+export function draw(
+  logits: Float64Array,
+  best: number,
+  cut: Cutoff,
+  noise: Choice["noise"],
+  tokens?: Int32Array,
+): number {
   let chosen = best;
-  let highest = logits[best]! + gumbel(wordOf(noise, best));
-  for (let token = 0; token < logits.length; token++) {
-    const gap = highest - logits[token]!;
+  let highest = logits[best]! + gumbel(wordOf(noise, tokens?.[best] ?? best));
+  for (let i = 0; i < logits.length; i++) {
+    const gap = highest - logits[i]!;
     if (gap > GUMBEL_MAX) continue;
-    const word = wordOf(noise, token);
-    if ((gap >= 0 && word < leastWord(gap)) || !isKept(logits, token, cut)) continue;
-    const score = logits[token]! + gumbel(word);
-    if (score > highest) [chosen, highest] = [token, score];
+    const word = wordOf(noise, tokens?.[i] ?? i);
+    if ((gap >= 0 && word < leastWord(gap)) || !isKept(logits, i, cut)) continue;
+    const score = logits[i]! + gumbel(word);
+    if (score > highest) [chosen, highest] = [i, score];
   }
   return chosen;
 }

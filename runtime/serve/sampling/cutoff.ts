@@ -24,12 +24,17 @@ export function isKept(logits: Float64Array, token: number, { logit, token: last
  * after penalties and temperature, `max` is the largest. The filters act one after the other: min_p, top_k, then top_p on the
  * probabilities of what is left.
  */
-export function cutoff(logits: Float64Array, max: number, { topK, topP, minP }: Filters): Cutoff {
+export function cutoff(logits: Float64Array, max: number, filters: Filters): Cutoff {
+  const before = cutBefore(logits, max, filters);
+  return filters.topP < 1 ? nucleus(logits, max, before, filters.topP) : before;
+}
+
+/** Where min_p and top_k cut. */
+export function cutBefore(logits: Float64Array, max: number, { topK, minP }: Omit<Filters, "topP">): Cutoff {
   const least = minP > 0 ? { logit: max + Math.log(minP), token: Infinity } : NONE;
   const kth = topK > 0 && topK < logits.length ? cutAfter(logits, topK) : NONE;
   // Both keep a beginning of the same order.
-  const before = kth.logit >= least.logit ? kth : least;
-  return topP < 1 ? nucleus(logits, max, before, topP) : before;
+  return kth.logit >= least.logit ? kth : least;
 }
 
 /** The k likeliest tokens in descending order, the lowest first among equals. */
@@ -71,7 +76,7 @@ function weightIn(bin: number, distance: number): number {
  * The cut behind the fewest tokens that together have the share topP of those before the cut. Only the tokens around the end of
  * the nucleus have to be sorted: those of one bin.
  */
-function nucleus(logits: Float64Array, max: number, before: Cutoff, topP: number): Cutoff {
+export function nucleus(logits: Float64Array, max: number, before: Cutoff, topP: number): Cutoff {
   const weights = new Float64Array(BINS);
   let total = 0;
   for (let token = 0; token < logits.length; token++) {
