@@ -28,14 +28,17 @@ export function startOf({ literal }: Language, reduction: Reduction, dtype: Scal
 export class Names {
   readonly #axes = new Map<string, string>();
   readonly #stores = new Map<string, Arg | Local>();
+  readonly #scaled: Scaled;
 
-  constructor(stores: readonly (Arg | Local)[]) {
+  /** @param scaled an index times a stride */
+  constructor(stores: readonly (Arg | Local)[], scaled: Scaled = (index, stride) => `${index} * ${stride}`) {
+    this.#scaled = scaled;
     this.declare(stores);
   }
 
   /** The same names of axes, and other stores in the place of some. */
   redeclared(stores: readonly (Arg | Local)[]): Names {
-    const names = new Names([...this.#stores.values(), ...stores]);
+    const names = new Names([...this.#stores.values(), ...stores], this.#scaled);
     for (const [axis, name] of this.#axes) names.#axes.set(axis, name);
     return names;
   }
@@ -82,10 +85,22 @@ export class Names {
       const fixed = strides.reduce<number>((n, s) => (typeof s === "number" ? n * s : n), 1);
       const symbolic = strides.filter((s) => typeof s === "string");
       const factors = [...(fixed === 1 ? [] : [String(fixed)]), ...symbolic];
-      return [factors.length === 0 ? text : `${parenthesized(text)} * ${factors.join(" * ")}`];
+      if (factors.length === 0) return [text];
+      const end = sizeOf(shape.slice(i));
+      return [this.#scaled(parenthesized(text), factors.join(" * "), end)];
     });
     return parts.length === 0 ? "0" : parts.join(" + ");
   }
+}
+
+/** @param end what the product is smaller than, where that is known */
+type Scaled = (index: string, stride: string, end: number | undefined) => string;
+
+function sizeOf(shape: readonly Extent[]): number | undefined {
+  return shape.reduce<number | undefined>(
+    (n, size) => (n === undefined || typeof size === "string" ? undefined : n * size),
+    1,
+  );
 }
 
 function parenthesized(text: string): string {

@@ -89,6 +89,38 @@ template <class F> DSK_INLINE int to_int(F x) {
   return x != x ? 0 : x >= F(2147483647) ? 2147483647 : x <= F(-2147483648.0) ? -2147483647 - 1 : (int)x;
 }
 
+// A whole number inside of limits.
+DSK_INLINE int clamp(int x, int low, int high) { return min(max(x, low), high); }
+
+// sin and cos of CUDA take registers for arguments beyond 10^5 that kernels have better uses for: quarters of a turn are taken
+// off in f64 (Cody and Waite), the rest is a polynomial (Cephes sinf, cosf).
+DSK_INLINE float within_quarter(float x, int* quadrant) {
+  const double turns = rint((double)x * 0.63661977236758138);
+  *quadrant = (int)(turns - 4.0 * floor(0.25 * turns));
+  return (float)fma(turns, -6.123233995736766e-17, fma(turns, -1.5707963267948966, (double)x));
+}
+DSK_INLINE float sin_of_quarter(float r) {
+  const float z = r * r;
+  return fmaf(fmaf(fmaf(-1.9515295891e-4f, z, 8.3321608736e-3f), z, -1.6666654611e-1f) * z, r, r);
+}
+DSK_INLINE float cos_of_quarter(float r) {
+  const float z = r * r;
+  const float p = fmaf(fmaf(2.443315711809948e-5f, z, -1.388731625493765e-3f), z, 4.166664568298827e-2f);
+  return fmaf(p, z * z, fmaf(-0.5f, z, 1.0f));
+}
+DSK_INLINE float exact_sin(float x) {
+  int quadrant;
+  const float r = within_quarter(x, &quadrant);
+  const float size = quadrant & 1 ? cos_of_quarter(r) : sin_of_quarter(r);
+  return quadrant >= 2 ? -size : size;
+}
+DSK_INLINE float exact_cos(float x) {
+  int quadrant;
+  const float r = within_quarter(x, &quadrant);
+  const float size = quadrant & 1 ? sin_of_quarter(r) : cos_of_quarter(r);
+  return quadrant == 1 || quadrant == 2 ? -size : size;
+}
+
 template <class T> DSK_INLINE T square(T x) { return x * x; }
 template <class T> DSK_INLINE T sign(T x) { return T(x > 0) - T(x < 0); }
 DSK_INLINE float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
@@ -128,6 +160,20 @@ DSK_INLINE float random_normal(long long element, unsigned stream, int seed, int
   const Words c = philox(element, stream, seed, step);
   const double x = (double)(c.x >> 8) * 0x1p-24, y = (double)(c.y >> 8) * 0x1p-24;
   return (float)(sqrt(-2.0 * log(x + 0x1p-24)) * cos(6.283185307179586 * y));
+}
+
+// Adds the products of each of a thread's rows and columns to its sums.
+template <class F, int ROWS, int COLUMNS> DSK_INLINE void add_products(F (&sums)[ROWS][COLUMNS], const F* rows, const F* columns) {
+  F a[ROWS], b[COLUMNS];
+#pragma unroll
+  for (int r = 0; r < ROWS; r++) a[r] = rows[r];
+#pragma unroll
+  for (int c = 0; c < COLUMNS; c++) b[c] = columns[c];
+#pragma unroll
+  for (int r = 0; r < ROWS; r++) {
+#pragma unroll
+    for (int c = 0; c < COLUMNS; c++) sums[r][c] += a[r] * b[c];
+  }
 }
 
 // Reductions: what two values become.

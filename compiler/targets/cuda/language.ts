@@ -83,7 +83,7 @@ export function stored(dtype: ScalarType, text: string): string {
 }
 
 /** Functions of CUDA by their names for double; those for float have an f behind it. */
-const MATH = new Set(["exp", "log", "sqrt", "rsqrt", "tanh", "sin", "cos", "floor", "pow"]);
+const MATH = new Set(["exp", "log", "sqrt", "rsqrt", "tanh", "floor", "pow"]);
 
 function printOp(expr: Expr & { kind: "op" }, x: readonly string[]): string {
   const type = valueType(expr.dtype);
@@ -110,6 +110,9 @@ function printOp(expr: Expr & { kind: "op" }, x: readonly string[]): string {
       if (type !== "int") return `${expr.op}_nan(${x.join(", ")})`;
       if (!x.some(isFar)) return `${expr.op}(${x.join(", ")})`;
       return `(${x[0]} ${expr.op === "max" ? ">" : "<"} ${x[1]} ? ${x[0]} : ${x[1]})`;
+    case "sin":
+    case "cos":
+      return `${type === "float" ? "exact_" : ""}${expr.op}(${x[0]})`;
     default:
       return `${expr.op}${type === "float" && MATH.has(expr.op) ? "f" : ""}(${x.join(", ")})`;
   }

@@ -36,6 +36,8 @@ export interface Dialect {
   shared(name: string, dtype: ScalarType, size: number): string;
   /** The head of a loop. */
   loop(i: string, from: string, to: string, step?: string): string;
+  /** The same of one that may have more than 2^31 steps. */
+  longLoop(i: string, from: string, to: string, step: string): string;
   loopDown(i: string, size: string): string;
   /** Waits until all threads of a workgroup are here, and sees what they wrote to memory of a kind. */
   barrier(memory: "shared" | "stored" | "both"): readonly string[];

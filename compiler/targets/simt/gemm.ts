@@ -183,7 +183,7 @@ class GemmPrinter {
     if (names.length === 0) return;
     for (const name of names) lines.add(this.#dialect.array(`${name}_rows`, "f32", TOGETHER));
     this.#frame.index("first", "m");
-    lines.block(this.#dialect.loop("r", "0", "rows"), () => {
+    this.#dialect.tiles.eachRow(this.#frame, () => {
       this.#frame.index("m", "first + r");
       this.#prologue(FEW_THREADS);
       for (const name of names) lines.add(`${name}_rows[r] = ${name};`);
@@ -221,7 +221,6 @@ class GemmPrinter {
       frame.index("own_n", `min(n, ${sizeText(n)} - 1)`);
       frame.unpack(n, "own_n");
       if (expert) frame.index(frame.names.axis(groups.group.name), "expert");
-      const eachRow = (body: () => void): void => lines.block(dialect.loop("r", "0", "rows"), body);
       const inGroup = groups?.over === "k" ? this.#groupOfBatch("batch") : "";
       for (const [i, product] of products.entries()) {
         const { k, a } = product;
@@ -259,7 +258,7 @@ class GemmPrinter {
         const finish = (row: string, sum: (i: number) => string): void => {
           lines.add(`finish(batch, ${row}, n, ${products.map((_, i) => sum(i)).join(", ")});`);
         };
-        if (together) eachRow(() => finish("m + r", (i) => tiles.sumOfRow(i, "r")));
+        if (together) tiles.eachRow(frame, () => finish("m + r", (i) => tiles.sumOfRow(i, "r")));
         else finish("m", (i) => `sum${i}`);
       });
     });
@@ -370,7 +369,7 @@ class GemmPrinter {
       this.#frame,
       products.length,
       this.#rows,
-      (r, c, sums) => `finish(batch, ${row(`own_m + ${r}`)}, first_n + own_n + ${c}, ${sums.join(", ")});`,
+      (r, c, sums) => `finish(batch, ${row(r)}, first_n + ${c}, ${sums.join(", ")});`,
     );
   }
 
@@ -399,7 +398,7 @@ class GemmPrinter {
       });
     }
     lines.add(...barrier("shared"));
-    tiles.multiply(this.#frame, i, this.#rows, this.#dtype);
+    tiles.multiply(this.#frame, i, this.#rows);
   }
 
   /**

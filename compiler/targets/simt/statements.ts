@@ -121,7 +121,10 @@ export class Statements {
     const first = axes.length === 1 ? sizes[0]!.from : "0";
     const end = axes.length === 1 ? sizes[0]!.to : total;
     const begin = this.threads === 1 ? first : first === "0" ? "lane" : `${first} + lane`;
-    lines.block(this.#dialect.loop(point, begin, end, String(this.threads)), () => {
+    const known = knownSize(axes);
+    const isLong = axes.length > 1 && (known === undefined || known >= 2 ** 31);
+    const head = isLong ? this.#dialect.longLoop : this.#dialect.loop;
+    lines.block(head(point, begin, end, String(this.threads)), () => {
       if (axes.length > 1) {
         let rest = point;
         for (const [i, axis] of [...axes.entries()].toReversed()) {

@@ -16,6 +16,8 @@ export interface Tiles {
   sumsOfRows(frame: Frame, i: number, dtype: ScalarType): void;
   /** One of them. */
   sumOfRow(i: number, row: number | string): string;
+  /** The body for each row `r` below `rows`. */
+  eachRow(frame: Frame, body: () => void): void;
   /** Adds `element(row) * b` to each. */
   addToRows(frame: Frame, i: number, element: (row: string) => string, loads: number, b: string): void;
   /** Declares the operands, once for a kernel. */
@@ -27,8 +29,8 @@ export interface Tiles {
   /** Loads an operand: for all terms and rows, `element(row)`, which has the term as `at`. */
   load(frame: Frame, operand: Operand): void;
   /** Adds the products of a thread's rows and columns for all terms that are loaded. */
-  multiply(frame: Frame, i: number, rows: number, dtype: ScalarType): void;
-  /** Calls for each result of a thread, row `own_m + r` and column `own_n + c`. */
+  multiply(frame: Frame, i: number, rows: number): void;
+  /** Calls for each result, with its row and column in the tile. */
   results(
     frame: Frame,
     products: number,

@@ -28,6 +28,7 @@ export const WGSL_DIALECT: Dialect = {
   shared,
   loop: (i, from, to, step) =>
     `for (var ${i} = ${from}; ${i} < ${to}; ${i}${step === undefined ? "++" : ` += ${step}`})`,
+  longLoop: (i, from, to, step) => WGSL_DIALECT.loop(i, from, to, step),
   loopDown: (i, size) => `for (var ${i} = ${size} - 1; ${i} >= 0; ${i}--)`,
   barrier: (memory) => [
     ...(memory === "stored" ? [] : ["workgroupBarrier();"]),

@@ -8,6 +8,7 @@ const QUADS = TILE / 4;
 export const TILES: Tiles = {
   sumsOfRows: ({ lines }, i) => lines.add(`var sum${i} = vec4<f32>();`),
   sumOfRow: (i, row) => (typeof row === "number" ? `sum${i}.${"xyzw"[row]}` : `sum${i}[${row}]`),
+  eachRow: ({ lines }, body) => lines.block("for (var r = 0; r < rows; r++)", body),
   addToRows: ({ lines }, i, element, loads, b) => lines.add(`sum${i} += ${four(lines, element("e"), loads)} * ${b};`),
   operands(frame) {
     for (const letter of ["a", "b"])
@@ -47,8 +48,8 @@ export const TILES: Tiles = {
       lines.block(`for (var c = 0; c < ${COLUMNS}; c++)`, () =>
         lines.add(
           call(
-            "r",
-            "c",
+            "own_m + r",
+            "own_n + c",
             numbers.map((i) => `sums${i}[r][c / 4][c % 4]`),
           ),
         ),

@@ -1,0 +1,63 @@
+/** Tiles of matrix products in CUDA C++: arrays in registers, whose loops the compiler takes apart. */
+import { COLUMNS, DEPTH, TILE, type Tiles, TOGETHER } from "../simt/tiles.ts";
+import { valueType } from "./language.ts";
+
+/** Elements of a row of a tile in shared memory: a multiple of four that brings rows to other banks. */
+const PITCH = TILE + 4;
+
+export const TILES: Tiles = {
+  sumsOfRows: ({ lines }, i, dtype) => lines.add(`${valueType(dtype)} sum${i}[${TOGETHER}] = {};`),
+  sumOfRow: (i, row) => `sum${i}[${row}]`,
+  eachRow({ lines }, body) {
+    lines.add("#pragma unroll");
+    lines.block(`for (int r = 0; r < ${TOGETHER}; r++)`, () => lines.block("if (r < rows)", body));
+  },
+  addToRows({ lines }, i, element, _loads, b) {
+    lines.add("#pragma unroll", `for (int r = 0; r < ${TOGETHER}; r++) sum${i}[r] += ${element("r")} * ${b};`);
+  },
+  operands(frame, dtype) {
+    for (const letter of ["a", "b"])
+      frame.share(`tile_${letter}`, `__shared__ __align__(16) ${valueType(dtype)} tile_${letter}[${DEPTH}][${PITCH}];`);
+  },
+  place: () => {},
+  sums: ({ lines }, i, rows, dtype) => lines.add(`${valueType(dtype)} p${i}[${rows}][${COLUMNS}] = {};`),
+  load({ lines }, { letter, threads, alongTerms, term, element }) {
+    // Neighboring threads read neighboring elements.
+    const [k, r] = alongTerms ? [`i % ${DEPTH}`, `i / ${DEPTH}`] : [`i / ${TILE}`, `i % ${TILE}`];
+    lines.add("#pragma unroll 4");
+    lines.block(`for (int i = lane; i < ${DEPTH * TILE}; i += ${threads})`, () => {
+      lines.add(`const int k = ${k};`, `const int r = ${r};`, `const int at = ${term("k")};`);
+      lines.add(`tile_${letter}[k][r] = ${element("r")};`);
+    });
+  },
+  multiply({ lines }, i) {
+    lines.add(`for (int k = 0; k < ${DEPTH}; k++) add_products(p${i}, &tile_a[k][own_m], &tile_b[k][own_n]);`);
+  },
+  results(frame, products, rows, call) {
+    const { lines, dialect, kernel } = frame;
+    const numbers = Array.from({ length: products }, (_, i) => i);
+    const blocks = TILE / rows;
+    const threads = blocks * (TILE / COLUMNS);
+    const wide = kernel.family === "gemm" && kernel.products.some(({ dtype }) => dialect.wide(dtype) === "f64");
+    for (const i of numbers)
+      frame.share(`slab${i}`, `__shared__ ${wide ? "double" : "float"} slab${i}[${blocks}][${PITCH}];`);
+    lines.add("// One row of each thread at a time goes through shared memory, so that neighbors store neighbors.");
+    lines.add("#pragma unroll");
+    lines.block(`for (int r = 0; r < ${rows}; r++)`, () => {
+      lines.add("__syncthreads();");
+      for (const i of numbers)
+        lines.add(`for (int c = 0; c < ${COLUMNS}; c++) slab${i}[own_m / ${rows}][own_n + c] = p${i}[r][c];`);
+      lines.add("__syncthreads();", "#pragma unroll 1");
+      lines.block(`for (int i = lane; i < ${blocks * TILE}; i += ${threads})`, () => {
+        lines.add(`const int own = i / ${TILE};`, `const int c = i % ${TILE};`);
+        lines.add(
+          call(
+            `own * ${rows} + r`,
+            "c",
+            numbers.map((i) => `slab${i}[own][c]`),
+          ),
+        );
+      });
+    });
+  },
+};
