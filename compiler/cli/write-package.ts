@@ -100,8 +100,8 @@ function leftOver(directory: string, files: ReadonlyMap<string, string>): string
   const kernels = join(directory, "kernels");
   if (!existsSync(kernels)) return [];
   const compiles = [...files.keys()].some((path) => path.endsWith(".cc"));
-  const own = compiles ? /\.(cc|h|wgsl|json)$/ : /\.(cc|h|wgsl|json|so)$/;
-  return readdirSync(kernels)
+  const own = compiles ? /\.(cc|h|wgsl|json|cuh?)$/ : /\.(cc|h|wgsl|json|cuh?|so)$/;
+  return readdirSync(kernels, { recursive: true, encoding: "utf8" })
     .filter((name) => own.test(name) && !files.has(`kernels/${name}`))
     .map((name) => `kernels/${name}`);
 }

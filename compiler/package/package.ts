@@ -16,6 +16,7 @@ import { CPU } from "../targets/cpu/capability.ts";
 import { Cache } from "../targets/cpu/cache.ts";
 import { compileLibrary, VARIANT_FLAGS } from "../targets/cpu/compile.ts";
 import { printCpu } from "../targets/cpu/print.ts";
+import { printCuda } from "../targets/cuda/print.ts";
 import { printWebGpu } from "../targets/webgpu/print.ts";
 import type { Program } from "../tensor-ir/types.ts";
 
@@ -26,13 +27,14 @@ import type { Program } from "../tensor-ir/types.ts";
 export const KERNEL_FLAGS = ["-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-fwrapv"];
 
 /** What kernels can be generated for. */
-export const TARGETS = ["cpu", "webgpu"] as const;
+export const TARGETS = ["cpu", "webgpu", "cuda"] as const;
 export type Target = (typeof TARGETS)[number];
 
 /** The kernels of each target as files by name. */
 export const PRINTERS: Readonly<Record<Target, (kernels: readonly Kernel[]) => Map<string, string>>> = {
   cpu: printCpu,
   webgpu: printWebGpu,
+  cuda: (kernels) => new Map([...printCuda(kernels)].map(([name, text]) => [`cuda/${name}`, text])),
 };
 
 export interface PackageSource {

@@ -1,6 +1,6 @@
 /**
  * What lowering and the targets make of DeepSeek-V3 in miniature, as files to read: the kernel IR of a step of generation
- * and of scoring with gradients, and the C++ and the WGSL of the kernels of generation; and of those what is other with weights as
+ * and of scoring with gradients, and the C++, the WGSL and the CUDA of the kernels of generation; and of those what is other with weights as
  * codes and caches in bf16. `npm run golden` writes them anew.
  */
 import { execFileSync } from "node:child_process";
@@ -15,6 +15,7 @@ import { printKernels } from "../../compiler/kernel-ir/print.ts";
 import type { KernelModule } from "../../compiler/kernel-ir/types.ts";
 import { KERNEL_FLAGS, lowered, loweredSource, type PackageSource } from "../../compiler/package/package.ts";
 import { printCpu } from "../../compiler/targets/cpu/print.ts";
+import { printCuda } from "../../compiler/targets/cuda/print.ts";
 import { printWebGpu } from "../../compiler/targets/webgpu/print.ts";
 import { requestDawn } from "../../runtime/device/dawn/gpu.ts";
 import { HAS_WEBGPU } from "../support/on-webgpu.ts";
@@ -36,6 +37,9 @@ const files = new Map([
   ["score.kernels", printKernels(score)],
   ...[...code].filter(([name]) => isGenerated(name, decode)).map(([name, text]) => [`cpu/${name}`, text] as const),
   ...[...printWebGpu(decode.kernels)].map(([name, text]) => [`webgpu/${name}`, text] as const),
+  ...[...printCuda(decode.kernels)]
+    .filter(([name]) => !name.endsWith(".cuh"))
+    .map(([name, text]) => [`cuda/${name}`, text] as const),
   // Groups of 24 divide no dim of the model.
   ...stored("int8", { store: { kind: "int8", group: 24 } }),
   ...stored("int4-bf16", { store: { kind: "int4", group: 16 }, caches: "bf16" }),
@@ -62,7 +66,7 @@ function stored(name: string, forms: Pick<PackageSource, "store" | "caches">): [
 
 function onDisk(): string[] {
   return existsSync(folder)
-    ? readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((name) => /\.(cc|kernels|wgsl|json)$/.test(name))
+    ? readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((name) => /\.(cc|kernels|wgsl|cu|json)$/.test(name))
     : [];
 }
 

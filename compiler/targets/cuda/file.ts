@@ -75,8 +75,7 @@ export function scratchOf(frames: readonly Frame[], scratch: readonly ScratchTab
 
 /** The lines of an entry point: shared memory, its own arrays and functions that it uses, then what it does. */
 export function bodyOf(frame: Frame, main: Main): string[] {
-  const body = main.body.trimEnd();
-  const functions = used(frame.functions, body);
+  const [body, functions] = withoutTwins(main.body.trimEnd(), used(frame.functions, main.body));
   const text = [body, ...functions.map((func) => func.body)].join("\n");
   const has = (name: string): boolean => new RegExp(`\\b${name}\\b`).test(text);
   const own = frame.scratch.filter(({ common, name }) => !common && has(name));
@@ -107,6 +106,21 @@ function used(functions: ReadonlyMap<string, Func | string>, text: string): Func
   };
   visit(text);
   return all.filter((func) => found.has(func));
+}
+
+/** Calls the first of functions that do the same, as those that load an operand that products share. */
+function withoutTwins(body: string, functions: readonly Func[]): [body: string, functions: Func[]] {
+  const first = new Map<string, string>();
+  const twins = new Map<string, string>();
+  for (const { name, parameters, result, body: text } of functions) {
+    const key = JSON.stringify([parameters, result, text]);
+    const known = first.get(key);
+    if (known === undefined) first.set(key, name);
+    else twins.set(name, known);
+  }
+  const renamed = (text: string): string => text.replaceAll(/\b\w+(?=\()/g, (name) => twins.get(name) ?? name);
+  const kept = functions.filter(({ name }) => !twins.has(name));
+  return [renamed(body), kept.map((func) => ({ ...func, body: renamed(func.body) }))];
 }
 
 /** A function that sees the arguments of the kernel. */

@@ -3,7 +3,7 @@ import type { SimtKernels } from "../../../runtime/program/grids.ts";
 import { fixed } from "../../emit/templates.ts";
 import type { Kernel } from "../../kernel-ir/types.ts";
 import { printSolo } from "../simt/print.ts";
-import { withoutReserved } from "../simt/reserved.ts";
+import { withoutReserved } from "../reserved.ts";
 import { CUDA_DIALECT } from "./dialect.ts";
 import { type File, fileOf } from "./file.ts";
 import { printParts } from "./parts.ts";

@@ -10,6 +10,7 @@ import { verifyKernels } from "../../../compiler/kernel-ir/verify.ts";
 import { lowered } from "../../../compiler/package/package.ts";
 import { servingPrograms } from "../../../compiler/package/programs.ts";
 import { CPU } from "../../../compiler/targets/cpu/capability.ts";
+import { CUDA } from "../../../compiler/targets/cuda/capability.ts";
 import { webGpu } from "../../../compiler/targets/webgpu/capability.ts";
 import { checkFile } from "../../../dsl/semantics/check.ts";
 
@@ -103,4 +104,12 @@ describe("a WebGPU device runs", () => {
       expect(misfits(sound(CPU), apart, SIZES).length).toBeGreaterThan(left.length);
     },
   );
+});
+
+test("a GPU of CUDA runs what is lowered for the CPU", () => {
+  const path = "specs/quickstart.dsk";
+  const [model] = checkFile({ path, text: readFileSync(path, "utf8") }, new Diagnostics()).models.values();
+  const programs = [...servingPrograms(model!.module), scoreProgram(model!.module, { gradients: true })];
+  expect(misfits(lowered(programs), CUDA, SIZES)).toEqual([]);
+  expect(misfits(parseKernels(KERNELS), CUDA, { S: 8, T: 1024 })).toEqual([]);
 });

@@ -1,0 +1,110 @@
+// gemm_contract: gemm
+//   read x: f32[T, 4, 16]
+//   read wv_b: f32[16, 4, 16]
+//   write x_2: f32[T, 4, 16]
+
+#include "dsk.cuh"
+
+extern "C" __global__ void __launch_bounds__(64, 4) gemm_contract_few(
+    int items, int items_before, int T, const float* __restrict__ x, const float* __restrict__ wv_b, float* __restrict__ x_2) {
+  const auto a0 = [&](int i_H, int m_, int k_) -> float {
+    const int i_T = clamp(m_, 0, T - 1);
+    const int i_C = clamp(k_, 0, 16 - 1);
+    return (i_C == k_ ? x[(long long)i_T * 64 + i_H * 16 + i_C] : 0.0f);
+  };
+  const auto finish = [&](int i_H, int i_T, int i_Vh, float product) {
+    if ((i_T >= 0) & (i_T < T) & (i_Vh < 16)) {
+      x_2[(long long)i_T * 64 + i_H * 16 + i_Vh] = product;
+    }
+  };
+  const int lane = threadIdx.x;
+  const int item = blockIdx.x;
+  const int blocks = (16 + 63) / 64;
+  const int n = item % blocks * 64 + lane;
+  const int row_blocks = (T + 3) / 4;
+  const int i_T = item / blocks % row_blocks * 4;
+  const int i_H = item / blocks / row_blocks;
+  const int rows = min(4, T - i_T);
+  const int i_Vh = min(n, 16 - 1);
+  float sum0[4] = {};
+  for (int i_C = 0; i_C < 16; i_C++) {
+    const float b = wv_b[i_C * 64 + i_H * 16 + i_Vh];
+    if (rows == 1) {
+      sum0[0] += x[(long long)i_T * 64 + i_H * 16 + i_C] * b;
+    } else {
+      #pragma unroll
+      for (int r = 0; r < 4; r++) sum0[r] += a0(i_H, i_T + r, i_C) * b;
+    }
+  }
+  if (n < 16) {
+    #pragma unroll
+    for (int r = 0; r < 4; r++) {
+      if (r < rows) {
+        finish(i_H, i_T + r, n, sum0[r]);
+      }
+    }
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(64, 4) gemm_contract_tile(
+    int items, int items_before, int T, const float* __restrict__ x, const float* __restrict__ wv_b, float* __restrict__ x_2) {
+  __shared__ __align__(16) float tile_a[32][68];
+  __shared__ __align__(16) float tile_b[32][68];
+  __shared__ float slab0[8][68];
+  const auto a0 = [&](int i_H, int m_, int k_) -> float {
+    const int i_T = clamp(m_, 0, T - 1);
+    const int i_C = clamp(k_, 0, 16 - 1);
+    return (i_C == k_ ? x[(long long)i_T * 64 + i_H * 16 + i_C] : 0.0f);
+  };
+  const auto b0 = [&](int i_H, int n_, int k_) -> float {
+    const int i_Vh = clamp(n_, 0, 16 - 1);
+    const int i_C = clamp(k_, 0, 16 - 1);
+    return (i_C == k_ ? wv_b[i_C * 64 + i_H * 16 + i_Vh] : 0.0f);
+  };
+  const auto finish = [&](int i_H, int i_T, int i_Vh, float product) {
+    if ((i_T >= 0) & (i_T < T) & (i_Vh < 16)) {
+      x_2[(long long)i_T * 64 + i_H * 16 + i_Vh] = product;
+    }
+  };
+  const int lane = threadIdx.x;
+  const int item = blockIdx.x;
+  const int first_n = item % ((16 + 63) / 64) * 64;
+  const int row = item / ((16 + 63) / 64) % ((T + 63) / 64);
+  const int batch = item / ((16 + 63) / 64) / ((T + 63) / 64);
+  const int own_m = lane / 8 * 8;
+  const int own_n = lane % 8 * 8;
+  const int first_m = row * 64;
+  float p0[8][8] = {};
+  for (int first = 0; first < 16; first += 32) {
+    __syncthreads();
+    #pragma unroll 4
+    for (int i = lane; i < 2048; i += 64) {
+      const int k = i % 32;
+      const int r = i / 32;
+      const int at = first + k;
+      tile_a[k][r] = a0(batch, first_m + r, at);
+    }
+    #pragma unroll 4
+    for (int i = lane; i < 2048; i += 64) {
+      const int k = i / 64;
+      const int r = i % 64;
+      const int at = first + k;
+      tile_b[k][r] = b0(batch, first_n + r, at);
+    }
+    __syncthreads();
+    for (int k = 0; k < 32; k++) add_products(p0, &tile_a[k][own_m], &tile_b[k][own_n]);
+  }
+  // One row of each thread at a time goes through shared memory, so that neighbors store neighbors.
+  #pragma unroll
+  for (int r = 0; r < 8; r++) {
+    __syncthreads();
+    for (int c = 0; c < 8; c++) slab0[own_m / 8][own_n + c] = p0[r][c];
+    __syncthreads();
+    #pragma unroll 1
+    for (int i = lane; i < 512; i += 64) {
+      const int own = i / 64;
+      const int c = i % 64;
+      finish(batch, first_m + own * 8 + r, first_n + c, slab0[own][c]);
+    }
+  }
+}

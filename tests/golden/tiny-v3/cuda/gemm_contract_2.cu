@@ -1,0 +1,185 @@
+// gemm_contract_2: gemm
+//   read x: f32[T, 3, 16]
+//   read down: f32[8, 16, 64]
+//   read chosen: i32[T, 3]
+//   write x_2: f32[T, 3, 64]
+
+#include "dsk.cuh"
+
+extern "C" __global__ void __launch_bounds__(64, 4) gemm_contract_2_few(
+    int items, int items_before, int T, const float* __restrict__ x, const float* __restrict__ down,
+    const int* __restrict__ chosen, float* __restrict__ x_2, int* __restrict__ order, int* __restrict__ starts,
+    int* __restrict__ counts) {
+  const auto group_of = [&](int m) -> int {
+    const int i_K = m % 3;
+    const int i_T = m / 3;
+    return chosen[(long long)i_T * 3 + i_K];
+  };
+  const auto finish = [&](int batch, int m, int i_D, float product) {
+    if ((m >= 0) & (m < T * 3)) {
+      const int i_K = m % 3;
+      const int i_T = m / 3;
+      x_2[(long long)i_T * 192 + i_K * 64 + i_D] = product;
+    }
+  };
+  const int lane = threadIdx.x;
+  const int item = blockIdx.x;
+  const int blocks = (64 + 63) / 64;
+  const int n = item % blocks * 64 + lane;
+  const int m = item / blocks % (T * 3);
+  const int batch = item / blocks / (T * 3);
+  const int i_E = group_of(m);
+  const int i_K = m % 3;
+  const int i_T = m / 3;
+  const int i_D = min(n, 64 - 1);
+  float sum0 = 0.0f;
+  if (i_E >= 0 && i_E < 8) {
+    for (int i_F_2 = 0; i_F_2 < 16; i_F_2++) {
+      sum0 += x[(long long)i_T * 48 + i_K * 16 + i_F_2] * down[i_E * 1024 + i_F_2 * 64 + i_D];
+    }
+  }
+  if (n < 64) {
+    finish(batch, m, n, sum0);
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(128, 2) gemm_contract_2_sort(
+    int items, int items_before, int T, const float* __restrict__ x, const float* __restrict__ down,
+    const int* __restrict__ chosen, float* __restrict__ x_2, int* __restrict__ order, int* __restrict__ starts,
+    int* __restrict__ counts) {
+  __shared__ int part_sums[128];
+  const auto group_of = [&](int m) -> int {
+    const int i_K = m % 3;
+    const int i_T = m / 3;
+    return chosen[(long long)i_T * 3 + i_K];
+  };
+  const auto sorted_group = [&](int i) -> int {
+    const int own = group_of(i);
+    return ((own < 0) | (own > 8) ? 8 : own);
+  };
+  const int lane = threadIdx.x;
+  // Each thread counts a run of rows of its own.
+  const int each = (T * 3 + 127) / 128;
+  const int begin = lane * each;
+  const int end = min(begin + each, T * 3);
+  for (int e = 0; e < 9; e++) {
+    counts[e * 128 + lane] = 0;
+  }
+  for (int i = begin; i < end; i++) {
+    const int at = sorted_group(i) * 128 + lane;
+    counts[at] = counts[at] + 1;
+  }
+  __syncthreads();
+  // Where each group begins, and in it each thread's rows: a running sum over 9 x 128 counts.
+  int sum = 0;
+  for (int c = 0; c < 9; c++) {
+    sum += counts[lane * 9 + c];
+  }
+  part_sums[lane] = sum;
+  __syncthreads();
+  int at = 0;
+  for (int other = 0; other < lane; other++) {
+    at += part_sums[other];
+  }
+  for (int c = lane * 9; c < (lane + 1) * 9; c++) {
+    const int here = counts[c];
+    counts[c] = at;
+    if (c % 128 == 0) {
+      starts[c / 128] = at;
+    }
+    at += here;
+  }
+  if (lane == 0) {
+    starts[9] = T * 3;
+  }
+  __syncthreads();
+  for (int i = begin; i < end; i++) {
+    const int next = sorted_group(i) * 128 + lane;
+    const int place = counts[next];
+    order[place] = i;
+    counts[next] = place + 1;
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(64, 4) gemm_contract_2_tile(
+    int items, int items_before, int T, const float* __restrict__ x, const float* __restrict__ down,
+    const int* __restrict__ chosen, float* __restrict__ x_2, int* __restrict__ order, int* __restrict__ starts,
+    int* __restrict__ counts) {
+  __shared__ __align__(16) float tile_a[32][68];
+  __shared__ __align__(16) float tile_b[32][68];
+  __shared__ float slab0[8][68];
+  const auto a0 = [&](int batch, int m_, int k_) -> float {
+    const int m = clamp(m_, 0, T * 3 - 1);
+    const int i_F_2 = clamp(k_, 0, 16 - 1);
+    const int i_K = m % 3;
+    const int i_T = m / 3;
+    return (i_F_2 == k_ ? x[(long long)i_T * 48 + i_K * 16 + i_F_2] : 0.0f);
+  };
+  const auto b0 = [&](int batch, int i_D, int k_, int i_E) -> float {
+    const int i_F_2 = clamp(k_, 0, 16 - 1);
+    return (i_F_2 == k_ ? down[i_E * 1024 + i_F_2 * 64 + i_D] : 0.0f);
+  };
+  const auto finish = [&](int batch, int m, int i_D, float product) {
+    if ((m >= 0) & (m < T * 3)) {
+      const int i_K = m % 3;
+      const int i_T = m / 3;
+      x_2[(long long)i_T * 192 + i_K * 64 + i_D] = product;
+    }
+  };
+  const auto tiles_of = [&](int expert) -> int {
+    return (starts[expert + 1] - starts[expert] + 63) / 64;
+  };
+  const int lane = threadIdx.x;
+  const int item = blockIdx.x;
+  const int first_n = item % ((64 + 63) / 64) * 64;
+  const int row = item / ((64 + 63) / 64) % ((T * 3 + 63) / 64 + 8);
+  const int batch = item / ((64 + 63) / 64) / ((T * 3 + 63) / 64 + 8);
+  const int own_m = lane / 8 * 8;
+  const int own_n = lane % 8 * 8;
+  int expert = 0;
+  int tile = row;
+  while (expert < 8 && tile >= tiles_of(expert)) {
+    tile -= tiles_of(expert);
+    expert++;
+  }
+  const int first_row = starts[expert] + tile * 64;
+  const int end_row = starts[expert + 1];
+  if (first_row >= end_row) {
+    return;
+  }
+  float p0[8][8] = {};
+  if (expert < 8) {
+    for (int first = 0; first < 16; first += 32) {
+      __syncthreads();
+      #pragma unroll 4
+      for (int i = lane; i < 2048; i += 64) {
+        const int k = i % 32;
+        const int r = i / 32;
+        const int at = first + k;
+        tile_a[k][r] = a0(batch, (first_row + r < end_row ? order[first_row + r] : -1), at);
+      }
+      #pragma unroll 4
+      for (int i = lane; i < 2048; i += 64) {
+        const int k = i / 64;
+        const int r = i % 64;
+        const int at = first + k;
+        tile_b[k][r] = b0(batch, first_n + r, at, expert);
+      }
+      __syncthreads();
+      for (int k = 0; k < 32; k++) add_products(p0, &tile_a[k][own_m], &tile_b[k][own_n]);
+    }
+  }
+  // One row of each thread at a time goes through shared memory, so that neighbors store neighbors.
+  #pragma unroll
+  for (int r = 0; r < 8; r++) {
+    __syncthreads();
+    for (int c = 0; c < 8; c++) slab0[own_m / 8][own_n + c] = p0[r][c];
+    __syncthreads();
+    #pragma unroll 1
+    for (int i = lane; i < 512; i += 64) {
+      const int own = i / 64;
+      const int c = i % 64;
+      finish(batch, (first_row + own * 8 + r < end_row ? order[first_row + own * 8 + r] : -1), first_n + c, slab0[own][c]);
+    }
+  }
+}

@@ -1,0 +1,109 @@
+// gemm_contract_3: gemm
+//   read x: f32[B, 64]
+//   read weight: f32[160, 64]
+//   write logits: f32[B, 160]
+
+#include "dsk.cuh"
+
+extern "C" __global__ void __launch_bounds__(64, 4) gemm_contract_3_few(
+    int items, int items_before, int B, const float* __restrict__ x, const float* __restrict__ weight,
+    float* __restrict__ logits) {
+  const auto a0 = [&](int batch, int m_, int i_D) -> float {
+    const int i_B = clamp(m_, 0, B - 1);
+    return x[(long long)i_B * 64 + i_D];
+  };
+  const auto finish = [&](int batch, int i_B, int i_V, float product) {
+    if ((i_B >= 0) & (i_B < B) & (i_V < 160)) {
+      logits[(long long)i_B * 160 + i_V] = product;
+    }
+  };
+  const int lane = threadIdx.x;
+  const int item = blockIdx.x;
+  const int blocks = (160 + 63) / 64;
+  const int n = item % blocks * 64 + lane;
+  const int row_blocks = (B + 3) / 4;
+  const int i_B = item / blocks % row_blocks * 4;
+  const int batch = item / blocks / row_blocks;
+  const int rows = min(4, B - i_B);
+  const int i_V = min(n, 160 - 1);
+  float sum0[4] = {};
+  for (int i_D = 0; i_D < 64; i_D++) {
+    const float b = weight[i_V * 64 + i_D];
+    if (rows == 1) {
+      sum0[0] += x[(long long)i_B * 64 + i_D] * b;
+    } else {
+      #pragma unroll
+      for (int r = 0; r < 4; r++) sum0[r] += a0(batch, i_B + r, i_D) * b;
+    }
+  }
+  if (n < 160) {
+    #pragma unroll
+    for (int r = 0; r < 4; r++) {
+      if (r < rows) {
+        finish(batch, i_B + r, n, sum0[r]);
+      }
+    }
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(64, 4) gemm_contract_3_tile(
+    int items, int items_before, int B, const float* __restrict__ x, const float* __restrict__ weight,
+    float* __restrict__ logits) {
+  __shared__ __align__(16) float tile_a[32][68];
+  __shared__ __align__(16) float tile_b[32][68];
+  __shared__ float slab0[8][68];
+  const auto a0 = [&](int batch, int m_, int i_D) -> float {
+    const int i_B = clamp(m_, 0, B - 1);
+    return x[(long long)i_B * 64 + i_D];
+  };
+  const auto b0 = [&](int batch, int n_, int i_D) -> float {
+    const int i_V = clamp(n_, 0, 160 - 1);
+    return weight[i_V * 64 + i_D];
+  };
+  const auto finish = [&](int batch, int i_B, int i_V, float product) {
+    if ((i_B >= 0) & (i_B < B) & (i_V < 160)) {
+      logits[(long long)i_B * 160 + i_V] = product;
+    }
+  };
+  const int lane = threadIdx.x;
+  const int item = blockIdx.x;
+  const int first_n = item % ((160 + 63) / 64) * 64;
+  const int row = item / ((160 + 63) / 64) % ((B + 63) / 64);
+  const int batch = item / ((160 + 63) / 64) / ((B + 63) / 64);
+  const int own_m = lane / 8 * 8;
+  const int own_n = lane % 8 * 8;
+  const int first_m = row * 64;
+  float p0[8][8] = {};
+  for (int first = 0; first < 64; first += 32) {
+    __syncthreads();
+    #pragma unroll 4
+    for (int i = lane; i < 2048; i += 64) {
+      const int k = i % 32;
+      const int r = i / 32;
+      const int at = first + k;
+      tile_a[k][r] = a0(batch, first_m + r, at);
+    }
+    #pragma unroll 4
+    for (int i = lane; i < 2048; i += 64) {
+      const int k = i % 32;
+      const int r = i / 32;
+      const int at = first + k;
+      tile_b[k][r] = b0(batch, first_n + r, at);
+    }
+    __syncthreads();
+    for (int k = 0; k < 32; k++) add_products(p0, &tile_a[k][own_m], &tile_b[k][own_n]);
+  }
+  // One row of each thread at a time goes through shared memory, so that neighbors store neighbors.
+  #pragma unroll
+  for (int r = 0; r < 8; r++) {
+    __syncthreads();
+    for (int c = 0; c < 8; c++) slab0[own_m / 8][own_n + c] = p0[r][c];
+    __syncthreads();
+    #pragma unroll 1
+    for (int i = lane; i < 512; i += 64) {
+      const int own = i / 64;
+      const int c = i % 64;
+      finish(batch, first_m + own * 8 + r, first_n + c, slab0[own][c]);
+    }
+  }
+}

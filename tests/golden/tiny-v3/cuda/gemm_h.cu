@@ -1,0 +1,117 @@
+// gemm_h: gemm
+//   read x: f32[T, 4, 16]
+//   read wo: f32[4, 16, 64]
+//   read x_2: f32[T, 64]
+//   write h: f32[T, 64]
+
+#include "dsk.cuh"
+
+extern "C" __global__ void __launch_bounds__(64, 4) gemm_h_few(
+    int items, int items_before, int T, const float* __restrict__ x, const float* __restrict__ wo,
+    const float* __restrict__ x_2, float* __restrict__ h) {
+  const auto a0 = [&](int batch, int m_, int k) -> float {
+    const int i_T = clamp(m_, 0, T - 1);
+    const int i_Vh = k % 16;
+    const int i_H = k / 16;
+    return x[(long long)i_T * 64 + i_H * 16 + i_Vh];
+  };
+  const auto finish = [&](int batch, int i_T, int i_D, float product) {
+    if ((i_T >= 0) & (i_T < T)) {
+      h[(long long)i_T * 64 + i_D] = (x_2[(long long)i_T * 64 + i_D] + product);
+    }
+  };
+  const int lane = threadIdx.x;
+  const int item = blockIdx.x;
+  const int blocks = (64 + 63) / 64;
+  const int n = item % blocks * 64 + lane;
+  const int row_blocks = (T + 3) / 4;
+  const int i_T = item / blocks % row_blocks * 4;
+  const int batch = item / blocks / row_blocks;
+  const int rows = min(4, T - i_T);
+  const int i_D = min(n, 64 - 1);
+  float sum0[4] = {};
+  for (int k = 0; k < 4 * 16; k++) {
+    const int i_Vh = k % 16;
+    const int i_H = k / 16;
+    const float b = wo[i_H * 1024 + i_Vh * 64 + i_D];
+    if (rows == 1) {
+      sum0[0] += x[(long long)i_T * 64 + i_H * 16 + i_Vh] * b;
+    } else {
+      #pragma unroll
+      for (int r = 0; r < 4; r++) sum0[r] += a0(batch, i_T + r, k) * b;
+    }
+  }
+  if (n < 64) {
+    #pragma unroll
+    for (int r = 0; r < 4; r++) {
+      if (r < rows) {
+        finish(batch, i_T + r, n, sum0[r]);
+      }
+    }
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(64, 4) gemm_h_tile(
+    int items, int items_before, int T, const float* __restrict__ x, const float* __restrict__ wo,
+    const float* __restrict__ x_2, float* __restrict__ h) {
+  __shared__ __align__(16) float tile_a[32][68];
+  __shared__ __align__(16) float tile_b[32][68];
+  __shared__ float slab0[8][68];
+  const auto a0 = [&](int batch, int m_, int k) -> float {
+    const int i_T = clamp(m_, 0, T - 1);
+    const int i_Vh = k % 16;
+    const int i_H = k / 16;
+    return x[(long long)i_T * 64 + i_H * 16 + i_Vh];
+  };
+  const auto b0 = [&](int batch, int i_D, int k) -> float {
+    const int i_Vh = k % 16;
+    const int i_H = k / 16;
+    return wo[i_H * 1024 + i_Vh * 64 + i_D];
+  };
+  const auto finish = [&](int batch, int i_T, int i_D, float product) {
+    if ((i_T >= 0) & (i_T < T)) {
+      h[(long long)i_T * 64 + i_D] = (x_2[(long long)i_T * 64 + i_D] + product);
+    }
+  };
+  const int lane = threadIdx.x;
+  const int item = blockIdx.x;
+  const int first_n = item % ((64 + 63) / 64) * 64;
+  const int row = item / ((64 + 63) / 64) % ((T + 63) / 64);
+  const int batch = item / ((64 + 63) / 64) / ((T + 63) / 64);
+  const int own_m = lane / 8 * 8;
+  const int own_n = lane % 8 * 8;
+  const int first_m = row * 64;
+  float p0[8][8] = {};
+  for (int first = 0; first < 4 * 16; first += 32) {
+    __syncthreads();
+    #pragma unroll 4
+    for (int i = lane; i < 2048; i += 64) {
+      const int k = i % 32;
+      const int r = i / 32;
+      const int at = first + k;
+      tile_a[k][r] = a0(batch, first_m + r, at);
+    }
+    #pragma unroll 4
+    for (int i = lane; i < 2048; i += 64) {
+      const int k = i / 64;
+      const int r = i % 64;
+      const int at = first + k;
+      tile_b[k][r] = b0(batch, first_n + r, at);
+    }
+    __syncthreads();
+    for (int k = 0; k < 32; k++) add_products(p0, &tile_a[k][own_m], &tile_b[k][own_n]);
+  }
+  // One row of each thread at a time goes through shared memory, so that neighbors store neighbors.
+  #pragma unroll
+  for (int r = 0; r < 8; r++) {
+    __syncthreads();
+    for (int c = 0; c < 8; c++) slab0[own_m / 8][own_n + c] = p0[r][c];
+    __syncthreads();
+    #pragma unroll 1
+    for (int i = lane; i < 512; i += 64) {
+      const int own = i / 64;
+      const int c = i % 64;
+      finish(batch, first_m + own * 8 + r, first_n + c, slab0[own][c]);
+    }
+  }
+}

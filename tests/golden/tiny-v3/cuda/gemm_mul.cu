@@ -1,0 +1,186 @@
+// gemm_mul: gemm
+//   read h: f32[T, 64]
+//   read weight: f32[64]
+//   read gate: f32[64, 96]
+//   read up: f32[64, 96]
+//   write x_3: f32[T, 96]
+
+#include "dsk.cuh"
+
+extern "C" __global__ void __launch_bounds__(64, 4) gemm_mul_few(
+    int items, int items_before, int T, const float* __restrict__ h, const float* __restrict__ weight,
+    const float* __restrict__ gate, const float* __restrict__ up, float* __restrict__ x_3) {
+  const auto a0 = [&](int batch, int m_, int i_D, float x_2) -> float {
+    const int i_T = clamp(m_, 0, T - 1);
+    return ((h[(long long)i_T * 64 + i_D] * x_2) * weight[i_D]);
+  };
+  const auto finish = [&](int batch, int i_T, int i_F, float product, float product_2) {
+    if ((i_T >= 0) & (i_T < T) & (i_F < 96)) {
+      x_3[(long long)i_T * 96 + i_F] = (silu(product) * product_2);
+    }
+  };
+  const int lane = threadIdx.x;
+  const int item = blockIdx.x;
+  const int blocks = (96 + 63) / 64;
+  const int n = item % blocks * 64 + lane;
+  const int row_blocks = (T + 3) / 4;
+  const int first = item / blocks % row_blocks * 4;
+  const int batch = item / blocks / row_blocks;
+  const int rows = min(4, T - first);
+  float x_2_rows[4];
+  #pragma unroll
+  for (int r = 0; r < 4; r++) {
+    if (r < rows) {
+      const int i_T = first + r;
+      float x;
+      float x_2;
+      {
+        float part1 = 0.0f;
+        for (int i_D = lane; i_D < 64; i_D += 64) {
+          part1 = part1 + square(h[(long long)i_T * 64 + i_D]);
+        }
+        x = over_block<Sum, 64>(part1);
+      }
+      x_2 = rsqrtf(((x / 64.0f) + 0.000001f));
+      x_2_rows[r] = x_2;
+    }
+  }
+  const int i_T = first;
+  const int i_F = min(n, 96 - 1);
+  float sum0[4] = {};
+  for (int i_D = 0; i_D < 64; i_D++) {
+    const float b = gate[i_D * 96 + i_F];
+    if (rows == 1) {
+      const float x_2 = x_2_rows[0];
+      sum0[0] += ((h[(long long)i_T * 64 + i_D] * x_2) * weight[i_D]) * b;
+    } else {
+      #pragma unroll
+      for (int r = 0; r < 4; r++) sum0[r] += a0(batch, first + r, i_D, x_2_rows[r]) * b;
+    }
+  }
+  float sum1[4] = {};
+  for (int i_D = 0; i_D < 64; i_D++) {
+    const float b = up[i_D * 96 + i_F];
+    if (rows == 1) {
+      const float x_2 = x_2_rows[0];
+      sum1[0] += ((h[(long long)i_T * 64 + i_D] * x_2) * weight[i_D]) * b;
+    } else {
+      #pragma unroll
+      for (int r = 0; r < 4; r++) sum1[r] += a0(batch, first + r, i_D, x_2_rows[r]) * b;
+    }
+  }
+  if (n < 96) {
+    #pragma unroll
+    for (int r = 0; r < 4; r++) {
+      if (r < rows) {
+        finish(batch, first + r, n, sum0[r], sum1[r]);
+      }
+    }
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(128, 2) gemm_mul_tile(
+    int items, int items_before, int T, const float* __restrict__ h, const float* __restrict__ weight,
+    const float* __restrict__ gate, const float* __restrict__ up, float* __restrict__ x_3) {
+  __shared__ __align__(16) float tile_a[32][68];
+  __shared__ __align__(16) float tile_b[32][68];
+  __shared__ float x_2_of_row[64];
+  __shared__ float slab0[16][68];
+  __shared__ float slab1[16][68];
+  const auto a0 = [&](int batch, int m_, int i_D, float x_2) -> float {
+    const int i_T = clamp(m_, 0, T - 1);
+    return ((h[(long long)i_T * 64 + i_D] * x_2) * weight[i_D]);
+  };
+  const auto b0 = [&](int batch, int n_, int i_D) -> float {
+    const int i_F = clamp(n_, 0, 96 - 1);
+    return gate[i_D * 96 + i_F];
+  };
+  const auto b1 = [&](int batch, int n_, int i_D) -> float {
+    const int i_F = clamp(n_, 0, 96 - 1);
+    return up[i_D * 96 + i_F];
+  };
+  const auto x_2_of = [&](int m_) -> float {
+    const int i_T = clamp(m_, 0, T - 1);
+    float x;
+    float x_2;
+    {
+      float sum0 = 0.0f;
+      for (int i_D = 0; i_D < 64; i_D++) {
+        sum0 = sum0 + square(h[(long long)i_T * 64 + i_D]);
+      }
+      x = sum0;
+    }
+    x_2 = rsqrtf(((x / 64.0f) + 0.000001f));
+    return x_2;
+  };
+  const auto finish = [&](int batch, int i_T, int i_F, float product, float product_2) {
+    if ((i_T >= 0) & (i_T < T) & (i_F < 96)) {
+      x_3[(long long)i_T * 96 + i_F] = (silu(product) * product_2);
+    }
+  };
+  const int lane = threadIdx.x;
+  const int item = blockIdx.x;
+  const int first_n = item % ((96 + 63) / 64) * 64;
+  const int row = item / ((96 + 63) / 64) % ((T + 63) / 64);
+  const int batch = item / ((96 + 63) / 64) / ((T + 63) / 64);
+  const int own_m = lane / 8 * 4;
+  const int own_n = lane % 8 * 8;
+  const int first_m = row * 64;
+  if (lane < 64) {
+    x_2_of_row[lane] = x_2_of(first_m + lane);
+  }
+  float p0[4][8] = {};
+  float p1[4][8] = {};
+  for (int first = 0; first < 64; first += 32) {
+    __syncthreads();
+    #pragma unroll 4
+    for (int i = lane; i < 2048; i += 128) {
+      const int k = i % 32;
+      const int r = i / 32;
+      const int at = first + k;
+      tile_a[k][r] = a0(batch, first_m + r, at, x_2_of_row[r]);
+    }
+    #pragma unroll 4
+    for (int i = lane; i < 2048; i += 128) {
+      const int k = i / 64;
+      const int r = i % 64;
+      const int at = first + k;
+      tile_b[k][r] = b0(batch, first_n + r, at);
+    }
+    __syncthreads();
+    for (int k = 0; k < 32; k++) add_products(p0, &tile_a[k][own_m], &tile_b[k][own_n]);
+  }
+  for (int first = 0; first < 64; first += 32) {
+    __syncthreads();
+    #pragma unroll 4
+    for (int i = lane; i < 2048; i += 128) {
+      const int k = i % 32;
+      const int r = i / 32;
+      const int at = first + k;
+      tile_a[k][r] = a0(batch, first_m + r, at, x_2_of_row[r]);
+    }
+    #pragma unroll 4
+    for (int i = lane; i < 2048; i += 128) {
+      const int k = i / 64;
+      const int r = i % 64;
+      const int at = first + k;
+      tile_b[k][r] = b1(batch, first_n + r, at);
+    }
+    __syncthreads();
+    for (int k = 0; k < 32; k++) add_products(p1, &tile_a[k][own_m], &tile_b[k][own_n]);
+  }
+  // One row of each thread at a time goes through shared memory, so that neighbors store neighbors.
+  #pragma unroll
+  for (int r = 0; r < 4; r++) {
+    __syncthreads();
+    for (int c = 0; c < 8; c++) slab0[own_m / 4][own_n + c] = p0[r][c];
+    for (int c = 0; c < 8; c++) slab1[own_m / 4][own_n + c] = p1[r][c];
+    __syncthreads();
+    #pragma unroll 1
+    for (int i = lane; i < 1024; i += 128) {
+      const int own = i / 64;
+      const int c = i % 64;
+      finish(batch, first_m + own * 4 + r, first_n + c, slab0[own][c], slab1[own][c]);
+    }
+  }
+}

@@ -1,0 +1,275 @@
+// parts_picked: 2 kernels in one launch
+// part_1: rows
+//   read x_2: f32[T]
+//   write x_3: f32[T, 64]
+//   read h: f32[T, 64]
+//   read weight: f32[64]
+//   read x_4: f32[T, 8]
+//   read bias: f32[8]
+//   update chosen: i32[T, 3]
+//   update picked: f32[T, 3]
+//   write x_12: f32[T]
+// part_2: gemm
+//   read x_13: f32[T, 16]
+//   read down: f32[16, 64]
+//   write x_14: f32[T, 64]
+
+#include "dsk.cuh"
+
+static __device__ __forceinline__ void run_main_1(
+    int block, int items, int items_before, int T, const float* __restrict__ x_2, float* __restrict__ x_3,
+    const float* __restrict__ h, const float* __restrict__ weight, const float* __restrict__ x_4,
+    const float* __restrict__ bias, int* __restrict__ chosen, float* __restrict__ picked, float* __restrict__ x_12) {
+  __shared__ float affinity[8];
+  __shared__ float x_5[8];
+  __shared__ int x_6[8];
+  __shared__ float x_7[4];
+  __shared__ int x_8[2];
+  __shared__ float x_9[4];
+  __shared__ unsigned char x_10[4];
+  __shared__ float x_11[8];
+  __shared__ float values0[2];
+  __shared__ float values3[4];
+  __shared__ float values5[8];
+  const int lane = threadIdx.x;
+  const int i_T = block;
+  float x;
+  x = rsqrtf(((x_2[i_T] / 64.0f) + 0.000001f));
+  for (int i_D = lane; i_D < 64; i_D += 64) {
+    x_3[(long long)i_T * 64 + i_D] = ((h[(long long)i_T * 64 + i_D] * x) * weight[i_D]);
+  }
+  for (int i_E = lane; i_E < 8; i_E += 64) {
+    affinity[i_E] = sigmoid(x_4[(long long)i_T * 8 + i_E]);
+  }
+  __syncthreads();
+  for (int i_E = lane; i_E < 8; i_E += 64) {
+    x_5[i_E] = (affinity[i_E] + bias[i_E]);
+  }
+  __syncthreads();
+  for (int i_G = 0; i_G < 4; i_G++) {
+    __syncthreads();
+    for (int i_E_G = lane; i_E_G < 2; i_E_G += 64) {
+      values0[i_E_G] = x_5[((i_G * 2) + i_E_G)];
+    }
+    __syncthreads();
+    for (int i_E_G = lane; i_E_G < 2; i_E_G += 64) {
+      int i_best = 0;
+      for (int i_E_G_other = 0; i_E_G_other < 2; i_E_G_other++) {
+        i_best += i_E_G_other != i_E_G && comes_before(values0[i_E_G_other], i_E_G_other, values0[i_E_G], i_E_G);
+      }
+      if (i_best < 2) {
+        x_6[i_G * 2 + i_best] = i_E_G;
+      }
+    }
+  }
+  __syncthreads();
+  for (int i_G = lane; i_G < 4; i_G += 64) {
+    float sum1 = 0.0f;
+    for (int i_best = 0; i_best < 2; i_best++) {
+      const int v2 = x_6[i_G * 2 + i_best];
+      sum1 = sum1 + ((v2 < 0) ? 0.0f : x_5[((i_G * 2) + min(max(v2, 0), 1))]);
+    }
+    x_7[i_G] = sum1;
+  }
+  __syncthreads();
+  __syncthreads();
+  for (int i_G = lane; i_G < 4; i_G += 64) {
+    values3[i_G] = x_7[i_G];
+  }
+  __syncthreads();
+  for (int i_G = lane; i_G < 4; i_G += 64) {
+    int i_keep = 0;
+    for (int i_G_other = 0; i_G_other < 4; i_G_other++) {
+      i_keep += i_G_other != i_G && comes_before(values3[i_G_other], i_G_other, values3[i_G], i_G);
+    }
+    if (i_keep < 2) {
+      x_8[i_keep] = i_G;
+    }
+  }
+  for (int i_G = lane; i_G < 4; i_G += 64) {
+    x_9[i_G] = 0.0f;
+  }
+  __syncthreads();
+  if (lane == 0) {
+    for (int i_keep = 0; i_keep < 2; i_keep++) {
+      if ((x_8[i_keep] >= 0)) {
+        x_9[x_8[i_keep]] = x_9[x_8[i_keep]] + 1.0f;
+      }
+    }
+  }
+  __syncthreads();
+  for (int i_G = lane; i_G < 4; i_G += 64) {
+    x_10[i_G] = (x_9[i_G] > 0.0f);
+  }
+  __syncthreads();
+  for (int i4 = lane; i4 < 4 * 2; i4 += 64) {
+    const int i_E_G = i4 % 2;
+    const int i_G = i4 / 2;
+    x_11[i_G * 2 + i_E_G] = ((x_10[i_G] != 0) ? x_5[((i_G * 2) + i_E_G)] : (-infinity()));
+  }
+  __syncthreads();
+  __syncthreads();
+  for (int i_E = lane; i_E < 8; i_E += 64) {
+    values5[i_E] = x_11[i_E];
+  }
+  __syncthreads();
+  for (int i_E = lane; i_E < 8; i_E += 64) {
+    int i_K = 0;
+    for (int i_E_other = 0; i_E_other < 8; i_E_other++) {
+      i_K += i_E_other != i_E && comes_before(values5[i_E_other], i_E_other, values5[i_E], i_E);
+    }
+    if (i_K < 3) {
+      chosen[(long long)i_T * 3 + i_K] = i_E;
+    }
+  }
+  __syncthreads();
+  for (int i_K = lane; i_K < 3; i_K += 64) {
+    const int v6 = chosen[(long long)i_T * 3 + i_K];
+    picked[(long long)i_T * 3 + i_K] = ((v6 < 0) ? 0.0f : affinity[min(max(v6, 0), 7)]);
+  }
+  __syncthreads();
+  if (lane == 0) {
+    float sum7 = 0.0f;
+    for (int i_K = 0; i_K < 3; i_K++) {
+      sum7 = sum7 + picked[(long long)i_T * 3 + i_K];
+    }
+    x_12[i_T] = sum7;
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(64, 4) parts_picked_main_1(
+    int items_1, int items_before_1, int items_2, int items_before_2, int T, const float* __restrict__ x_2,
+    float* __restrict__ x_3, const float* __restrict__ h, const float* __restrict__ weight, const float* __restrict__ x_4,
+    const float* __restrict__ bias, int* __restrict__ chosen, float* __restrict__ picked, float* __restrict__ x_12,
+    const float* __restrict__ x_13, const float* __restrict__ down, float* __restrict__ x_14) {
+  run_main_1(blockIdx.x, items_1, items_before_1, T, x_2, x_3, h, weight, x_4, bias, chosen, picked, x_12);
+}
+
+static __device__ __forceinline__ void run_few_2(
+    int block, int items, int items_before, int T, const float* __restrict__ x_13, const float* __restrict__ down,
+    float* __restrict__ x_14) {
+  const auto a0 = [&](int batch, int m_, int k_) -> float {
+    const int i_T = clamp(m_, 0, T - 1);
+    const int i_Fs = clamp(k_, 0, 16 - 1);
+    return (i_Fs == k_ ? x_13[(long long)i_T * 16 + i_Fs] : 0.0f);
+  };
+  const auto finish = [&](int batch, int i_T, int i_D, float product) {
+    if ((i_T >= 0) & (i_T < T)) {
+      x_14[(long long)i_T * 64 + i_D] = product;
+    }
+  };
+  const int lane = threadIdx.x;
+  const int item = block;
+  const int blocks = (64 + 63) / 64;
+  const int n = item % blocks * 64 + lane;
+  const int row_blocks = (T + 3) / 4;
+  const int i_T = item / blocks % row_blocks * 4;
+  const int batch = item / blocks / row_blocks;
+  const int rows = min(4, T - i_T);
+  const int i_D = min(n, 64 - 1);
+  float sum0[4] = {};
+  for (int i_Fs = 0; i_Fs < 16; i_Fs++) {
+    const float b = down[i_Fs * 64 + i_D];
+    if (rows == 1) {
+      sum0[0] += x_13[(long long)i_T * 16 + i_Fs] * b;
+    } else {
+      #pragma unroll
+      for (int r = 0; r < 4; r++) sum0[r] += a0(batch, i_T + r, i_Fs) * b;
+    }
+  }
+  if (n < 64) {
+    #pragma unroll
+    for (int r = 0; r < 4; r++) {
+      if (r < rows) {
+        finish(batch, i_T + r, n, sum0[r]);
+      }
+    }
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(64, 4) parts_picked_few_2(
+    int items_1, int items_before_1, int items_2, int items_before_2, int T, const float* __restrict__ x_2,
+    float* __restrict__ x_3, const float* __restrict__ h, const float* __restrict__ weight, const float* __restrict__ x_4,
+    const float* __restrict__ bias, int* __restrict__ chosen, float* __restrict__ picked, float* __restrict__ x_12,
+    const float* __restrict__ x_13, const float* __restrict__ down, float* __restrict__ x_14) {
+  run_few_2(blockIdx.x, items_2, items_before_2, T, x_13, down, x_14);
+}
+
+extern "C" __global__ void __launch_bounds__(64, 4) parts_picked_tile_2(
+    int items_1, int items_before_1, int items_2, int items_before_2, int T, const float* __restrict__ x_2,
+    float* __restrict__ x_3, const float* __restrict__ h, const float* __restrict__ weight, const float* __restrict__ x_4,
+    const float* __restrict__ bias, int* __restrict__ chosen, float* __restrict__ picked, float* __restrict__ x_12,
+    const float* __restrict__ x_13, const float* __restrict__ down, float* __restrict__ x_14) {
+  __shared__ __align__(16) float tile_a[32][68];
+  __shared__ __align__(16) float tile_b[32][68];
+  __shared__ float slab0[8][68];
+  const auto a0 = [&](int batch, int m_, int k_) -> float {
+    const int i_T = clamp(m_, 0, T - 1);
+    const int i_Fs = clamp(k_, 0, 16 - 1);
+    return (i_Fs == k_ ? x_13[(long long)i_T * 16 + i_Fs] : 0.0f);
+  };
+  const auto b0 = [&](int batch, int i_D, int k_) -> float {
+    const int i_Fs = clamp(k_, 0, 16 - 1);
+    return (i_Fs == k_ ? down[i_Fs * 64 + i_D] : 0.0f);
+  };
+  const auto finish = [&](int batch, int i_T, int i_D, float product) {
+    if ((i_T >= 0) & (i_T < T)) {
+      x_14[(long long)i_T * 64 + i_D] = product;
+    }
+  };
+  const int lane = threadIdx.x;
+  const int item = blockIdx.x;
+  const int first_n = item % ((64 + 63) / 64) * 64;
+  const int row = item / ((64 + 63) / 64) % ((T + 63) / 64);
+  const int batch = item / ((64 + 63) / 64) / ((T + 63) / 64);
+  const int own_m = lane / 8 * 8;
+  const int own_n = lane % 8 * 8;
+  const int first_m = row * 64;
+  float p0[8][8] = {};
+  for (int first = 0; first < 16; first += 32) {
+    __syncthreads();
+    #pragma unroll 4
+    for (int i = lane; i < 2048; i += 64) {
+      const int k = i % 32;
+      const int r = i / 32;
+      const int at = first + k;
+      tile_a[k][r] = a0(batch, first_m + r, at);
+    }
+    #pragma unroll 4
+    for (int i = lane; i < 2048; i += 64) {
+      const int k = i / 64;
+      const int r = i % 64;
+      const int at = first + k;
+      tile_b[k][r] = b0(batch, first_n + r, at);
+    }
+    __syncthreads();
+    for (int k = 0; k < 32; k++) add_products(p0, &tile_a[k][own_m], &tile_b[k][own_n]);
+  }
+  // One row of each thread at a time goes through shared memory, so that neighbors store neighbors.
+  #pragma unroll
+  for (int r = 0; r < 8; r++) {
+    __syncthreads();
+    for (int c = 0; c < 8; c++) slab0[own_m / 8][own_n + c] = p0[r][c];
+    __syncthreads();
+    #pragma unroll 1
+    for (int i = lane; i < 512; i += 64) {
+      const int own = i / 64;
+      const int c = i % 64;
+      finish(batch, first_m + own * 8 + r, first_n + c, slab0[own][c]);
+    }
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(64, 4) parts_picked_all_parts(
+    int items_1, int items_before_1, int items_2, int items_before_2, int T, const float* __restrict__ x_2,
+    float* __restrict__ x_3, const float* __restrict__ h, const float* __restrict__ weight, const float* __restrict__ x_4,
+    const float* __restrict__ bias, int* __restrict__ chosen, float* __restrict__ picked, float* __restrict__ x_12,
+    const float* __restrict__ x_13, const float* __restrict__ down, float* __restrict__ x_14) {
+  int block = blockIdx.x;
+  if (block < items_1) {
+    run_main_1(block, items_1, items_before_1, T, x_2, x_3, h, weight, x_4, bias, chosen, picked, x_12);
+    return;
+  }
+  block -= items_1;
+  run_few_2(block, items_2, items_before_2, T, x_13, down, x_14);
+}
