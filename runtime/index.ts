@@ -2,11 +2,9 @@
 export { loadTokenizer } from "./data/tokenizer/load.ts";
 export type { Tokenizer, TokenStream } from "./data/tokenizer/tokenizer.ts";
 export { DataError } from "./data/data-error.ts";
-export { MemoryError } from "./device/cpu/session.ts";
-export { DeviceError, type Elements, type MemoryUse } from "./device/session.ts";
+export { DeviceError, DeviceLostError, type Elements, MemoryError, type MemoryUse } from "./device/session.ts";
 export { NoGpuError } from "./device/webgpu/adapter.ts";
 export { LimitError } from "./device/webgpu/limits.ts";
-export { DeviceLostError } from "./device/webgpu/loss.ts";
 export type { WeightsListener } from "./io/names/read-params.ts";
 export { CheckpointError } from "./io/safetensors/format.ts";
 export type { StorageType } from "./program/launch.ts";

@@ -2,8 +2,7 @@
 import { basename, dirname, join, resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { DataError } from "../../runtime/data/data-error.ts";
-import { DeviceError } from "../../runtime/device/session.ts";
-import { DeviceLostError } from "../../runtime/device/webgpu/loss.ts";
+import { DeviceError, DeviceLostError } from "../../runtime/device/session.ts";
 import { loadWeights } from "../../runtime/device/weights.ts";
 import { replaceFile } from "../../runtime/io/replace-file.ts";
 import { CheckpointError } from "../../runtime/io/safetensors/format.ts";

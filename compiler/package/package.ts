@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { Cache } from "../../runtime/io/cache.ts";
 import { replaceFile } from "../../runtime/io/replace-file.ts";
 import { ANSWERING } from "../../runtime/package/source.ts";
 import type { PackagePrograms } from "../../runtime/program/launch.ts";
@@ -13,7 +14,6 @@ import { lowerPrograms } from "../lower/lower.ts";
 import type { CacheForm, WeightForm } from "../lower/stored-weights.ts";
 import { runPasses } from "../passes/pipeline.ts";
 import { CPU } from "../targets/cpu/capability.ts";
-import { Cache } from "../targets/cpu/cache.ts";
 import { compileLibrary, VARIANT_FLAGS } from "../targets/cpu/compile.ts";
 import { printCpu } from "../targets/cpu/print.ts";
 import { printCuda } from "../targets/cuda/print.ts";
@@ -118,7 +118,7 @@ export async function compilePackage(directory: string, { variants, onProgress }
 export async function cachedPackage(files: ReadonlyMap<string, string>, options: CompileOptions): Promise<string> {
   const hash = createHash("sha256");
   for (const [path, text] of [...files].toSorted(([a], [b]) => (a < b ? -1 : 1))) hash.update(`${path}\0${text}\0`);
-  const directory = new Cache().path(hash.digest("hex").slice(0, 40), "package");
+  const directory = new Cache("cpu").path(hash.digest("hex").slice(0, 40), "package");
   const made = ["program.json", ...options.variants.map(libraryOf)];
   if (made.every((file) => existsSync(join(directory, file)))) return directory;
   mkdirSync(dirname(directory), { recursive: true });

@@ -3,12 +3,12 @@ import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import type { StoreSpec } from "../../runtime/device/session.ts";
+import { Cache } from "../../runtime/io/cache.ts";
 import type { WeightsListener } from "../../runtime/io/names/read-params.ts";
 import { weightsFolder } from "../../runtime/io/checkpoints/find.ts";
 import { CheckpointError } from "../../runtime/io/safetensors/format.ts";
 import { Checkpoint, headerOf } from "../../runtime/io/safetensors/read.ts";
 import type { ModelFile } from "../../runtime/program/model.ts";
-import { Cache } from "../targets/cpu/cache.ts";
 import { writeWeights } from "./weights.ts";
 
 /** Counts changes of what is written. */
@@ -34,7 +34,7 @@ export function weightsInCache(
   if (codes.length === 0 || codes.some(({ name }) => checkpoint.has(name) && checkpoint.tensor(name).quantized))
     return path;
   const key = keyOf(checkpoint, model, specs);
-  const cache = new Cache();
+  const cache = new Cache("cpu");
   const folder = cache.path(key, "weights");
   if (cache.has(folder)) return folder;
   mkdirSync(dirname(folder), { recursive: true });

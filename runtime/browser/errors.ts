@@ -1,8 +1,7 @@
 /** Errors that the worker throws and the page catches. */
-import { DeviceError } from "../device/session.ts";
+import { DeviceError, DeviceLostError } from "../device/session.ts";
 import { NoGpuError } from "../device/webgpu/adapter.ts";
 import { LimitError } from "../device/webgpu/limits.ts";
-import { DeviceLostError } from "../device/webgpu/loss.ts";
 import { CheckpointError } from "../io/safetensors/checkpoint-error.ts";
 import { ModelError } from "../package/model-error.ts";
 import { ContextError, DeadlineError, DrainingError, QueueFullError } from "../serve/engine/request.ts";

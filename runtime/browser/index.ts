@@ -1,8 +1,7 @@
 /** What a generated package, and a page that loads one, may use in a browser: `import { openInBrowser } from "dskc/browser"`. */
-export { DeviceError, type Elements, type MemoryUse } from "../device/session.ts";
+export { DeviceError, DeviceLostError, type Elements, type MemoryUse } from "../device/session.ts";
 export { NoGpuError } from "../device/webgpu/adapter.ts";
 export { LimitError } from "../device/webgpu/limits.ts";
-export { DeviceLostError } from "../device/webgpu/loss.ts";
 export { CheckpointError } from "../io/safetensors/checkpoint-error.ts";
 export type { GenerateOptions, Generation, GenerationEnd } from "../package/answer.ts";
 export type { ChatMessage, ChatOptions, ModelMemory, ModelNames, ModelTensor } from "../package/model.ts";

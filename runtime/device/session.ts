@@ -10,6 +10,12 @@ export type Elements = Float32Array | Float64Array | Int32Array | Int8Array | Ui
 /** What a device cannot do for what it was asked: there is none, it is too small, it is gone. The message says what helps. */
 export class DeviceError extends Error {}
 
+/** More memory is needed than there is. Nothing was allocated. */
+export class MemoryError extends DeviceError {}
+
+/** The device is gone, and with it all that was in its memory: params, states, caches. Only opening it anew helps. */
+export class DeviceLostError extends DeviceError {}
+
 export interface Call {
   readonly program: string;
   /** The run-time dims: `T`, `S`, `B`. */

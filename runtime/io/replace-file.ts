@@ -6,11 +6,11 @@ export function asideOf(path: string): string {
   return join(dirname(path), `.${basename(path)}.${process.pid}`);
 }
 
-/** Written aside and renamed: a cut leaves the old text or the new one. */
-export function replaceFile(path: string, text: string): void {
+/** Written aside and renamed: a cut leaves the old content or the new one. */
+export function replaceFile(path: string, content: string | Uint8Array): void {
   const aside = asideOf(path);
   try {
-    writeFileSync(aside, text);
+    writeFileSync(aside, content);
     renameSync(aside, path);
   } catch (error) {
     rmSync(aside, { force: true });

@@ -2,9 +2,10 @@ import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { CudaAddon } from "./cuda.ts";
 
 /** What the addon (`src/`, C++) offers. Arguments are checked there: nothing wrong in them ends the process. */
-export interface Addon {
+export interface Addon extends CudaAddon {
   readonly Session: new (options: NativeOptions) => NativeSession;
   /** The best variant of kernels that this processor runs (runtime/program/variants.ts); empty when there is none. */
   isa(): string;

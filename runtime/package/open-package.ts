@@ -8,7 +8,7 @@ import { type Device, readPackage } from "./read.ts";
 import type { ModelSource } from "./source.ts";
 
 export interface OpenOptions extends ModelOptions {
-  /** `auto`, when not given, is the CPU where the package has libraries for it, WebGPU otherwise. */
+  /** `auto`, when not given, is CUDA where the package and the machine have it, else the CPU where the package has libraries for it, else WebGPU. */
   readonly device?: Device;
 }
 

@@ -2,6 +2,9 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { openCpuSession } from "../device/cpu/session.ts";
+import { CUDA_KERNELS } from "../device/cuda/cubins.ts";
+import { hasGpu } from "../device/cuda/gpu.ts";
+import { openCudaSession } from "../device/cuda/session.ts";
 import { openPackageOnDawn, WEBGPU_KERNELS } from "../device/dawn/session.ts";
 import type { Session } from "../device/session.ts";
 import { keptBy } from "../device/stores.ts";
@@ -15,9 +18,12 @@ import { FILES } from "./files.ts";
 import { ModelError } from "./model-error.ts";
 import type { ModelSource, SessionRequest } from "./source.ts";
 
-/** Where a package runs. `auto` is the CPU where the package has compiled kernels, WebGPU otherwise. */
+/**
+ * Where a package runs. `auto` is CUDA where the package has kernels for it and there is a GPU, else the CPU where it has compiled
+ * kernels, else WebGPU.
+ */
 export type Device = "auto" | (typeof DEVICES)[number];
-const DEVICES = ["cpu", "webgpu"] as const;
+const DEVICES = ["cpu", "webgpu", "cuda"] as const;
 
 /** The folder in a package that weights may lie in. */
 export const WEIGHTS = "weights";
@@ -41,6 +47,8 @@ export function readPackage(directory: string, device: Device = "auto"): ModelSo
   const runsOn = device === "auto" ? bestDevice(directory) : device;
   if (runsOn === "webgpu" && !existsSync(join(directory, WEBGPU_KERNELS)))
     throw new ModelError(`${directory} has no kernels for WebGPU: build the package with --target cpu,webgpu`);
+  if (runsOn === "cuda" && !hasCuda(directory))
+    throw new ModelError(`${directory} has no kernels for CUDA: build the package with --target cpu,cuda`);
   return {
     device: runsOn,
     files: FILES,
@@ -52,22 +60,30 @@ export function readPackage(directory: string, device: Device = "auto"): ModelSo
     cacheRowBytes: serving.cacheRowBytes,
     weights: existsSync(weights) ? weights : undefined,
     tokenizer: existsSync(join(directory, "tokenizer.json")) ? directory : undefined,
-    open: runsOn === "cpu" ? openOnCpu : openOnWebGpu,
+    open: { cpu: openOnCpu, webgpu: openOnWebGpu, cuda: openOnCuda }[runsOn],
   };
 
   async function openOnWebGpu(request: SessionRequest): Promise<Session> {
-    const { programs: wanted, weights: path, model, cacheRows, listen } = request;
-    const session = await openPackageOnDawn(directory, selectPrograms(programs, wanted), {
-      onProgress: (done, all) => listen?.("compiling kernels", done, all),
-      ...(cacheRows === undefined ? {} : { cacheRows }),
-    });
-    try {
-      if (path !== undefined) loadWeights(session, model, path, listen);
-    } catch (error) {
-      session.close();
-      throw error;
-    }
-    return session;
+    const { programs: wanted, cacheRows } = request;
+    return withWeights(
+      request,
+      await openPackageOnDawn(directory, selectPrograms(programs, wanted), {
+        onProgress: compiling(request),
+        ...(cacheRows === undefined ? {} : { cacheRows }),
+      }),
+    );
+  }
+
+  async function openOnCuda(request: SessionRequest): Promise<Session> {
+    const { programs: wanted, cacheRows } = request;
+    return withWeights(
+      request,
+      await openCudaSession(directory, {
+        programs: wanted,
+        onProgress: compiling(request),
+        ...(cacheRows === undefined ? {} : { cacheRows }),
+      }),
+    );
   }
 
   function openOnCpu({ programs: wanted, weights: path, model, cacheRows, threads, listen }: SessionRequest): Session {
@@ -89,9 +105,30 @@ export function readPackage(directory: string, device: Device = "auto"): ModelSo
   }
 }
 
+function compiling({ listen }: SessionRequest): (done: number, all: number) => void {
+  return (done, all) => listen?.("compiling kernels", done, all);
+}
+
+/** Reads what the request wants as weights; closes the session where they do not fit. */
+function withWeights({ weights: path, model, listen }: SessionRequest, session: Session): Session {
+  try {
+    if (path !== undefined) loadWeights(session, model, path, listen);
+  } catch (error) {
+    session.close();
+    throw error;
+  }
+  return session;
+}
+
+function hasCuda(directory: string): boolean {
+  return existsSync(join(directory, CUDA_KERNELS, "cuda.json"));
+}
+
 function bestDevice(directory: string): Exclude<Device, "auto"> {
-  if (!existsSync(join(directory, WEBGPU_KERNELS))) return "cpu";
-  return readdirSync(join(directory, "kernels")).some((name) => name.endsWith(".so")) ? "cpu" : "webgpu";
+  if (hasCuda(directory) && hasGpu()) return "cuda";
+  if (readdirSync(join(directory, "kernels")).some((name) => name.endsWith(".so"))) return "cpu";
+  if (existsSync(join(directory, WEBGPU_KERNELS))) return "webgpu";
+  return hasCuda(directory) ? "cuda" : "cpu";
 }
 
 function readFile<T extends { readonly format: 1 }>(file: string): T {

@@ -1,6 +1,5 @@
 /** The session that generates and scores, and the weights in it. */
-import type { Session } from "../device/session.ts";
-import { DeviceLostError } from "../device/webgpu/loss.ts";
+import { DeviceLostError, type Session } from "../device/session.ts";
 import type { Engine } from "../serve/engine/engine.ts";
 
 /** Scores beside the answers of an engine, on the same session. */

@@ -43,6 +43,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     "compiler/targets/reserved.ts",
     "compiler/kernel-ir",
     "compiler/emit",
+    "runtime/io",
     "runtime/program",
   ],
   "compiler/targets/simt": ["compiler/targets/scalars.ts", "compiler/kernel-ir", "compiler/emit", "runtime/program"],

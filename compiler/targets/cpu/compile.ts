@@ -3,8 +3,8 @@ import { createHash } from "node:crypto";
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import { availableParallelism, cpus } from "node:os";
 import { basename, dirname, join } from "node:path";
+import { Cache } from "../../../runtime/io/cache.ts";
 import type { CpuVariant } from "../../../runtime/program/variants.ts";
-import { Cache } from "./cache.ts";
 import { type Compiler, findCompiler } from "./compiler.ts";
 
 /** Instruction sets. Fused multiply-add is part of v3 and v4: how results round is up to the variant, not to the machine. */
@@ -52,7 +52,7 @@ export async function compileLibrary(compilation: Compilation): Promise<Compiled
   const sources = filesIn(directory).filter((name) => name.endsWith(".cc"));
   if (sources.length === 0) throw new CompileError(`${directory}: there is no .cc file`);
   const compiler = await findCompiler();
-  const cache = new Cache();
+  const cache = new Cache("cpu");
   const all = [...ALWAYS, ...flags, ...include.map((path) => `-I${path}`)];
   const common = hash(identity(compiler, [...ALWAYS, ...flags]), ...headers([directory, ...include]));
   const objects = sources.toSorted().map((name) => {

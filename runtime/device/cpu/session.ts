@@ -20,10 +20,10 @@ import { Plans } from "../plans.ts";
 import type { Choice } from "../choice.ts";
 import {
   type Call,
-  DeviceError,
   type Elements,
   type HostSession,
   type LaunchProfile,
+  MemoryError,
   type MemoryUse,
   type Outcome,
   type ProfilingSession,
@@ -62,9 +62,6 @@ export interface CpuMemoryUse extends MemoryUse {
   /** Of mapped stores; not part of `storeBytes`. */
   readonly mappedBytes: number;
 }
-
-/** More memory is needed than there is. Nothing was allocated. */
-export class MemoryError extends DeviceError {}
 
 export interface CpuSession extends HostSession, ProfilingSession {
   read(store: string): Elements;

@@ -1,6 +1,6 @@
-import { planArena } from "../../program/arena.ts";
-import { boundExtents, elementsOf, type LaunchProgram, type Sizes } from "../../program/launch.ts";
-import { productOf, type SimtKernel, type Work, workOf } from "../../program/grids.ts";
+import type { SimtKernel, Work } from "../../program/grids.ts";
+import type { LaunchProgram, Sizes } from "../../program/launch.ts";
+import { planLayout } from "../layout.ts";
 
 /** Where everything of a call lies in the arena, in words. */
 export interface Layout {
@@ -11,43 +11,12 @@ export interface Layout {
   readonly words: number;
 }
 
-/** Inputs and outputs first, then temps by their lifetimes, then scratch. */
+/** Every element is a word, whatever its type. */
 export function planWords(program: LaunchProgram, sizes: Sizes, kernels: readonly SimtKernel[]): Layout {
-  let words = 0;
-  const offsets = program.buffers.map((spec) => {
-    if (spec.kind !== "input" && spec.kind !== "output") return -1;
-    const at = words;
-    words += elementsOf(spec, sizes);
-    return at;
-  });
-  // Every element is a word, whatever its type.
-  const widened = program.buffers.map((spec) => ({ ...spec, dtype: "f32" as const }));
-  const plan = planArena({ ...program, buffers: widened }, sizes);
-  for (const [buffer, offset] of plan.offsets.entries()) if (offset >= 0) offsets[buffer] = words + offset / 4;
-  const begin = words + plan.bytes / 4;
-  let scratch = 0;
-  for (const [i, launch] of program.launches.entries()) {
-    const kernel = kernels[i]!;
-    if (kernel.scratch.length === 0) continue;
-    const bound = boundExtents(launch, kernel, sizes);
-    scratch = Math.max(
-      scratch,
-      scratchWords(kernel, bound, workOf(kernel, bound)).reduce((a, b) => a + b, 0),
-    );
-  }
+  const { offsets, scratch, bytes } = planLayout(program, sizes, kernels, () => "f32");
   return {
-    offsets,
-    scratch: (kernel, bound, work) => {
-      let at = begin;
-      return scratchWords(kernel, bound, work).map((size) => (at += size) - size);
-    },
-    words: begin + scratch,
+    offsets: offsets.map((offset) => (offset < 0 ? -1 : offset / 4)),
+    scratch: (kernel, bound, work) => scratch(kernel, bound, work).places.map((offset) => offset / 4),
+    words: bytes / 4,
   };
-}
-
-/** Words of each scratch array, for all workgroups that run. */
-function scratchWords(kernel: SimtKernel, bound: Sizes, { runs }: Work): number[] {
-  const groups = (part: number | undefined): number =>
-    Math.max(0, ...runs.filter((run) => part === undefined || run.parts.includes(part)).map((run) => run.groups));
-  return kernel.scratch.map(({ shape, each, part }) => productOf(shape, bound) * (each ? groups(part) : 1));
 }

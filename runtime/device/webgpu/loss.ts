@@ -1,8 +1,5 @@
 /** What becomes of calls when their device is gone. */
-import { DeviceError } from "../session.ts";
-
-/** The device is gone, and with it all that was in its memory: params, states, caches. Only opening it anew helps. */
-export class DeviceLostError extends DeviceError {}
+import { DeviceLostError } from "../session.ts";
 
 /** A promise that a device may never settle: it rejects when the device is lost. */
 export class DeviceWatch {

@@ -1,6 +1,5 @@
 import type { Choice, Sampled } from "../../device/choice.ts";
-import type { Outcome, Session } from "../../device/session.ts";
-import { DeviceLostError } from "../../device/webgpu/loss.ts";
+import { DeviceLostError, type Outcome, type Session } from "../../device/session.ts";
 import { runAndChoose } from "../sampling/run-and-choose.ts";
 import { LogitsError } from "../sampling/sampler.ts";
 import { type Part, inputsOf } from "./call.ts";

@@ -1,5 +1,5 @@
 import type { ContentfulStatusCode } from "hono/utils/http-status";
-import { DeviceLostError } from "../../device/webgpu/loss.ts";
+import { DeviceLostError } from "../../device/session.ts";
 import { ContextError, DeadlineError, DrainingError, QueueFullError } from "../engine/request.ts";
 
 /** What a client is told, in the form of OpenAI's errors. */

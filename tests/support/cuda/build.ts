@@ -14,7 +14,7 @@ import {
 import { tmpdir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { promisify } from "node:util";
-import { Cache } from "../../../compiler/targets/cpu/cache.ts";
+import { Cache } from "../../../runtime/io/cache.ts";
 import { compileLibrary } from "../../../compiler/targets/cpu/compile.ts";
 import { findCompiler } from "../../../compiler/targets/cpu/compiler.ts";
 
@@ -97,7 +97,7 @@ export async function standIn(sanitizer?: Sanitizer): Promise<string> {
   // Of all of the harness: modules of kernels are kept beside it.
   const folders = [directory, INCLUDE, join(HERE, "simulator"), PRELUDES];
   const version = hashOf(folders.flatMap((path) => textsOf(path, /\.(cc|h|cuh)$/))).slice(0, 16);
-  const library = join(new Cache().directory, `cuda-${version}${sanitizer ?? ""}`, "libcuda.so.1");
+  const library = join(new Cache("cuda").directory, `cuda-${version}${sanitizer ?? ""}`, "libcuda.so.1");
   if (existsSync(library)) return library;
   await compileLibrary({
     directory,

@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync, wri
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { Cache } from "../../../../compiler/targets/cpu/cache.ts";
+import { Cache } from "../../../../runtime/io/cache.ts";
 import { CompileError, compileLibrary, VARIANT_FLAGS } from "../../../../compiler/targets/cpu/compile.ts";
 import { findCompiler, NoCompilerError } from "../../../../compiler/targets/cpu/compiler.ts";
 
@@ -133,19 +133,19 @@ describe("the compiler", () => {
 describe("the cache", () => {
   test("lies where the environment says", () => {
     const home = join(directory, "home");
-    expect(new Cache({ DSKC_CACHE: join(directory, "a") }).directory).toBe(join(directory, "a", "cpu"));
-    expect(new Cache({ XDG_CACHE_HOME: home }).directory).toBe(join(home, "dskc", "cpu"));
+    expect(new Cache("cpu", { DSKC_CACHE: join(directory, "a") }).directory).toBe(join(directory, "a", "cpu"));
+    expect(new Cache("cpu", { XDG_CACHE_HOME: home }).directory).toBe(join(home, "dskc", "cpu"));
   });
 
   test("gives way to a temporary directory where it cannot be made", () => {
     writeFileSync(join(directory, "file"), "");
-    const { directory: instead } = new Cache({ DSKC_CACHE: join(directory, "file") });
+    const { directory: instead } = new Cache("cpu", { DSKC_CACHE: join(directory, "file") });
     expect(instead.startsWith(join(tmpdir(), "dskc-"))).toBe(true);
     rmSync(instead, { recursive: true });
   });
 
   test("loses what was not used for a month", () => {
-    const cache = new Cache({ DSKC_CACHE: directory });
+    const cache = new Cache("cpu", { DSKC_CACHE: directory });
     const [old, used] = [cache.path("a", "o"), cache.path("b", "o")];
     const long = new Date(Date.now() - 31 * 24 * 3600 * 1000);
     for (const path of [old, used]) {

@@ -1,6 +1,6 @@
 /** A GPU device that is gone in the middle of a call, of an answer, of a training. */
 import { afterAll, describe, expect, test } from "vitest";
-import { DeviceLostError } from "../../../../runtime/device/webgpu/loss.ts";
+import { DeviceLostError } from "../../../../runtime/device/session.ts";
 import type { WebGpuSession } from "../../../../runtime/device/webgpu/session.ts";
 import { Engine } from "../../../../runtime/serve/engine/engine.ts";
 import { type Answer, answer as answerOn, type Job } from "../../../support/answers.ts";

@@ -5,14 +5,15 @@ import { join } from "node:path";
 const MONTH = 30 * 24 * 3600 * 1000;
 
 /**
- * Files by the hash of what they were made from, in DSKC_CACHE, else in `dskc` below XDG_CACHE_HOME or `~/.cache`. Where
+ * Files by the hash of what they were made from, in DSKC_CACHE, else in `dskc` below XDG_CACHE_HOME or `~/.cache`, each
+ * kind in a folder of its own. Where
  * nothing can be written, a directory of this process takes its place.
  */
 export class Cache {
   readonly directory: string;
 
-  constructor(environment: NodeJS.ProcessEnv = process.env) {
-    this.directory = usable(wished(environment));
+  constructor(kind: "cpu" | "cuda", environment: NodeJS.ProcessEnv = process.env) {
+    this.directory = usable(join(wished(environment), kind));
   }
 
   /** Where the file of a hash is, or belongs. */
@@ -42,7 +43,7 @@ export class Cache {
 
 function wished(environment: NodeJS.ProcessEnv): string {
   const { DSKC_CACHE: own, XDG_CACHE_HOME: common } = environment;
-  return join(own || join(common || join(homedir(), ".cache"), "dskc"), "cpu");
+  return own || join(common || join(homedir(), ".cache"), "dskc");
 }
 
 function usable(directory: string): string {

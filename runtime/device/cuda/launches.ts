@@ -1,0 +1,136 @@
+/** The launches of a call as the addon takes them (runtime/native/cuda.ts). */
+import type { NativeCudaEntry, NativeTensorMap } from "../../native/cuda.ts";
+import { type Grid, productOf, type SimtKernel, type TensorMap, workOf } from "../../program/grids.ts";
+import { boundExtents, type LaunchProgram, type Sizes, STORAGE_BYTES, type StorageType } from "../../program/launch.ts";
+import { firstElement, stepsOf } from "../../program/steps.ts";
+import type { Layout } from "../layout.ts";
+
+/** Memories, as the addon numbers them. */
+export const ARENA = 0;
+export const STORES = 1;
+export const CACHES = 2;
+
+/** A place in a memory, in bytes. */
+export interface Place {
+  readonly space: number;
+  readonly offset: number;
+}
+
+/** A kernel's entry points by their name in the table, as numbers of the addon. */
+export type EntryNumbers = ReadonlyMap<string, number>;
+
+/** The entry points of kernels; `numbers` has them by kernel. */
+export interface Entries {
+  readonly list: readonly NativeCudaEntry[];
+  readonly numbers: ReadonlyMap<string, EntryNumbers>;
+}
+
+/** Types of tensor maps, and patterns of shared memory: CUtensorMapDataType and CUtensorMapSwizzle of the driver API. */
+const MAP_TYPES: Readonly<Partial<Record<StorageType, number>>> = {
+  f64: 8,
+  f32: 7,
+  bf16: 9,
+  f16: 6,
+  f8e4m3: 0,
+  i32: 3,
+  bool: 0,
+  i8: 0,
+};
+const SWIZZLES = { 0: 0, 32: 1, 64: 2, 128: 3 } as const;
+
+/** @throws Error for a kernel whose tensor maps the driver does not know */
+export function entriesOf(kernels: readonly SimtKernel[]): Entries {
+  const list: NativeCudaEntry[] = [];
+  const numbers = new Map<string, EntryNumbers>();
+  for (const [module, kernel] of kernels.entries()) {
+    const grids = [...kernel.entries, ...(kernel.parts ?? []).flat()].flatMap((entry): Grid[] =>
+      entry.before === undefined ? [entry] : [entry, entry.before],
+    );
+    const own = new Map<string, number>();
+    for (const grid of grids) {
+      if (own.has(grid.name)) continue;
+      own.set(grid.name, list.length);
+      list.push({
+        module,
+        symbol: `${kernel.name}_${grid.name}`,
+        threads: grid.workgroupSize,
+        shared: grid.sharedBytes ?? 0,
+        ints: 2 * (kernel.parts?.length ?? 1) + kernel.extents.length,
+        pointers: kernel.args.length + kernel.scratch.length,
+        maps: (grid.maps ?? []).map((map) => nativeMap(kernel, map)),
+      });
+    }
+    numbers.set(kernel.name, own);
+  }
+  return { list, numbers };
+}
+
+function nativeMap(kernel: SimtKernel, { arg, dtype, box, swizzle }: TensorMap): NativeTensorMap {
+  const scratch = /^scratch(\d+)$/.exec(arg)?.[1];
+  const pointer = scratch === undefined ? kernel.args.indexOf(arg) : kernel.args.length + Number(scratch);
+  const type = MAP_TYPES[dtype];
+  if (pointer < 0 || pointer >= kernel.args.length + kernel.scratch.length)
+    throw new Error(`the kernel ${kernel.name} has a tensor map of ${arg}, which is none of its arguments`);
+  if (type === undefined) throw new Error(`the kernel ${kernel.name} has a tensor map of ${dtype}`);
+  return { pointer, type, swizzle: SWIZZLES[swizzle], box };
+}
+
+/** What a call is made of: the numbers for the addon, and how many items each launch of the program has. */
+export interface Launches {
+  readonly numbers: number[];
+  /** By launch; summed over blocks. */
+  readonly items: Float64Array;
+  /** Bytes of the arena: no less than the layout says. */
+  readonly bytes: number;
+}
+
+/**
+ * @param kernels of each launch of the program
+ * @param kept where each buffer lies that is kept between calls; undefined for others
+ */
+export function launchesOf(
+  program: LaunchProgram,
+  kernels: readonly SimtKernel[],
+  entries: Entries["numbers"],
+  kept: readonly (Place | undefined)[],
+  layout: Layout,
+  sizes: Sizes,
+): Launches {
+  const numbers: number[] = [];
+  const items = new Float64Array(program.launches.length);
+  let { bytes } = layout;
+  for (const step of stepsOf(program, sizes)) {
+    const launch = program.launches[step.launch]!;
+    const kernel = kernels[step.launch]!;
+    const bound = boundExtents(launch, kernel, step.sizes);
+    const work = workOf(kernel, bound);
+    const ints = [...work.items, ...kernel.extents.map((name) => bound[name]!)];
+    const pointers: number[] = [];
+    for (const buffer of launch.args) {
+      const spec = program.buffers[buffer]!;
+      const { space, offset } = kept[buffer] ?? { space: ARENA, offset: layout.offsets[buffer]! };
+      pointers.push(space, offset + firstElement(spec, step) * STORAGE_BYTES[spec.dtype]);
+    }
+    const scratch = layout.scratch(kernel, bound, work);
+    for (const offset of scratch.places) pointers.push(ARENA, offset);
+    // The entry for these sizes may need more than the one for those that the layout was planned for.
+    bytes = Math.max(bytes, scratch.end);
+    for (const { grids } of work.runs) {
+      for (const { grid, groups } of grids) {
+        if (groups === 0) continue;
+        const cluster = grid.cluster ?? 1;
+        const blocks = Math.ceil(groups / cluster) * cluster;
+        numbers.push(step.launch, entries.get(kernel.name)!.get(grid.name)!, blocks, ...ints, ...pointers);
+        for (const map of grid.maps ?? []) numbers.push(...dimsOf(map, bound));
+      }
+    }
+    items[step.launch]! += work.items.filter((_, i) => i % 2 === 0).reduce((a, b) => a + b, 0);
+  }
+  return { numbers, items, bytes };
+}
+
+/** The sizes of a tensor map's dims, and the strides of all but the innermost in bytes. */
+function dimsOf({ dims, strides, dtype }: TensorMap, bound: Sizes): number[] {
+  const bytes = STORAGE_BYTES[dtype];
+  return [...dims.map((dim) => productOf(dim, bound)), ...strides.map((stride) => productOf(stride, bound) * bytes)];
+}

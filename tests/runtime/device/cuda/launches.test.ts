@@ -1,0 +1,111 @@
+/** What the addon is told of a call: entries, blocks, numbers, places, tensor maps. */
+import { describe, expect, test } from "vitest";
+import { entriesOf, launchesOf } from "../../../../runtime/device/cuda/launches.ts";
+import { planLayout } from "../../../../runtime/device/layout.ts";
+import type { SimtKernel } from "../../../../runtime/program/grids.ts";
+import type { LaunchProgram } from "../../../../runtime/program/launch.ts";
+import { buffer } from "../../../support/kernels.ts";
+
+const KERNELS: readonly SimtKernel[] = [
+  {
+    name: "product",
+    args: ["x", "w", "out"],
+    writes: ["out"],
+    extents: ["T"],
+    scratch: [{ shape: [10], each: true }],
+    entries: [
+      { name: "few", workgroupSize: 64, workgroups: [{ of: [4] }], upTo: { product: ["T"], most: 4 } },
+      {
+        name: "tile",
+        workgroupSize: 128,
+        workgroups: [{ of: ["T"], by: 64 }],
+        most: 3,
+        sharedBytes: 65536,
+        cluster: 2,
+        before: { name: "turn", workgroupSize: 32, workgroups: [{ of: ["T"] }] },
+        maps: [{ arg: "w", dtype: "bf16", dims: [[64], ["T", 2]], strides: [[64]], box: [64, 8], swizzle: 128 }],
+      },
+    ],
+  },
+];
+
+const PROGRAM: LaunchProgram = {
+  name: "p",
+  dims: ["T"],
+  buffers: [
+    buffer("input", "x", "f32", "T"),
+    buffer("param", "w", "bf16", 64, 64),
+    buffer("output", "out", "f32", "T"),
+  ],
+  launches: [{ kernel: "product", args: [0, 1, 2], extents: ["T"] }],
+};
+
+function launches(T: number, program = PROGRAM) {
+  const kernels = program.launches.map(() => KERNELS[0]!);
+  const layout = planLayout(program, { T }, kernels);
+  const { numbers } = entriesOf(KERNELS);
+  const kept = program.buffers.map(({ kind }) => (kind === "param" ? { space: 1, offset: 512 } : undefined));
+  return { layout, ...launchesOf(program, kernels, numbers, kept, layout, { T }) };
+}
+
+describe("entries", () => {
+  test("every entry point once, with what it takes", () => {
+    expect(entriesOf(KERNELS).list).toEqual([
+      { module: 0, symbol: "product_few", threads: 64, shared: 0, ints: 3, pointers: 4, maps: [] },
+      {
+        module: 0,
+        symbol: "product_tile",
+        threads: 128,
+        shared: 65536,
+        ints: 3,
+        pointers: 4,
+        maps: [{ pointer: 1, type: 9, swizzle: 3, box: [64, 8] }],
+      },
+      { module: 0, symbol: "product_turn", threads: 32, shared: 0, ints: 3, pointers: 4, maps: [] },
+    ]);
+  });
+
+  test("a tensor map of nothing that the kernel has is refused", () => {
+    const [kernel] = KERNELS;
+    const map = { arg: "y", dtype: "bf16", dims: [[8]], strides: [], box: [8], swizzle: 0 } as const;
+    const wrong = { ...kernel!, entries: [{ name: "main", workgroupSize: 1, workgroups: [], maps: [map] }] };
+    expect(() => entriesOf([wrong])).toThrow(
+      "the kernel product has a tensor map of y, which is none of its arguments",
+    );
+  });
+});
+
+describe("launches", () => {
+  test("few rows take their own entry; scratch is behind inputs and outputs", () => {
+    const { numbers, bytes, items } = launches(3);
+    // x and out take a line of 64 bytes each, then four blocks have ten words each.
+    expect(numbers).toEqual([0, 0, 4, 4, 0, 3, 0, 0, 1, 512, 0, 64, 0, 128]);
+    expect(bytes).toBe(128 + 192);
+    expect([...items]).toEqual([4]);
+  });
+
+  test("what runs before comes first; blocks fill clusters; maps have their sizes and strides in bytes", () => {
+    const { numbers } = launches(300);
+    const pointers = [0, 0, 1, 512, 0, 1216, 0, 2432];
+    const before = [0, 2, 300, 5, 300, 300, ...pointers];
+    expect(numbers).toEqual([...before, 0, 1, 4, 5, 300, 300, ...pointers, 64, 600, 128]);
+  });
+
+  test("nothing to do is no launch", () => {
+    expect(launches(0).numbers).toEqual([0, 0, 4, 4, 0, 0, 0, 0, 1, 512, 0, 0, 0, 0]);
+    const none = { ...PROGRAM, launches: [] };
+    expect(launches(5, none).numbers).toEqual([]);
+  });
+
+  test("launches in blocks begin at their rows", () => {
+    const { numbers, items } = launches(150, { ...PROGRAM, blocks: [{ dim: "T", rows: 64, first: 0, count: 1 }] });
+    const [x, out] = [0, 640];
+    const scratch = 1280;
+    const run = (rows: number, first: number): number[] => {
+      const pointers = [0, x + 4 * first, 1, 512, 0, out + 4 * first, 0, scratch];
+      return [0, 2, rows, 1, rows, rows, ...pointers, 0, 1, 2, 1, rows, rows, ...pointers, 64, 2 * rows, 128];
+    };
+    expect(numbers).toEqual([...run(64, 0), ...run(64, 64), ...run(22, 128)]);
+    expect([...items]).toEqual([3]);
+  });
+});
