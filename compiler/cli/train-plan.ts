@@ -4,6 +4,9 @@ import { callAt, numberOf } from "../../dsl/semantics/sections/look-up.ts";
 import type { CheckedSection } from "../../dsl/semantics/sections/sections.ts";
 import type { CallValue } from "../../dsl/semantics/sections/types.ts";
 import type { TrainPlan } from "../elaborate/train-step.ts";
+import { paramsOfParts } from "../model-ir/parts.ts";
+import { type PlacedStore, storesOf } from "../model-ir/places.ts";
+import type { Module } from "../model-ir/types.ts";
 import { optimizerConstants } from "../package/training-plan.ts";
 import { InputError } from "./io.ts";
 
@@ -23,6 +26,7 @@ export function trainPlan(section: CheckedSection | undefined, training: Trainin
     ...(isBf16("master") ? { master: "bf16" } : {}),
     ...(isBf16("moments") ? { moments: "bf16" } : {}),
     ...(isBf16("gradients") ? { gradients: "bf16" } : {}),
+    ...(section === undefined ? {} : productsOf(section, training.module)),
   };
 }
 
@@ -61,5 +65,30 @@ function optimizerOf(call: CallValue | undefined, training: TrainingModel): Trai
     const found = training.optimizer(block, decayed ? args : new Map([...args, ["decay", 0]]), type);
     if (found === undefined) throw new Error(`the standard library has no optimizer ${block}`);
     return found;
+  };
+}
+
+/** `precision.gemm`, where it is in eight bits: all products with params but those of `keep_bf16`, and of params that are kept wider. */
+function productsOf({ entries }: CheckedSection, module: Module): Pick<TrainPlan, "products"> {
+  const gemm = callAt(entries, "precision.gemm");
+  if (gemm === undefined) return {};
+  const kept = entries.get("precision.keep_bf16")?.value;
+  const words = kept?.kind === "list" ? kept.items.flatMap((item) => (item.kind === "word" ? [item.name] : [])) : [];
+  const parts = paramsOfParts(
+    module,
+    words.map((name) => name.split(".")),
+  );
+  const isWider = ({ type }: PlacedStore): boolean => type.dtype === "f32" && module.dtype !== "f32";
+  const wider = new Set(storesOf(module.root).flatMap((placed) => (isWider(placed) ? [placed.path] : [])));
+  const tile = (arg: string): readonly [number, number] => {
+    const { args } = gemm.args.get(arg) as CallValue;
+    return [numberOf(args.get("rows"))!, numberOf(args.get("columns"))!];
+  };
+  return {
+    products: {
+      activations: tile("activations")[1],
+      weights: tile("weights"),
+      quantizes: (path) => !parts.has(path) && !wider.has(path),
+    },
   };
 }

@@ -8,6 +8,7 @@ import { crossEntropy, meanLoss, runForward } from "./forward.ts";
 import { type HostSettings, ProgramHost } from "./host.ts";
 import { Inliner } from "./inline.ts";
 import { type AheadDivisor, runAhead } from "./look-ahead.ts";
+import { type Quantization, quantizeProducts } from "./quantize-products.ts";
 import { cast, emitOne } from "./sink.ts";
 import { type TrainedParam, updateParams } from "./update.ts";
 
@@ -27,6 +28,8 @@ export interface TrainPlan {
   readonly moments?: DType;
   /** The dtype of the gradient's sums over several calls; that of the stored params when not given. */
   readonly gradients?: DType;
+  /** Products in eight bits; in the dtype of their operands when not given. */
+  readonly products?: Quantization;
 }
 
 /** The dtype in which a training stores params. */
@@ -46,7 +49,7 @@ export function trainStepProgram(module: Module, plan: TrainPlan): Program {
   const { host, inliner } = step;
   updateParams(module, plan, host, inliner, gradientsOf(step));
   runEvents(module, host, inliner);
-  return host.builder.finish("train_step");
+  return inProducts(host.builder.finish("train_step"), plan);
 }
 
 /** A step under construction: forward pass and losses are there. */
@@ -64,6 +67,11 @@ function lossesOf(module: Module, plan: TrainPlan): Step {
   const looksAhead = plan.objective.some(({ loss }) => loss === "mtp");
   if (looksAhead) host.losses.push(...runAhead(module, host, inliner, plan.divideAheadBy));
   return { host, inliner, objective: objective(plan, host) };
+}
+
+/** With products as the plan wants them. */
+function inProducts(program: Program, { products }: TrainPlan): Program {
+  return products === undefined ? program : quantizeProducts(program, products);
 }
 
 function settings(plan: TrainPlan): HostSettings {
@@ -109,7 +117,7 @@ export function accumulationPrograms(module: Module, plan: TrainPlan): readonly 
   };
   for (const { path, gradient } of trained) add(joinPath("gradient", path), gradient, plan.gradients);
   for (const [path, value] of metrics) add(joinPath("step", path), value);
-  const gradients = withGlobals(host.builder.finish("gradients"), host);
+  const gradients = inProducts(withGlobals(host.builder.finish("gradients"), host), plan);
   return [denominatorsProgram(module, plan), gradients, applyProgram(module, plan, trained, metrics)];
 }
 

@@ -143,11 +143,21 @@ export class Classes {
     );
   }
 
+  /** Whether it makes numbers of eight-bit codes, or scales them: to read them is cheaper than what they would be stored as. */
+  #widensCodes({ name, operands }: Op): boolean {
+    const isWidened = (value: Value): boolean => {
+      const op = this.producers.get(value.id);
+      return op?.name === "tensor.cast" && op.operands[0]!.type.dtype === "f8e4m3";
+    };
+    if (name === "tensor.cast") return operands[0]!.type.dtype === "f8e4m3";
+    return name === "math.mul" && operands.some(isWidened);
+  }
+
   #classify(op: Op): OpClass {
     const { name } = op;
     if (GIVEN.has(name)) return "given";
     if (EFFECTS.has(name)) return "effect";
-    if (MOVES.has(name)) return "view";
+    if (MOVES.has(name) || this.#widensCodes(op)) return "view";
     if (name === "tensor.reduce" && this.#isSelection(op)) return "view";
     if (name === "moe.contract" || name === "moe.contract_weight") return "gemm";
     const [result] = op.results;

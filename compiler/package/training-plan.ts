@@ -110,9 +110,14 @@ class Refusals {
   }
 }
 
-/** Products in less than 32 bits are left to the device: more bits are never wrong. */
+/** Products in bf16 or f16 are left to the device: more bits are never wrong. */
 function refusePrecision(entries: Entries, refused: Refusals): void {
-  if (callAt(entries, "precision.gemm")) refused.add("precision.gemm", "matrix products are in f32, bf16 or f16");
+  const gemm = callAt(entries, "precision.gemm");
+  const format = gemm?.args.get("format");
+  const activations = gemm?.args.get("activations");
+  if (format?.kind === "word" && format.name !== "e4m3") refused.add("precision.gemm", "eight-bit numbers are e4m3");
+  if (activations?.kind === "call" && numberOf(activations.args.get("rows")) !== 1)
+    refused.add("precision.gemm", "tiles of activations have one row");
 }
 
 function batchOf(value: Value): TrainingPlan["batch"] {

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 
-/** The tensors of `tests/fixtures/models/FOLDER/FILE` as plain numbers: f32 and i64 safetensors. */
+/** The tensors of `tests/fixtures/models/FOLDER/FILE` as plain numbers: f32, i64 and u8 safetensors. */
 export interface FixtureTensor {
   readonly shape: readonly number[];
   readonly data: readonly number[];
@@ -30,6 +30,7 @@ export function fixtureTensors(folder: string, file: string): (name: string) => 
     const data: number[] = [];
     if (entry.dtype === "F32") for (let at = start; at < end; at += 4) data.push(bytes.readFloatLE(at));
     else if (entry.dtype === "I64") for (let at = start; at < end; at += 8) data.push(Number(bytes.readBigInt64LE(at)));
+    else if (entry.dtype === "U8") data.push(...bytes.subarray(start, end));
     else throw new Error(`${name} is ${entry.dtype}`);
     return { shape: entry.shape, data };
   };

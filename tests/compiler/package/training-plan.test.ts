@@ -99,9 +99,6 @@ describe("the specs", () => {
     const names = (results: typeof all): string[] => results.map(({ file, name }) => `${file} ${name}`);
     expect(names(refused)).toEqual([
       "deepseek-math-7b.dsk Reinforce",
-      "deepseek-v3.dsk Pretrain",
-      "deepseek-v3.dsk Extend32K",
-      "deepseek-v3.dsk Extend128K",
       "deepseek-v3.dsk Reason",
       "r1-pipeline.dsk Zero",
       "r1-pipeline.dsk Reason",
@@ -116,9 +113,6 @@ describe("the specs", () => {
   test("reasons", () => {
     const of = (file: string, name: string): readonly string[] =>
       all.find((result) => result.file === file && result.name === name)!.refused;
-    expect(of("deepseek-v3.dsk", "Extend32K")).toEqual([
-      "`precision.gemm` matrix products are in f32, bf16 or f16 | fp8(e4m3, activations: tile(1, 128), weights: tile(128, 128), promote_every: 128)",
-    ]);
     expect(of("deepseek-math-7b.dsk", "Reinforce")).toEqual([
       "`objective` there is no training from rewards | grpo(group: 64, kl: 0.04, estimator: k3, ratio: token)",
       "`rollout` there is no training from rewards | 1_024",
@@ -231,6 +225,15 @@ describe("entries", () => {
     ]);
     const precision = "length = 256 tokens\n  precision { gradients = bf16  moments = bf16 }";
     expect(planOf("length", precision).refused).toEqual([]);
+    const eight = (args: string): readonly string[] =>
+      planOf("length", `length = 256 tokens\n  precision { gemm = fp8(${args}) }`).refused;
+    expect(eight("e4m3, activations: tile(1, 128), weights: tile(128, 128)")).toEqual([]);
+    expect(eight("e5m2, activations: tile(1, 128), weights: tile(128, 128)")).toEqual([
+      "`precision.gemm` eight-bit numbers are e4m3 | fp8(e5m2, activations: tile(1, 128), weights: tile(128, 128))",
+    ]);
+    expect(eight("e4m3, activations: tile(64, 128), weights: tile(128, 128)")).toEqual([
+      "`precision.gemm` tiles of activations have one row | fp8(e4m3, activations: tile(64, 128), weights: tile(128, 128))",
+    ]);
   });
 
   test("sgd, stops and the section before", () => {

@@ -1,0 +1,223 @@
+/**
+ * Products in eight bits (DeepSeek-V3, section 3.3): what a product with a param reads becomes codes with a scale for each tile,
+ * forward and for gradients of activations. Gradients of params are products of activations, and stay as they are.
+ */
+import { stringAttr } from "../tensor-ir/attrs.ts";
+import { ProgramBuilder } from "../tensor-ir/builder.ts";
+import { replaceDim, withoutDims } from "../tensor-ir/ops/dims.ts";
+import type { DimLabel, Op, Program, TensorType, Value } from "../tensor-ir/types.ts";
+
+/** How operands of products are stored in f8e4m3: elements that share a scale, largest magnitude / 448. */
+export interface Quantization {
+  /** Neighbors of an activation along the dims that a product sums. */
+  readonly activations: number;
+  /** Neighbors of a param along the dims that a product sums forward, and along its others. */
+  readonly weights: readonly [sums: number, others: number];
+  /** Whether products with the param of this path are in eight bits. */
+  readonly quantizes: (path: string) => boolean;
+}
+
+/** The largest f8e4m3 number, and the least that a tile's largest magnitude counts as (DeepSeek-V3, inference/kernel.py). */
+const LARGEST = 448;
+const LEAST = 1e-4;
+
+/** Ops whose results have the elements of their first operand, in another order or dtype. */
+const MOVES = new Set(["tensor.cast", "tensor.rename", "tensor.broadcast", "tensor.split_dim", "tensor.merge_dims"]);
+
+/** Dims whose elements, in row-major order, are cut into tiles of so many. */
+interface Cut {
+  readonly dims: readonly DimLabel[];
+  readonly tile: number;
+}
+
+/** The program with products in eight bits; equal tiles of equal values are written once for each use. */
+export function quantizeProducts(program: Program, quantization: Quantization): Program {
+  const next = Math.max(-1, ...program.ops.flatMap(({ results }) => results.map(({ id }) => id))) + 1;
+  const writer = new Writer(new ProgramBuilder(new Map(program.dims), next), quantization);
+  for (const op of program.ops) writer.write(op);
+  return writer.builder.finish(program.name);
+}
+
+class Writer {
+  readonly builder: ProgramBuilder;
+  readonly #quantization: Quantization;
+  readonly #producers = new Map<number, Op>();
+  /** By param: the dims that its first product sums, which is the forward one. */
+  readonly #sums = new Map<string, readonly DimLabel[]>();
+
+  constructor(builder: ProgramBuilder, quantization: Quantization) {
+    this.builder = builder;
+    this.#quantization = quantization;
+  }
+
+  write(op: Op): void {
+    this.builder.loc = op.loc;
+    for (const { id } of op.results) this.#producers.set(id, op);
+    if (!this.#isProduct(op)) return this.builder.push(op);
+    const [a, b, ...rest] = op.operands as [Value, Value, ...Value[]];
+    const [result] = op.results as [Value];
+    const params = [a, b].map((operand) => this.#paramOf(operand));
+    const which = params.findIndex((param) => param !== undefined);
+    const [path] = params.filter((param) => param !== undefined);
+    // A product of two params is no work of a token.
+    if (path === undefined || params.every((param) => param !== undefined)) return this.builder.push(op);
+    const [weight, other] = which === 0 ? [a, b] : [b, a];
+    const grouped = op.name === "moe.contract" ? [stringAttr(op.attrs, "experts")] : [];
+    const sums = withoutDims(weight.type.dims, [...result.type.dims, ...grouped]);
+    const batch = weight.type.dims.filter(
+      (label) => grouped.includes(label) || (result.type.dims.includes(label) && other.type.dims.includes(label)),
+    );
+    const quantizedWeight = this.#weight(path, weight, sums, batch);
+    const activation = this.#activation(other, sums);
+    const operands = which === 0 ? [quantizedWeight, activation, ...rest] : [activation, quantizedWeight, ...rest];
+    if (result.type.dtype === "f32") return this.builder.push({ ...op, operands });
+    const exact = this.builder.value({ ...result.type, dtype: "f32" });
+    this.builder.push({ ...op, operands, results: [exact] });
+    this.builder.push({ name: "tensor.cast", operands: [exact], results: [result], attrs: {} });
+  }
+
+  #isProduct({ name, operands }: Op): boolean {
+    return (name === "tensor.contract" || name === "moe.contract") && operands[0]!.type.dtype !== "i32";
+  }
+
+  /** The param that a value shows, if its products are in eight bits. */
+  #paramOf(value: Value): string | undefined {
+    const op = this.#producers.get(value.id);
+    if (op === undefined) return undefined;
+    if (MOVES.has(op.name)) return this.#paramOf(op.operands[0]!);
+    if (op.name !== "model.param") return undefined;
+    const path = stringAttr(op.attrs, "name");
+    return this.#quantization.quantizes(path) ? path : undefined;
+  }
+
+  /** From the param as it is stored: what products in more bits round first, these do not. */
+  #weight(path: string, value: Value, sums: readonly DimLabel[], batch: readonly DimLabel[]): Value {
+    const cast = this.#producers.get(value.id);
+    const exact = cast?.name === "tensor.cast" ? cast.operands[0]! : value;
+    const others = withoutDims(value.type.dims, [...sums, ...batch]);
+    const [alongSums, alongOthers] = this.#quantization.weights;
+    // Backward, the sums of a product are the others of the forward one: its tiles are the same.
+    const forward = this.#sums.get(path) ?? sums;
+    this.#sums.set(path, forward);
+    const isForward = sums.every((label) => forward.includes(label));
+    const cuts: Cut[] = isForward
+      ? [
+          { dims: sums, tile: alongSums },
+          { dims: others, tile: alongOthers },
+        ]
+      : [
+          { dims: others, tile: alongSums },
+          { dims: sums, tile: alongOthers },
+        ];
+    return this.#quantized(exact, cuts);
+  }
+
+  #activation(value: Value, sums: readonly DimLabel[]): Value {
+    const op = this.#producers.get(value.id);
+    const tile = this.#quantization.activations;
+    // Rows that go to experts are quantized once for all of them.
+    if (op?.name === "moe.dispatch") {
+      const [x, chosen] = op.operands as [Value, Value];
+      const rows = this.#quantized(x, [{ dims: sums, tile }]);
+      return this.builder.emit("moe.dispatch", [rows, chosen], { ...value.type, dtype: "f32" }, op.attrs);
+    }
+    return this.#quantized(value, [{ dims: sums, tile }]);
+  }
+
+  /** What codes and scales of the value stand for, in f32. */
+  #quantized(value: Value, cuts: readonly Cut[]): Value {
+    const undo: ((x: Value) => Value)[] = [];
+    let tiled = this.#cast(value, "f32");
+    const within: DimLabel[] = [];
+    for (const { dims, tile } of cuts.filter(({ dims }) => dims.length > 0)) {
+      const merged = this.#merge(tiled, dims, undo);
+      const [padded, inner] = this.#split(merged.value, merged.label, tile, undo);
+      tiled = padded;
+      within.push(inner);
+    }
+    const { builder } = this;
+    const { type } = tiled;
+    const tiles: TensorType = { dtype: "f32", dims: withoutDims(type.dims, within) };
+    const scalar = (x: number): Value => builder.emit("tensor.constant", [], tiles, { value: x });
+    const size = builder.emit("math.abs", [tiled], type);
+    const most = builder.emit("tensor.reduce", [size], tiles, { kind: "max" });
+    const bounded = builder.emit("math.max", [most, scalar(LEAST)], tiles);
+    const scale = builder.emit("math.div", [bounded, scalar(LARGEST)], tiles, {}, "scale");
+    const spread = builder.emit("tensor.broadcast", [scale], type);
+    const codes = this.#cast(builder.emit("math.div", [tiled, spread], type), "f8e4m3", "codes");
+    const exact = builder.emit("math.mul", [this.#cast(codes, "f32"), spread], type);
+    return undo.reduceRight((x, step) => step(x), exact);
+  }
+
+  #cast(value: Value, dtype: "f32" | "f8e4m3", name?: string): Value {
+    if (value.type.dtype === dtype) return value;
+    return this.builder.emit("tensor.cast", [value], { ...value.type, dtype }, {}, name);
+  }
+
+  /** One dim in the place of several, the last one fastest. */
+  #merge(
+    value: Value,
+    dims: readonly DimLabel[],
+    undo: ((x: Value) => Value)[],
+  ): { readonly value: Value; readonly label: DimLabel } {
+    const { builder } = this;
+    let current = value;
+    let label = dims[0]!;
+    for (const inner of dims.slice(1)) {
+      const outer = label;
+      const pair = [outer, inner];
+      label = builder.dim(`${outer}*${inner}`, this.#size(outer) * this.#size(inner));
+      const before = current.type;
+      const rest = withoutDims(before.dims, [inner]);
+      current = builder.emit(
+        "tensor.merge_dims",
+        [current],
+        { ...before, dims: replaceDim(rest, outer, [label]) },
+        { dims: pair, to: label },
+      );
+      const merged = label;
+      undo.push((x) => builder.emit("tensor.split_dim", [x], before, { dim: merged, into: pair }));
+    }
+    return { value: current, label };
+  }
+
+  /** `tiles` and `elements of a tile` in the place of a dim, which is filled with zeros to whole tiles. */
+  #split(
+    value: Value,
+    label: DimLabel,
+    tile: number,
+    undo: ((x: Value) => Value)[],
+  ): readonly [value: Value, inner: DimLabel] {
+    const { builder } = this;
+    const size = this.#size(label);
+    const count = Math.ceil(size / tile);
+    const { type } = value;
+    const typed = (dims: readonly DimLabel[]): TensorType => ({ ...type, dims });
+    let [whole, from] = [value, label];
+    if (count * tile !== size) {
+      from = builder.dim(`${label}.to.${count * tile}`, count * tile);
+      whole = builder.emit("tensor.pad", [value], typed(replaceDim(type.dims, label, [from])), {
+        dim: label,
+        start: 0,
+        to: from,
+      });
+      const padded = from;
+      undo.push((x) => builder.emit("tensor.slice", [x], type, { dim: padded, start: 0, to: label }));
+    }
+    const [tiles, inner] = [builder.dim(`${label}/${tile}`, count), builder.dim(`${label}.in.${tile}`, tile)];
+    const before = whole.type;
+    const split = builder.emit("tensor.split_dim", [whole], typed(replaceDim(before.dims, from, [tiles, inner])), {
+      dim: from,
+      into: [tiles, inner],
+    });
+    undo.push((x) => builder.emit("tensor.merge_dims", [x], before, { dims: [tiles, inner], to: from }));
+    return [split, inner];
+  }
+
+  #size(label: DimLabel): number {
+    const size = this.builder.dims.get(label);
+    if (size === null || size === undefined)
+      throw new Error(`products over ${label} have no tiles: its size is not known`);
+    return size;
+  }
+}

@@ -1,0 +1,95 @@
+/** Products in eight bits against DeepSeek-V3's inference/kernel.py and DeepGEMM (fixture j2): codes, scales and sums. */
+import { expect, test } from "vitest";
+import { quantizeProducts } from "../../compiler/elaborate/quantize-products.ts";
+import { runProgram } from "../../compiler/reference/run.ts";
+import { ProgramBuilder } from "../../compiler/tensor-ir/builder.ts";
+import type { Program, Value } from "../../compiler/tensor-ir/types.ts";
+import { verifyProgram } from "../../compiler/tensor-ir/verify.ts";
+import type { Session } from "../../runtime/device/session.ts";
+import { fixtureTensors } from "../support/fixture.ts";
+import { onCpu } from "../support/on-cpu.ts";
+import { HAS_WEBGPU, onWebGpu } from "../support/on-webgpu.ts";
+
+const tensor = fixtureTensors("j2_fp8_gemm", "fp8_gemm.safetensors");
+const [a, b] = [tensor("a"), tensor("b")];
+
+/** c[T, N] = a[T, K] b[N, K], in eight bits, with the codes (as numbers) and scales of both as outputs. */
+function program(): Program {
+  const builder = new ProgramBuilder(
+    new Map([
+      ["T", null],
+      ["N", 256],
+      ["K", 256],
+    ]),
+  );
+  const x = builder.emit("program.input", [], { dtype: "f32", dims: ["T", "K"] }, { name: "a" });
+  const w = builder.emit("model.param", [], { dtype: "f32", dims: ["N", "K"] }, { name: "b" });
+  const c = builder.emit("tensor.contract", [x, w], { dtype: "f32", dims: ["T", "N"] });
+  builder.effect("program.output", [c], { name: "c" });
+  const eight = quantizeProducts(builder.finish("products"), {
+    activations: 128,
+    weights: [128, 128],
+    quantizes: () => true,
+  });
+  const outputs = eight.ops.flatMap(({ results }) =>
+    results.filter(({ name }) => name === "codes" || name === "scale"),
+  );
+  const more = new ProgramBuilder(new Map(eight.dims), 1000);
+  for (const op of eight.ops) more.push(op);
+  // The param comes first: what a product needs of it does not depend on the call.
+  const names = ["b.codes", "b.scale", "a.codes", "a.scale"];
+  const order = outputs.toSorted(
+    (p, q) => Number(p.type.dims.includes("T")) - Number(q.type.dims.includes("T")) || (p.name === "codes" ? -1 : 1),
+  );
+  for (const [i, value] of order.entries()) {
+    const plain: Value =
+      value.name === "codes" ? more.emit("tensor.cast", [value], { ...value.type, dtype: "f32" }) : value;
+    more.effect("program.output", [plain], { name: names[i]! });
+  }
+  return more.finish("products");
+}
+
+/** The number of an E4M3 code (OCP 8-bit floating point, E4M3 without infinities). */
+function numberOf(code: number): number {
+  const [exponent, digits] = [(code >> 3) & 15, code & 7];
+  const size = exponent === 0 ? digits * 2 ** -9 : (1 + digits / 8) * 2 ** (exponent - 7);
+  return code >= 128 ? -size : size;
+}
+
+/** @param ulps how far a quotient may be off, in units of its last place: WGSL allows 2.5 (WGSL, section 15.7.4) */
+function check(outputs: Readonly<Record<string, ArrayLike<number>>>, ulps = 0): void {
+  const near = (name: string, want: readonly number[]): void => {
+    const wrong = want.filter((x, i) => Math.abs(outputs[name]![i]! - x) > ulps * 2 ** -23 * Math.abs(x));
+    expect([name, outputs[name]!.length, wrong]).toEqual([name, want.length, []]);
+  };
+  near("b.scale", tensor("b_scale").data);
+  near("a.scale", tensor("a_scale").data);
+  if (ulps === 0) {
+    near("a.codes", tensor("a_code").data.map(numberOf));
+    near("b.codes", tensor("b_code").data.map(numberOf));
+  }
+  const c = tensor("c").data;
+  const worst = Math.max(...c.map((x, i) => Math.abs(outputs["c"]![i]! - x) / (2e-4 + 1e-5 * Math.abs(x))));
+  expect(worst).toBeLessThan(1);
+  const plain = tensor("c_unquantised").data;
+  expect(Math.max(...plain.map((x, i) => Math.abs(outputs["c"]![i]! - x)))).toBeGreaterThan(0.1);
+}
+
+async function checkOn(session: Session, ulps?: number): Promise<void> {
+  session.write("b", Float32Array.from(b.data));
+  const inputs = { a: Float32Array.from(a.data) };
+  check((await session.run({ program: "products", sizes: { T: 17 }, inputs })) as Record<string, Float32Array>, ulps);
+  session.close();
+}
+
+test("interpreter", () => {
+  const eight = program();
+  expect(verifyProgram(eight)).toEqual([]);
+  const values = new Map([a, b].map(({ data }, i) => ["ab"[i]!, { data }] as const));
+  const { outputs } = runProgram(eight, { sizes: { T: 17 }, values });
+  check(Object.fromEntries([...outputs].map(([name, { data }]) => [name, data])));
+});
+
+test("cpu", async () => checkOn(await onCpu([program()])), 60_000);
+
+test.skipIf(!HAS_WEBGPU)("webgpu", async () => checkOn(await onWebGpu([program()]), 2.5), 60_000);
