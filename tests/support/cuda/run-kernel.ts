@@ -8,8 +8,8 @@ import { buildKernels, executable, type Sanitizer, standIn } from "./build.ts";
 
 /** A tensor map of a buffer (cuTensorMapEncodeTiled). */
 export interface MapSpec {
-  /** Which of the arguments. */
-  readonly of: number;
+  /** The buffer; it may be an argument, too. */
+  readonly of: Numbers;
   readonly type: "f32" | "bf16" | "u8";
   /** Elements, innermost first. */
   readonly dims: readonly number[];
@@ -51,7 +51,7 @@ export async function runKernel(run: KernelRun): Promise<void> {
   const [module, program] = await Promise.all([moduleOf(run.source, sanitizer), executable(sanitizer)]);
   const directory = mkdtempSync(join(tmpdir(), "dskc-cuda-run-"));
   try {
-    const buffers = run.args.filter((arg): arg is Numbers => ArrayBuffer.isView(arg));
+    const buffers = buffersOf(run);
     const paths = buffers.map((numbers, i) => {
       const path = join(directory, `${i}.bin`);
       writeFileSync(path, new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength));
@@ -89,6 +89,12 @@ async function moduleOf(source: string, sanitizer: Sanitizer | undefined): Promi
   return library;
 }
 
+/** Those of arguments and of maps, each once. */
+function buffersOf({ args }: KernelRun): Numbers[] {
+  const all = args.map((arg) => (typeof arg === "number" || ArrayBuffer.isView(arg) ? arg : arg.of));
+  return [...new Set(all.filter((arg): arg is Numbers => typeof arg !== "number"))];
+}
+
 function job(run: KernelRun, module: string, buffers: readonly Numbers[], paths: readonly string[]): string {
   const lines = [
     `module ${module}`,
@@ -96,14 +102,13 @@ function job(run: KernelRun, module: string, buffers: readonly Numbers[], paths:
     ...paths.map((path) => `buffer ${path}`),
   ];
   let maps = 0;
-  const indexOf = (arg: unknown): number => buffers.indexOf(arg as Numbers);
   for (const arg of run.args) {
     if (typeof arg === "number") lines.push(`param int ${arg}`);
-    else if (ArrayBuffer.isView(arg)) lines.push(`param buffer ${indexOf(arg)}`);
+    else if (ArrayBuffer.isView(arg)) lines.push(`param buffer ${buffers.indexOf(arg)}`);
     else {
       const { type, swizzle, dims, strides, box } = arg;
       const numbers = [
-        indexOf(run.args[arg.of]),
+        buffers.indexOf(arg.of),
         TYPES[type],
         SWIZZLES[swizzle],
         dims.length,

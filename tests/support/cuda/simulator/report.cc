@@ -27,6 +27,7 @@ std::string text_of(const Wait& wait) {
   if (what == "setmaxnreg") return "registers, to have " + std::to_string(wait.detail) + " (setmaxnreg)";
   if (wait.object == nullptr) return what;
   const auto& collective = *static_cast<const Collective*>(wait.object);
+  if (collective.arrived == collective.mask) return what + ", which a lane has begun for all";
   std::snprintf(text, sizeof text, "%s of lanes %08x, where %08x have arrived", what.c_str(), collective.mask,
                 collective.arrived);
   return text;

@@ -1,6 +1,6 @@
-// wgmma: products of a warpgroup that run beside it. Each warp computes its 16 rows on its own, as the hardware does; nothing here
-// makes the four warps wait for one another. Sums are in the machine's hands from the product until wgmma.wait_group: in between the
-// registers hold NaN.
+// wgmma: products of a warpgroup that run beside it. A product runs once all four warps have asked for it, at any time until one of
+// them waits for it: then all of its reads are done, and a thread of one warp may speak for the warpgroup. Sums are in the machine's
+// hands from the product until the warp's own wgmma.wait_group: in between its registers hold NaN.
 #include <algorithm>
 #include <cstring>
 
@@ -26,21 +26,35 @@ struct Sums {
   float values[kRows][kMaxN];
 };
 
+// One product of the warpgroup.
 struct Product {
   WgmmaCall call;
-  std::shared_ptr<Sums> sums;
-  // A's rows, when they came in registers.
-  unsigned a[kLanes][4];
+  // Warps that have asked for it, and what each brought: its sums, and A's rows when they are in registers.
+  uint32_t issued = 0;
+  std::shared_ptr<Sums> sums[kWarps];
+  unsigned a[kWarps][kLanes][4];
   bool done = false;
+  Waiters waiters;
 };
 
-}  // namespace
-
-struct WgmmaState {
+// What one warp has under way.
+struct WarpProducts {
   bool fenced = false;
   std::vector<std::shared_ptr<Sums>> sums;
   std::vector<std::shared_ptr<Product>> open;
   std::vector<std::vector<std::shared_ptr<Product>>> groups;
+  // How many it has asked for.
+  uint64_t issued = 0;
+};
+
+}  // namespace
+
+// A warpgroup.
+struct WgmmaState {
+  WarpProducts warps[kWarps];
+  // Those that were not run yet, in their order; `finished` are gone.
+  std::vector<std::shared_ptr<Product>> products;
+  uint64_t finished = 0;
 };
 
 namespace {
@@ -114,57 +128,71 @@ void read_tile(const Tile& tile, bool mn_major, Number number, uint32_t first, u
   }
 }
 
-// A's 16 rows from the lanes' registers (laid out as those of mma.m16n8), as [term][row].
-void read_registers(const Product& product, float (*to)[kMaxN]) {
-  const Number number = product.call.number;
+// A's 16 rows from a warp's registers (laid out as those of mma.m16n8), as [term][row].
+void read_registers(const unsigned (&registers)[kLanes][4], Number number, float (*to)[kMaxN]) {
   const uint32_t width = 4 / element_bytes(number), terms = terms_of(number);
   for (uint32_t lane = 0; lane < kLanes; ++lane) {
     for (uint32_t i = 0; i < 4; ++i) {
       float values[4];
-      to_floats(&product.a[lane][i], width, number, values);
+      to_floats(&registers[lane][i], width, number, values);
       for (uint32_t j = 0; j < width; ++j) to[i / 2 * terms / 2 + lane % 4 * width + j][lane / 4 + i % 2 * 8] = values[j];
     }
   }
 }
 
-DSK_SIM void compute(Product& product, uint32_t warp) {
+DSK_SIM void compute(Product& product) {
   static float a[32][kMaxN], b[32][kMaxN];
   const WgmmaCall& call = product.call;
-  Sums& sums = *product.sums;
-  if (call.a_registers != nullptr) {
-    read_registers(product, a);
-  } else {
-    read_tile(Tile(call.a, call.a_mn_major), call.a_mn_major, call.number, warp * kRows, kRows, a);
-  }
-  read_tile(Tile(call.b, call.b_mn_major), call.b_mn_major, call.number, 0, call.n, b);
-  if (!call.accumulate) std::memset(sums.values, 0, sizeof sums.values);
   const uint32_t terms = terms_of(call.number);
-  for (uint32_t i = 0; i < kRows; ++i) {
-    float* const row = sums.values[i];
-    for (uint32_t k = 0; k < terms; ++k) {
-      const float factor = a[k][i];
-      const float* const column = b[k];
-      for (uint32_t j = 0; j < call.n; ++j) row[j] += factor * column[j];
+  read_tile(Tile(call.b, call.b_mn_major), call.b_mn_major, call.number, 0, call.n, b);
+  for (uint32_t warp = 0; warp < kWarps; ++warp) {
+    if (call.a_registers != nullptr) {
+      read_registers(product.a[warp], call.number, a);
+    } else {
+      read_tile(Tile(call.a, call.a_mn_major), call.a_mn_major, call.number, warp * kRows, kRows, a);
+    }
+    Sums& sums = *product.sums[warp];
+    if (!call.accumulate) std::memset(sums.values, 0, sizeof sums.values);
+    for (uint32_t i = 0; i < kRows; ++i) {
+      float* const row = sums.values[i];
+      for (uint32_t k = 0; k < terms; ++k) {
+        const float factor = a[k][i];
+        const float* const column = b[k];
+        for (uint32_t j = 0; j < call.n; ++j) row[j] += factor * column[j];
+      }
     }
   }
   product.done = true;
 }
 
-DSK_SIM WgmmaState& state_of(Warp& warp) {
-  if (!warp.wgmma) warp.wgmma = std::make_shared<WgmmaState>();
-  return *warp.wgmma;
+// The warp's part of what its warpgroup has under way.
+struct Mine {
+  WgmmaState& group;
+  WarpProducts& warp;
+  uint32_t number;
+};
+
+DSK_SIM Mine mine_of(Warp& warp) {
+  if (!warp.wgmma) {
+    Warp* const first = &warp - warp.in_block % kWarps;
+    if (first->in_block + kWarps > (block_dim.x * block_dim.y * block_dim.z) / kLanes) {
+      fail("wgmma by a warp whose warpgroup does not have four of them");
+    }
+    const auto made = std::make_shared<WgmmaState>();
+    for (uint32_t i = 0; i < kWarps; ++i) first[i].wgmma = made;
+  }
+  const uint32_t number = warp.in_block % kWarps;
+  return {*warp.wgmma, warp.wgmma->warps[number], number};
 }
 
-uint32_t in_warpgroup(const Warp& warp) { return warp.in_block % kWarps; }
-
 // The sums of a product: those that are under way with the same registers, or new ones, which takes the registers away.
-DSK_SIM std::shared_ptr<Sums> take_sums(WgmmaState& state, const WgmmaCall& call, void* const* records) {
-  for (const auto& sums : state.sums) {
+DSK_SIM std::shared_ptr<Sums> take_sums(WarpProducts& warp, const WgmmaCall& call, void* const* records) {
+  for (const auto& sums : warp.sums) {
     if (sums->registers[0] != call.d) continue;
     if (sums->n != call.n) fail("wgmma: sums of n = %u that are under way as n = %u", call.n, sums->n);
     return sums;
   }
-  if (!state.fenced) fail("wgmma: its sums are registers that were used since the last wgmma.fence");
+  if (!warp.fenced) fail("wgmma: its sums are registers that were used since the last wgmma.fence");
   auto made = std::make_shared<Sums>();
   made->n = call.n;
   for (uint32_t lane = 0; lane < kLanes; ++lane) made->registers[lane] = static_cast<WgmmaCall*>(records[lane])->d;
@@ -172,33 +200,68 @@ DSK_SIM std::shared_ptr<Sums> take_sums(WgmmaState& state, const WgmmaCall& call
     value = held;
     held = __builtin_nanf("");
   });
-  state.sums.push_back(made);
+  warp.sums.push_back(made);
   return made;
+}
+
+bool same(const WgmmaCall& x, const WgmmaCall& y) {
+  return x.n == y.n && x.number == y.number && (x.a_registers == nullptr) == (y.a_registers == nullptr) && x.a == y.a &&
+         x.b == y.b && x.a_mn_major == y.a_mn_major && x.b_mn_major == y.b_mn_major && x.accumulate == y.accumulate;
+}
+
+// The warp's next product: one that another warp of its warpgroup has asked for already, or a new one.
+DSK_SIM std::shared_ptr<Product> next_product(const Mine& mine, const WgmmaCall& call) {
+  auto& products = mine.group.products;
+  const uint64_t at = mine.warp.issued++ - mine.group.finished;
+  if (at == products.size()) {
+    products.push_back(std::make_shared<Product>());
+    products.back()->call = call;
+  }
+  if (!same(products[at]->call, call)) fail("wgmma: another product than that of the other warps of the warpgroup");
+  return products[at];
 }
 
 DSK_SIM void add_product(Warp& warp, uint32_t, void* const* records) {
   const WgmmaCall& call = *static_cast<WgmmaCall*>(records[0]);
-  WgmmaState& state = state_of(warp);
-  auto product = std::make_shared<Product>();
-  product->call = call;
-  product->sums = take_sums(state, call, records);
-  ++product->sums->products;
+  const Mine mine = mine_of(warp);
+  const auto product = next_product(mine, call);
+  const auto sums = take_sums(mine.warp, call, records);
+  ++sums->products;
+  product->sums[mine.number] = sums;
   if (call.a_registers != nullptr) {
-    if (!state.fenced) fail("wgmma: A is in registers that were used since the last wgmma.fence");
+    if (!mine.warp.fenced) fail("wgmma: A is in registers that were used since the last wgmma.fence");
     for (uint32_t lane = 0; lane < kLanes; ++lane) {
-      std::memcpy(product->a[lane], static_cast<WgmmaCall*>(records[lane])->a_registers, sizeof product->a[lane]);
+      std::memcpy(product->a[mine.number][lane], static_cast<WgmmaCall*>(records[lane])->a_registers, sizeof product->a[0][0]);
     }
   }
-  state.open.push_back(std::move(product));
+  mine.warp.open.push_back(product);
+  product->issued |= uint32_t{1} << mine.number;
+  if (product->issued == (uint32_t{1} << kWarps) - 1) wake(product->waiters);
 }
 
-DSK_SIM void finish(WgmmaState& state, std::vector<std::shared_ptr<Product>>& group, uint32_t warp) {
+// Runs the warpgroup's products in their order, up to this one or to the first that a warp has not asked for.
+DSK_SIM void run_products(WgmmaState& group, const Product* until) {
+  auto& products = group.products;
+  size_t i = 0;
+  while (i < products.size() && products[i]->issued == (uint32_t{1} << kWarps) - 1) {
+    compute(*products[i]);
+    ++i;
+    if (products[i - 1].get() == until) break;
+  }
+  products.erase(products.begin(), products.begin() + static_cast<long>(i));
+  group.finished += i;
+}
+
+DSK_SIM void finish(const Mine& mine, const std::vector<std::shared_ptr<Product>>& group) {
   for (const auto& product : group) {
-    if (!product->done) compute(*product, warp);
-    Sums& sums = *product->sums;
+    while (product->issued != (uint32_t{1} << kWarps) - 1) {
+      block_on(product->waiters, {"the other warps of its warpgroup, to ask for the same wgmma", nullptr, 0});
+    }
+    if (!product->done) run_products(mine.group, product.get());
+    Sums& sums = *product->sums[mine.number];
     if (--sums.products > 0) continue;
     for_sums(sums, [](float& held, float& value) { held = value; });
-    state.sums.erase(std::find(state.sums.begin(), state.sums.end(), product->sums));
+    mine.warp.sums.erase(std::find(mine.warp.sums.begin(), mine.warp.sums.end(), product->sums[mine.number]));
   }
 }
 
@@ -217,42 +280,35 @@ DSK_SIM void wgmma(const WgmmaCall& call) {
 }
 
 DSK_SIM void wgmma_fence() {
-  for_warp("wgmma.fence", nullptr, [](Warp& warp, uint32_t, void* const*) { state_of(warp).fenced = true; });
+  for_warp("wgmma.fence", nullptr, [](Warp& warp, uint32_t, void* const*) { mine_of(warp).warp.fenced = true; });
 }
 
 DSK_SIM void wgmma_commit() {
   for_warp("wgmma.commit_group", nullptr, [](Warp& warp, uint32_t, void* const*) {
-    WgmmaState& state = state_of(warp);
-    // Half of the time all that is committed runs now, before what it reads may have come; else when it is waited for, when
-    // others may have written over it.
-    if (draw(2) == 0) {
-      for (auto& group : state.groups) {
-        for (const auto& product : group) {
-          if (!product->done) compute(*product, in_warpgroup(warp));
-        }
-      }
-      for (const auto& product : state.open) compute(*product, in_warpgroup(warp));
-    }
-    state.groups.emplace_back();
-    state.groups.back().swap(state.open);
+    const Mine mine = mine_of(warp);
+    mine.warp.groups.emplace_back();
+    mine.warp.groups.back().swap(mine.warp.open);
+    // Half of the time what can run runs now, before what it reads may have come; else when it is waited for, when others may have
+    // written over it.
+    if (draw(2) == 0) run_products(mine.group, nullptr);
   });
 }
 
 DSK_SIM void wgmma_wait(uint32_t groups) {
   for_warp("wgmma.wait_group", &groups, [](Warp& warp, uint32_t, void* const* records) {
-    WgmmaState& state = state_of(warp);
+    const Mine mine = mine_of(warp);
     const uint32_t left = *static_cast<uint32_t*>(records[0]);
-    while (state.groups.size() > left) {
-      finish(state, state.groups.front(), in_warpgroup(warp));
-      state.groups.erase(state.groups.begin());
+    while (mine.warp.groups.size() > left) {
+      finish(mine, mine.warp.groups.front());
+      mine.warp.groups.erase(mine.warp.groups.begin());
     }
-    state.fenced = false;
+    mine.warp.fenced = false;
   });
 }
 
 DSK_SIM void check_wgmma_finished() {
-  const WgmmaState& state = *machine.current->warp->wgmma;
-  if (!state.open.empty() || !state.groups.empty()) fail("left the kernel, and did not wait for its wgmma products");
+  const WarpProducts& mine = mine_of(*machine.current->warp).warp;
+  if (!mine.open.empty() || !mine.groups.empty()) fail("left the kernel, and did not wait for its wgmma products");
 }
 
 DSK_SIM Descriptor wgmma_descriptor(const void* tile, int leading, int stride) {
