@@ -18,13 +18,11 @@ export async function runOnHopper(
   for (const { grids } of runs)
     for (const { grid, groups } of grids) {
       const args = kernel.args.map(({ name }) => values[name]!);
-      const before = 2 + kernel.extents.length;
       const scratch = table.scratch.map(
         ({ shape, dtype = "i32" }) => new Uint8Array(productOf(shape, sizes) * bytesOf(dtype)),
       );
-      const names = kernel.args.map(({ name }) => name);
       const maps = (grid.maps ?? []).map(({ arg, dtype, dims, strides, box, swizzle }): MapSpec => ({
-        of: before + names.indexOf(arg),
+        of: values[arg]!,
         type: dtype as "f32" | "bf16",
         dims: dims.map((of) => productOf(of, sizes)),
         strides: strides.map((of) => productOf(of, sizes) * bytesOf(dtype)),
