@@ -6,6 +6,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { drawnToken } from "../compiler/cli/bench/calls.ts";
 import { measureMachine } from "../compiler/cli/bench/machine.ts";
@@ -31,6 +32,8 @@ import { EXPERTS, type Losses, openTorch, type TorchOptions, type TorchPeer } fr
 const MOST = { loss: 2e-6, gradient: 1e-4 };
 /** The same after some steps on the same tokens. */
 const MOST_AT_END = 2e-2;
+/** Milliseconds before each turn: threads of OpenMP spin for 10 of them behind a step, on processors that the other one needs. */
+const PAUSE = 50;
 const SEED = 1;
 
 const { values: options } = parseArgs({
@@ -108,11 +111,13 @@ async function measure(session: CpuSession, peer: TorchPeer, count: number, thre
   let distance = 0;
   // The first two steps allocate and choose kernels.
   for (let round = -2; round < rounds; round++) {
+    await setTimeout(PAUSE);
     const started = performance.now();
     const mine = await trainer.step(sequences, clock);
     const seconds = (performance.now() - started) / 1000;
     clock.advance({ sequences: count, tokens, epochs: 0 });
     const { lr, "train.balance_rate": rate } = mine.scalars as { lr: number; "train.balance_rate": number };
+    await setTimeout(PAUSE);
     const other = await peer.step(lr, rate);
     distance = apart(mine.losses as unknown as Losses, other.losses);
     if (round === -2 && !(distance <= MOST.loss && checked.distance <= MOST.gradient))
