@@ -5,7 +5,7 @@ import type { Classes } from "./classes.ts";
 import { addTo } from "./grouping.ts";
 import { KernelArgs } from "./kernel-args.ts";
 import { Reader } from "./reader.ts";
-import { LOOPS, Statements } from "./statements.ts";
+import { LOOPS, rowsRead, Statements } from "./statements.ts";
 import type { Storage } from "./storage.ts";
 
 /** What a builder makes of a unit: a kernel without its name, and the buffers of its arguments. */
@@ -34,7 +34,7 @@ export function buildRows(
   const reader = new Reader(classes, args, inline);
   const statements = new Statements(reader, rows);
   const axes = rows.map((label) => args.axis(label));
-  for (const op of ops) {
+  for (const op of softmaxFirst(ops)) {
     if (inline.has(op)) continue;
     const [result] = op.results;
     const cache = caches.get(result!.id);
@@ -57,6 +57,16 @@ export function buildRows(
     buffers: args.buffers(),
     values: args.localValues(),
   };
+}
+
+/** A softmax in front of the first log of a sum of exponentials of the same rows, which then reads its sum. */
+function softmaxFirst(ops: readonly Op[]): readonly Op[] {
+  const softmax = new Map(ops.filter(({ name }) => name === "nn.softmax").map((op) => [rowsRead(op), op]));
+  const ordered = ops.flatMap((op) => {
+    const same = op.name === "nn.logsumexp" ? softmax.get(rowsRead(op)) : undefined;
+    return same === undefined ? [op] : [same, op];
+  });
+  return [...new Set(ordered)];
 }
 
 function cacheTarget(args: KernelArgs, op: Op, cache: number): Target {

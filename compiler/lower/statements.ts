@@ -26,6 +26,8 @@ export class Statements {
   readonly #args: KernelArgs;
   /** Dims whose indices are bound outside of all statements. */
   readonly #rows: readonly DimLabel[];
+  /** Of each softmax, by what it reads: the largest element of a row, and the sum of the powers. */
+  readonly #powers = new Map<string, { readonly largest: Expr; readonly sum: Expr }>();
 
   constructor(reader: Reader, rows: readonly DimLabel[]) {
     this.#reader = reader;
@@ -148,7 +150,7 @@ export class Statements {
     });
   }
 
-  /** exp(x - max) / sum; masked elements are 0, and so is a row of nothing but them or of -inf. */
+  /** exp(x - max) * (1 / sum); masked elements are 0, and so is a row of nothing but them or of -inf. */
   #softmax(op: Op): void {
     const [result] = op.results;
     const { dtype, dims } = result!.type;
@@ -179,9 +181,14 @@ export class Statements {
       at,
     });
     const whole = load(sum.name, at, total);
+    if (total === dtype) this.#powers.set(rowsRead(op), { largest: largest(point), sum: whole });
+    // A sum is 0, or at least 1: that is the power of the largest element. So its inverse is a number that is not too large.
+    const inverse = this.#args.scratch("inverse", total, this.#inner(outer));
     const empty = scalar("eq", [whole, constant(0, total)], "bool");
-    const share = scalar("select", [empty, zero(dtype), scalar("div", [stored, whole], dtype)], dtype);
-    this.body.push({ kind: "assign", axes, value: share, ...target });
+    const share = scalar("select", [empty, constant(0, total), scalar("recip", [whole], total)], total);
+    this.body.push({ kind: "assign", axes: this.#axes(outer), value: share, to: inverse.name, at });
+    const value = scalar("mul", [stored, load(inverse.name, at, total)], dtype);
+    this.body.push({ kind: "assign", axes, value, ...target });
   }
 
   /** max + log(sum(exp(x - max))); -inf where everything is masked. */
@@ -190,8 +197,14 @@ export class Statements {
     const { dtype, dims } = result!.type;
     const total = inLocal(dtype);
     const dim = stringAttr(op.attrs, "dim");
-    const { x, none, largest } = this.#largest(op, dim);
     const point = this.#point(joinDims(dims, [dim]));
+    const write = (peak: Expr, sum: Expr): void => {
+      const value = scalar("add", [peak, scalar("log", [sum], total)], dtype);
+      this.body.push({ kind: "assign", axes: this.#axes(dims), value, ...this.#args.target(result!, point) });
+    };
+    const known = this.#powers.get(rowsRead(op));
+    if (known !== undefined) return write(known.largest, known.sum);
+    const { x, none, largest } = this.#largest(op, dim);
     const power = scalar("exp", [scalar("sub", [x(point), largest(point)], dtype)], dtype);
     const sum = this.#args.scratch("sum", total, this.#inner(dims));
     const at = this.#inner(dims).map((label) => point.get(label)!);
@@ -204,13 +217,7 @@ export class Statements {
       to: sum.name,
       at,
     });
-    const log = scalar("log", [load(sum.name, at, total)], total);
-    this.body.push({
-      kind: "assign",
-      axes: this.#axes(dims),
-      value: scalar("add", [largest(point), log], dtype),
-      ...this.#args.target(result!, point),
-    });
+    write(largest(point), load(sum.name, at, total));
   }
 
   /** The largest unmasked element of each row, and 0 where there is none: what may be taken from all of them. */
@@ -261,4 +268,9 @@ export class Statements {
       ...this.#args.target(result!, to),
     });
   }
+}
+
+/** What a softmax or a log of a sum of exponentials reads. */
+export function rowsRead({ operands, attrs }: Op): string {
+  return [stringAttr(attrs, "dim"), ...operands.map(({ id }) => id)].join(" ");
 }

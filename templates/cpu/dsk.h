@@ -196,6 +196,23 @@ template <class F> static inline void dsk_top_k(const F* v, int64_t n, int64_t k
     out[at] = int32_t(i);
   }
 }
+// Few elements without a branch: each counts those before it. Keys are whole numbers in the order of the floats.
+DSK_INLINE void dsk_top_k(const float* v, int64_t n, int64_t k, int32_t* out) {
+  constexpr int64_t most = 64;
+  if (n > most) return dsk_top_k<float>(v, n, k, out);
+  int32_t key[most], rank[most], sorted[most];
+#pragma omp simd
+  for (int64_t i = 0; i < n; i++) {
+    const int32_t bits = dsk_bits<int32_t>(v[i] + 0.0f);  // -0 is 0
+    key[i] = v[i] != v[i] ? INT32_MIN : bits ^ (bits >> 31 & INT32_MAX);
+    rank[i] = 0;
+  }
+  for (int32_t j = 0; j < n; j++)
+#pragma omp simd
+    for (int32_t i = 0; i < int32_t(n); i++) rank[i] += (key[j] > key[i]) | ((key[j] == key[i]) & (j < i));
+  for (int64_t i = 0; i < n; i++) sorted[rank[i]] = int32_t(i);
+  for (int64_t i = 0; i < k; i++) out[i] = sorted[i];
+}
 
 template <class F> DSK_INLINE int32_t dsk_rank(const F* v, int64_t n, int64_t i) {
   int32_t rank = 0;

@@ -113,14 +113,52 @@ struct dsk_plane_runs {
 
 // The next column behind `column` at which the sum of some row begins a new piece; the end of the block when there is none.
 int64_t dsk_piece_end(const dsk_plane_block& block, int64_t column);
+// What rows of a strip have so far of a sum or an extreme: vectors, which stay in registers from column to column.
+template <class T> struct dsk_strip {
+#if defined(__AVX512F__)
+  enum { bytes = 64 };
+#elif defined(__AVX__)
+  enum { bytes = 32 };
+#else
+  enum { bytes = 16 };
+#endif
+  typedef T Part __attribute__((vector_size(bytes)));
+  static constexpr int64_t lanes = bytes / sizeof(T), parts = DSK_STRIP / lanes;
+  Part part[parts];
+
+  DSK_INLINE Part of(const T* from, int64_t i) {
+    Part own;
+    __builtin_memcpy(&own, from + i * lanes, bytes);
+    return own;
+  }
+  void start(T value) {
+#pragma GCC unroll 16
+    for (int64_t i = 0; i < parts; i++) part[i] = Part{} + value;
+  }
+  // Of one column. An extreme is NaN where one of its terms is.
+  void add(const T* term) {
+#pragma GCC unroll 16
+    for (int64_t i = 0; i < parts; i++) part[i] += of(term, i);
+  }
+  void max(const T* term) {
+#pragma GCC unroll 16
+    for (int64_t i = 0; i < parts; i++) part[i] = (part[i] > of(term, i)) | (part[i] != part[i]) ? part[i] : of(term, i);
+  }
+  void min(const T* term) {
+#pragma GCC unroll 16
+    for (int64_t i = 0; i < parts; i++) part[i] = (part[i] < of(term, i)) | (part[i] != part[i]) ? part[i] : of(term, i);
+  }
+  T operator[](int64_t row) const { return part[row / lanes][row % lanes]; }
+  void put(int64_t row, T value) { part[row / lanes][row % lanes] = value; }
+};
 // Adds the sums of those rows whose piece ends at `column` to what they have so far, and starts them anew.
 template <class T>
-static inline void dsk_end_piece(const dsk_plane_block& block, int64_t strip, int64_t column, T* so_far, T* sum) {
+static inline void dsk_end_piece(const dsk_plane_block& block, int64_t strip, int64_t column, T* so_far, dsk_strip<T>& sum) {
   for (int64_t r = 0; r < DSK_STRIP; r++) {
     const int64_t own = column - block.from_of[strip * DSK_STRIP + r];
-    const bool ends = own > 0 && own % DSK_PIECE == 0;
-    so_far[r] += ends ? sum[r] : T(0);
-    sum[r] = ends ? T(0) : sum[r];
+    if (own <= 0 || own % DSK_PIECE != 0) continue;
+    so_far[r] += sum[r];
+    sum.put(r, T(0));
   }
 }
 

@@ -6,7 +6,7 @@ import { axis, dtypeOf, load, walk, widened } from "../../kernel-ir/expr.ts";
 import type { Expr, Local, ScalarType, Stmt } from "../../kernel-ir/types.ts";
 import { isPlane, memoryType, type PlaneBlock } from "./plane-block.ts";
 import { Scalars, startOf } from "../scalars.ts";
-import { CPP, foldInto, storageType, valueType } from "./cpp.ts";
+import { CPP, storageType } from "./cpp.ts";
 
 /** The axis of the rows of a strip. */
 const LANE = "lane";
@@ -82,12 +82,13 @@ export class PlaneRows {
       const pieces: string[] = [];
       for (const [i, stmt] of group.entries()) {
         if (stmt.kind !== "reduce") continue;
-        const type = valueType(dtypeOf(stmt.value));
-        const start = startOf(CPP, stmt.reduction, dtypeOf(stmt.value));
-        const sum = stmt.reduction === "sum";
-        lines.add(`${type} ${results[i]}[DSK_STRIP]${sum ? ` = {}, ${results[i]}_so_far[DSK_STRIP] = {}` : ""};`);
-        if (sum) pieces.push(results[i]!);
-        else lines.add(`for (int64_t r = 0; r < DSK_STRIP; r++) ${results[i]}[r] = ${start};`);
+        const type = rowType(stmt.value);
+        const own = results[i]!;
+        lines.add(`dsk_strip<${type}> ${own};`);
+        lines.add(`${own}.start(${startOf(CPP, stmt.reduction, dtypeOf(stmt.value))});`);
+        if (stmt.reduction !== "sum") continue;
+        lines.add(`${type} ${own}_so_far[DSK_STRIP] = {};`);
+        pieces.push(own);
       }
       const s = frame.names.axis(kernel.column.name);
       const loop = (from: string, to: string): void =>
@@ -97,6 +98,8 @@ export class PlaneRows {
           const column = this.#block.fresh("column");
           if (masked) lines.add(`const int32_t ${column} = int32_t(${s});`);
           this.#hoistColumns(split.columns);
+          for (const [i, stmt] of group.entries())
+            if (stmt.kind === "reduce") lines.add(`${rowType(stmt.value)} ${results[i]}_term[DSK_STRIP];`);
           lines.add("#pragma omp simd");
           lines.block(`for (int64_t ${this.#lane} = 0; ${this.#lane} < DSK_STRIP; ${this.#lane}++)`, () => {
             const own = this.#block.fresh("own");
@@ -107,6 +110,10 @@ export class PlaneRows {
             for (const [i, stmt] of group.entries())
               this.#element(stmt, values[i]!, results[i]!, masked ? own : undefined);
           });
+          for (const [i, stmt] of group.entries()) {
+            if (stmt.kind !== "reduce") continue;
+            lines.add(`${results[i]}.${stmt.reduction === "sum" ? "add" : stmt.reduction}(${results[i]}_term);`);
+          }
         });
       const [first, end] = [this.#block.fresh("first"), this.#block.fresh("end")];
       lines.add(
@@ -148,7 +155,7 @@ export class PlaneRows {
     }
     const dtype = dtypeOf(value);
     const term = own === undefined ? text : `(${own} ? ${text} : ${startOf(CPP, stmt.reduction, dtype)})`;
-    frame.body.add(foldInto(`${result}[${this.#lane}]`, stmt.reduction, valueType(dtype), term));
+    frame.body.add(`${result}_term[${this.#lane}] = ${term};`);
   }
 
   #rowValue(to: string, at: readonly Expr[], value: Expr): void {

@@ -216,7 +216,7 @@ export class StatementPrinter {
       stmt.kind === "top_k" ? this.#scratch("order", "int32_t", this.#names.extent(counter.extent)) : undefined;
     this.#loops(axes, undefined, () => {
       const i = this.#names.axis(over.name);
-      this.#loops([over], undefined, () => this.#lines.add(`${values}[${i}] = ${this.#scalars(value).print(value)};`));
+      this.#loops([over], SIMD, () => this.#lines.add(`${values}[${i}] = ${this.#scalars(value).print(value)};`));
       if (order !== undefined)
         this.#lines.add(`dsk_top_k(${values}, ${count}, ${this.#names.extent(counter.extent)}, ${order});`);
       this.#loops([counter], undefined, () => {

@@ -78,6 +78,7 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
       dsk_put(x_5[i_E], (dsk_get(affinity[i_E]) + dsk_get(bias[i_E])));
     }
     for (int64_t i_G = 0; i_G < 4; i_G++) {
+      #pragma omp simd
       for (int64_t i_E_G = 0; i_E_G < 2; i_E_G++) {
         values_8[i_E_G] = dsk_get(x_5[((i_G * 2) + i_E_G)]);
       }
@@ -98,6 +99,7 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
     const int32_t v6 = dsk_get(x_6[3 * 2]);
     const int32_t v7 = dsk_get(x_6[3 * 2 + 1]);
     dsk_put(x_7[3], (((v6 < 0) ? 0.0f : dsk_get(x_5[(dsk_min<int64_t>(dsk_max<int64_t>(int64_t(v6), 0), 1) + 6)])) + ((v7 < 0) ? 0.0f : dsk_get(x_5[(dsk_min<int64_t>(dsk_max<int64_t>(int64_t(v7), 0), 1) + 6)]))));
+    #pragma omp simd
     for (int64_t i_G = 0; i_G < 4; i_G++) {
       values_10[i_G] = dsk_get(x_7[i_G]);
     }
@@ -124,6 +126,7 @@ static void run(void* const* args, const int64_t* extents, int64_t begin, int64_
       dsk_put(x_11[i_G * 2], (dsk_get(x_10[i_G]) ? dsk_get(x_5[(i_G * 2)]) : float(-DSK_INF)));
       dsk_put(x_11[i_G * 2 + 1], (dsk_get(x_10[i_G]) ? dsk_get(x_5[((i_G * 2) + 1)]) : float(-DSK_INF)));
     }
+    #pragma omp simd
     for (int64_t i_E = 0; i_E < 8; i_E++) {
       values_12[i_E] = dsk_get(x_11[i_E]);
     }

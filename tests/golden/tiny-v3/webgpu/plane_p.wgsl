@@ -213,6 +213,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let to_column = load_span_to(i_T);
     var peak: f32;
     var sum_: f32;
+    var inverse: f32;
     for (var i_S = from_column + lane; i_S < to_column; i_S += 16) {
       var sum0 = 0.0;
       {
@@ -256,11 +257,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
       }
       sum_ = sum_of_team_f32(part3, i32(index));
     }
+    let v4 = sum_;
+    inverse = select((1.0 / v4), 0.0, (v4 == 0.0));
     workgroupBarrier();
     storageBarrier();
     for (var i_S = from_column + lane; i_S < to_column; i_S += 16) {
-      let v4 = sum_;
-      store_x(i_S, select((load_x(i_S) / v4), 0.0, (v4 == 0.0)));
+      store_x(i_S, (load_x(i_S) * inverse));
     }
     workgroupBarrier();
     storageBarrier();
