@@ -6,6 +6,7 @@ import { type LaunchRow, launchRows } from "../kernel-ir/launch-table.ts";
 import { loweredSource } from "../package/package.ts";
 import { storedForms } from "../package/weight-form.ts";
 import { drawnCall } from "./bench/calls.ts";
+import { type Dispatches, onWebGpu } from "./inspect-dispatches.ts";
 import { print, printJson } from "./io.ts";
 import { loadModel } from "./load-model.ts";
 import { PROGRAMS, trainSection } from "./named-programs.ts";
@@ -17,17 +18,21 @@ export interface KernelOptions {
   readonly train?: string;
   readonly sequences: number;
   readonly length?: number;
+  readonly device: "cpu" | "webgpu";
   readonly json?: boolean;
 }
 
+/** A launch, and on WebGPU what it is there. */
+type Launch = LaunchRow & Partial<Dispatches>;
+
 interface Layer {
   readonly layer: string;
-  readonly launches: readonly LaunchRow[];
+  readonly launches: readonly Launch[];
 }
 
 export function inspectKernels(
   file: string,
-  { program: name, train, sequences, length, ...rest }: KernelOptions,
+  { program: name, train, sequences, length, device, ...rest }: KernelOptions,
 ): void {
   // `inspect` is done before optimized code pays; lowering is not.
   setFlagsFromString("--opt");
@@ -40,12 +45,14 @@ export function inspectKernels(
   const [program] = programs;
   const amount = { sequences, length: length ?? (name === "decode" || name.startsWith("draft.") ? 1024 : 512) };
   const { call, tokens, seen } = drawnCall(program!, amount, vocabularySize(loaded.module));
-  const launches = launchRows(program!, kernels, call.sizes, { seen });
-  const arenaBytes = planArena(program!, call.sizes).bytes;
+  const rows = launchRows(program!, kernels, call.sizes, { seen });
+  const gpu = device === "webgpu" ? onWebGpu(program!, kernels, call.sizes) : undefined;
+  const launches = rows.map((row, i): Launch => ({ ...row, ...gpu?.launches[i] }));
+  const arenaBytes = gpu?.arenaBytes ?? planArena(program!, call.sizes).bytes;
   const facts = { model: loaded.module.name, program: name, ...amount, tokens, launches: launches.length, arenaBytes };
-  const [rows, layers] = [kernelRows(launches), layerRows(launches)];
-  if (rest.json) printJson({ ...facts, kernels: rows, layers });
-  else print(text(facts, rows, layers));
+  const [named, layers] = [kernelRows(launches), layerRows(launches)];
+  if (rest.json) printJson({ ...facts, kernels: named, layers });
+  else print(text(facts, named, layers));
 }
 
 interface KernelRow {
@@ -60,11 +67,15 @@ interface KernelRow {
   readonly bytes: number;
   /** Of the launch at which most temps are alive. */
   readonly arena: number;
+  /** On WebGPU, of all launches together, and the entry points. */
+  readonly dispatches?: number;
+  readonly workgroups?: number;
+  readonly entries?: readonly string[];
   readonly computes: string;
 }
 
 /** Kernels in the order of their first launches. */
-function kernelRows(launches: readonly LaunchRow[]): KernelRow[] {
+function kernelRows(launches: readonly Launch[]): KernelRow[] {
   return [...grouped(launches, ({ kernel }) => kernel)].map(([kernel, own]) => ({
     kernel,
     family: own[0]!.family,
@@ -73,6 +84,13 @@ function kernelRows(launches: readonly LaunchRow[]): KernelRow[] {
     flops: sum(own, "flops"),
     bytes: sum(own, "bytes"),
     arena: Math.max(...own.map(({ arena }) => arena)),
+    ...(own[0]!.entries === undefined
+      ? {}
+      : {
+          dispatches: sum(own, "dispatches"),
+          workgroups: sum(own, "workgroups"),
+          entries: [...new Set(own.flatMap(({ entries = [] }) => entries))],
+        }),
     computes: own[0]!.note ?? "",
   }));
 }
@@ -83,10 +101,11 @@ interface LayerRow {
   readonly launches: number;
   readonly flops: number;
   readonly bytes: number;
+  readonly dispatches?: number;
   readonly kernels: readonly string[];
 }
 
-function layerRows(launches: readonly LaunchRow[]): LayerRow[] {
+function layerRows(launches: readonly Launch[]): LayerRow[] {
   const layers = [...grouped(launches, ({ layer }) => layer ?? "")].map(([layer, own]): Layer => ({
     layer,
     launches: own,
@@ -96,12 +115,13 @@ function layerRows(launches: readonly LaunchRow[]): LayerRow[] {
     launches: own.length,
     flops: sum(own, "flops"),
     bytes: sum(own, "bytes"),
+    ...(own[0]!.dispatches === undefined ? {} : { dispatches: sum(own, "dispatches") }),
     kernels: own.map(({ kernel }) => kernel),
   }));
 }
 
-function grouped(launches: readonly LaunchRow[], by: (launch: LaunchRow) => string): Map<string, LaunchRow[]> {
-  const groups = new Map<string, LaunchRow[]>();
+function grouped(launches: readonly Launch[], by: (launch: Launch) => string): Map<string, Launch[]> {
+  const groups = new Map<string, Launch[]>();
   for (const launch of launches) {
     const own = groups.get(by(launch));
     if (own === undefined) groups.set(by(launch), [launch]);
@@ -110,8 +130,8 @@ function grouped(launches: readonly LaunchRow[], by: (launch: LaunchRow) => stri
   return groups;
 }
 
-function sum(launches: readonly LaunchRow[], of: "flops" | "bytes"): number {
-  return launches.reduce((total, launch) => total + launch[of], 0);
+function sum(launches: readonly Launch[], of: "flops" | "bytes" | "dispatches" | "workgroups"): number {
+  return launches.reduce((total, launch) => total + (launch[of] ?? 0), 0);
 }
 
 type Facts = Readonly<Record<"model" | "program", string>> &
@@ -119,21 +139,26 @@ type Facts = Readonly<Record<"model" | "program", string>> &
 
 function text(facts: Facts, kernels: readonly KernelRow[], layers: readonly LayerRow[]): string {
   const { model, program, sequences, length, tokens, launches, arenaBytes } = facts;
-  const kernelLines = kernels.map(({ kernel, family, count, items, flops, bytes, arena, computes }) => [
-    kernel,
-    family,
-    String(count),
-    countText(items),
-    scaled(flops),
-    bytesText(bytes),
-    bytesText(arena),
-    computes,
+  const onGpu = kernels[0]?.entries !== undefined;
+  const kernelLines = kernels.map((row) => [
+    row.kernel,
+    row.family,
+    String(row.count),
+    countText(row.items),
+    ...(onGpu ? [row.entries!.join(" "), String(row.dispatches), countText(row.workgroups!)] : []),
+    scaled(row.flops),
+    bytesText(row.bytes),
+    bytesText(row.arena),
+    row.computes,
   ]);
-  const layerLines = alike(layers).map(({ layer, launches: own, flops, bytes }) => [
-    layer === "" ? "(no layer)" : layer,
-    String(own),
-    scaled(flops),
-    bytesText(bytes),
+  const gpuHead = onGpu ? ["entries", "dispatches", "workgroups"] : [];
+  const gpuAlign = onGpu ? (["left", "right", "right"] as const) : [];
+  const layerLines = alike(layers).map((row) => [
+    row.layer === "" ? "(no layer)" : row.layer,
+    String(row.launches),
+    ...(onGpu ? [String(row.dispatches)] : []),
+    scaled(row.flops),
+    bytesText(row.bytes),
   ]);
   const of = sequences === 1 ? "" : ` of each of ${sequences} sequences`;
   return [
@@ -141,11 +166,14 @@ function text(facts: Facts, kernels: readonly KernelRow[], layers: readonly Laye
     `${launches} launches of ${kernels.length} kernels, an arena of ${bytesText(arenaBytes)}`,
     "",
     table(
-      [["kernel", "family", "count", "items", "FLOPs", "bytes", "arena", "computes"], ...kernelLines],
-      ["left", "left", "right", "right", "right", "right", "right", "left"],
+      [["kernel", "family", "count", "items", ...gpuHead, "FLOPs", "bytes", "arena", "computes"], ...kernelLines],
+      ["left", "left", "right", "right", ...gpuAlign, "right", "right", "right", "left"],
     ),
     "",
-    table([["layer", "launches", "FLOPs", "bytes"], ...layerLines], ["left", "right", "right", "right"]),
+    table(
+      [["layer", "launches", ...(onGpu ? ["dispatches"] : []), "FLOPs", "bytes"], ...layerLines],
+      ["left", "right", ...(onGpu ? (["right"] as const) : []), "right", "right"],
+    ),
   ].join("\n");
 }
 

@@ -57,6 +57,7 @@ function registerKernels(command: Command): void {
     .option("--train <name>", "the train section of `train_step`; the first one without this")
     .option("--sequences <n>", "sequences of a call", positive, 1)
     .option("--length <tokens>", "tokens of each, or in the cache before it decodes", positive)
+    .addOption(new Option("--device <device>", "what its kernels are for").choices(["cpu", "webgpu"]).default("cpu"))
     .option("--model <name>", "the model of the file; the first one without this")
     .option("--json", "print one JSON document")
     .action(async (file: string, _: object, self: Command) => {
@@ -67,6 +68,7 @@ function registerKernels(command: Command): void {
     command,
     ["dskc inspect kernels model.dsk", "a step of generation after 1024 tokens, kernel by kernel and layer by layer"],
     ["dskc inspect kernels model.dsk --program train_step --json", "a training step, for a program"],
+    ["dskc inspect kernels model.dsk --device webgpu", "how many dispatches a layer takes on a GPU, and workgroups"],
   );
 }
 

@@ -36,13 +36,17 @@ included, the input embedding not. \`serve\` has what weights and caches take as
 
 Layers of a stack that are alike share a row of the table, whose numbers are those of all of them together.
 `,
-  "inspect kernels": `Kernels as lowering makes them for the CPU, in the order of their first launch; operations and bytes are those of
+  "inspect kernels": `Kernels as lowering makes them, in the order of their first launch; operations and bytes are those of
 \`dskc bench kernels\`, \`arena\` the bytes of temps that are alive while a kernel runs, at most. Nothing runs. A launch belongs to the
 layer whose params or caches it touches, else to that of what it reads; layers that are alike share a row, with the numbers of one.
 
 \`--json\`: \`{ model, program, sequences, length, tokens, launches, arenaBytes, kernels: [{ kernel, family, count, items, flops, bytes,
 arena, computes }], layers: [{ layer, launches, flops, bytes, kernels: [name] }] }\`, each layer by itself; \`layer\` is empty for what
 belongs to none.
+
+With \`--device webgpu\` also the entry points of each kernel that run for these sizes, how often one is dispatched and the workgroups of all
+of them; the arena has a word for every element there. In JSON \`entries\`, \`dispatches\` and \`workgroups\` of kernels, \`dispatches\` of
+layers.
 `,
   score: `The tokens are \`{"tokens": [[1, 2, 3], [4, 5]]}\`: rows of any length, each scored by itself. The file that is written has
 

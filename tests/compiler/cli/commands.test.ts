@@ -113,6 +113,37 @@ describe("inspect kernels", () => {
     expect(inner!.kernels.some((kernel) => kernel.startsWith("plane"))).toBe(true);
   });
 
+  test("--device webgpu counts dispatches and workgroups, and words of the arena", () => {
+    interface OnGpu extends Facts {
+      readonly kernels: readonly (Facts["kernels"][number] & {
+        dispatches: number;
+        workgroups: number;
+        entries: readonly string[];
+      })[];
+      readonly layers: readonly (Facts["layers"][number] & { dispatches: number })[];
+    }
+    const facts = (...more: string[]): OnGpu =>
+      JSON.parse(dskc("inspect", "kernels", "specs/quickstart.dsk", "--json", ...more).stdout) as OnGpu;
+    const [cpu, one, many] = [
+      facts(),
+      facts("--device", "webgpu"),
+      facts("--device", "webgpu", "--program", "prefill"),
+    ] as const;
+    expect(one.launches).toBe(cpu.launches);
+    expect(one.arenaBytes).toBeGreaterThan(cpu.arenaBytes);
+    for (const { dispatches, count, workgroups } of one.kernels) {
+      expect(dispatches).toBeGreaterThanOrEqual(count);
+      expect(workgroups).toBeGreaterThanOrEqual(dispatches);
+    }
+    // Of one row no kernel needs its experts sorted, of many those of the experts do.
+    expect(one.layers.map(({ dispatches }) => dispatches)).toEqual(one.layers.map(({ launches }) => launches));
+    expect(one.kernels.flatMap(({ entries }) => entries)).not.toContain("sort");
+    expect(many.kernels.flatMap(({ entries }) => entries)).toContain("sort");
+    expect(many.layers.some(({ dispatches, launches }) => dispatches > launches)).toBe(true);
+    const { stdout } = dskc("inspect", "kernels", "specs/quickstart.dsk", "--device", "webgpu");
+    expect(stdout).toMatch(/^kernel +family +count +items +entries +dispatches +workgroups /m);
+  });
+
   test("the table, of another program", () => {
     const { stdout } = dskc("inspect", "kernels", "specs/quickstart.dsk", "--program", "prefill", "--sequences", "2");
     expect(stdout).toMatch(/^model Tiny, program prefill: 1_024 new tokens, length 512 of each of 2 sequences\n/);

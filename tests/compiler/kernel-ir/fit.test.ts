@@ -12,6 +12,7 @@ import { servingPrograms } from "../../../compiler/package/programs.ts";
 import { CPU } from "../../../compiler/targets/cpu/capability.ts";
 import { CUDA } from "../../../compiler/targets/cuda/capability.ts";
 import { webGpu } from "../../../compiler/targets/webgpu/capability.ts";
+import type { Program } from "../../../compiler/tensor-ir/types.ts";
 import { checkFile } from "../../../dsl/semantics/check.ts";
 
 const GPU = webGpu({ subgroups: false, f16: false, timestamps: false });
@@ -85,25 +86,37 @@ describe("what does not fit a target, and why", () => {
   ])("%s", (_, changes, wanted) => expect(with_(changes).toSorted()).toEqual(wanted.toSorted()));
 });
 
-describe("a WebGPU device runs", () => {
-  test.each(["specs/quickstart.dsk", "tests/fixtures/deepseek-v3-tiny.dsk", "specs/blocks/sparse-mla.dsk"])(
-    "%s",
-    (path) => {
-      const [model] = checkFile({ path, text: readFileSync(path, "utf8") }, new Diagnostics()).models.values();
-      const programs = [...servingPrograms(model!.module), scoreProgram(model!.module, { gradients: true })];
-      const sound = (target: Capability): KernelModule => {
-        const module = lowered(programs, { target });
-        expect(verifyKernels(module)).toEqual([]);
-        return module;
-      };
-      expect(misfits(sound(GPU), GPU, SIZES)).toEqual([]);
-      // What is no plane can be taken apart until it fits.
-      const apart: Capability = { ...GPU, arenaIsOne: false };
-      const left = misfits(sound(apart), apart, SIZES);
-      expect(left.filter((why) => !/^@plane_\w+: \d+ buffers/.test(why))).toEqual([]);
-      expect(misfits(sound(CPU), apart, SIZES).length).toBeGreaterThan(left.length);
-    },
-  );
+const SPECS = ["specs/quickstart.dsk", "tests/fixtures/deepseek-v3-tiny.dsk", "specs/blocks/sparse-mla.dsk"];
+
+function programsOf(path: string): Program[] {
+  const [model] = checkFile({ path, text: readFileSync(path, "utf8") }, new Diagnostics()).models.values();
+  return [...servingPrograms(model!.module), scoreProgram(model!.module, { gradients: true })];
+}
+
+describe("a WebGPU device runs what the CPU runs", () => {
+  test.each(SPECS)("%s", (path) => {
+    const programs = programsOf(path);
+    for (const caches of [undefined, "bf16"] as const)
+      expect(misfits(lowered(programs, { caches }), GPU, SIZES)).toEqual([]);
+  });
+});
+
+describe("a target with little memory for each item, and whose temps are buffers, can be lowered for", () => {
+  const cramped: Capability = { ...GPU, itemBytes: 32 * 1024, runTimeLocals: false };
+  test.each(SPECS)("%s", (path) => {
+    const programs = programsOf(path);
+    const sound = (target: Capability): KernelModule => {
+      const module = lowered(programs, { target });
+      expect(verifyKernels(module)).toEqual([]);
+      return module;
+    };
+    expect(misfits(sound(cramped), cramped, SIZES)).toEqual([]);
+    // What is no plane can be taken apart until it fits.
+    const apart: Capability = { ...cramped, arenaIsOne: false };
+    const left = misfits(sound(apart), apart, SIZES);
+    expect(left.filter((why) => !/^@plane_\w+: \d+ buffers/.test(why))).toEqual([]);
+    expect(misfits(sound(CPU), apart, SIZES).length).toBeGreaterThan(left.length);
+  });
 });
 
 test("a GPU of CUDA runs what is lowered for the CPU", () => {
