@@ -15,12 +15,12 @@ export async function runOnHopper(
   { blocks = 2, seed = 1 }: { readonly blocks?: number; readonly seed?: number } = {},
 ): Promise<void> {
   const { items, runs } = workOf(table, sizes);
+  const scratch = table.scratch.map(
+    ({ shape, dtype = "i32" }) => new Uint8Array(productOf(shape, sizes) * bytesOf(dtype)),
+  );
   for (const { grids } of runs)
     for (const { grid, groups } of grids) {
       const args = kernel.args.map(({ name }) => values[name]!);
-      const scratch = table.scratch.map(
-        ({ shape, dtype = "i32" }) => new Uint8Array(productOf(shape, sizes) * bytesOf(dtype)),
-      );
       const maps = (grid.maps ?? []).map(({ arg, dtype, dims, strides, box, swizzle }): MapSpec => ({
         of: values[arg]!,
         type: dtype as "f32" | "bf16",
@@ -32,7 +32,7 @@ export async function runOnHopper(
       await runKernel({
         source: text,
         kernel: `${kernel.name}_${grid.name}`,
-        grid: Math.min(groups, blocks),
+        grid: grid.most === undefined ? groups : Math.min(groups, blocks),
         block: grid.workgroupSize,
         sharedBytes: grid.sharedBytes ?? 0,
         args: [...items, ...kernel.extents.map((extent) => sizes[extent]!), ...args, ...scratch, ...maps],

@@ -1,9 +1,10 @@
 /** Which matrix products go to the tensor cores by copies of the copy engine, and how they are cut. */
 import { type Extent } from "../../../../runtime/program/launch.ts";
-import type { Axis, GemmKernel, Stmt } from "../../../kernel-ir/types.ts";
+import type { Axis, Expr, GemmKernel, Groups, Stmt } from "../../../kernel-ir/types.ts";
 import { walk } from "../../../kernel-ir/expr.ts";
 import type { GemmLoop, GemmShape } from "./gemm-schedule.ts";
-import { bytesOf, type Matrix, matrixOf, storedMatrix } from "./tensor-maps.ts";
+import { insideGroup } from "../../operands.ts";
+import { bytesOf, gatheredOf, type Matrix, matrixOf, storedMatrix, storedRows } from "./tensor-maps.ts";
 import { chosenTile, type Tile, type TileProblem } from "./tiles.ts";
 
 /** Terms of a block: 128 bytes of bf16. */
@@ -43,50 +44,37 @@ export interface Refusal {
 }
 
 export function planGemm(kernel: GemmKernel): GemmPlan | Refusal {
-  const { batch, m, n, products, groups, prologue, epilogue } = kernel;
-  if (groups !== undefined) return { why: "rows have groups" };
+  const { m, n, groups, prologue } = kernel;
+  const batch = kernel.batch.filter(({ name }) => groups?.over !== "k" || name !== groups.group.name);
   if (prologue !== undefined) return { why: "rows are computed first" };
-  if (batch.length > 1) return { why: `${batch.length} batch dims` };
+  if (batch.length > (groups === undefined ? 1 : 0)) return { why: `${batch.length} batch dims` };
+  if (n.some(({ extent }) => typeof extent === "string")) return { why: "columns that only a call knows" };
   if (sizeOf(n) < LEAST) return { why: `${sizeOf(n)} columns` };
-  const loops: PlannedLoop[] = [];
-  for (const [i, product] of products.entries()) {
-    if (product.dtype === "f64") return { why: `${product.name} is f64` };
-    if (sizeOf(product.k) < LEAST) return { why: `${sizeOf(product.k)} terms` };
-    const a = matrixOf(kernel, product, "a", batch);
-    const b = matrixOf(kernel, product, "b", batch);
-    if (a === undefined || b === undefined)
-      return { why: `${a === undefined ? "A" : "B"} of ${product.name} is no matrix that the copy engine reads` };
-    const same = loops.findIndex((loop) => same_(loop.k, product.k) && same_(loop.a, a));
-    if (same < 0) loops.push({ k: product.k, a, b: [{ product: i, matrix: b }] });
-    else loops[same] = { ...loops[same]!, b: [...loops[same]!.b, { product: i, matrix: b }] };
-  }
-  const stores: (Stmt & { kind: "assign" })[] = [];
-  for (const stmt of epilogue) {
-    if (stmt.kind !== "assign" || stmt.axes.length > 0) return { why: "its results are summed again" };
-    stores.push(stmt);
-  }
-  const written = new Set(stores.map(({ to }) => to));
-  const again = stores.some((stmt) => {
-    let reads = false;
-    walk(stmt.value, (part) => (reads ||= part.kind === "load" && written.has(part.from)));
-    return reads;
-  });
-  // What is read while it is written must be stored by the thread that reads it.
-  const staged = again
-    ? []
-    : stores.flatMap((stmt): StagedResult[] => {
-        const matrix = storedMatrix(kernel, stmt);
-        return matrix === undefined ? [] : [{ stmt, matrix, columns: 128 / bytesOf(matrix.arg.dtype) }];
-      });
+  const loops = loopsOf(kernel);
+  if ("why" in loops) return loops;
+  const stores = storesOf(kernel);
+  if ("why" in stores) return stores;
+  if (
+    groups?.over === "m" &&
+    stores.some(({ value, at }) => [value, ...at].some((x) => usesAxis(x, groups.group.name)))
+  )
+    return { why: "its results depend on their group" };
+  const staged = stagedOf(kernel, stores);
   const direct = stores.filter((stmt) => !staged.some((one) => one.stmt === stmt));
   const problem: TileProblem = {
-    m: sizeOf(m),
+    // Rows of experts: as many as they have on average when each row has one.
+    m: groups?.over === "m" ? Math.max(1, Math.round(sizeOf(m) / sizeOf([groups.group]))) : sizeOf(m),
     n: sizeOf(n),
-    loops: loops.map(({ k, b }) => ({ k: sizeOf(k), products: b.length })),
-    batches: sizeOf(batch),
+    loops: loops.map(({ k, b }) => ({
+      k: groups?.over === "k" ? Math.max(1, Math.round(sizeOf(k) / sizeOf([groups.group]))) : sizeOf(k),
+      products: b.length,
+    })),
+    batches: groups === undefined ? sizeOf(batch) : sizeOf([groups.group]),
     elementBytes: 2,
     resultBytes: stores.reduce((sum, { to }) => sum + bytesOf(kernel.args.find(({ name }) => name === to)!.dtype), 0),
     staged: staged.length > 0,
+    // The gathering threads are two blocks behind what they asked for.
+    ...(groups === undefined ? {} : { fewestStages: 4, sharedBytes: startsBytes(groups) }),
     depth: TILE_K,
   };
   const tile = chosenTile(kernel.name, problem);
@@ -97,15 +85,76 @@ export function planGemm(kernel: GemmKernel): GemmPlan | Refusal {
     stages: tile.stages,
     tileN: tile.tileN,
     depthBytes: TILE_K * 2,
-    loops: loops.map(({ b }, i): GemmLoop => ({
-      count: countOf(i),
+    loops: loops.map(({ a, b }, i): GemmLoop => ({
+      count: countOf(groups?.over === "k" ? 0 : i),
       products: b.map(({ product }) => product),
-      gathers: { a: false, b: false },
+      gathers: { a: a.gathered !== undefined, b: b.some(({ matrix }) => matrix.gathered !== undefined) },
     })),
-    staged: staged.map(({ stmt, columns }) => ({ name: stmt.to, columns })),
+    staged: staged.map(({ stmt, columns, matrix }) => ({
+      name: stmt.to,
+      columns,
+      ...(matrix.gathered === undefined ? {} : { scattered: true }),
+    })),
     direct: direct.length > 0,
+    ...(groups === undefined ? {} : { startsBytes: startsBytes(groups) }),
   };
   return { kernel, loops, staged, direct, problem, tile, shape };
+}
+
+/** Where groups begin among the sorted rows: one for each, of those without a group, and the end. */
+export function startsBytes({ group }: Groups): number {
+  return 4 * (sizeOf([group]) + 2);
+}
+
+/** Products that share A and its terms are made in one loop. */
+function loopsOf(kernel: GemmKernel): PlannedLoop[] | Refusal {
+  const { groups, products } = kernel;
+  const loops: PlannedLoop[] = [];
+  for (const [i, given] of products.entries()) {
+    const product = insideGroup(given, kernel, () => undefined);
+    if (product.dtype === "f64") return { why: `${product.name} is f64` };
+    if (sizeOf(product.k) < LEAST) return { why: `${sizeOf(product.k)} terms` };
+    const copied = (letter: "a" | "b", batch: readonly Axis[]): Matrix | undefined =>
+      matrixOf(kernel, product, letter, batch);
+    const a =
+      groups === undefined
+        ? copied("a", kernel.batch)
+        : gatheredOf(kernel, product, "a", groups.over === "m" ? "k" : "outer");
+    const b =
+      groups === undefined
+        ? copied("b", kernel.batch)
+        : groups.over === "m"
+          ? copied("b", [groups.group])
+          : gatheredOf(kernel, product, "b", "outer");
+    if (a === undefined || b === undefined)
+      return { why: `${a === undefined ? "A" : "B"} of ${product.name} is no matrix of bf16 in lines of 16 bytes` };
+    const same = loops.findIndex((loop) => isSame(loop.k, product.k) && isSame(loop.a, a));
+    if (same < 0) loops.push({ k: product.k, a, b: [{ product: i, matrix: b }] });
+    else loops[same] = { ...loops[same]!, b: [...loops[same]!.b, { product: i, matrix: b }] };
+  }
+  return loops;
+}
+
+function storesOf({ epilogue }: GemmKernel): (Stmt & { kind: "assign" })[] | Refusal {
+  const stores: (Stmt & { kind: "assign" })[] = [];
+  for (const stmt of epilogue) {
+    if (stmt.kind !== "assign" || stmt.axes.length > 0) return { why: "its results are summed again" };
+    stores.push(stmt);
+  }
+  return stores;
+}
+
+function stagedOf(kernel: GemmKernel, stores: readonly (Stmt & { kind: "assign" })[]): StagedResult[] {
+  const written = new Set(stores.map(({ to }) => to));
+  let again = false;
+  for (const { to, value } of stores)
+    walk(value, (part) => (again ||= part.kind === "load" && part.from !== to && written.has(part.from)));
+  // What one statement writes and another one reads must be stored by the thread that reads it.
+  if (again) return [];
+  return stores.flatMap((stmt): StagedResult[] => {
+    const matrix = kernel.groups?.over === "m" ? storedRows(kernel, stmt) : storedMatrix(kernel, stmt);
+    return matrix === undefined ? [] : [{ stmt, matrix, columns: 128 / bytesOf(matrix.arg.dtype) }];
+  });
 }
 
 /** The variable that says how many blocks of terms a loop has. */
@@ -121,6 +170,12 @@ function sizeOfExtent(extent: Extent): number {
   return typeof extent === "number" ? extent : TOKENS;
 }
 
-function same_(a: unknown, b: unknown): boolean {
+function usesAxis(expr: Expr, axis: string): boolean {
+  let found = false;
+  walk(expr, (part) => (found ||= part.kind === "axis" && part.axis === axis));
+  return found;
+}
+
+function isSame(a: unknown, b: unknown): boolean {
   return JSON.stringify(a) === JSON.stringify(b);
 }

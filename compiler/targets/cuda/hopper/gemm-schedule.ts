@@ -20,9 +20,18 @@ export interface GemmShape {
   /** One loop over k each; products of a loop share its tiles of A. */
   readonly loops: readonly GemmLoop[];
   /** Results that leave through shared memory, with the columns of a staged tile; the others are stored by the threads. */
-  readonly staged: readonly { readonly name: string; readonly columns: number }[];
+  readonly staged: readonly StagedShape[];
   /** Whether threads store results themselves. */
   readonly direct: boolean;
+  /** Where groups begin, for kernels that have groups. */
+  readonly startsBytes?: number;
+}
+
+export interface StagedShape {
+  readonly name: string;
+  readonly columns: number;
+  /** Its rows lie anywhere: threads copy them, the copy engine can't. */
+  readonly scattered?: boolean;
 }
 
 export interface GemmLoop {
@@ -51,6 +60,9 @@ export function gemmSchedule(shape: GemmShape): Schedule {
     ...(staged.length > 0
       ? [{ name: "staged", stages: 2, bytes: STAGED_BYTES, each: consumers, holds: "results on their way out" }]
       : []),
+    ...(shape.startsBytes === undefined
+      ? []
+      : [{ name: "starts", stages: 1, bytes: shape.startsBytes, holds: "where groups begin, and the end" }]),
   ];
   const products = loops.reduce((n, loop) => n + loop.products.length, 0);
   const registers: RegisterArray[] = Array.from({ length: products }, (_, i) => ({
@@ -70,7 +82,7 @@ export function gemmSchedule(shape: GemmShape): Schedule {
     named: staged.length > 0 ? [{ name: "own_warps", id: 1, threads: WARPGROUP, each: consumers }] : [],
     buffers,
     registers,
-    roles: [producer(loops, aBytes, bBytes, loads, gathers, consumers), consumer(shape, gathers)],
+    roles: [producer(loops, aBytes, bBytes, loads, gathers, consumers), consumer(shape)],
     results: [
       ...staged.map(({ name: to, columns }) => ({
         role: "consumer",
@@ -127,9 +139,16 @@ function producer(
     name: "producer",
     warpgroups: 1,
     threads: gathers ? "all" : "one",
-    registers: consumers === 1 ? PLENTY : gathers ? 56 : 40,
+    registers: registersOf(loops, consumers).producer,
     steps: [{ kind: "loop", counter: "tile", count: "tiles", body: drained }],
   };
+}
+
+/** Registers of a thread: a producer that gathers for two loops keeps more addresses. */
+function registersOf(loops: readonly GemmLoop[], consumers: number): { producer: number; consumer: number } {
+  if (consumers === 1) return { producer: PLENTY, consumer: PLENTY };
+  const many = loops.length > 1 && loops.some(({ gathers }) => gathers.a || gathers.b);
+  return many ? { producer: 56, consumer: 224 } : { producer: 40, consumer: 232 };
 }
 
 /** The last blocks that were gathered, oldest first. */
@@ -149,7 +168,7 @@ function drain(): Step[] {
   return steps;
 }
 
-function consumer({ loops, staged, direct, consumers, tileN }: GemmShape, gathers: boolean): Role {
+function consumer({ loops, staged, direct, consumers, tileN }: GemmShape): Role {
   const steps: Step[] = [];
   let sums = 0;
   const reads: { registers: string; holds: { counter: string; count: string; term: string } }[] = [];
@@ -186,49 +205,53 @@ function consumer({ loops, staged, direct, consumers, tileN }: GemmShape, gather
       { kind: "arrive", barrier: "empty", at: BEFORE, by: "warps" },
     );
   }
-  for (const { name, columns } of staged) {
-    steps.push({
-      kind: "loop",
-      counter: "slice",
-      count: String(tileN / columns),
-      unrolled: true,
-      body: [
-        { kind: "settle_stores", pending: 1, why: "the slot was read" },
-        { kind: "sync", barrier: "own_warps", of: "own" },
-        {
-          kind: "compute",
-          name: `stage ${name}`,
-          reads,
-          writes: [{ buffer: "staged", at: { cursor: "slot" }, holds: `${name}[{tile},{part},{slice}]` }],
-        },
-        { kind: "publish" },
-        { kind: "sync", barrier: "own_warps", of: "own", why: "all warps have written and published it" },
-        {
-          kind: "store",
-          buffer: "staged",
-          at: { cursor: "slot" },
-          holds: `${name}[{tile},{part},{slice}]`,
-          gives: `${name}[{tile},{part},{slice}]`,
-        },
-        { kind: "commit_stores" },
-        { kind: "advance", cursor: "slot" },
-      ],
-    });
-  }
+  for (const result of staged) steps.push(stageLoop(result, tileN, reads));
   if (direct) steps.push({ kind: "compute", name: "finish", reads, gives: "results[{tile},{part}]" });
   return {
     name: "consumer",
     warpgroups: consumers,
     threads: "all",
-    registers: consumers === 1 ? PLENTY : gathers ? 224 : 232,
+    registers: registersOf(loops, consumers).consumer,
     steps: [
       { kind: "loop", counter: "tile", count: "tiles", body: steps },
-      ...(staged.length > 0
+      ...(staged.some(({ scattered }) => scattered !== true)
         ? [{ kind: "settle_stores", pending: 0, why: "shared memory goes when the block ends" } as const]
         : []),
     ],
   };
 }
+
+/** Results leave by way of shared memory, 128 bytes of columns at a time. */
+function stageLoop({ name, columns, scattered = false }: StagedShape, tileN: number, reads: Reads): Step {
+  const at = { cursor: "slot" };
+  const label = `${name}[{tile},{part},{slice}]`;
+  const writes = [{ buffer: "staged", at, holds: label }];
+  const stage: Step = { kind: "compute", name: `stage ${name}`, reads, writes };
+  const body: Step[] = scattered
+    ? [
+        stage,
+        { kind: "sync", barrier: "own_warps", of: "own", why: "all warps have written it" },
+        { kind: "compute", name: `scatter ${name}`, loads: [{ buffer: "staged", at, holds: label }], gives: label },
+      ]
+    : [
+        { kind: "settle_stores", pending: 1, why: "the slot was read" },
+        { kind: "sync", barrier: "own_warps", of: "own" },
+        stage,
+        { kind: "publish" },
+        { kind: "sync", barrier: "own_warps", of: "own", why: "all warps have written and published it" },
+        { kind: "store", buffer: "staged", at, holds: label, gives: label },
+        { kind: "commit_stores" },
+      ];
+  return {
+    kind: "loop",
+    counter: "slice",
+    count: String(tileN / columns),
+    unrolled: true,
+    body: [...body, { kind: "advance", cursor: "slot" }],
+  };
+}
+
+type Reads = readonly { registers: string; holds: { counter: string; count: string; term: string } }[];
 
 /** Trip counts that stand for all: none, one, fewer than stages, more than go round twice. */
 export function gemmRuns({ loops, stages, staged, tileN }: GemmShape): Counts[] {

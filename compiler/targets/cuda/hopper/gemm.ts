@@ -2,11 +2,22 @@
 import type { Entry, SimtKernel, TensorMap } from "../../../../runtime/program/grids.ts";
 import { Lines } from "../../../emit/lines.ts";
 import { walk } from "../../../kernel-ir/expr.ts";
-import type { Axis, Expr, Local } from "../../../kernel-ir/types.ts";
+import type { Axis, Expr, Groups, Local } from "../../../kernel-ir/types.ts";
 import { Names, Scalars } from "../../scalars.ts";
 import { cudaLanguage, storageType, stored } from "../language.ts";
 import { requireSound } from "./check-schedule.ts";
 import { countOf, type GemmPlan, type StagedResult, TILE_K } from "./gemm-plan.ts";
+import {
+  groupRaster,
+  groupScratch,
+  printGatherRows,
+  printGatherTerms,
+  type Printing,
+  printRowOffsets,
+  printScatter,
+  printSort,
+  SORTERS,
+} from "./gemm-groups.ts";
 import { gemmRuns, gemmSchedule, ROWS } from "./gemm-schedule.ts";
 import { type Hooks, SchedulePrinter } from "./print-schedule.ts";
 import {
@@ -36,13 +47,23 @@ export function printHopperGemm(plan: GemmPlan): HopperFile {
   return new GemmPrinter(plan).print();
 }
 
+/** Where an operand comes from: the name of its tensor map, or none where threads gather it. */
+interface Load {
+  readonly map: string;
+  readonly matrix: Matrix;
+  readonly side: "a" | "b";
+  readonly k: readonly Axis[];
+}
+
 class GemmPrinter {
   readonly #plan: GemmPlan;
   readonly #schedule: Schedule;
   readonly #names: Names;
   /** Tensor maps by the names of their parameters. */
   readonly #maps = new Map<string, TensorMap>();
-  readonly #loads = new Map<string, { readonly map: string; readonly matrix: Matrix; readonly side: "a" | "b" }>();
+  readonly #loads = new Map<string, Load>();
+  readonly #order: string;
+  readonly #starts: string;
   #fresh = 0;
 
   constructor(plan: GemmPlan) {
@@ -52,6 +73,7 @@ class GemmPrinter {
     requireSound(this.#schedule, gemmRuns(shape));
     const products = kernel.products.map(({ name }): Local => ({ name, dtype: "f32", shape: [] }));
     this.#names = new Names([...kernel.args, ...products]);
+    [this.#order, this.#starts] = [this.#names.local("order"), this.#names.local("starts")];
     for (const [i, loop] of plan.loops.entries()) {
       this.#load(`a_${i}`, "a", loop.a, loop.k);
       for (const [j, { matrix }] of loop.b.entries()) this.#load(`b${j}_${i}`, "b", matrix, loop.k);
@@ -60,12 +82,17 @@ class GemmPrinter {
 
   /** The tensor map of an operand. */
   #load(label: string, side: "a" | "b", matrix: Matrix, k: readonly Axis[]): void {
-    const { m, n, batch } = this.#plan.kernel;
+    const { m, n, groups } = this.#plan.kernel;
+    if (matrix.gathered !== undefined) {
+      this.#loads.set(label, { map: "", matrix, side, k });
+      return;
+    }
+    const batch = groups === undefined ? this.#plan.kernel.batch : [groups.group];
     const rows = side === "a" ? this.#tileM : this.#plan.tile.tileN;
     // Neighbors fill a line of 128 bytes; of neighboring rows there are several lines for each term.
     const box = termsAreNeighbors(matrix) ? ([LINE, rows] as const) : ([LINE, TILE_K] as const);
     const map = tensorMap(matrix, side === "a" ? m : n, k, batch, box);
-    this.#loads.set(label, { map: this.#map(map), matrix, side });
+    this.#loads.set(label, { map: this.#map(map), matrix, side, k });
   }
 
   #map(map: TensorMap): string {
@@ -83,29 +110,35 @@ class GemmPrinter {
 
   print(): HopperFile {
     const { kernel, tile, staged } = this.#plan;
-    for (const result of staged) this.#store(result);
+    for (const result of staged) if (result.matrix.gathered === undefined) this.#store(result);
     const lines = new Lines();
     lines.add(...this.#header().map((line) => `// ${line}`.trimEnd()));
-    lines.add('#include "dsk_sm90.cuh"', "");
+    const { groups } = kernel;
+    lines.add('#include "dsk_sm90.cuh"', ...(groups === undefined ? [] : ['#include "dsk_mma.cuh"']), "");
     lines.add(
       `constexpr int TILE_M = ${this.#tileM}, TILE_N = ${tile.tileN}, TILE_K = ${TILE_K}, STAGES = ${tile.stages};`,
     );
+    if (groups !== undefined) lines.add(`constexpr int GROUPS = ${groups.group.extent};`);
     lines.add("");
     this.#shared(lines);
     for (const shape of this.#wgmmas()) lines.add("", ...wgmmaFunction(shape));
-    lines.add("", ...this.#raster(), "");
+    lines.add("", ...(groups === undefined ? this.#raster() : groupRaster(groups, RASTER)), "");
+    if (groups !== undefined) this.#sort(lines);
     this.#kernel(lines);
     const entry: Entry = {
       name: ENTRY,
       workgroupSize: threadsOf(this.#schedule),
       workgroups: [
         { of: extentsOf(kernel.batch) },
-        { of: extentsOf(kernel.m), by: this.#tileM },
+        { of: extentsOf(kernel.m), by: this.#tileM, ...(groups?.over === "m" ? { plus: groupsOf(groups) + 1 } : {}) },
         { of: extentsOf(kernel.n), by: tile.tileN },
       ],
       most: PROCESSORS,
       sharedBytes: sharedBytes(this.#schedule),
       maps: [...this.#maps.values()],
+      ...(groups === undefined
+        ? {}
+        : { before: { name: "sort", workgroupSize: SORTERS, workgroups: [{ of: [], plus: groupsOf(groups) }] } }),
     };
     return {
       text: lines.text(),
@@ -114,7 +147,7 @@ class GemmPrinter {
         args: kernel.args.map(({ name }) => name),
         writes: kernel.args.filter(({ access }) => access !== "read").map(({ name }) => name),
         extents: kernel.extents,
-        scratch: [],
+        scratch: groups === undefined ? [] : groupScratch(kernel),
         entries: [entry],
       },
     };
@@ -154,6 +187,10 @@ class GemmPrinter {
       "struct alignas(1024) Shared",
       () => {
         for (const { name, stages, bytes, each, holds } of buffers) {
+          if (name === "starts") {
+            lines.add(`int starts[GROUPS + 2];  // ${holds}`);
+            continue;
+          }
           const dims = `${each === undefined ? "" : `[${each}]`}[${name === "staged" ? stages : "STAGES"}]`;
           lines.add(`unsigned char ${name}${dims}[${bytes}];  // ${holds}`);
         }
@@ -196,7 +233,8 @@ class GemmPrinter {
     return { map, columns, batched: matrix.batch !== 0 };
   }
 
-  #parameters(): string[] {
+  /** @param maps whether the entry point has tensor maps */
+  #parameters(maps: boolean): string[] {
     const { kernel } = this.#plan;
     return [
       "int items",
@@ -207,18 +245,50 @@ class GemmPrinter {
           // Without __restrict__: what the epilogue reads would be read long before, and fill registers.
           `${access === "read" ? "const " : ""}${storageType(dtype)}* ${name}`,
       ),
-      ...[...this.#maps.keys()].map((name) => `const __grid_constant__ CUtensorMap ${name}`),
+      ...(kernel.groups === undefined ? [] : [`int* ${this.#order}`, `int* ${this.#starts}`]),
+      ...(maps ? [...this.#maps.keys()].map((name) => `const __grid_constant__ CUtensorMap ${name}`) : []),
     ];
   }
 
-  #kernel(lines: Lines): void {
+  /** The entry point that sorts rows or terms by their groups. */
+  #sort(lines: Lines): void {
     const { kernel } = this.#plan;
-    lines.add(`extern "C" __global__ void __launch_bounds__(${threadsOf(this.#schedule)}, 1)`);
-    const parameters = this.#parameters();
-    const last = parameters.length - 1;
-    for (const [i, parameter] of parameters.slice(0, last).entries())
-      lines.add(`${i === 0 ? `${kernel.name}_${ENTRY}(` : "    "}${parameter},`);
-    lines.block(`    ${parameters[last]})`, () => this.#body(lines));
+    lines.add(
+      `// Block g writes down the ${kernel.groups!.over === "m" ? "rows" : "terms"} of group g in their order.`,
+    );
+    this.#head(lines, "sort", `${SORTERS}`, this.#parameters(false), () =>
+      printSort(kernel, this.#printing(lines), this.#order, this.#starts),
+    );
+    lines.add("");
+  }
+
+  #head(lines: Lines, entry: string, bounds: string, parameters: readonly string[], body: () => void): void {
+    lines.add(`extern "C" __global__ void __launch_bounds__(${bounds})`);
+    const rows = [`${this.#plan.kernel.name}_${entry}(`];
+    for (const [i, parameter] of parameters.entries()) {
+      const text = `${parameter}${i + 1 < parameters.length ? ", " : ")"}`;
+      if (rows.at(-1)!.length + text.length > WIDTH) rows.push(`    ${text}`);
+      else rows[rows.length - 1] += text;
+    }
+    lines.add(...rows.slice(0, -1).map((row) => row.trimEnd()));
+    lines.block(rows.at(-1)!, body);
+  }
+
+  #printing(lines: Lines): Printing {
+    return {
+      lines,
+      names: this.#names,
+      unpack: (axes, item, exprs) => {
+        const used = new Set<string>();
+        for (const expr of exprs) walk(expr, (part) => part.kind === "axis" && used.add(part.axis));
+        this.#unpack(lines, axes, item, used);
+      },
+      scalars: (exprs) => this.#plain(lines, exprs),
+    };
+  }
+
+  #kernel(lines: Lines): void {
+    this.#head(lines, ENTRY, `${threadsOf(this.#schedule)}, 1`, this.#parameters(true), () => this.#body(lines));
   }
 
   #body(lines: Lines): void {
@@ -228,8 +298,14 @@ class GemmPrinter {
     lines.add("const int warpgroup = __shfl_sync(0xffffffffu, (int)threadIdx.x / 128, 0);");
     lines.add("const int thread = threadIdx.x % 128, warp = thread / 32, lane = thread % 32;");
     lines.add(`const int m_end = ${sizeText(kernel.m)}, n_end = ${sizeText(kernel.n)};`);
-    lines.add("const int tile_rows = (m_end + TILE_M - 1) / TILE_M, tile_columns = (n_end + TILE_N - 1) / TILE_N;");
-    for (const [i, { k }] of loops.entries()) lines.add(`const int ${countOf(i)} = ${blocksText(k)};`);
+    const more = kernel.groups?.over === "m" ? " + GROUPS + 1" : "";
+    lines.add(
+      `const int tile_rows = (m_end + TILE_M - 1) / TILE_M${more}, tile_columns = (n_end + TILE_N - 1) / TILE_N;`,
+    );
+    if (kernel.groups?.over !== "k")
+      for (const [i, { k }] of loops.entries()) lines.add(`const int ${countOf(i)} = ${blocksText(k)};`);
+    if (kernel.groups !== undefined)
+      lines.add(`for (int i = threadIdx.x; i < GROUPS + 2; i += blockDim.x) shared.starts[i] = ${this.#starts}[i];`);
     lines.block("if (threadIdx.x == 0)", () => {
       for (const name of this.#maps.keys()) lines.add(`tma_prefetch(&${name});`);
       lines.block("for (int i = 0; i < STAGES; i++)", () => {
@@ -276,22 +352,23 @@ class GemmPrinter {
       head: ({ counter }) =>
         counter === "tile" ? "for (int tile = blockIdx.x; tile < items; tile += gridDim.x)" : undefined,
       enter: ({ counter }) => {
-        if (counter !== "tile") return;
-        lines.add("const Place at = place_of(tile, tile_rows, tile_columns);");
-        if (role.name !== "consumer" || !this.#plan.staged.some(({ stmt }) => this.#reads(stmt.value).m)) return;
-        lines.add("// Rows beyond the end are not stored; what is read for them is that of the last one.");
-        lines.add(
-          `const int m_low = min(at.m + part * ${ROWS} + row, m_end - 1), m_high = min(at.m + part * ${ROWS} + row + 8, m_end - 1);`,
-        );
+        if (counter === "tile") this.#enterTile(lines, role);
+      },
+      before: (loop) => {
+        const { groups, m } = this.#plan.kernel;
+        if (groups?.over !== "m" || loop.counter !== "k_block" || role.name !== "producer") return;
+        const label = loop.body.flatMap((step) => (step.kind === "gather" ? [step.holds] : []))[0]!;
+        const { matrix } = this.#loads.get(label.slice(0, label.indexOf("[")))!;
+        printRowOffsets(this.#printing(lines), m, matrix, this.#tileM, TILE_K, this.#order, loopOf(label));
       },
       load: (step, to, barrier) => this.#printLoad(lines, step.holds, to, barrier),
-      gather: () => {
-        throw new Error("nothing is gathered here");
-      },
+      gather: (step, to) => this.#printGather(lines, step.holds, to),
       multiply: (step) => this.#printMultiply(lines, step),
       compute: ({ name }) => {
-        const staged = this.#plan.staged.find(({ stmt }) => name === `stage ${stmt.to}`);
+        const staged = this.#plan.staged.find(({ stmt }) => name.endsWith(` ${stmt.to}`));
         if (staged === undefined) this.#printFinish(lines);
+        else if (name.startsWith("scatter"))
+          printScatter(this.#printing(lines), this.#plan.kernel.m, staged.matrix, staged.columns, this.#order);
         else this.#printStage(lines, staged);
       },
       store: (step, from) => {
@@ -301,6 +378,32 @@ class GemmPrinter {
         lines.add(`tma_store_${batched ? "3d" : "2d"}(&${map}, ${from}, ${place.join(", ")});`);
       },
     };
+  }
+
+  /** What the roles know of a tile. */
+  #enterTile(lines: Lines, role: Role): void {
+    const { groups } = this.#plan.kernel;
+    const starts = groups === undefined ? "" : ", shared.starts";
+    lines.add(`const Place at = place_of(tile, tile_rows, tile_columns${starts});`);
+    if (groups?.over === "m") lines.add("if (at.m >= at.end) continue;  // its group has no more rows");
+    if (groups?.over === "k") lines.add(`const int ${countOf(0)} = max(1, (at.end - at.first + TILE_K - 1) / TILE_K);`);
+    if (role.name !== "consumer" || !this.#plan.staged.some(({ stmt }) => this.#reads(stmt.value).m)) return;
+    lines.add("// Rows beyond the end are not stored; what is read for them is that of the last one.");
+    const row = (more: string): string => {
+      const at = `at.m + part * ${ROWS} + row${more}`;
+      return groups?.over === "m" ? `${this.#order}[min(${at}, at.end - 1)]` : `min(${at}, m_end - 1)`;
+    };
+    lines.add(`const int m_low = ${row("")}, m_high = ${row(" + 8")};`);
+  }
+
+  #printGather(lines: Lines, holds: string, to: string): void {
+    const { matrix, side, k } = this.#loads.get(holds.slice(0, holds.indexOf("[")))!;
+    const tile = side === "a" ? this.#tileM : this.#plan.tile.tileN;
+    const printing = this.#printing(lines);
+    if (termsAreNeighbors(matrix))
+      return printGatherRows(printing, matrix, to, tile, TILE_K, sizeText(k), loopOf(holds));
+    const [first, end] = side === "a" ? ["at.m", "m_end"] : ["at.n", "n_end"];
+    lines.block("", () => printGatherTerms(printing, k, matrix, to, tile, TILE_K, this.#order, first, end));
   }
 
   #printLoad(lines: Lines, holds: string, to: string, barrier: string): void {
@@ -356,6 +459,10 @@ class GemmPrinter {
       this.#unpack(lines, axes, at, used);
     for (const [i, { name }] of kernel.products.entries())
       if (products.has(name)) lines.add(`const float ${name} = sums${this.#sums(i)}[i];`);
+    return this.#plain(lines, exprs);
+  }
+
+  #plain(lines: Lines, exprs: readonly Expr[]): Scalars {
     const scalars = new Scalars(cudaLanguage(this.#ranges), this.#names, lines, () => `v${this.#fresh++}`);
     scalars.prepare(...exprs);
     return scalars;
@@ -385,8 +492,11 @@ class GemmPrinter {
   #printFinish(lines: Lines): void {
     lines.add("#pragma unroll");
     lines.block(`for (int i = 0; i < TILE_N / 2; i++)`, () => {
-      lines.add(`const int m = at.m + part * ${ROWS} + row + i / 2 % 2 * 8, n = at.n + i / 4 * 8 + column + i % 2;`);
-      lines.block("if (m < m_end && n < n_end)", () => {
+      const row = `at.m + part * ${ROWS} + row + i / 2 % 2 * 8`;
+      const rows = this.#plan.kernel.groups?.over === "m";
+      lines.add(`const int ${rows ? "at_row" : "m"} = ${row}, n = at.n + i / 4 * 8 + column + i % 2;`);
+      lines.block(rows ? "if (at_row < at.end && n < n_end)" : "if (m < m_end && n < n_end)", () => {
+        if (rows) lines.add(`const int m = ${this.#order}[at_row];`);
         for (const { to, at, value } of this.#plan.direct)
           lines.block("", () => {
             const scalars = this.#scalars(lines, [value, ...at]);
@@ -467,6 +577,17 @@ class GemmPrinter {
   }
 }
 
+/** The number of the loop that a label of the schedule belongs to: `a_0[...]`. */
+function loopOf(label: string): string {
+  return /_(\d+)\[/.exec(label)![1]!;
+}
+
+function groupsOf({ group }: Groups): number {
+  return group.extent as number;
+}
+
+/** Columns of a line of parameters. */
+const WIDTH = 124;
 /** The entry point's name. */
 const ENTRY = "tensor";
 

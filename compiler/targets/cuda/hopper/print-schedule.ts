@@ -14,6 +14,8 @@ type Of<K extends Step["kind"]> = Step & { kind: K };
 
 /** What a kernel prints by itself. */
 export interface Hooks {
+  /** In front of a loop: what stays the same in it. */
+  before?(loop: Of<"loop">): void;
   /** In front of the body of a loop: what its counter means. */
   enter(loop: Of<"loop">): void;
   load(step: Of<"load">, to: string, barrier: string): void;
@@ -65,6 +67,7 @@ export class SchedulePrinter {
     const when = this.#condition(step);
     if (step.kind === "loop") {
       this.#comment(step);
+      this.#hooks.before?.(step);
       if (step.unrolled === true) this.#lines.add("#pragma unroll");
       const { counter, count } = step;
       this.#counts.set(counter, count);
@@ -111,6 +114,8 @@ export class SchedulePrinter {
         return one(undefined, `mbarrier_wait(${this.#barrier(step.barrier, step.at)}, ${parity});`);
       }
       case "arrive":
+        // What all lanes copied is behind the arrival of one.
+        if (step.by === "warps" && this.#some(({ kind }) => kind === "gather")) one(undefined, "__syncwarp();");
         return one(this.#who(step.by), `mbarrier_arrive(${this.#barrier(step.barrier, step.at)});`);
       case "expect":
         return one(leader, `mbarrier_expect(${this.#barrier(step.barrier, step.at)}, ${step.bytes});`);

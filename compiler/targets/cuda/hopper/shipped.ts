@@ -59,8 +59,9 @@ export const GEMM_SHAPES: readonly GemmShape[] = [
     tileN: 256,
     depthBytes,
     loops: [{ count, products: [0], gathers: { a: true, b: false } }],
-    staged: [],
-    direct: true,
+    staged: [{ name: "out", columns: 64, scattered: true }],
+    direct: false,
+    startsBytes: 1032,
   },
   {
     name: "gathered terms",

@@ -8,13 +8,18 @@ import { linear, operandOf, type Strided } from "../../operands.ts";
 /** Elements of 128 bytes of bf16: a row of a swizzled tile. */
 export const LINE = 64;
 
-/** A matrix in memory, or one for each batch. */
+/** A matrix in memory, or one for each batch (or group). */
 export interface Matrix {
   readonly arg: Arg;
   /** Elements between neighbors of rows (or columns of B), of terms, and of batches (0: all have the same). */
   readonly outer: number;
   readonly inner: number;
   readonly batch: number;
+  /**
+   * Where the copy engine can't follow: the indices of an element, with those axes at 0 along which elements are neighbors.
+   * Threads gather lines of 16 bytes from there.
+   */
+  readonly gathered?: readonly Expr[];
 }
 
 /** Whether terms are neighbors (K-major), or rows. */
@@ -38,6 +43,40 @@ export function matrixOf(
   if (strides === undefined) return undefined;
   const matrix = { arg, ...strides };
   return isReachable(matrix) ? matrix : undefined;
+}
+
+/** An operand whose rows (or terms) lie anywhere, as long as terms (or rows) are neighbors and lines of 16 bytes are whole. */
+export function gatheredOf(
+  kernel: GemmKernel,
+  product: Product,
+  letter: "a" | "b",
+  near: "outer" | "k",
+): Matrix | undefined {
+  const outer = letter === "a" ? kernel.m : kernel.n;
+  const operand = operandOf(product[letter], outer, product.k, kernel.args);
+  if (operand.kind !== "strided" || none(operand.at.fixed) === undefined) return undefined;
+  const arg = kernel.args.find(({ name }) => name === operand.arg)!;
+  if (arg.dtype !== "bf16") return undefined;
+  const [nearAxes, farAxes, far] =
+    near === "k" ? [product.k, outer, "outer" as const] : [outer, product.k, "k" as const];
+  if (linear(nearAxes, operand.at[near], arg.shape) !== 1) return undefined;
+  const whole = farAxes.every((axis) => {
+    const alone = withoutAxes(
+      operand.at[far],
+      farAxes.filter((other) => other !== axis),
+    );
+    const stride = linear([axis], alone, arg.shape);
+    return stride !== undefined && stride % 8 === 0;
+  });
+  if (!whole) return undefined;
+  const [outerStride, inner] = near === "k" ? [8, 1] : [1, 8];
+  return { arg, outer: outerStride, inner, batch: 0, gathered: operand.at[far] };
+}
+
+/** Indices with axes at 0. */
+function withoutAxes(at: readonly Expr[], axes: readonly Axis[]): Expr[] {
+  const zero = new Map(axes.map(({ name }) => [name, { kind: "const", dtype: "index", value: 0 } as Expr]));
+  return at.map((x) => substitute(x, zero, () => undefined));
 }
 
 function stridesOf(
@@ -77,8 +116,7 @@ export function storedMatrix(kernel: GemmKernel, stmt: Stmt & { kind: "assign" }
   // Of each space: the indices with the axes of the others at 0.
   const only = (axes: readonly Axis[]): Expr[] => {
     const others = [...kernel.batch, ...kernel.m, ...kernel.n].filter((axis) => !axes.includes(axis));
-    const zero = new Map(others.map(({ name }) => [name, { kind: "const", dtype: "index", value: 0 } as Expr]));
-    return place.map((x) => substitute(x, zero, () => undefined));
+    return withoutAxes(place, others);
   };
   const outer = linear(kernel.m, only(kernel.m), arg.shape);
   const inner = linear(kernel.n, only(kernel.n), arg.shape);
@@ -106,6 +144,21 @@ export function tensorMap(
     sizes.push(1);
   }
   return { arg: arg.name, dtype: arg.dtype, dims, strides, box: sizes, swizzle: 128 };
+}
+
+/** Whether a statement's results of a row are neighbors in lines of 16 bytes, wherever rows lie. */
+export function storedRows(kernel: GemmKernel, stmt: Stmt & { kind: "assign" }): Matrix | undefined {
+  const arg = kernel.args.find(({ name }) => name === stmt.to)!;
+  if (arg.dtype !== "bf16" && arg.dtype !== "f32") return undefined;
+  const place = mergedIndices(stmt.at, arg.shape);
+  const gathered = withoutAxes(place, kernel.n);
+  if (linear(kernel.n, withoutAxes(place, [...kernel.batch, ...kernel.m]), arg.shape) !== 1) return undefined;
+  const whole = [...kernel.batch, ...kernel.m].every((axis) => {
+    const others = [...kernel.batch, ...kernel.m].filter((other) => other !== axis);
+    const stride = linear([axis], withoutAxes(gathered, others), arg.shape);
+    return stride !== undefined && (stride * bytesOf(arg.dtype)) % 16 === 0;
+  });
+  return whole ? { arg, outer: 8, inner: 1, batch: 0, gathered } : undefined;
 }
 
 export function extentsOf(axes: readonly Axis[]): Extent[] {

@@ -32,6 +32,8 @@ export interface TileProblem {
   readonly staged: boolean;
   /** Where threads gather, this many stages at least. */
   readonly fewestStages?: number;
+  /** Shared memory for other things. */
+  readonly sharedBytes?: number;
   readonly depth: number;
 }
 
@@ -60,11 +62,23 @@ export function candidates(problem: TileProblem): Candidate[] {
 }
 
 function candidate(problem: TileProblem, consumers: 1 | 2, tileN: number): Candidate {
-  const { m, n, loops, batches, elementBytes, resultBytes, staged, fewestStages = FEWEST_STAGES, depth } = problem;
+  const {
+    m,
+    n,
+    loops,
+    batches,
+    elementBytes,
+    resultBytes,
+    staged,
+    fewestStages = FEWEST_STAGES,
+    sharedBytes = 0,
+    depth,
+  } = problem;
   const tileM = 64 * consumers;
   const most = Math.max(...loops.map(({ products }) => products));
   const stageBytes = (tileM + most * tileN) * depth * elementBytes;
-  const room = SHARED_BYTES - BARRIER_BYTES - (staged ? consumers * 2 * 8192 : 0);
+  const room =
+    SHARED_BYTES - BARRIER_BYTES - Math.ceil(sharedBytes / 1024) * 1024 - (staged ? consumers * 2 * 8192 : 0);
   const stages = Math.min(MOST_STAGES, Math.floor(room / stageBytes));
   const products = loops.reduce((sum, loop) => sum + loop.products, 0);
   const sums = (products * tileN) / 2;

@@ -29,12 +29,13 @@ async function errorOf(kernel: GemmKernel, sizes: Record<string, number>, blocks
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     return state / 2 ** 32 - 0.5;
   };
-  const memory: Record<string, Uint16Array | Float32Array> = {};
+  const memory: Record<string, Uint16Array | Float32Array | Int32Array> = {};
   const numbers: Record<string, Float64Array> = {};
   for (const { name, dtype, shape } of kernel.args) {
     const size = shape.reduce<number>((n, extent) => n * (typeof extent === "number" ? extent : sizes[extent]!), 1);
     const drawn = Float32Array.from({ length: size }, random);
-    memory[name] = dtype === "bf16" ? Uint16Array.from(drawn, bits) : drawn;
+    if (dtype === "i32") memory[name] = Int32Array.from(drawn, (_, i) => EXPERTS[(i * i + 3 * i) % EXPERTS.length]!);
+    else memory[name] = dtype === "bf16" ? Uint16Array.from(drawn, bits) : drawn;
     numbers[name] = Float64Array.from(memory[name], (x) => (dtype === "bf16" ? value(x) : x));
   }
   await runOnHopper(printHopperGemm(plan), kernel, sizes, memory, { blocks });
@@ -127,7 +128,59 @@ const CASES: readonly Case[] = [
     }`,
     sizes: { T: 70 },
   },
+  {
+    name: "rows of experts, some without one: gate and up",
+    text: `kernel @experts gemm extents [T] {
+      read chosen: i32[T, 2]
+      read x: bf16[T, 72]
+      read gate: bf16[3, 72, 136]
+      read up: bf16[3, 72, 136]
+      write y: bf16[T, 2, 136]
+      write g: f32[T, 2, 136]
+      batch () m (T, K < 2) n (F < 136)
+      group (E < 3) over m of chosen[T, K]
+      product product: bf16 = sum (D < 72) select((chosen[T, K] < i32 0), bf16 0, x[T, D]) @ gate[E, D, F]
+      product product_2: bf16 = sum (D < 72) select((chosen[T, K] < i32 0), bf16 0, x[T, D]) @ up[E, D, F]
+      y[T, K, F] = (silu(product[]) * product_2[])
+      g[T, K, F] = product[]
+    }`,
+    sizes: { T: 100 },
+  },
+  {
+    name: "rows of experts back: two products",
+    text: `kernel @experts_back gemm extents [T] {
+      read x: bf16[T, 2, 136]
+      read down: bf16[3, 264, 136]
+      read z: bf16[T, 2, 200]
+      read up: bf16[3, 264, 200]
+      read chosen: i32[T, 2]
+      write y: bf16[T, 2, 264]
+      batch () m (T, K < 2) n (D < 264)
+      group (E < 3) over m of chosen[T, K]
+      product product: bf16 = sum (F < 136) x[T, K, F] @ down[E, D, F]
+      product product_2: bf16 = sum (G < 200) z[T, K, G] @ up[E, D, G]
+      y[T, K, D] = (product[] + product_2[])
+    }`,
+    sizes: { T: 70 },
+  },
+  {
+    name: "gradients of experts' weights: an expert without tokens",
+    text: `kernel @experts_wgrad gemm extents [T] {
+      read chosen: i32[T, 2]
+      read x: bf16[T, 136]
+      read dy: bf16[T, 2, 72]
+      write w: bf16[4, 136, 72]
+      batch (E < 4) m (D < 136) n (F < 72)
+      group (E < 4) over k of chosen[T, K]
+      product product: bf16 = sum (T, K < 2) select((chosen[T, K] < i32 0), bf16 0, x[T, D]) @ dy[T, K, F]
+      w[E, D, F] = product[]
+    }`,
+    sizes: { T: 150 },
+  },
 ];
+
+/** Experts that are chosen, or none: -1; never the last one of four. */
+const EXPERTS = [2, 0, 1, -1, 2, 2, 0];
 
 describe("matrix products on Hopper, in the harness", () => {
   test.each(CASES)("$name", async ({ text, sizes }) => {

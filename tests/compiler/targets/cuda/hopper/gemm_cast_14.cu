@@ -57,18 +57,9 @@ DSK_INLINE Place place_of(int tile, int rows, int columns) {
 }
 
 extern "C" __global__ void __launch_bounds__(384, 1)
-gemm_cast_14_tensor(int items,
-    int items_before,
-    int T,
-    const bf16* x,
-    const bf16* x_2,
-    const bf16* x_3,
-    float* x_4,
-    float* x_5,
-    const __grid_constant__ CUtensorMap x_map,
-    const __grid_constant__ CUtensorMap x_2_map,
-    const __grid_constant__ CUtensorMap x_3_map,
-    const __grid_constant__ CUtensorMap x_4_map,
+gemm_cast_14_tensor(int items, int items_before, int T, const bf16* x, const bf16* x_2, const bf16* x_3, float* x_4,
+    float* x_5, const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap x_2_map,
+    const __grid_constant__ CUtensorMap x_3_map, const __grid_constant__ CUtensorMap x_4_map,
     const __grid_constant__ CUtensorMap x_5_map) {
   Shared& shared = *reinterpret_cast<Shared*>(shared_memory());
   // The same in all threads of a warp, as the compiler sees by the shuffle.

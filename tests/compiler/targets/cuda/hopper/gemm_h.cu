@@ -67,15 +67,8 @@ DSK_INLINE Place place_of(int tile, int rows, int columns) {
 }
 
 extern "C" __global__ void __launch_bounds__(384, 1)
-gemm_h_tensor(int items,
-    int items_before,
-    int T,
-    const bf16* out,
-    const bf16* wo,
-    const bf16* x,
-    bf16* h,
-    const __grid_constant__ CUtensorMap out_map,
-    const __grid_constant__ CUtensorMap wo_map,
+gemm_h_tensor(int items, int items_before, int T, const bf16* out, const bf16* wo, const bf16* x, bf16* h,
+    const __grid_constant__ CUtensorMap out_map, const __grid_constant__ CUtensorMap wo_map,
     const __grid_constant__ CUtensorMap h_map) {
   Shared& shared = *reinterpret_cast<Shared*>(shared_memory());
   // The same in all threads of a warp, as the compiler sees by the shuffle.

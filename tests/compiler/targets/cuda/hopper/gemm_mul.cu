@@ -56,17 +56,9 @@ DSK_INLINE Place place_of(int tile, int rows, int columns) {
 }
 
 extern "C" __global__ void __launch_bounds__(384, 1)
-gemm_mul_tensor(int items,
-    int items_before,
-    int T,
-    const bf16* x,
-    const bf16* gate,
-    const bf16* up,
-    bf16* x_2,
-    const __grid_constant__ CUtensorMap x_map,
-    const __grid_constant__ CUtensorMap gate_map,
-    const __grid_constant__ CUtensorMap up_map,
-    const __grid_constant__ CUtensorMap x_2_map) {
+gemm_mul_tensor(int items, int items_before, int T, const bf16* x, const bf16* gate, const bf16* up, bf16* x_2,
+    const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap gate_map,
+    const __grid_constant__ CUtensorMap up_map, const __grid_constant__ CUtensorMap x_2_map) {
   Shared& shared = *reinterpret_cast<Shared*>(shared_memory());
   // The same in all threads of a warp, as the compiler sees by the shuffle.
   const int warpgroup = __shfl_sync(0xffffffffu, (int)threadIdx.x / 128, 0);

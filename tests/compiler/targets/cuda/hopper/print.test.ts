@@ -17,7 +17,7 @@ const files = kernels.map((kernel) => {
 });
 
 describe("kernels for Hopper", () => {
-  test.each(["gemm_h", "gemm_mul", "gemm_cast_14"])("%s is as it was reviewed", async (name) => {
+  test.each(["gemm_h", "gemm_mul", "gemm_cast_14", "gemm_contract_7"])("%s is as it was reviewed", async (name) => {
     const { text } = files.find((file) => file.name === name)!;
     await expect(text).toMatchFileSnapshot(`${name}.cu`);
   });
