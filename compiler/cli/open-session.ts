@@ -11,6 +11,7 @@ import type { CpuVariant } from "../../runtime/program/variants.ts";
 import {
   cachedPackage,
   compilePackage,
+  compilePackageCubins,
   type CompileOptions,
   loweredSource,
   packageFiles,
@@ -19,11 +20,12 @@ import {
 import { modelFile } from "../package/model.ts";
 import { trainingPrograms } from "../package/programs.ts";
 import { printWebGpu } from "../targets/webgpu/print.ts";
+import { NvccError } from "../targets/cuda/compile.ts";
 import { CompileError } from "../targets/cpu/compile.ts";
 import { NoCompilerError } from "../targets/cpu/compiler.ts";
 import type { TrainPlan } from "../elaborate/train-step.ts";
 import { referenceSession } from "../reference/session.ts";
-import { InputError, ticking } from "./io.ts";
+import { InputError, remark, ticking } from "./io.ts";
 import type { LoadedModel } from "./load-model.ts";
 
 /** What `--device` may say. `webgpu` is a GPU, or the processor with a driver in software. `reference` interprets the programs: exact, slow, nothing to compile. */
@@ -96,6 +98,18 @@ export function packageInCache(files: ReadonlyMap<string, string>, variant?: Cpu
 /** Compiles the kernels of a package's directory for this machine. @throws InputError without a compiler */
 export async function compiled(directory: string): Promise<void> {
   await compiling((common) => compilePackage(directory, common));
+}
+
+/** Compiles the CUDA kernels of a package's directory, where there is nvcc. @throws InputError with what it says */
+export async function compiledCubins(directory: string): Promise<void> {
+  const listen = ticking();
+  try {
+    const cubins = await compilePackageCubins(directory, (done, all) => listen("compiling CUDA kernels", done, all));
+    if (cubins === undefined) remark("there is no nvcc: CUDA kernels are compiled where the package is opened");
+  } catch (error) {
+    if (error instanceof NvccError) throw new InputError(error.message);
+    throw error;
+  }
 }
 
 async function compiling<T>(work: (common: CompileOptions) => Promise<T>): Promise<T> {

@@ -19,7 +19,7 @@ import { writeShardIndex } from "../package/shard-index.ts";
 import { writeWeights } from "../package/weights.ts";
 import { InputError, remark, ticking, writing } from "./io.ts";
 import type { LoadedModel } from "./load-model.ts";
-import { compiled } from "./open-session.ts";
+import { compiled, compiledCubins } from "./open-session.ts";
 import { executable, packageSource } from "./package-source.ts";
 import { report } from "./report.ts";
 import { remarkUnserved } from "./serve-plan.ts";
@@ -62,6 +62,7 @@ export async function writePackage(loaded: LoadedModel, options: WriteOptions): 
   if (options.weights === undefined) writing(directory, write);
   else withWeights(resolve(directory), { files, model: source.model, weights: options.weights }, write);
   if (options.target.includes("cpu")) await compiled(directory);
+  if (options.target.includes("cuda")) await compiledCubins(directory);
   remark(`wrote ${files.size} files to \`${directory}\``);
 }
 

@@ -5,6 +5,8 @@ import { dirname, join } from "node:path";
 import { Cache } from "../../runtime/io/cache.ts";
 import { replaceFile } from "../../runtime/io/replace-file.ts";
 import { ANSWERING } from "../../runtime/package/source.ts";
+import { CUDA_KERNELS } from "../../runtime/device/cuda/cubins.ts";
+import { LIKELIEST_CUDA, LIKELIEST_CUDA_TEXT } from "../../runtime/device/cuda/likeliest.ts";
 import type { PackagePrograms } from "../../runtime/program/launch.ts";
 import type { ModelFile } from "../../runtime/program/model.ts";
 import { type CpuVariant, libraryOf } from "../../runtime/program/variants.ts";
@@ -16,6 +18,8 @@ import { runPasses } from "../passes/pipeline.ts";
 import { CPU } from "../targets/cpu/capability.ts";
 import { compileLibrary, VARIANT_FLAGS } from "../targets/cpu/compile.ts";
 import { printCpu } from "../targets/cpu/print.ts";
+import { compileCubins, type Cubin } from "../targets/cuda/compile.ts";
+import { findNvcc } from "../targets/cuda/nvcc.ts";
 import { printCuda } from "../targets/cuda/print.ts";
 import { printWebGpu } from "../targets/webgpu/print.ts";
 import type { Program } from "../tensor-ir/types.ts";
@@ -34,7 +38,10 @@ export type Target = (typeof TARGETS)[number];
 export const PRINTERS: Readonly<Record<Target, (kernels: readonly Kernel[]) => Map<string, string>>> = {
   cpu: printCpu,
   webgpu: printWebGpu,
-  cuda: (kernels) => new Map([...printCuda(kernels)].map(([name, text]) => [`cuda/${name}`, text])),
+  cuda: (kernels) => {
+    const files = printCuda(kernels, [{ kernel: LIKELIEST_CUDA, text: LIKELIEST_CUDA_TEXT }]);
+    return new Map([...files].map(([name, text]) => [`cuda/${name}`, text]));
+  },
 };
 
 export interface PackageSource {
@@ -109,6 +116,20 @@ export async function compilePackage(directory: string, { variants, onProgress }
       onCompile: (_, all) => onProgress?.(++done, all),
     });
   }
+}
+
+/**
+ * Compiles the CUDA kernels of a package's directory, where there is nvcc: else they are compiled where the package is opened.
+ * @returns what became of them; undefined without nvcc
+ * @throws NvccError
+ */
+export async function compilePackageCubins(
+  directory: string,
+  onProgress?: CompileOptions["onProgress"],
+): Promise<readonly Cubin[] | undefined> {
+  const nvcc = await findNvcc();
+  if (nvcc === undefined) return undefined;
+  return compileCubins(join(directory, CUDA_KERNELS), { nvcc, ...(onProgress === undefined ? {} : { onProgress }) });
 }
 
 /**

@@ -55,6 +55,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     "compiler/kernel-ir",
     "compiler/emit",
     "runtime/program",
+    "runtime/io",
   ],
   "compiler/targets/webgpu": [
     "compiler/targets/scalars.ts",

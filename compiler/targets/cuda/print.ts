@@ -12,12 +12,15 @@ import { RESERVED } from "./reserved.ts";
 /** Headers that kernels include. */
 export const PRELUDES = ["dsk.cuh"];
 
-/** Files by name: one for each kernel, the headers and `cuda.json`. */
-export function printCuda(kernels: readonly Kernel[]): Map<string, string> {
-  const files = kernels.map((kernel) => [kernel.name, printKernel(withoutReserved(kernel, RESERVED))] as const);
-  const table: SimtKernels = { format: 1, kernels: files.map(([, { kernel }]) => kernel) };
+/**
+ * Files by name: one for each kernel, the headers and `cuda.json`.
+ * @param more kernels that the runtime has of its own
+ */
+export function printCuda(kernels: readonly Kernel[], more: readonly File[] = []): Map<string, string> {
+  const files = [...kernels.map((kernel) => printKernel(withoutReserved(kernel, RESERVED))), ...more];
+  const table: SimtKernels = { format: 1, kernels: files.map(({ kernel }) => kernel) };
   return new Map([
-    ...files.map(([name, { text }]) => [`${name}.cu`, text] as const),
+    ...files.map(({ text, kernel }) => [`${kernel.name}.cu`, text] as const),
     ...PRELUDES.map((name) => [name, fixed(`cuda/${name}`)] as const),
     ["cuda.json", `${JSON.stringify(table, undefined, 2)}\n`] as const,
   ]);

@@ -11,8 +11,12 @@ export const RESERVED: ReadonlySet<string> = new Set(
     "xor xor_eq main items items_before threadIdx blockIdx blockDim gridDim warpSize min max abs exp log sqrt rsqrt tanh sin cos " +
     "floor pow expf logf sqrtf rsqrtf tanhf sinf cosf floorf powf fabs fabsf log1p log1pf erfc erfcf square sign sigmoid silu " +
     "softplus normal_cdf gelu bf16 f16 f8e4m3 bits_float float_bits infinity not_a_number int4_at exact_sin exact_cos max_nan min_nan to_int clamp " +
-    "comes_before philox random_uniform random_normal Sum Max Min over_lanes over_block add_products slab0 slab1 slab2 p0 p1 p2 Words own_m own_n first_m first_n rows r c " +
+    "comes_before philox random_uniform random_normal Sum Max Min over_lanes over_block add_products m_ n_ k_ Words own_m own_n first_m first_n rows r c " +
     "tile_a tile_b expert tile sum found here place next at own blocks row_blocks first_row end_row " +
     PRINTED
-  ).split(" "),
+  )
+    .split(" ")
+    .concat(
+      ["a", "b", "p", "sum", "slab", "tile", "left"].flatMap((name) => [...Array(10).keys()].map((i) => `${name}${i}`)),
+    ),
 );

@@ -63,7 +63,7 @@ export class Frame {
 
   /** A name that nothing else has. */
   temp(hint: string): string {
-    return `${hint}${this.#fresh++}`;
+    return this.names.local(`${hint}${this.#fresh++}`);
   }
 
   /** Gives an index a name. */

@@ -177,3 +177,8 @@ DSK_API cuEventElapsedTime_v2(float* milliseconds, CUevent start, CUevent end) {
   *milliseconds = std::chrono::duration<float, std::milli>(end->time - start->time).count();
   return CUDA_SUCCESS;
 }
+
+// The same under its first name, which drivers still have.
+DSK_API cuEventElapsedTime(float* milliseconds, CUevent start, CUevent end) {
+  return cuEventElapsedTime_v2(milliseconds, start, end);
+}

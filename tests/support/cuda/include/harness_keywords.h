@@ -11,7 +11,7 @@
 #define __cluster_dims__(...)
 #define __grid_constant__
 #define __constant__ static
-#define __align__(bytes) alignas(bytes)
+#define __align__(bytes) __attribute__((aligned(bytes)))
 // One for each block: a module instance runs one block at a time (sim_module.h). Those of a file lie together, so that they can be
 // filled with NaN before a block.
 #define __shared__ static __attribute__((section(DSK_SHARED_SECTION)))
