@@ -19,6 +19,8 @@ export interface Grid {
   readonly workgroups: readonly Count[];
   /** At most so many workgroups run, each over several items. */
   readonly most?: number;
+  /** CUDA: the file that it is in, without `.cu`; the kernel's name when it is not there. */
+  readonly file?: string;
   /** CUDA: memory of a block whose size a launch gives, in bytes; none when it is not there. */
   readonly sharedBytes?: number;
   /** CUDA: blocks of a cluster. */
@@ -48,6 +50,8 @@ export interface Entry extends Grid {
   readonly upTo?: { readonly product: readonly Extent[]; readonly most: number };
   /** The entry that runs before. */
   readonly before?: Grid;
+  /** CUDA: the only architecture that has it (`sm_90a`). */
+  readonly only?: string;
 }
 
 export interface Scratch {

@@ -3,21 +3,21 @@ import { runKernel, type MapSpec, type Numbers } from "./cuda/run-kernel.ts";
 import type { HopperFile } from "../../compiler/targets/cuda/hopper/gemm.ts";
 import { bytesOf } from "../../compiler/targets/cuda/hopper/tensor-maps.ts";
 import type { GemmKernel } from "../../compiler/kernel-ir/types.ts";
-import { productOf, workOf } from "../../runtime/program/grids.ts";
+import { productOf, type SimtKernel, workOf } from "../../runtime/program/grids.ts";
 import type { Sizes } from "../../runtime/program/launch.ts";
 
 /** @param blocks that run at once; fewer than there are tiles makes each of them take several */
 export async function runOnHopper(
-  { text, kernel: table }: HopperFile,
+  { text, entry, scratch: arrays }: HopperFile,
   kernel: GemmKernel,
   sizes: Sizes,
   values: Readonly<Record<string, Numbers>>,
   { blocks = 2, seed = 1 }: { readonly blocks?: number; readonly seed?: number } = {},
 ): Promise<void> {
+  const { name, extents } = kernel;
+  const table: SimtKernel = { name, args: [], writes: [], extents, scratch: arrays, entries: [entry] };
   const { items, runs } = workOf(table, sizes);
-  const scratch = table.scratch.map(
-    ({ shape, dtype = "i32" }) => new Uint8Array(productOf(shape, sizes) * bytesOf(dtype)),
-  );
+  const scratch = arrays.map(({ shape, dtype = "i32" }) => new Uint8Array(productOf(shape, sizes) * bytesOf(dtype)));
   for (const { grids } of runs)
     for (const { grid, groups } of grids) {
       const args = kernel.args.map(({ name }) => values[name]!);

@@ -45,7 +45,9 @@ export async function compileCubins(
   const common = [nvcc.version, ...headers.flatMap((name) => [name, readFileSync(join(directory, name))])];
   const names = files.filter((name) => name.endsWith(".cu")).map((name) => basename(name, ".cu"));
   const cache = new Cache("cuda");
-  const tasks = architectures.flatMap((architecture) => names.map((name) => ({ name, architecture })));
+  const tasks = architectures.flatMap((architecture) =>
+    names.filter((name) => isFor(name, architecture)).map((name) => ({ name, architecture })),
+  );
   for (const architecture of architectures) removeOthers(join(directory, architecture), new Set(names));
   const failures: string[] = [];
   const cubins: Cubin[] = [];
@@ -73,6 +75,12 @@ export async function compileCubins(
   if (failures.length > 0) throw new NvccError(failures.toSorted().join("\n"));
   if (cubins.some(({ reused }) => !reused)) cache.prune();
   return cubins.toSorted((a, b) => order(a, b));
+}
+
+/** `NAME.sm_90a.cu` is for that architecture only. */
+function isFor(name: string, architecture: Architecture): boolean {
+  const [, only] = /\.(sm_\w+)$/.exec(name) ?? [];
+  return only === undefined || only === architecture;
 }
 
 function order(a: Cubin, b: Cubin): number {

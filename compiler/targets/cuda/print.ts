@@ -1,5 +1,5 @@
 /** The CUDA target: kernels as CUDA C++ files, what they share, and what a runtime has to know about them. */
-import type { SimtKernels } from "../../../runtime/program/grids.ts";
+import type { SimtKernel, SimtKernels } from "../../../runtime/program/grids.ts";
 import { fixed } from "../../emit/templates.ts";
 import type { Kernel } from "../../kernel-ir/types.ts";
 import { printSolo } from "../simt/print.ts";
@@ -7,25 +7,42 @@ import { withoutReserved } from "../reserved.ts";
 import { CUDA_DIALECT } from "./dialect.ts";
 import { type File, fileOf } from "./file.ts";
 import { printParts } from "./parts.ts";
+import { printHopperGemm } from "./hopper/gemm.ts";
+import { planGemm } from "./hopper/gemm-plan.ts";
 import { RESERVED } from "./reserved.ts";
 
 /** Headers that kernels include. */
-export const PRELUDES = ["dsk.cuh"];
+export const PRELUDES = ["dsk.cuh", "dsk_mma.cuh", "dsk_sm90.cuh"];
 
 /**
- * Files by name: one for each kernel, the headers and `cuda.json`.
+ * Files by name: one for each kernel, another one for what only Hopper can run, the headers and `cuda.json`.
  * @param more kernels that the runtime has of its own
  */
 export function printCuda(kernels: readonly Kernel[], more: readonly File[] = []): Map<string, string> {
-  const files = [...kernels.map((kernel) => printKernel(withoutReserved(kernel, RESERVED))), ...more];
-  const table: SimtKernels = { format: 1, kernels: files.map(({ kernel }) => kernel) };
+  const own = more.map(({ text, kernel }): Printed => ({ texts: new Map([[kernel.name, text]]), kernel }));
+  const printed = [...kernels.map((kernel) => printKernel(withoutReserved(kernel, RESERVED))), ...own];
+  const table: SimtKernels = { format: 1, kernels: printed.map(({ kernel }) => kernel) };
   return new Map([
-    ...files.map(({ text, kernel }) => [`${kernel.name}.cu`, text] as const),
+    ...printed.flatMap(({ texts }) => [...texts].map(([name, text]) => [`${name}.cu`, text] as const)),
     ...PRELUDES.map((name) => [name, fixed(`cuda/${name}`)] as const),
     ["cuda.json", `${JSON.stringify(table, undefined, 2)}\n`] as const,
   ]);
 }
 
-function printKernel(kernel: Kernel): File {
-  return kernel.family === "parts" ? printParts(kernel) : fileOf(printSolo(CUDA_DIALECT, kernel));
+interface Printed {
+  readonly texts: ReadonlyMap<string, string>;
+  readonly kernel: SimtKernel;
+}
+
+function printKernel(kernel: Kernel): Printed {
+  const { name } = kernel;
+  const file: File = kernel.family === "parts" ? printParts(kernel) : fileOf(printSolo(CUDA_DIALECT, kernel));
+  const texts = new Map([[name, file.text]]);
+  const plan = kernel.family === "gemm" ? planGemm(kernel) : undefined;
+  if (plan === undefined || "why" in plan) return { texts, kernel: file.kernel };
+  const { text, entry, scratch } = printHopperGemm(plan, file.kernel.scratch);
+  // Few rows are for other kernels; of those for more rows, the first one that an architecture has.
+  const more = file.kernel.entries.findIndex(({ upTo }) => upTo === undefined);
+  const entries = file.kernel.entries.toSpliced(more, 0, entry);
+  return { texts: texts.set(entry.file!, text), kernel: { ...file.kernel, entries, scratch } };
 }

@@ -1,6 +1,6 @@
 /** The launches of a call as the addon takes them (runtime/native/cuda.ts). */
 import type { NativeCudaEntry, NativeTensorMap } from "../../native/cuda.ts";
-import { type Grid, productOf, type SimtKernel, type TensorMap, workOf } from "../../program/grids.ts";
+import { type Entry, type Grid, productOf, type SimtKernel, type TensorMap, workOf } from "../../program/grids.ts";
 import { boundExtents, type LaunchProgram, type Sizes, STORAGE_BYTES, type StorageType } from "../../program/launch.ts";
 import { firstElement, stepsOf } from "../../program/steps.ts";
 import type { Layout } from "../layout.ts";
@@ -19,9 +19,10 @@ export interface Place {
 /** A kernel's entry points by their name in the table, as numbers of the addon. */
 export type EntryNumbers = ReadonlyMap<string, number>;
 
-/** The entry points of kernels; `numbers` has them by kernel. */
+/** The entry points of kernels; `numbers` has them by kernel, `files` are the modules that they are in. */
 export interface Entries {
   readonly list: readonly NativeCudaEntry[];
+  readonly files: readonly string[];
   readonly numbers: ReadonlyMap<string, EntryNumbers>;
 }
 
@@ -42,16 +43,19 @@ const SWIZZLES = { 0: 0, 32: 1, 64: 2, 128: 3 } as const;
 export function entriesOf(kernels: readonly SimtKernel[]): Entries {
   const list: NativeCudaEntry[] = [];
   const numbers = new Map<string, EntryNumbers>();
-  for (const [module, kernel] of kernels.entries()) {
-    const grids = [...kernel.entries, ...(kernel.parts ?? []).flat()].flatMap((entry): Grid[] =>
-      entry.before === undefined ? [entry] : [entry, entry.before],
-    );
+  const files: string[] = [];
+  const moduleOf = (file: string): number => {
+    if (!files.includes(file)) files.push(file);
+    return files.indexOf(file);
+  };
+  for (const kernel of kernels) {
+    const grids = gridsOf(kernel);
     const own = new Map<string, number>();
     for (const grid of grids) {
       if (own.has(grid.name)) continue;
       own.set(grid.name, list.length);
       list.push({
-        module,
+        module: moduleOf(grid.file ?? kernel.name),
         symbol: `${kernel.name}_${grid.name}`,
         threads: grid.workgroupSize,
         shared: grid.sharedBytes ?? 0,
@@ -62,7 +66,24 @@ export function entriesOf(kernels: readonly SimtKernel[]): Entries {
     }
     numbers.set(kernel.name, own);
   }
-  return { list, numbers };
+  return { list, files, numbers };
+}
+
+function gridsOf({ entries, parts = [] }: SimtKernel): Grid[] {
+  return [...entries, ...parts.flat()].flatMap((entry): Grid[] =>
+    entry.before === undefined ? [entry] : [entry, entry.before],
+  );
+}
+
+/** The kernel with those entry points that an architecture has. */
+export function entriesFor(kernel: SimtKernel, architectures: readonly string[]): SimtKernel {
+  const there = (entries: readonly Entry[]): Entry[] =>
+    entries.filter(({ only }) => only === undefined || architectures.includes(only));
+  return {
+    ...kernel,
+    entries: there(kernel.entries),
+    ...(kernel.parts === undefined ? {} : { parts: kernel.parts.map(there) }),
+  };
 }
 
 function nativeMap(kernel: SimtKernel, { arg, dtype, box, swizzle }: TensorMap): NativeTensorMap {

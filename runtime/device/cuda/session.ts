@@ -29,8 +29,18 @@ import {
 import { bytesOf, keptBy } from "../stores.ts";
 import { CUDA_KERNELS, cubinsOf } from "./cubins.ts";
 import { cudaError, throwing } from "./errors.ts";
-import { type Gpu, gpuOf } from "./gpu.ts";
-import { ARENA, CACHES, type Entries, entriesOf, type Launches, launchesOf, type Place, STORES } from "./launches.ts";
+import { architecturesOf, type Gpu, gpuOf } from "./gpu.ts";
+import {
+  ARENA,
+  CACHES,
+  type Entries,
+  entriesFor,
+  entriesOf,
+  type Launches,
+  launchesOf,
+  type Place,
+  STORES,
+} from "./launches.ts";
 import { LIKELIEST_CUDA } from "./likeliest.ts";
 
 export interface CudaOptions {
@@ -76,10 +86,12 @@ export async function openCudaSession(directory: string, options: CudaOptions = 
   const programs = options.programs === undefined ? all : selectPrograms(all, options.programs);
   const table = JSON.parse(readFileSync(join(directory, CUDA_KERNELS, "cuda.json"), "utf8")) as SimtKernels;
   const wanted = new Set(programs.flatMap(({ launches }) => launches.map(({ kernel }) => kernel)));
-  const kernels = table.kernels.filter(({ name }) => wanted.has(name) || name === LIKELIEST_CUDA.name);
+  const architectures = architecturesOf(gpu);
+  const kernels = table.kernels
+    .filter(({ name }) => wanted.has(name) || name === LIKELIEST_CUDA.name)
+    .map((kernel) => entriesFor(kernel, architectures));
   checkKernels(kernels, wanted, gpu);
-  const names = kernels.map(({ name }) => name);
-  const images = await cubinsOf(directory, names, gpu, options.onProgress);
+  const images = await cubinsOf(directory, entriesOf(kernels).files, gpu, options.onProgress);
   return throwing(() => new PackageOnCuda(gpu, programs, kernels, images, options));
 }
 
@@ -195,7 +207,7 @@ class PackageOnCuda implements CudaSession {
     try {
       this.#native = new (addon().CudaSession)({
         device: gpu.ordinal,
-        images: kernels.map(({ name }) => ({ name, data: images.get(name)! })),
+        images: this.#entries.files.map((name) => ({ name, data: images.get(name)! })),
         entries: this.#entries.list,
         programs: programs.map(({ name, launches }) => ({
           name,

@@ -232,7 +232,7 @@ export function printScatter(
         `${type}* const to = ${arg.name} + (${names.offset(arg.name, gathered!, (x) => scalars.print(x))}) + n;`,
       );
       lines.add(
-        "*reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(shared.staged[part][slot] + own * 128 + (line ^ own % 8) * 16);",
+        "*reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(shared.staged[part][stored] + own * 128 + (line ^ own % 8) * 16);",
       );
     });
   });

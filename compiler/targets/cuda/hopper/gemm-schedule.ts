@@ -74,7 +74,7 @@ export function gemmSchedule(shape: GemmShape): Schedule {
   const arrivals = (gathers ? 4 : 0) + (loads ? 1 : 0);
   return {
     name,
-    cursors: [{ name: "stage", stages }, ...(staged.length > 0 ? [{ name: "slot", stages: 2 }] : [])],
+    cursors: [{ name: "stage", stages }, ...(staged.length > 0 ? [{ name: "stored", stages: 2 }] : [])],
     barriers: [
       { name: "full", stages, arrivals, event: "tiles of A and B are there" },
       { name: "empty", stages, arrivals: 4 * consumers, event: "all warps of the consumers have multiplied them" },
@@ -223,7 +223,7 @@ function consumer({ loops, staged, direct, consumers, tileN }: GemmShape): Role 
 
 /** Results leave by way of shared memory, 128 bytes of columns at a time. */
 function stageLoop({ name, columns, scattered = false }: StagedShape, tileN: number, reads: Reads): Step {
-  const at = { cursor: "slot" };
+  const at = { cursor: "stored" };
   const label = `${name}[{tile},{part},{slice}]`;
   const writes = [{ buffer: "staged", at, holds: label }];
   const stage: Step = { kind: "compute", name: `stage ${name}`, reads, writes };
@@ -247,7 +247,7 @@ function stageLoop({ name, columns, scattered = false }: StagedShape, tileN: num
     counter: "slice",
     count: String(tileN / columns),
     unrolled: true,
-    body: [...body, { kind: "advance", cursor: "slot" }],
+    body: [...body, { kind: "advance", cursor: "stored" }],
   };
 }
 

@@ -1,10 +1,11 @@
 /** Matrix products on the tensor cores of Hopper: a plan and its schedule as one file of CUDA C++. */
-import type { Entry, SimtKernel, TensorMap } from "../../../../runtime/program/grids.ts";
+import type { Entry, Scratch, TensorMap } from "../../../../runtime/program/grids.ts";
 import { Lines } from "../../../emit/lines.ts";
 import { walk } from "../../../kernel-ir/expr.ts";
 import type { Axis, Expr, Groups, Local } from "../../../kernel-ir/types.ts";
-import { Names, Scalars } from "../../scalars.ts";
-import { cudaLanguage, storageType, stored } from "../language.ts";
+import { type Language, type Names, Scalars } from "../../scalars.ts";
+import { CUDA_DIALECT } from "../dialect.ts";
+import { storageType, stored } from "../language.ts";
 import { requireSound } from "./check-schedule.ts";
 import { countOf, type GemmPlan, type StagedResult, TILE_K } from "./gemm-plan.ts";
 import {
@@ -35,16 +36,22 @@ import { type Wgmma, wgmmaFunction, wgmmaName } from "./wgmma.ts";
 
 /** Blocks of a device: as many as it has multiprocessors. */
 const PROCESSORS = 132;
+/** What the file is compiled for: only this has its instructions. */
+const ARCHITECTURE = "sm_90a";
 /** Rows of tiles that follow each other column by column. */
 const RASTER = 8;
 
 export interface HopperFile {
   readonly text: string;
-  readonly kernel: SimtKernel;
+  /** Its entry point; `file` is its name without `.cu`. */
+  readonly entry: Entry;
+  /** What all entry points of the kernel have in the arena. */
+  readonly scratch: readonly Scratch[];
 }
 
-export function printHopperGemm(plan: GemmPlan): HopperFile {
-  return new GemmPrinter(plan).print();
+/** @param others arrays in the arena that the kernel's other entry points have; they come first */
+export function printHopperGemm(plan: GemmPlan, others: readonly Scratch[] = []): HopperFile {
+  return new GemmPrinter(plan, others).print();
 }
 
 /** Where an operand comes from: the name of its tensor map, or none where threads gather it. */
@@ -57,8 +64,10 @@ interface Load {
 
 class GemmPrinter {
   readonly #plan: GemmPlan;
+  readonly #others: readonly Scratch[];
   readonly #schedule: Schedule;
   readonly #names: Names;
+  readonly #language: Language;
   /** Tensor maps by the names of their parameters. */
   readonly #maps = new Map<string, TensorMap>();
   readonly #loads = new Map<string, Load>();
@@ -66,13 +75,15 @@ class GemmPrinter {
   readonly #starts: string;
   #fresh = 0;
 
-  constructor(plan: GemmPlan) {
+  constructor(plan: GemmPlan, others: readonly Scratch[]) {
     this.#plan = plan;
+    this.#others = others;
     const { kernel, shape } = plan;
     this.#schedule = gemmSchedule(shape);
     requireSound(this.#schedule, gemmRuns(shape));
     const products = kernel.products.map(({ name }): Local => ({ name, dtype: "f32", shape: [] }));
-    this.#names = new Names([...kernel.args, ...products]);
+    this.#names = CUDA_DIALECT.names([...kernel.args, ...products]);
+    this.#language = CUDA_DIALECT.language(kernel);
     [this.#order, this.#starts] = [this.#names.local("order"), this.#names.local("starts")];
     for (const [i, loop] of plan.loops.entries()) {
       this.#load(`a_${i}`, "a", loop.a, loop.k);
@@ -125,8 +136,11 @@ class GemmPrinter {
     lines.add("", ...(groups === undefined ? this.#raster() : groupRaster(groups, RASTER)), "");
     if (groups !== undefined) this.#sort(lines);
     this.#kernel(lines);
+    const file = `${kernel.name}.${ARCHITECTURE}`;
     const entry: Entry = {
       name: ENTRY,
+      file,
+      only: ARCHITECTURE,
       workgroupSize: threadsOf(this.#schedule),
       workgroups: [
         { of: extentsOf(kernel.batch) },
@@ -138,19 +152,10 @@ class GemmPrinter {
       maps: [...this.#maps.values()],
       ...(groups === undefined
         ? {}
-        : { before: { name: "sort", workgroupSize: SORTERS, workgroups: [{ of: [], plus: groupsOf(groups) }] } }),
+        : { before: { name: SORT, file, workgroupSize: SORTERS, workgroups: [{ of: [], plus: groupsOf(groups) }] } }),
     };
-    return {
-      text: lines.text(),
-      kernel: {
-        name: kernel.name,
-        args: kernel.args.map(({ name }) => name),
-        writes: kernel.args.filter(({ access }) => access !== "read").map(({ name }) => name),
-        extents: kernel.extents,
-        scratch: groups === undefined ? [] : groupScratch(kernel),
-        entries: [entry],
-      },
-    };
+    const own = groups === undefined ? [] : groupScratch(kernel);
+    return { text: lines.text(), entry, scratch: [...this.#others, ...own] };
   }
 
   #header(): string[] {
@@ -245,6 +250,7 @@ class GemmPrinter {
           // Without __restrict__: what the epilogue reads would be read long before, and fill registers.
           `${access === "read" ? "const " : ""}${storageType(dtype)}* ${name}`,
       ),
+      ...this.#others.map(({ dtype = "i32" }, i) => `${storageType(dtype)}* unused_${i}`),
       ...(kernel.groups === undefined ? [] : [`int* ${this.#order}`, `int* ${this.#starts}`]),
       ...(maps ? [...this.#maps.keys()].map((name) => `const __grid_constant__ CUtensorMap ${name}`) : []),
     ];
@@ -256,7 +262,7 @@ class GemmPrinter {
     lines.add(
       `// Block g writes down the ${kernel.groups!.over === "m" ? "rows" : "terms"} of group g in their order.`,
     );
-    this.#head(lines, "sort", `${SORTERS}`, this.#parameters(false), () =>
+    this.#head(lines, SORT, `${SORTERS}`, this.#parameters(false), () =>
       printSort(kernel, this.#printing(lines), this.#order, this.#starts),
     );
     lines.add("");
@@ -463,7 +469,7 @@ class GemmPrinter {
   }
 
   #plain(lines: Lines, exprs: readonly Expr[]): Scalars {
-    const scalars = new Scalars(cudaLanguage(this.#ranges), this.#names, lines, () => `v${this.#fresh++}`);
+    const scalars = new Scalars(this.#language, this.#names, lines, () => `v${this.#fresh++}`);
     scalars.prepare(...exprs);
     return scalars;
   }
@@ -472,12 +478,6 @@ class GemmPrinter {
   #sums(product: number): number {
     return this.#plan.loops.flatMap(({ b }) => b.map((one) => one.product)).indexOf(product);
   }
-
-  readonly #ranges = (axis: string): number | undefined => {
-    const { batch, m, n } = this.#plan.kernel;
-    const extent = [...batch, ...m, ...n].find(({ name }) => name === axis)?.extent;
-    return typeof extent === "number" ? extent : undefined;
-  };
 
   #unpack(lines: Lines, axes: readonly Axis[], item: string, used: ReadonlySet<string>): void {
     let rest = item;
@@ -530,7 +530,7 @@ class GemmPrinter {
         pair(`slice * ${columns / 2} + f * 2 + j`);
         lines.add("const int own = row + f % 2 * 8, chunk = f / 2 * 2 + column / 4;");
         lines.add(
-          "float* const to = reinterpret_cast<float*>(shared.staged[part][slot] + own * 128 + (chunk ^ own % 8) * 16);",
+          "float* const to = reinterpret_cast<float*>(shared.staged[part][stored] + own * 128 + (chunk ^ own % 8) * 16);",
         );
         lines.add("to[column % 4] = pair[0];", "to[column % 4 + 1] = pair[1];");
       });
@@ -545,7 +545,7 @@ class GemmPrinter {
       });
       lines.add("const int own = warp * 16 + lane % 16, chunk = c * 2 + lane / 16;");
       lines.add(
-        "stmatrix_x4(shared.staged[part][slot] + own * 128 + (chunk ^ own % 8) * 16, packed[0], packed[1], packed[2], packed[3]);",
+        "stmatrix_x4(shared.staged[part][stored] + own * 128 + (chunk ^ own % 8) * 16, packed[0], packed[1], packed[2], packed[3]);",
       );
     });
   }
@@ -590,6 +590,8 @@ function groupsOf({ group }: Groups): number {
 const WIDTH = 124;
 /** The entry point's name. */
 const ENTRY = "tensor";
+/** That of what runs before it. */
+const SORT = "tensor_sort";
 
 function sizeText(axes: readonly Axis[]): string {
   return axes.length === 0 ? "1" : axes.map(({ extent }) => String(extent)).join(" * ");

@@ -34,6 +34,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) plane_p_main(
     const int to_column = span_to[i_T];
     float peak;
     float sum_;
+    float inverse;
     for (int i_S = from_column + lane; i_S < to_column; i_S += 32) {
       float sum0 = 0.0f;
       {
@@ -73,10 +74,11 @@ extern "C" __global__ void __launch_bounds__(128, 2) plane_p_main(
       }
       sum_ = over_lanes<Sum, 32>(part3);
     }
+    const float v4 = sum_;
+    inverse = ((v4 == 0.0f) ? 0.0f : (1.0f / v4));
     __syncwarp();
     for (int i_S = from_column + lane; i_S < to_column; i_S += 32) {
-      const float v4 = sum_;
-      x[i_S] = ((v4 == 0.0f) ? 0.0f : (x[i_S] / v4));
+      x[i_S] = (x[i_S] * inverse);
     }
     __syncwarp();
     for (int i_C = lane; i_C < 16; i_C += 32) {

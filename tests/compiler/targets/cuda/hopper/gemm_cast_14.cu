@@ -114,7 +114,7 @@ gemm_cast_14_tensor(int items, int items_before, int T, const bf16* x, const bf1
     float sums0[64];
     float sums1[64];
     int stage = 0, phase = 0;
-    int slot = 0;
+    int stored = 0;
     for (int tile = blockIdx.x; tile < items; tile += gridDim.x) {
       const Place at = place_of(tile, tile_rows, tile_columns);
       for (int k_block = 0; k_block < k_blocks; k_block++) {
@@ -162,17 +162,17 @@ gemm_cast_14_tensor(int items, int items_before, int T, const bf16* x, const bf1
             pair[j] = product;
           }
           const int own = row + f % 2 * 8, chunk = f / 2 * 2 + column / 4;
-          float* const to = reinterpret_cast<float*>(shared.staged[part][slot] + own * 128 + (chunk ^ own % 8) * 16);
+          float* const to = reinterpret_cast<float*>(shared.staged[part][stored] + own * 128 + (chunk ^ own % 8) * 16);
           to[column % 4] = pair[0];
           to[column % 4 + 1] = pair[1];
         }
         fence_async();
         named_barrier_sync(1 + part, 128);  // all warps have written and published it
         if (thread == 0) {
-          tma_store_2d(&x_4_map, shared.staged[part][slot], at.n + slice * 32, at.m + part * 64);
+          tma_store_2d(&x_4_map, shared.staged[part][stored], at.n + slice * 32, at.m + part * 64);
         }
         if (thread == 0) tma_commit();
-        slot = slot + 1 == 2 ? 0 : slot + 1;
+        stored = stored + 1 == 2 ? 0 : stored + 1;
       }
       #pragma unroll
       for (int slice = 0; slice < 4; slice++) {
@@ -190,17 +190,17 @@ gemm_cast_14_tensor(int items, int items_before, int T, const bf16* x, const bf1
             pair[j] = product_2;
           }
           const int own = row + f % 2 * 8, chunk = f / 2 * 2 + column / 4;
-          float* const to = reinterpret_cast<float*>(shared.staged[part][slot] + own * 128 + (chunk ^ own % 8) * 16);
+          float* const to = reinterpret_cast<float*>(shared.staged[part][stored] + own * 128 + (chunk ^ own % 8) * 16);
           to[column % 4] = pair[0];
           to[column % 4 + 1] = pair[1];
         }
         fence_async();
         named_barrier_sync(1 + part, 128);  // all warps have written and published it
         if (thread == 0) {
-          tma_store_2d(&x_5_map, shared.staged[part][slot], at.n + slice * 32, at.m + part * 64);
+          tma_store_2d(&x_5_map, shared.staged[part][stored], at.n + slice * 32, at.m + part * 64);
         }
         if (thread == 0) tma_commit();
-        slot = slot + 1 == 2 ? 0 : slot + 1;
+        stored = stored + 1 == 2 ? 0 : stored + 1;
       }
     }
     if (thread == 0) tma_wait_read<0>();  // shared memory goes when the block ends

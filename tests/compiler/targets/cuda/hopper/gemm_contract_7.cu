@@ -79,8 +79,8 @@ DSK_INLINE Place place_of(int tile, int rows, int columns, const int* starts) {
 
 // Block g writes down the rows of group g in their order.
 extern "C" __global__ void __launch_bounds__(256)
-gemm_contract_7_sort(int items, int items_before, int T, const bf16* x, const bf16* down, const int* chosen, bf16* x_2,
-    int* order, int* starts) {
+gemm_contract_7_tensor_sort(int items, int items_before, int T, const bf16* x, const bf16* down, const int* chosen,
+    bf16* x_2, int* order, int* starts) {
   __shared__ int counts[8];
   const int own = blockIdx.x, thread = threadIdx.x, warp = thread / 32, lane = thread % 32;
   const int sorted_end = T * 8;
@@ -88,7 +88,7 @@ gemm_contract_7_sort(int items, int items_before, int T, const bf16* x, const bf
   const auto group_of = [&](int i) {
     const int i_K = i % 8;
     const int i_T = i / 8;
-    const int group = chosen[i_T * 8 + i_K];
+    const int group = chosen[(long long)i_T * 8 + i_K];
     return group < 0 || group >= 256 ? 256 : group;
   };
   int before = 0;
@@ -147,7 +147,7 @@ gemm_contract_7_tensor(int items, int items_before, int T, const bf16* x, const 
         const int row = order[min(at_row, at.end - 1)];
         const int i_K = row % 8;
         const int i_T = row / 8;
-        from_0[i] = i_T * 16384 + i_K * 2048;
+        from_0[i] = (long long)i_T * 16384 + i_K * 2048;
         if (at_row >= at.end || at.batch == GROUPS) from_0[i] = -1;
       }
       for (int k_block = 0; k_block < k_blocks; k_block++) {
@@ -190,7 +190,7 @@ gemm_contract_7_tensor(int items, int items_before, int T, const bf16* x, const 
     const int part = warpgroup - 1;
     float sums0[128];
     int stage = 0, phase = 0;
-    int slot = 0;
+    int stored = 0;
     for (int tile = blockIdx.x; tile < items; tile += gridDim.x) {
       const Place at = place_of(tile, tile_rows, tile_columns, shared.starts);
       if (at.m >= at.end) continue;  // its group has no more rows
@@ -233,7 +233,7 @@ gemm_contract_7_tensor(int items, int items_before, int T, const bf16* x, const 
             packed[e] = pack_bf16(pair[0], pair[1]);
           }
           const int own = warp * 16 + lane % 16, chunk = c * 2 + lane / 16;
-          stmatrix_x4(shared.staged[part][slot] + own * 128 + (chunk ^ own % 8) * 16, packed[0], packed[1], packed[2], packed[3]);
+          stmatrix_x4(shared.staged[part][stored] + own * 128 + (chunk ^ own % 8) * 16, packed[0], packed[1], packed[2], packed[3]);
         }
         named_barrier_sync(1 + part, 128);  // all warps have written it
         // scatter x_2
@@ -245,11 +245,11 @@ gemm_contract_7_tensor(int items, int items_before, int T, const bf16* x, const 
             const int m = order[at_row];
             const int i_K = m % 8;
             const int i_T = m / 8;
-            bf16* const to = x_2 + (i_T * 57344 + i_K * 7168) + n;
-            *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(shared.staged[part][slot] + own * 128 + (line ^ own % 8) * 16);
+            bf16* const to = x_2 + ((long long)i_T * 57344 + i_K * 7168) + n;
+            *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(shared.staged[part][stored] + own * 128 + (line ^ own % 8) * 16);
           }
         }
-        slot = slot + 1 == 2 ? 0 : slot + 1;
+        stored = stored + 1 == 2 ? 0 : stored + 1;
       }
     }
   }

@@ -119,7 +119,7 @@ gemm_h_tensor(int items, int items_before, int T, const bf16* out, const bf16* w
     const int row = warp * 16 + lane / 4, column = lane % 4 * 2;
     float sums0[128];
     int stage = 0, phase = 0;
-    int slot = 0;
+    int stored = 0;
     for (int tile = blockIdx.x; tile < items; tile += gridDim.x) {
       const Place at = place_of(tile, tile_rows, tile_columns);
       // Rows beyond the end are not stored; what is read for them is that of the last one.
@@ -164,20 +164,20 @@ gemm_h_tensor(int items, int items_before, int T, const bf16* out, const bf16* w
               const int i_T = m;
               const int i_D = n;
               const float product = sums0[i];
-              pair[j] = (float(x[i_T * 7168 + i_D]) + product);
+              pair[j] = (float(x[(long long)i_T * 7168 + i_D]) + product);
             }
             packed[e] = pack_bf16(pair[0], pair[1]);
           }
           const int own = warp * 16 + lane % 16, chunk = c * 2 + lane / 16;
-          stmatrix_x4(shared.staged[part][slot] + own * 128 + (chunk ^ own % 8) * 16, packed[0], packed[1], packed[2], packed[3]);
+          stmatrix_x4(shared.staged[part][stored] + own * 128 + (chunk ^ own % 8) * 16, packed[0], packed[1], packed[2], packed[3]);
         }
         fence_async();
         named_barrier_sync(1 + part, 128);  // all warps have written and published it
         if (thread == 0) {
-          tma_store_2d(&h_map, shared.staged[part][slot], at.n + slice * 64, at.m + part * 64);
+          tma_store_2d(&h_map, shared.staged[part][stored], at.n + slice * 64, at.m + part * 64);
         }
         if (thread == 0) tma_commit();
-        slot = slot + 1 == 2 ? 0 : slot + 1;
+        stored = stored + 1 == 2 ? 0 : stored + 1;
       }
     }
     if (thread == 0) tma_wait_read<0>();  // shared memory goes when the block ends

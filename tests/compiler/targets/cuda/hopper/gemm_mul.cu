@@ -108,7 +108,7 @@ gemm_mul_tensor(int items, int items_before, int T, const bf16* x, const bf16* g
     float sums0[64];
     float sums1[64];
     int stage = 0, phase = 0;
-    int slot = 0;
+    int stored = 0;
     for (int tile = blockIdx.x; tile < items; tile += gridDim.x) {
       const Place at = place_of(tile, tile_rows, tile_columns);
       for (int k_block = 0; k_block < k_blocks; k_block++) {
@@ -161,15 +161,15 @@ gemm_mul_tensor(int items, int items_before, int T, const bf16* x, const bf16* g
             packed[e] = pack_bf16(pair[0], pair[1]);
           }
           const int own = warp * 16 + lane % 16, chunk = c * 2 + lane / 16;
-          stmatrix_x4(shared.staged[part][slot] + own * 128 + (chunk ^ own % 8) * 16, packed[0], packed[1], packed[2], packed[3]);
+          stmatrix_x4(shared.staged[part][stored] + own * 128 + (chunk ^ own % 8) * 16, packed[0], packed[1], packed[2], packed[3]);
         }
         fence_async();
         named_barrier_sync(1 + part, 128);  // all warps have written and published it
         if (thread == 0) {
-          tma_store_2d(&x_2_map, shared.staged[part][slot], at.n + slice * 64, at.m + part * 64);
+          tma_store_2d(&x_2_map, shared.staged[part][stored], at.n + slice * 64, at.m + part * 64);
         }
         if (thread == 0) tma_commit();
-        slot = slot + 1 == 2 ? 0 : slot + 1;
+        stored = stored + 1 == 2 ? 0 : stored + 1;
       }
     }
     if (thread == 0) tma_wait_read<0>();  // shared memory goes when the block ends
