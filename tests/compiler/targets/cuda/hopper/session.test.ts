@@ -1,0 +1,60 @@
+/** A program whose products are for Hopper, through package, session and harness. */
+import { expect, test } from "vitest";
+import { lowerPrograms } from "../../../../../compiler/lower/lower.ts";
+import { runProgram } from "../../../../../compiler/reference/run.ts";
+import { parseProgram } from "../../../../../compiler/tensor-ir/parse.ts";
+import { printCuda } from "../../../../../compiler/targets/cuda/print.ts";
+import { entriesFor } from "../../../../../runtime/device/cuda/launches.ts";
+import { decoded, encoded } from "../../../../../runtime/device/elements.ts";
+import type { SimtKernels } from "../../../../../runtime/program/grids.ts";
+import { onCuda } from "../../../../support/on-cuda.ts";
+
+const PROGRAM = parseProgram(`program @score
+dims { T = ?, D = 72, F = 200, E = 136 }
+{
+  %0 x: bf16[T, D] = program.input {name = "x"}
+  %1 gate: bf16[D, F] = program.input {name = "gate"}
+  %2 up: bf16[D, F] = program.input {name = "up"}
+  %3 down: bf16[F, E] = program.input {name = "down"}
+  %4 g: bf16[T, F] = tensor.contract %0, %1
+  %5 u: bf16[T, F] = tensor.contract %0, %2
+  %6 s: bf16[T, F] = math.silu %4
+  %7 h: bf16[T, F] = math.mul %6, %5
+  %8 y: bf16[T, E] = tensor.contract %7, %3
+  program.output %8 {name = "y"}
+}`);
+
+/** Different numbers between -0.5 and 0.5. */
+function drawn(size: number, seed: number): Float64Array {
+  return Float64Array.from({ length: size }, (_, i) => ((Math.imul(i + seed, 0x9e3779b1) >>> 20) % 256) / 256 - 0.5);
+}
+
+test("a feed-forward network", async () => {
+  const T = 70;
+  const given = { x: drawn(T * 72, 1), gate: drawn(72 * 200, 2), up: drawn(72 * 200, 3), down: drawn(200 * 136, 4) };
+  const values = new Map(Object.entries(given).map(([name, data]) => [name, { data: [...data] }]));
+  const want = runProgram(PROGRAM, { sizes: { T }, values }, { precision: "f64" }).outputs.get("y")!.data;
+  const session = await onCuda([PROGRAM]);
+  const inputs = Object.fromEntries(Object.entries(given).map(([name, data]) => [name, encoded(data, "bf16")]));
+  const { y } = await session.run({ program: "score", sizes: { T }, inputs });
+  session.close();
+  const got = decoded(y!, "bf16");
+  const largest = Math.max(...Array.from(want, Math.abs));
+  const worst = Math.max(...Array.from(want, (value, i) => Math.abs(got[i]! - value)));
+  expect(worst / largest).toBeLessThan(2 ** -7);
+}, 120_000);
+
+test("each GPU takes the entry points that it has", () => {
+  const { kernels } = lowerPrograms([PROGRAM]);
+  const { kernels: table } = JSON.parse(printCuda(kernels).get("cuda.json")!) as SimtKernels;
+  const names = (architecture: string): string[][] =>
+    table.map((kernel) => entriesFor(kernel, [architecture]).entries.map(({ name }) => name));
+  expect(names("sm_90a")).toEqual([
+    ["few", "tensor", "tile"],
+    ["few", "tensor", "tile"],
+  ]);
+  expect(names("sm_80")).toEqual([
+    ["few", "tile"],
+    ["few", "tile"],
+  ]);
+});
