@@ -100,7 +100,6 @@ struct CUDA_KERNEL_NODE_PARAMS_v2 {
   X(cuStreamCreate, (CUstream* stream, unsigned flags))                                                                \
   X(cuStreamDestroy_v2, (CUstream stream))                                                                             \
   X(cuStreamSynchronize, (CUstream stream))                                                                            \
-  X(cuStreamWaitEvent, (CUstream stream, CUevent event, unsigned flags))                                               \
   X(cuEventCreate, (CUevent* event, unsigned flags))                                                                   \
   X(cuEventDestroy_v2, (CUevent event))                                                                                \
   X(cuEventRecord, (CUevent event, CUstream stream))                                                                   \

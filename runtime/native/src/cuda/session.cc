@@ -88,7 +88,7 @@ Session::~Session() { release(); }
 void Session::release() {
   if (context_ == nullptr) return;
   try {
-    use();
+    context_->use();
     // Whatever runs uses what goes now.
     driver_.cuStreamSynchronize(stream_.get());
   } catch (const DriverError&) {
@@ -108,9 +108,11 @@ void Session::release() {
 }
 
 void Session::use() const {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!lost_.empty()) throw DriverError(lost_, CUDA_ERROR_CONTEXT_IS_DESTROYED);
+  }
   context_->use();
-  const std::lock_guard lock(mutex_);
-  if (!lost_.empty()) throw DriverError(lost_, CUDA_ERROR_CONTEXT_IS_DESTROYED);
 }
 
 void Session::lose(const std::string& why) {

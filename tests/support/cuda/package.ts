@@ -1,0 +1,35 @@
+/** Packages of kernels for the stand-in of libcuda. */
+import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { CUDA_KERNELS } from "../../../runtime/device/cuda/cubins.ts";
+import { LIKELIEST_CUDA, LIKELIEST_CUDA_TEXT } from "../../../runtime/device/cuda/likeliest.ts";
+import type { SimtKernel } from "../../../runtime/program/grids.ts";
+import type { LaunchProgram } from "../../../runtime/program/launch.ts";
+import { writePrograms } from "../kernels.ts";
+import { buildModule, standIn } from "./build.ts";
+
+/** A kernel by hand: its row of the table and the text of its file. */
+export interface HandCuda {
+  readonly table: SimtKernel;
+  readonly text: string;
+}
+
+/** Makes sessions of this process use the stand-in, unless the environment names another library. */
+export async function useStandIn(): Promise<void> {
+  process.env["DSKC_LIBCUDA"] ??= await standIn();
+}
+
+/** A temporary directory with a package, compiled by g++ as if by nvcc for a GPU of 9.0. */
+export async function cudaPackage(kernels: readonly HandCuda[], programs: readonly LaunchProgram[]): Promise<string> {
+  const directory = mkdtempSync(join(tmpdir(), "dskc-cuda-package-"));
+  const all = [...kernels, { table: LIKELIEST_CUDA, text: LIKELIEST_CUDA_TEXT }];
+  const sources = join(directory, CUDA_KERNELS);
+  mkdirSync(join(sources, "sm_90a"), { recursive: true });
+  for (const { table, text } of all) writeFileSync(join(sources, `${table.name}.cu`), text);
+  writeFileSync(join(sources, "cuda.json"), JSON.stringify({ format: 1, kernels: all.map(({ table }) => table) }));
+  const files = all.map(({ table }) => join(sources, `${table.name}.cu`));
+  await buildModule(files, join(sources, "sm_90a"));
+  writePrograms(directory, ...programs);
+  return directory;
+}
