@@ -140,6 +140,8 @@ const FLAGS = [
   "-march=native",
   // As nvcc does unless it is told not to.
   "-ffp-contract=fast",
+  // nvcc does not take types for a promise that pointers differ.
+  "-fno-strict-aliasing",
   "-fno-gnu-unique",
   "-DDSK_HARNESS",
   "-Wall",

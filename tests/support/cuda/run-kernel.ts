@@ -72,6 +72,12 @@ export async function runKernel(run: KernelRun): Promise<void> {
   }
 }
 
+/** For `beforeAll`: compiles what all kernels need, which takes a while when it has changed. */
+export async function prepareHarness(sanitizer?: Sanitizer): Promise<void> {
+  await executable(sanitizer);
+  await moduleOf('extern "C" __global__ void nothing() {}\n', sanitizer);
+}
+
 /** Of the sanitizers: what the process leaves unfreed is no matter, and a report ends it. */
 const OPTIONS = {
   ASAN_OPTIONS: "detect_leaks=0:abort_on_error=0:exitcode=66",

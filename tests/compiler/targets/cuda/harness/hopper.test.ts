@@ -1,6 +1,8 @@
-import { describe, expect, test } from "vitest";
-import { KernelError, type MapSpec, runKernel } from "../../../../support/cuda/run-kernel.ts";
+import { beforeAll, describe, expect, test } from "vitest";
+import { KernelError, type MapSpec, prepareHarness, runKernel } from "../../../../support/cuda/run-kernel.ts";
 import { bf16, productOf, smallNumbers } from "./numbers.ts";
+
+beforeAll(() => prepareHarness(), 600_000);
 
 const [M, N, K] = [256, 128, 320] as const;
 

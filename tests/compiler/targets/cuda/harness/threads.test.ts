@@ -1,5 +1,7 @@
-import { describe, expect, test } from "vitest";
-import { KernelError, type KernelRun, runKernel } from "../../../../support/cuda/run-kernel.ts";
+import { beforeAll, describe, expect, test } from "vitest";
+import { KernelError, type KernelRun, prepareHarness, runKernel } from "../../../../support/cuda/run-kernel.ts";
+
+beforeAll(() => prepareHarness(), 600_000);
 
 /** A kernel file with one kernel `k` of so many threads. */
 function kernel(params: string, body: string, threads = 128): string {
