@@ -80,7 +80,7 @@ describe("TMA", () => {
     for (const swizzle of [32, 64, 128] as const) {
       const width = swizzle / 4;
       // Row r of so many bytes begins at r * swizzle; bits 7 and up of the address move the chunks.
-      const expected = new Array<number>(width * 10);
+      const expected: number[] = Array.from({ length: width * 10 });
       for (let row = 0; row < 10; row++) {
         for (let column = 0; column < width; column++) {
           const address = (row * width + column) * 4;
