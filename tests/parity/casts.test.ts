@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import { castProgram, wrongCasts } from "../support/cast-program.ts";
 import { onCpu } from "../support/on-cpu.ts";
+import { onCuda } from "../support/on-cuda.ts";
 import { HAS_WEBGPU, onWebGpu } from "../support/on-webgpu.ts";
 
 test("cpu", async () => {
@@ -9,6 +10,12 @@ test("cpu", async () => {
   expect(await wrongCasts(session)).toEqual([]);
   session.close();
 }, 60_000);
+
+test("cuda", async () => {
+  const session = await onCuda([castProgram()]);
+  expect(await wrongCasts(session)).toEqual([]);
+  session.close();
+}, 300_000);
 
 test.skipIf(!HAS_WEBGPU)(
   "webgpu",

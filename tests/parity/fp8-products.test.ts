@@ -8,6 +8,7 @@ import { verifyProgram } from "../../compiler/tensor-ir/verify.ts";
 import type { Session } from "../../runtime/device/session.ts";
 import { fixtureTensors } from "../support/fixture.ts";
 import { onCpu } from "../support/on-cpu.ts";
+import { onCuda } from "../support/on-cuda.ts";
 import { HAS_WEBGPU, onWebGpu } from "../support/on-webgpu.ts";
 
 const tensor = fixtureTensors("j2_fp8_gemm", "fp8_gemm.safetensors");
@@ -91,5 +92,7 @@ test("interpreter", () => {
 });
 
 test("cpu", async () => checkOn(await onCpu([program()])), 60_000);
+
+test("cuda", async () => checkOn(await onCuda([program()])), 300_000);
 
 test.skipIf(!HAS_WEBGPU)("webgpu", async () => checkOn(await onWebGpu([program()]), 2.5), 60_000);

@@ -9,6 +9,7 @@ import { type File, fileOf } from "./file.ts";
 import { printParts } from "./parts.ts";
 import { printHopperGemm } from "./hopper/gemm.ts";
 import { planGemm } from "./hopper/gemm-plan.ts";
+import { HOPPER_RESERVED } from "./hopper/reserved.ts";
 import { RESERVED } from "./reserved.ts";
 
 /** Headers that kernels include. */
@@ -20,13 +21,17 @@ export const PRELUDES = ["dsk.cuh", "dsk_mma.cuh", "dsk_sm90.cuh"];
  */
 export function printCuda(kernels: readonly Kernel[], more: readonly File[] = []): Map<string, string> {
   const own = more.map(({ text, kernel }): Printed => ({ texts: new Map([[kernel.name, text]]), kernel }));
-  const printed = [...kernels.map((kernel) => printKernel(withoutReserved(kernel, RESERVED))), ...own];
+  const printed = [...kernels.map((kernel) => printKernel(withoutReserved(kernel, reservedFor(kernel)))), ...own];
   const table: SimtKernels = { format: 1, kernels: printed.map(({ kernel }) => kernel) };
   return new Map([
     ...printed.flatMap(({ texts }) => [...texts].map(([name, text]) => [`${name}.cu`, text] as const)),
     ...PRELUDES.map((name) => [name, fixed(`cuda/${name}`)] as const),
     ["cuda.json", `${JSON.stringify(table, undefined, 2)}\n`] as const,
   ]);
+}
+
+function reservedFor({ family }: Kernel): ReadonlySet<string> {
+  return family === "gemm" ? HOPPER_RESERVED : RESERVED;
 }
 
 interface Printed {

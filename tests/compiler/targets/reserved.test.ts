@@ -6,6 +6,7 @@ import { ProgramBuilder } from "../../../compiler/tensor-ir/builder.ts";
 import type { Program, Value } from "../../../compiler/tensor-ir/types.ts";
 import type { Session } from "../../../runtime/device/session.ts";
 import { onCpu } from "../../support/on-cpu.ts";
+import { onCuda } from "../../support/on-cuda.ts";
 import { HAS_WEBGPU, onWebGpu } from "../../support/on-webgpu.ts";
 
 const NAMES = (
@@ -46,6 +47,8 @@ async function check(session: Session): Promise<void> {
 }
 
 test("cpu", async () => check(await onCpu([program()])), 60_000);
+
+test("cuda", async () => check(await onCuda([program()])), 300_000);
 
 test.skipIf(!HAS_WEBGPU)("webgpu", async () => check(await onWebGpu([program()])), 60_000);
 
