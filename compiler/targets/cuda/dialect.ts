@@ -13,7 +13,7 @@ const WARP = 32;
 export const CUDA_DIALECT: Dialect = {
   language: (kernel) => cudaLanguage(rangesOf(kernel)),
   names: (stores) => new Names(stores, (index, stride, end) => `${isNear(end) ? index : far(index)} * ${stride}`),
-  threads: { row: rowThreads, serial: 512, plane: 128, planeRow: WARP },
+  threads: { spread: 512, row: rowThreads, serial: 512, plane: 128, planeRow: WARP },
   // Of the 48 KiB that a block has without asking for more; the rest is for reductions.
   sharedWords: (part) => Math.floor(11_264 / (part?.parts ?? 1)),
 

@@ -5,6 +5,7 @@
 
 const TYPE = "(?:int|long long|float|double|bool)";
 const CONSTANT = new RegExp(`^ *const ${TYPE} (\\w+) = (.*);$`);
+const VARIABLE = new RegExp(`^ *${TYPE} (\\w+);$`);
 const ALIAS = /^ *const int (\w+) = ([A-Za-z_]\w*);$/;
 
 export function tidied(body: string): string {
@@ -64,10 +65,10 @@ function declares(line: string, name: string): boolean {
   return new RegExp(`\\b${TYPE} ${name}\\b`).test(line);
 }
 
-/** Without constants that nothing uses: what gives them a value does nothing else. */
+/** Without constants and variables that nothing uses: what gives them a value does nothing else. */
 function withoutUnused(lines: readonly string[]): readonly string[] {
   const kept = lines.filter((line, i) => {
-    const name = CONSTANT.exec(line)?.[1];
+    const name = (CONSTANT.exec(line) ?? VARIABLE.exec(line))?.[1];
     return name === undefined || isUsed(name, indentOf(line), lines.slice(i + 1));
   });
   return kept.length === lines.length ? kept : withoutUnused(kept);

@@ -8,9 +8,12 @@ const PITCH = TILE + 4;
 export const TILES: Tiles = {
   sumsOfRows: ({ lines }, i, dtype) => lines.add(`${valueType(dtype)} sum${i}[${TOGETHER}] = {};`),
   sumOfRow: (i, row) => `sum${i}[${row}]`,
-  eachRow({ lines }, body) {
-    lines.add("#pragma unroll");
-    lines.block(`for (int r = 0; r < ${TOGETHER}; r++)`, () => lines.block("if (r < rows)", body));
+  eachRow(frame, body) {
+    const text = frame.capture(body).trimEnd().split("\n");
+    const head = `for (int r = 0; r < ${TOGETHER}; r++)`;
+    frame.lines.add("#pragma unroll");
+    if (text.length === 1) frame.lines.add(`${head} if (r < rows) ${text[0]}`);
+    else frame.lines.block(head, () => frame.lines.block("if (r < rows)", () => frame.lines.add(...text)));
   },
   addToRows({ lines }, i, element, _loads, b) {
     lines.add("#pragma unroll", `for (int r = 0; r < ${TOGETHER}; r++) sum${i}[r] += ${element("r")} * ${b};`);

@@ -1,7 +1,7 @@
 import { dtypeOf } from "../../kernel-ir/expr.ts";
 import type { ColumnsKernel } from "../../kernel-ir/types.ts";
 import { startOf } from "../scalars.ts";
-import { extentsOf, sizeText } from "./axes.ts";
+import { extentsOf, knownSize, sizeText } from "./axes.ts";
 import type { Dialect, Part } from "./dialect.ts";
 import { Frame } from "./frame.ts";
 import { Statements } from "./statements.ts";
@@ -9,6 +9,10 @@ import { Statements } from "./statements.ts";
 /** Columns next to each other that a workgroup sums, and threads for each of them. */
 const COLUMNS = 32;
 const PARTS = 8;
+/** Terms up to which one workgroup sums them. */
+const FEW_TERMS = 2 ** 16;
+/** Terms of a thread where several workgroups sum. */
+const TERMS = 8;
 
 export function printColumns(dialect: Dialect, kernel: ColumnsKernel, part?: Part): Frame {
   const frame = new Frame(dialect, kernel, [], part);
@@ -17,16 +21,77 @@ export function printColumns(dialect: Dialect, kernel: ColumnsKernel, part?: Par
   return frame;
 }
 
-/** All of it into one number. */
+/** All of it into one number: by one workgroup, or by several where there are many terms and the target wants it. */
 function printTotals(frame: Frame, kernel: ColumnsKernel): void {
-  const threads = frame.dialect.threads.serial;
+  const { serial, spread } = frame.dialect.threads;
+  const known = knownSize(kernel.over);
+  const mayBeMany = spread !== undefined && (known === undefined || known > FEW_TERMS);
+  if (known === undefined || !mayBeMany || known <= FEW_TERMS) {
+    const statements = new Statements(frame, serial);
+    frame.main("main", serial, () => {
+      frame.item("item");
+      for (const { reduction, value, to, at } of kernel.sums)
+        statements.print({ kind: "reduce", reduction, axes: [], over: kernel.over, value, to, at });
+    });
+    const upTo = { product: extentsOf(kernel.over), most: FEW_TERMS };
+    frame.entry("main", serial, [], mayBeMany ? { upTo } : {});
+  }
+  if (mayBeMany) printSpreadTotals(frame, kernel, spread);
+}
+
+/** Workgroups take turns with blocks of terms; what each found is added in their order by the entry point that runs after. */
+function printSpreadTotals(frame: Frame, kernel: ColumnsKernel, most: number): void {
+  const { dialect, language, names } = frame;
+  const threads = dialect.threads.serial;
   const statements = new Statements(frame, threads);
-  frame.main("main", threads, () => {
-    frame.item("item");
-    for (const { reduction, value, to, at } of kernel.sums)
-      statements.print({ kind: "reduce", reduction, axes: [], over: kernel.over, value, to, at });
+  const sums = kernel.sums.map((sum, i) => {
+    const dtype = dialect.wide(dtypeOf(sum.value)) as "f32" | "f64" | "i32";
+    const parts = names.local(`parts${i}`);
+    frame.shareScratch(parts, dtype, [most]);
+    return { ...sum, dtype, parts };
   });
-  frame.entry("main", threads, []);
+  const reduced = (
+    sum: (typeof sums)[number],
+    each: (take: (term: string) => void) => void,
+    to: (all: string) => void,
+  ): void =>
+    frame.lines.block("", () => {
+      const { reduction, dtype } = sum;
+      frame.lines.add(dialect.variable("sum", dtype, startOf(language, reduction, dtype)));
+      each((term) => frame.lines.add(`sum = ${dialect.fold(reduction, dtype, "sum", term)};`));
+      frame.lines.add(language.named("all", dtype, statements.together(reduction, dtype, "sum")));
+      frame.lines.block("if (lane == 0)", () => to("all"));
+    });
+  frame.main("parts", threads, () => {
+    const { lines } = frame;
+    for (const sum of sums)
+      reduced(
+        sum,
+        (take) => {
+          const [from, step] = [dialect.group, dialect.groups].map((number) => `${number} * ${threads}`);
+          const size = sizeText(kernel.over);
+          lines.block(dialect.longLoop("i", `${from} + lane`, size, step!), () => {
+            frame.unpack(kernel.over, "i");
+            take(statements.scalars(sum.value).print(sum.value));
+          });
+        },
+        (all) => lines.add(dialect.store(names.store(sum.parts), dialect.group, all)),
+      );
+  });
+  frame.main("fold", threads, () => {
+    frame.index("count", `min(${dialect.given("items_before")}, ${most})`);
+    for (const sum of sums)
+      reduced(
+        sum,
+        (take) =>
+          frame.lines.block(dialect.loop("i", "lane", "count", String(threads)), () =>
+            take(language.load(names.store(sum.parts), "i")),
+          ),
+        (all) => statements.write(sum.to, sum.at, statements.scalars(...sum.at), all),
+      );
+  });
+  const workgroups = [{ of: extentsOf(kernel.over), by: threads * TERMS }];
+  frame.entry("fold", threads, [], { before: { name: "parts", workgroupSize: threads, workgroups, most } });
 }
 
 /** Each thread sums every eighth row of a column; the parts of a column are added in order. */

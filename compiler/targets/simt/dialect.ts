@@ -79,6 +79,8 @@ export interface Team {
 }
 
 export interface Threads {
+  /** Workgroups, at most, that share out what could be done by one; one does it where this is not given. */
+  readonly spread?: number;
   /** Of a row with so many values. */
   row(work: number, part?: Part): number;
   readonly serial: number;

@@ -186,7 +186,7 @@ class GemmPrinter {
     this.#dialect.tiles.eachRow(this.#frame, () => {
       this.#frame.index("m", "first + r");
       this.#prologue(FEW_THREADS);
-      for (const name of names) lines.add(`${name}_rows[r] = ${name};`);
+      for (const name of names) this.#frame.lines.add(`${name}_rows[r] = ${name};`);
     });
   }
 
@@ -256,7 +256,7 @@ class GemmPrinter {
       }
       lines.block(`if (n < ${sizeText(n)})`, () => {
         const finish = (row: string, sum: (i: number) => string): void => {
-          lines.add(`finish(batch, ${row}, n, ${products.map((_, i) => sum(i)).join(", ")});`);
+          frame.lines.add(`finish(batch, ${row}, n, ${products.map((_, i) => sum(i)).join(", ")});`);
         };
         if (together) tiles.eachRow(frame, () => finish("m + r", (i) => tiles.sumOfRow(i, "r")));
         else finish("m", (i) => `sum${i}`);

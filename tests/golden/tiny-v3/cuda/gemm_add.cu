@@ -39,11 +39,7 @@ extern "C" __global__ void __launch_bounds__(64, 4) gemm_add_few(
   }
   if (n < 64) {
     #pragma unroll
-    for (int r = 0; r < 4; r++) {
-      if (r < rows) {
-        finish(batch, i_T + r, n, sum0[r]);
-      }
-    }
+    for (int r = 0; r < 4; r++) if (r < rows) finish(batch, i_T + r, n, sum0[r]);
   }
 }
 

@@ -38,11 +38,7 @@ extern "C" __global__ void __launch_bounds__(64, 4) gemm_contract_3_few(
   }
   if (n < 160) {
     #pragma unroll
-    for (int r = 0; r < 4; r++) {
-      if (r < rows) {
-        finish(batch, i_B + r, n, sum0[r]);
-      }
-    }
+    for (int r = 0; r < 4; r++) if (r < rows) finish(batch, i_B + r, n, sum0[r]);
   }
 }
 

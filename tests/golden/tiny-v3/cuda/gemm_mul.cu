@@ -71,11 +71,7 @@ extern "C" __global__ void __launch_bounds__(64, 4) gemm_mul_few(
   }
   if (n < 96) {
     #pragma unroll
-    for (int r = 0; r < 4; r++) {
-      if (r < rows) {
-        finish(batch, first + r, n, sum0[r], sum1[r]);
-      }
-    }
+    for (int r = 0; r < 4; r++) if (r < rows) finish(batch, first + r, n, sum0[r], sum1[r]);
   }
 }
 

@@ -65,11 +65,7 @@ static __device__ __forceinline__ void run_few_1(
   }
   if (n < 24) {
     #pragma unroll
-    for (int r = 0; r < 4; r++) {
-      if (r < rows) {
-        finish(batch, first + r, n, sum0[r]);
-      }
-    }
+    for (int r = 0; r < 4; r++) if (r < rows) finish(batch, first + r, n, sum0[r]);
   }
 }
 
@@ -214,11 +210,7 @@ static __device__ __forceinline__ void run_few_2(
   }
   if (n < 24) {
     #pragma unroll
-    for (int r = 0; r < 4; r++) {
-      if (r < rows) {
-        finish(batch, first + r, n, sum0[r]);
-      }
-    }
+    for (int r = 0; r < 4; r++) if (r < rows) finish(batch, first + r, n, sum0[r]);
   }
 }
 

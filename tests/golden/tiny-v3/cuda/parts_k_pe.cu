@@ -119,11 +119,7 @@ static __device__ __forceinline__ void run_few_2(
   }
   if (n < 16) {
     #pragma unroll
-    for (int r = 0; r < 4; r++) {
-      if (r < rows) {
-        finish(i_H, i_T + r, n, sum0[r]);
-      }
-    }
+    for (int r = 0; r < 4; r++) if (r < rows) finish(i_H, i_T + r, n, sum0[r]);
   }
 }
 

@@ -92,11 +92,7 @@ static __device__ __forceinline__ void run_few_2(
   }
   if (n < 8) {
     #pragma unroll
-    for (int r = 0; r < 4; r++) {
-      if (r < rows) {
-        finish(batch, first + r, n, sum0[r]);
-      }
-    }
+    for (int r = 0; r < 4; r++) if (r < rows) finish(batch, first + r, n, sum0[r]);
   }
 }
 
@@ -252,11 +248,7 @@ static __device__ __forceinline__ void run_few_3(
   }
   if (n < 16) {
     #pragma unroll
-    for (int r = 0; r < 4; r++) {
-      if (r < rows) {
-        finish(batch, first + r, n, sum0[r], sum1[r]);
-      }
-    }
+    for (int r = 0; r < 4; r++) if (r < rows) finish(batch, first + r, n, sum0[r], sum1[r]);
   }
 }
 

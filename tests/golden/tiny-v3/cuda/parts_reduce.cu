@@ -68,11 +68,7 @@ static __device__ __forceinline__ void run_few_1(
   }
   if (n < 4 * 24) {
     #pragma unroll
-    for (int r = 0; r < 4; r++) {
-      if (r < rows) {
-        finish(batch, first + r, n, sum0[r]);
-      }
-    }
+    for (int r = 0; r < 4; r++) if (r < rows) finish(batch, first + r, n, sum0[r]);
   }
 }
 
