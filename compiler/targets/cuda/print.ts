@@ -8,7 +8,7 @@ import { CUDA_DIALECT } from "./dialect.ts";
 import { type File, fileOf } from "./file.ts";
 import { printParts } from "./parts.ts";
 import { printHopperGemm } from "./hopper/gemm.ts";
-import { planGemm } from "./hopper/gemm-plan.ts";
+import { planFew, planGemm } from "./hopper/gemm-plan.ts";
 import { HOPPER_RESERVED } from "./hopper/reserved.ts";
 import { RESERVED } from "./reserved.ts";
 
@@ -45,9 +45,13 @@ function printKernel(kernel: Kernel): Printed {
   const texts = new Map([[name, file.text]]);
   const plan = kernel.family === "gemm" ? planGemm(kernel) : undefined;
   if (plan === undefined || "why" in plan) return { texts, kernel: file.kernel };
-  const { text, entry, scratch } = printHopperGemm(plan, file.kernel.scratch);
+  const fewPlan = planFew(plan);
+  const few = fewPlan === undefined ? undefined : printHopperGemm(fewPlan, file.kernel.scratch);
+  const many = printHopperGemm(plan, few?.scratch ?? file.kernel.scratch);
+  for (const { entry, text } of few === undefined ? [many] : [few, many]) texts.set(entry.file!, text);
   // Few rows are for other kernels; of those for more rows, the first one that an architecture has.
   const more = file.kernel.entries.findIndex(({ upTo }) => upTo === undefined);
-  const entries = file.kernel.entries.toSpliced(more, 0, entry);
-  return { texts: texts.set(entry.file!, text), kernel: { ...file.kernel, entries, scratch } };
+  const entries = file.kernel.entries.toSpliced(more, 0, many.entry);
+  const own = { entries: few === undefined ? entries : [few.entry, ...entries], scratch: many.scratch };
+  return { texts, kernel: { ...file.kernel, ...own } };
 }

@@ -13,9 +13,6 @@ export const RESERVED: ReadonlySet<string> = new Set(
     "softplus normal_cdf gelu bf16 f16 f8e4m3 bits_float float_bits infinity not_a_number int4_at exact_sin exact_cos max_nan min_nan to_int clamp " +
     "comes_before philox random_uniform random_normal Sum Max Min over_lanes over_block add_products m_ n_ k_ Words own_m own_n first_m first_n rows r c " +
     "tile_a tile_b expert tile sum found here place next at own blocks row_blocks first_row end_row " +
-    "shared thread warp warpgroup stage phase stored pair packed line line_to to m_low m_high at_row at_term row place_of Place Shared tile_rows " +
-    "tile_columns m_end n_end k_blocks k_blocks_1 k_blocks_2 k_blocks_3 sums0 sums1 sums2 sums3 chunk f e j outer term there from counts " +
-    "before earlier mine sorted_end group_of middle above first_row splits split " +
     PRINTED
   )
     .split(" ")

@@ -5,7 +5,7 @@ import { walk } from "../../../kernel-ir/expr.ts";
 import type { GemmLoop, GemmShape } from "./gemm-schedule.ts";
 import { insideGroup } from "../../operands.ts";
 import { bytesOf, gatheredOf, type Matrix, matrixOf, storedMatrix, storedRows } from "./tensor-maps.ts";
-import { chosenTile, type Tile, type TileProblem } from "./tiles.ts";
+import { chosenTile, FEW_ROWS, splitCandidates, type Tile, type TileProblem } from "./tiles.ts";
 
 /** Terms of a block: 128 bytes of bf16. */
 export const TILE_K = 64;
@@ -36,6 +36,8 @@ export interface GemmPlan {
   readonly problem: TileProblem;
   readonly tile: Tile & { readonly why: string };
   readonly shape: GemmShape;
+  /** Where blocks share the terms of a tile: partial sums go to memory, and another entry point adds them up. */
+  readonly split?: { readonly parts: number; readonly blocks: number };
 }
 
 /** Why a kernel stays with the one for threads, in words. */
@@ -99,6 +101,30 @@ export function planGemm(kernel: GemmKernel): GemmPlan | Refusal {
     ...(groups === undefined ? {} : { startsBytes: startsBytes(groups) }),
   };
   return { kernel, loops, staged, direct, problem, tile, shape };
+}
+
+/** The plan for few rows, where splitting sums pays; undefined where the other one does as well. */
+export function planFew(plan: GemmPlan): GemmPlan | undefined {
+  const { kernel, problem, loops } = plan;
+  const terms = loops[0]!.k.every(({ extent }) => typeof extent === "number");
+  if (kernel.groups !== undefined || !terms || kernel.batch.some(({ extent }) => typeof extent === "string"))
+    return undefined;
+  const [best] = splitCandidates(problem);
+  if (best === undefined || best.parts === 1) return undefined;
+  const { tileN, stages, parts, blocks, why } = best;
+  const direct = [...plan.direct, ...plan.staged.map(({ stmt }) => stmt)];
+  const inOrder = kernel.epilogue.flatMap((stmt) => direct.filter((one) => one === stmt));
+  const shape: GemmShape = { ...plan.shape, consumers: 1, tileN, stages, staged: [], direct: true };
+  const few = { ...problem, m: FEW_ROWS };
+  return {
+    ...plan,
+    problem: few,
+    staged: [],
+    direct: inOrder,
+    tile: { consumers: 1, tileN, stages, why },
+    shape,
+    split: { parts, blocks },
+  };
 }
 
 /** Where groups begin among the sorted rows: one for each, of those without a group, and the end. */

@@ -2,7 +2,7 @@
 import type { Entry, Scratch, TensorMap } from "../../../../runtime/program/grids.ts";
 import { Lines } from "../../../emit/lines.ts";
 import { walk } from "../../../kernel-ir/expr.ts";
-import type { Axis, Expr, Groups, Local } from "../../../kernel-ir/types.ts";
+import type { Axis, Expr, Groups, Local, Stmt } from "../../../kernel-ir/types.ts";
 import { type Language, type Names, Scalars } from "../../scalars.ts";
 import { CUDA_DIALECT } from "../dialect.ts";
 import { storageType, stored } from "../language.ts";
@@ -32,6 +32,8 @@ import {
   threadsOf,
 } from "./schedule.ts";
 import { extentsOf, LINE, type Matrix, tensorMap, termsAreNeighbors } from "./tensor-maps.ts";
+import { ADDERS, printAdder, printPartials, splitRaster, splitScratch } from "./gemm-split.ts";
+import { FEW_ROWS } from "./tiles.ts";
 import { type Wgmma, wgmmaFunction, wgmmaName } from "./wgmma.ts";
 
 /** Blocks of a device: as many as it has multiprocessors. */
@@ -120,7 +122,7 @@ class GemmPrinter {
   }
 
   print(): HopperFile {
-    const { kernel, tile, staged } = this.#plan;
+    const { kernel, tile, staged, split } = this.#plan;
     for (const result of staged) if (result.matrix.gathered === undefined) this.#store(result);
     const lines = new Lines();
     lines.add(...this.#header().map((line) => `// ${line}`.trimEnd()));
@@ -130,32 +132,80 @@ class GemmPrinter {
       `constexpr int TILE_M = ${this.#tileM}, TILE_N = ${tile.tileN}, TILE_K = ${TILE_K}, STAGES = ${tile.stages};`,
     );
     if (groups !== undefined) lines.add(`constexpr int GROUPS = ${groups.group.extent};`);
+    if (split !== undefined) lines.add(`constexpr int PARTS = ${split.parts}, K_BLOCKS = ${split.blocks};`);
     lines.add("");
     this.#shared(lines);
     for (const shape of this.#wgmmas()) lines.add("", ...wgmmaFunction(shape));
-    lines.add("", ...(groups === undefined ? this.#raster() : groupRaster(groups, RASTER)), "");
+    const raster =
+      split !== undefined ? splitRaster() : groups !== undefined ? groupRaster(groups, RASTER) : this.#raster();
+    lines.add("", ...raster, "");
     if (groups !== undefined) this.#sort(lines);
     this.#kernel(lines);
-    const file = `${kernel.name}.${ARCHITECTURE}`;
-    const entry: Entry = {
-      name: ENTRY,
+    const file = `${kernel.name}${split === undefined ? "" : "_few"}.${ARCHITECTURE}`;
+    const grid = {
       file,
-      only: ARCHITECTURE,
       workgroupSize: threadsOf(this.#schedule),
       workgroups: [
         { of: extentsOf(kernel.batch) },
         { of: extentsOf(kernel.m), by: this.#tileM, ...(groups?.over === "m" ? { plus: groupsOf(groups) + 1 } : {}) },
         { of: extentsOf(kernel.n), by: tile.tileN },
+        ...(split === undefined ? [] : [{ of: [split.parts] }]),
       ],
       most: PROCESSORS,
       sharedBytes: sharedBytes(this.#schedule),
       maps: [...this.#maps.values()],
-      ...(groups === undefined
-        ? {}
-        : { before: { name: SORT, file, workgroupSize: SORTERS, workgroups: [{ of: [], plus: groupsOf(groups) }] } }),
     };
-    const own = groups === undefined ? [] : groupScratch(kernel);
+    const sort = groups === undefined ? [] : [{ of: [], plus: groupsOf(groups) }];
+    const entry: Entry =
+      split === undefined
+        ? {
+            name: ENTRY,
+            only: ARCHITECTURE,
+            ...grid,
+            ...(groups === undefined ? {} : { before: { name: SORT, file, workgroupSize: SORTERS, workgroups: sort } }),
+          }
+        : {
+            name: ADD,
+            only: ARCHITECTURE,
+            file,
+            workgroupSize: ADDERS,
+            workgroups: [
+              { of: extentsOf(kernel.batch) },
+              { of: extentsOf(kernel.m) },
+              { of: extentsOf(kernel.n), by: ADDERS },
+            ],
+            upTo: { product: extentsOf(kernel.m), most: FEW_ROWS },
+            before: { name: SPLIT, ...grid },
+          };
+    if (split !== undefined) this.#add(lines);
+    const own = split !== undefined ? [splitScratch(this.#plan)] : groups !== undefined ? groupScratch(kernel) : [];
     return { text: lines.text(), entry, scratch: [...this.#others, ...own] };
+  }
+
+  /** The entry point that adds up partial sums. */
+  #add(lines: Lines): void {
+    lines.add("", "// Adds up the parts of a sum in their order: a thread for each result.");
+    this.#head(lines, ADD, `${ADDERS}`, this.#parameters(false), () =>
+      printAdder(lines, this.#plan, () => {
+        for (const stmt of this.#plan.direct)
+          lines.block("", () => {
+            const exprs = [stmt.value, ...stmt.at];
+            for (const [axes, at] of [
+              [this.#plan.kernel.batch, "batch"],
+              [this.#plan.kernel.m, "m"],
+              [this.#plan.kernel.n, "n"],
+            ] as const)
+              this.#printing(lines).unpack(axes, at, exprs);
+            this.#assign(lines, stmt, this.#plain(lines, exprs));
+          });
+      }),
+    );
+  }
+
+  #assign(lines: Lines, { to, at, value }: Stmt & { kind: "assign" }, scalars: Scalars): void {
+    const text = scalars.print(value);
+    const offset = this.#names.offset(to, at, (x) => scalars.print(x));
+    lines.add(`${to}[${offset}] = ${stored(this.#names.store(to).dtype, text)};`);
   }
 
   #header(): string[] {
@@ -251,6 +301,7 @@ class GemmPrinter {
           `${access === "read" ? "const " : ""}${storageType(dtype)}* ${name}`,
       ),
       ...this.#others.map(({ dtype = "i32" }, i) => `${storageType(dtype)}* unused_${i}`),
+      ...(this.#plan.split === undefined ? [] : ["float* partials"]),
       ...(kernel.groups === undefined ? [] : [`int* ${this.#order}`, `int* ${this.#starts}`]),
       ...(maps ? [...this.#maps.keys()].map((name) => `const __grid_constant__ CUtensorMap ${name}`) : []),
     ];
@@ -294,7 +345,13 @@ class GemmPrinter {
   }
 
   #kernel(lines: Lines): void {
-    this.#head(lines, ENTRY, `${threadsOf(this.#schedule)}, 1`, this.#parameters(true), () => this.#body(lines));
+    this.#head(
+      lines,
+      this.#plan.split === undefined ? ENTRY : SPLIT,
+      `${threadsOf(this.#schedule)}, 1`,
+      this.#parameters(true),
+      () => this.#body(lines),
+    );
   }
 
   #body(lines: Lines): void {
@@ -308,7 +365,7 @@ class GemmPrinter {
     lines.add(
       `const int tile_rows = (m_end + TILE_M - 1) / TILE_M${more}, tile_columns = (n_end + TILE_N - 1) / TILE_N;`,
     );
-    if (kernel.groups?.over !== "k")
+    if (kernel.groups?.over !== "k" && this.#plan.split === undefined)
       for (const [i, { k }] of loops.entries()) lines.add(`const int ${countOf(i)} = ${blocksText(k)};`);
     if (kernel.groups !== undefined)
       lines.add(`for (int i = threadIdx.x; i < GROUPS + 2; i += blockDim.x) shared.starts[i] = ${this.#starts}[i];`);
@@ -356,7 +413,7 @@ class GemmPrinter {
   #hooks(lines: Lines, role: Role): Hooks {
     return {
       head: ({ counter }) =>
-        counter === "tile" ? "for (int tile = blockIdx.x; tile < items; tile += gridDim.x)" : undefined,
+        counter === "tile" ? `for (int tile = blockIdx.x; tile < ${this.#tiles}; tile += gridDim.x)` : undefined,
       enter: ({ counter }) => {
         if (counter === "tile") this.#enterTile(lines, role);
       },
@@ -372,7 +429,8 @@ class GemmPrinter {
       multiply: (step) => this.#printMultiply(lines, step),
       compute: ({ name }) => {
         const staged = this.#plan.staged.find(({ stmt }) => name.endsWith(` ${stmt.to}`));
-        if (staged === undefined) this.#printFinish(lines);
+        if (this.#plan.split !== undefined) printPartials(lines, this.#plan);
+        else if (staged === undefined) this.#printFinish(lines);
         else if (name.startsWith("scatter"))
           printScatter(this.#printing(lines), this.#plan.kernel.m, staged.matrix, staged.columns, this.#order);
         else this.#printStage(lines, staged);
@@ -386,11 +444,20 @@ class GemmPrinter {
     };
   }
 
+  /** Tiles are the items of the entry point, which may run before another one. */
+  get #tiles(): string {
+    return this.#plan.split === undefined ? "items" : "items_before";
+  }
+
   /** What the roles know of a tile. */
   #enterTile(lines: Lines, role: Role): void {
     const { groups } = this.#plan.kernel;
     const starts = groups === undefined ? "" : ", shared.starts";
     lines.add(`const Place at = place_of(tile, tile_rows, tile_columns${starts});`);
+    if (this.#plan.split !== undefined) {
+      const all = Math.ceil(this.#plan.problem.loops[0]!.k / TILE_K);
+      lines.add(`const int ${countOf(0)} = min(K_BLOCKS, ${all} - at.part * K_BLOCKS);`);
+    }
     if (groups?.over === "m") lines.add("if (at.m >= at.end) continue;  // its group has no more rows");
     if (groups?.over === "k") lines.add(`const int ${countOf(0)} = max(1, (at.end - at.first + TILE_K - 1) / TILE_K);`);
     if (role.name !== "consumer" || !this.#plan.staged.some(({ stmt }) => this.#reads(stmt.value).m)) return;
@@ -416,13 +483,14 @@ class GemmPrinter {
     const { map, matrix, side } = this.#loads.get(holds.slice(0, holds.indexOf("[")))!;
     const first = side === "a" ? "at.m" : "at.n";
     const tile = side === "a" ? this.#tileM : this.#plan.tile.tileN;
+    const k = this.#plan.split === undefined ? "k_block * TILE_K" : "(at.part * K_BLOCKS + k_block) * TILE_K";
     const [d, batch] = matrix.batch === 0 ? ["2d", ""] : ["3d", ", at.batch"];
     if (termsAreNeighbors(matrix))
-      return lines.add(`tma_load_${d}(${to}, &${map}, ${barrier}, k_block * TILE_K, ${first}${batch});`);
+      return lines.add(`tma_load_${d}(${to}, &${map}, ${barrier}, ${k}, ${first}${batch});`);
     const box = LINE * 2 * TILE_K;
     for (let i = 0; i < tile / LINE; i++) {
       const [place, x] = i === 0 ? [to, first] : [`${to} + ${i * box}`, `${first} + ${i * LINE}`];
-      lines.add(`tma_load_${d}(${place}, &${map}, ${barrier}, ${x}, k_block * TILE_K${batch});`);
+      lines.add(`tma_load_${d}(${place}, &${map}, ${barrier}, ${x}, ${k}${batch});`);
     }
   }
 
@@ -497,12 +565,9 @@ class GemmPrinter {
       lines.add(`const int ${rows ? "at_row" : "m"} = ${row}, n = at.n + i / 4 * 8 + column + i % 2;`);
       lines.block(rows ? "if (at_row < at.end && n < n_end)" : "if (m < m_end && n < n_end)", () => {
         if (rows) lines.add(`const int m = ${this.#order}[at_row];`);
-        for (const { to, at, value } of this.#plan.direct)
+        for (const stmt of this.#plan.direct)
           lines.block("", () => {
-            const scalars = this.#scalars(lines, [value, ...at]);
-            const text = scalars.print(value);
-            const offset = this.#names.offset(to, at, (x) => scalars.print(x));
-            lines.add(`${to}[${offset}] = ${stored(this.#names.store(to).dtype, text)};`);
+            this.#assign(lines, stmt, this.#scalars(lines, [stmt.value, ...stmt.at]));
           });
       });
     });
@@ -592,6 +657,9 @@ const WIDTH = 124;
 const ENTRY = "tensor";
 /** That of what runs before it. */
 const SORT = "tensor_sort";
+/** For few rows: parts of sums, and what adds them up. */
+const SPLIT = "split";
+const ADD = "add";
 
 function sizeText(axes: readonly Axis[]): string {
   return axes.length === 0 ? "1" : axes.map(({ extent }) => String(extent)).join(" * ");

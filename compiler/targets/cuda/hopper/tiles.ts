@@ -113,6 +113,56 @@ function candidate(problem: TileProblem, consumers: 1 | 2, tileN: number): Candi
   };
 }
 
+/** Rows up to which the terms of a sum are split among blocks. */
+export const FEW_ROWS = 64;
+/** Bytes of memory in a cycle of the whole device (4.3 TB/s at 1.7 GHz). */
+const MEMORY_PER_CYCLE = 2530;
+/** What one multiprocessor takes of it. */
+const STREAM_PER_CYCLE = 32;
+/** Cycles of another launch and of filling a ring. */
+const LAUNCH_CYCLES = 3000;
+const FILL_CYCLES = 1500;
+
+export interface SplitTile extends Tile {
+  /** Blocks that share the terms of a tile, and the blocks of terms of each. */
+  readonly parts: number;
+  readonly blocks: number;
+}
+
+export interface SplitCandidate extends SplitTile {
+  readonly cost: number;
+  readonly why: string;
+}
+
+/**
+ * Ways to cut products of few rows, the best first: weights are read once, so all multiprocessors should read. Partial sums go
+ * through the second-level cache to a launch that adds them up in their order.
+ */
+export function splitCandidates({ n, loops, batches, elementBytes, depth }: TileProblem): SplitCandidate[] {
+  const [loop] = loops;
+  if (loops.length !== 1) return [];
+  const all = Math.ceil(loop!.k / depth);
+  const found: SplitCandidate[] = [];
+  for (const tileN of [64, 128, 256]) {
+    if (tileN > 64 && tileN >= 2 * n) continue;
+    const stageBytes = (FEW_ROWS + loop!.products * tileN) * depth * elementBytes;
+    const stages = Math.min(MOST_STAGES, Math.floor((SHARED_BYTES - BARRIER_BYTES) / stageBytes));
+    if (stages < FEWEST_STAGES || (loop!.products * tileN) / 2 > 160) continue;
+    const tiles = Math.ceil(n / tileN) * batches;
+    for (let blocks = all; blocks >= 2; blocks = Math.ceil(blocks / 2)) {
+      const parts = Math.ceil(all / blocks);
+      const waves = Math.ceil((tiles * parts) / PROCESSORS);
+      const rate = Math.min(STREAM_PER_CYCLE, MEMORY_PER_CYCLE / Math.min(tiles * parts, PROCESSORS));
+      const partial = parts === 1 ? 0 : (2 * FEW_ROWS * n * batches * loop!.products * parts * 4) / CACHE_IN_ALL;
+      const cost = FILL_CYCLES + (waves * blocks * stageBytes) / rate + partial + (parts === 1 ? 0 : LAUNCH_CYCLES);
+      const why = `${tiles * parts} blocks of ${blocks * depth} terms in ${waves} ${waves === 1 ? "wave" : "waves"}`;
+      found.push({ consumers: 1, tileN, stages, parts, blocks, cost: Math.round(cost), why });
+      if (blocks === 2) break;
+    }
+  }
+  return found.toSorted((a, b) => a.cost - b.cost);
+}
+
 /** The tile that a kernel gets, and why; undefined when none fits. */
 export function chosenTile(kernel: string, problem: TileProblem): (Tile & { readonly why: string }) | undefined {
   const all = candidates(problem);
