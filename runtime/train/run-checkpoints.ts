@@ -46,10 +46,14 @@ export class RunCheckpoints {
   /**
    * Gives params and states the values of the newest sound checkpoint; undefined when there is none. `damaged` is told why
    * a newer one is passed over.
-   * @throws RunError when it is of another plan or model
+   * @throws RunError when it is of another plan or model, or all checkpoints are damaged: a run does not begin again by itself
    */
   restore(damaged: (why: string) => void): TrainingState | undefined {
-    const found = latestCheckpoint(this.#folder, damaged);
+    const reasons: string[] = [];
+    const found = latestCheckpoint(this.#folder, (why) => reasons.push(why));
+    if (found === undefined && reasons.length > 0)
+      throw new RunError(`no checkpoint of \`${this.#folder}\` is sound: ${reasons.join("; ")}`);
+    reasons.forEach(damaged);
     if (found === undefined) return undefined;
     const state = found.state.training as unknown as TrainingState & { readonly plan: string };
     if (state.plan !== planHash(this.#plan, this.#model))

@@ -160,12 +160,14 @@ describe("resuming", () => {
     expect(metricsOf(folder)).toEqual(metricsOf(whole.folder));
   });
 
-  test("begins again when all checkpoints are damaged", async () => {
+  test("stops when all checkpoints are damaged, and touches none of them", async () => {
     const folder = await interrupted(5);
     for (const step of ["00000004", "00000005"]) rmSync(join(folder, "checkpoints", step, "model.safetensors"));
-    const { events } = await train({ folder, resume: true });
-    expect(events.filter(({ event }) => event === "warning")).toHaveLength(2);
-    expect(bytesOf(folder)).toEqual(bytesOf(whole.folder));
+    const left = readdirSync(join(folder, "checkpoints"), { recursive: true }).toSorted();
+    await expect(train({ folder, resume: true })).rejects.toThrow(
+      /no checkpoint of `.*checkpoints` is sound: .*00000005.*; .*00000004/,
+    );
+    expect(readdirSync(join(folder, "checkpoints"), { recursive: true }).toSorted()).toEqual(left);
   });
 
   test("after a fault goes on as well; the fault is told", async () => {
