@@ -18,6 +18,7 @@ import { scoreProgram } from "../elaborate/score.ts";
 import { type AnswersCase, type AnswersRow, benchAnswers } from "./bench/answers.ts";
 import { type Amount, cacheRowsFor, drawnCall } from "./bench/calls.ts";
 import { benchKernels } from "./bench/kernels.ts";
+import { measureCuda } from "./bench/cuda.ts";
 import { measureGpu } from "./bench/gpu.ts";
 import { type MeasureMachine, measureMachine } from "./bench/machine.ts";
 import { answersText, kernelsText, trainText } from "./bench/text.ts";
@@ -26,7 +27,7 @@ import { examples, InputError, number, positive, print, printJson, ticking, Usag
 import { STORE_HELP, weightForm } from "./weight-form.ts";
 import { loadModel, type LoadedModel } from "./load-model.ts";
 import { tableOf } from "./name-table.ts";
-import { openOnCpu, openOnWebGpu } from "./open-session.ts";
+import { openOnCpu, openOnCuda, openOnWebGpu } from "./open-session.ts";
 import { report } from "./report.ts";
 import { servePlan } from "../package/serve-plan.ts";
 import { trainPlan } from "./train-plan.ts";
@@ -44,7 +45,7 @@ interface Options {
   readonly length?: number;
   readonly tokens?: number;
   readonly draft: boolean;
-  readonly device: "cpu" | "webgpu";
+  readonly device: "cpu" | "webgpu" | "cuda";
   readonly threads: number;
   readonly seconds: number;
   readonly json?: boolean;
@@ -65,7 +66,7 @@ export function register(command: Command): void {
     .option("--length <tokens>", "tokens of each, of its prompt, or in the cache before it decodes", positive)
     .option("--tokens <n>", "tokens of each answer", positive)
     .option("--no-draft", "do not guess tokens with look-ahead modules")
-    .addOption(new Option("--device <device>", "where it runs").choices(["cpu", "webgpu"]).default("cpu"))
+    .addOption(new Option("--device <device>", "where it runs").choices(["cpu", "webgpu", "cuda"]).default("cpu"))
     .option("--threads <n>", "threads of a call on the CPU; as many as there are processors without this", positive)
     .option("--seconds <s>", "about how long each measurement takes", number(0), 3)
     .option("--json", "print one JSON document")
@@ -185,7 +186,10 @@ async function withSession(
           session: await openOnCpu(source, { threads, profile, cacheRows }),
           measure: (bytes: number) => measureMachine(bytes, threads),
         }
-      : await onGpu();
+      : await (device === "cuda" ? onCuda() : onGpu());
+  async function onCuda() {
+    return { session: await openOnCuda(source, { profile, cacheRows }), measure: measureCuda };
+  }
   async function onGpu() {
     const opened = await openOnWebGpu(source, { profile, cacheRows });
     return { session: opened, measure: (bytes: number) => measureGpu(opened.gpu, bytes) };

@@ -3,9 +3,13 @@ import { execFile } from "node:child_process";
 import { availableParallelism, cpus, totalmem } from "node:os";
 import { promisify } from "node:util";
 import type { Command } from "commander";
+import { findGpus } from "../../runtime/device/cuda/gpu.ts";
 import { findGpu } from "../../runtime/device/dawn/gpu.ts";
+import { DeviceError } from "../../runtime/device/session.ts";
 import { FEATURES, NoGpuError } from "../../runtime/device/webgpu/adapter.ts";
+import { addon } from "../../runtime/native/addon.ts";
 import { findCompiler } from "../targets/cpu/compiler.ts";
+import { findNvcc } from "../targets/cuda/nvcc.ts";
 import { installation, version } from "./installation.ts";
 import { examples, print, printJson } from "./io.ts";
 import { bytesText, table } from "./text-table.ts";
@@ -48,12 +52,46 @@ async function run({ json }: { readonly json?: boolean }): Promise<void> {
   print(table(lines, ["left", "left"]));
 }
 
+/** Driver and GPUs with what kernels use of them; why there are none. */
+function cudaGpus(): readonly [use: string, find: () => Promise<string | undefined>] {
+  try {
+    const gpus = findGpus().map(({ name, memoryBytes, capability, processors, sharedBytes, driver }) =>
+      [
+        `${name}, compute capability ${capability}`,
+        bytesText(memoryBytes),
+        `${processors} multiprocessors`,
+        `${bytesText(sharedBytes)} of shared memory`,
+        `driver for CUDA ${driver}`,
+      ].join(", "),
+    );
+    return ["for the device cuda", async () => gpus.join("; ")];
+  } catch (error) {
+    const why = error instanceof DeviceError ? error.message : "the native addon is not built";
+    return [`for the device cuda: ${why}`, async () => undefined];
+  }
+}
+
+async function nvcc(): Promise<string | undefined> {
+  const found = await findNvcc();
+  return found && `${found.version.match(/release [\d.]+/)?.[0] ?? found.version}, ${found.command}`;
+}
+
+async function nvrtc(): Promise<string | undefined> {
+  try {
+    const found = addon().nvrtc();
+    return "problem" in found ? undefined : `${found.major}.${found.minor}, ${found.name}`;
+  } catch {
+    return undefined;
+  }
+}
+
 function toolsOf(): Promise<Tool[]> {
   const tools: readonly (readonly [name: string, use: string, find: () => Promise<string | undefined>])[] = [
     ["C++ compiler", "for the device cpu: install g++ or set CXX", compiler],
     ["WebGPU", "for the device webgpu: install a GPU driver, or chromium and libvulkan1 for one in software", adapter],
-    ["GPU", "for the device cuda: an NVIDIA driver brings nvidia-smi", () => says("nvidia-smi", ["-L"], /.+/g)],
-    ["nvcc", "to compile CUDA kernels", () => says("nvcc", ["--version"], /release .+/g)],
+    ["CUDA", ...cudaGpus()],
+    ["nvcc", "to compile CUDA kernels where packages are built: it comes with the CUDA toolkit", nvcc],
+    ["NVRTC", "to compile CUDA kernels where packages without cubins are opened (Debian: libnvrtc12)", nvrtc],
     ["mpirun", "to train with several processes", () => says("mpirun", ["--version"], /.*\d+\.\d+.*/g)],
   ];
   return Promise.all(tools.map(async ([name, use, find]) => ({ name, use, found: await find() })));

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { tokenizerBeside } from "../../runtime/data/tokenizer/load.ts";
+import { gpuOf } from "../../runtime/device/cuda/gpu.ts";
 import { DeviceError } from "../../runtime/device/session.ts";
 import { storedValues } from "../../runtime/device/stored-elements.ts";
 import { keptBy } from "../../runtime/device/stores.ts";
@@ -31,7 +32,7 @@ import { InputError, positive, ticking, UsageError } from "./io.ts";
 import { STORE_HELP, weightForm } from "./weight-form.ts";
 import { loadModel, type LoadedModel } from "./load-model.ts";
 import { tableOf } from "./name-table.ts";
-import { type Device, DEVICES, packageInCache } from "./open-session.ts";
+import { cudaInCache, type Device, DEVICES, packageInCache } from "./open-session.ts";
 import { packageServing, serveSection, weightsOfSection, remarkUnserved } from "./serve-plan.ts";
 
 export interface ModelArguments {
@@ -108,7 +109,8 @@ interface Source extends ModelSource {
 
 function packageOf(path: string, { device, model, store }: ModelArguments): Source {
   if (store !== undefined) throw new UsageError("a package has its weights as it was built: --store is for specs");
-  if (device === "reference") throw new UsageError("a package runs on cpu or webgpu: the interpreter needs the spec");
+  if (device === "reference")
+    throw new UsageError("a package runs on cpu, webgpu or cuda: the interpreter needs the spec");
   if (model !== undefined) throw new UsageError("a package has one model: --model is for specs");
   return readPackage(path, device);
 }
@@ -146,7 +148,10 @@ async function compiled(
       ["serve.json", JSON.stringify(packageServing(loaded, forms.caches))],
     ]),
   });
-  const directory = await packageInCache(files, device === "cpu" ? undefined : "none");
+  const directory =
+    device === "cuda"
+      ? await cudaInCache(files, gpuOf())
+      : await packageInCache(files, device === "cpu" ? undefined : "none");
   const { stores } = keptBy(readPrograms(join(directory, "program.json")));
   return { ...readPackage(directory, device), prepare: (weights) => weightsInCache(weights, model, stores, ticking()) };
 }

@@ -1,5 +1,7 @@
 /** From a checked model to a session on a device: what score, train, generate and serve start with. */
 import { type CpuOptions, type CpuSession, openCpuSession } from "../../runtime/device/cpu/session.ts";
+import { type Gpu, architecturesOf, gpuOf } from "../../runtime/device/cuda/gpu.ts";
+import { type CudaOptions, type CudaSession, openCudaSession } from "../../runtime/device/cuda/session.ts";
 import { openDawnSession } from "../../runtime/device/dawn/session.ts";
 import type { Session } from "../../runtime/device/session.ts";
 import type { WebGpuOptions, WebGpuSession } from "../../runtime/device/webgpu/session.ts";
@@ -20,7 +22,7 @@ import {
 import { modelFile } from "../package/model.ts";
 import { trainingPrograms } from "../package/programs.ts";
 import { printWebGpu } from "../targets/webgpu/print.ts";
-import { NvccError } from "../targets/cuda/compile.ts";
+import { type Architecture, ARCHITECTURES, NvccError } from "../targets/cuda/compile.ts";
 import { CompileError } from "../targets/cpu/compile.ts";
 import { NoCompilerError } from "../targets/cpu/compiler.ts";
 import type { TrainPlan } from "../elaborate/train-step.ts";
@@ -29,7 +31,7 @@ import { InputError, remark, ticking } from "./io.ts";
 import type { LoadedModel } from "./load-model.ts";
 
 /** What `--device` may say. `webgpu` is a GPU, or the processor with a driver in software. `reference` interprets the programs: exact, slow, nothing to compile. */
-export const DEVICES = ["cpu", "webgpu", "reference"] as const;
+export const DEVICES = ["cpu", "webgpu", "cuda", "reference"] as const;
 export type Device = (typeof DEVICES)[number];
 
 /** What a training runs on. */
@@ -62,7 +64,30 @@ export function openOn(
   source: PackageSource,
   options: Pick<CpuOptions, "cacheRows"> = {},
 ): Promise<Session> {
-  return device === "webgpu" ? openOnWebGpu(source, options) : openOnCpu(source, options);
+  return { cpu: openOnCpu, webgpu: openOnWebGpu, cuda: openOnCuda }[device](source, options);
+}
+
+/** Loads a package on an NVIDIA GPU. @throws NoCudaError that says what was looked for; InputError with what nvcc says */
+export async function openOnCuda(
+  source: PackageSource,
+  options: Pick<CudaOptions, "cacheRows" | "profile"> = {},
+): Promise<CudaSession> {
+  // Nothing is compiled for a GPU that is not there.
+  const directory = await cudaInCache(packageFiles({ ...source, targets: ["cuda"] }), gpuOf());
+  const listen = ticking();
+  const onProgress = (done: number, all: number): void => listen("compiling kernels", done, all);
+  return openCudaSession(directory, { ...options, onProgress });
+}
+
+/**
+ * The directory of a package, with cubins for a GPU where nvcc is here to make them: else they are compiled where it is opened.
+ * @throws InputError with what nvcc says
+ */
+export async function cudaInCache(files: ReadonlyMap<string, string>, gpu: Gpu): Promise<string> {
+  const directory = await packageInCache(files, "none");
+  const [best] = architecturesOf(gpu).flatMap((one) => ARCHITECTURES.filter((architecture) => architecture === one));
+  if (best !== undefined) await cubinsIn(directory, [best]);
+  return directory;
 }
 
 /** Loads a package on WebGPU; nothing of it is written anywhere. @throws NoGpuError that says what to install */
@@ -102,10 +127,18 @@ export async function compiled(directory: string): Promise<void> {
 
 /** Compiles the CUDA kernels of a package's directory, where there is nvcc. @throws InputError with what it says */
 export async function compiledCubins(directory: string): Promise<void> {
+  const cubins = await cubinsIn(directory, ARCHITECTURES);
+  if (cubins === undefined) remark("there is no nvcc: CUDA kernels are compiled where the package is opened");
+}
+
+async function cubinsIn(
+  directory: string,
+  architectures: readonly Architecture[],
+): ReturnType<typeof compilePackageCubins> {
   const listen = ticking();
   try {
-    const cubins = await compilePackageCubins(directory, (done, all) => listen("compiling CUDA kernels", done, all));
-    if (cubins === undefined) remark("there is no nvcc: CUDA kernels are compiled where the package is opened");
+    const onProgress = (done: number, all: number): void => listen("compiling CUDA kernels", done, all);
+    return await compilePackageCubins(directory, { architectures, onProgress });
   } catch (error) {
     if (error instanceof NvccError) throw new InputError(error.message);
     throw error;

@@ -18,7 +18,7 @@ import { runPasses } from "../passes/pipeline.ts";
 import { CPU } from "../targets/cpu/capability.ts";
 import { compileLibrary, VARIANT_FLAGS } from "../targets/cpu/compile.ts";
 import { printCpu } from "../targets/cpu/print.ts";
-import { compileCubins, type Cubin } from "../targets/cuda/compile.ts";
+import { compileCubins, type Cubin, type CubinOptions } from "../targets/cuda/compile.ts";
 import { findNvcc } from "../targets/cuda/nvcc.ts";
 import { printCuda } from "../targets/cuda/print.ts";
 import { printWebGpu } from "../targets/webgpu/print.ts";
@@ -125,11 +125,10 @@ export async function compilePackage(directory: string, { variants, onProgress }
  */
 export async function compilePackageCubins(
   directory: string,
-  onProgress?: CompileOptions["onProgress"],
+  options: Pick<CubinOptions, "architectures" | "onProgress"> = {},
 ): Promise<readonly Cubin[] | undefined> {
   const nvcc = await findNvcc();
-  if (nvcc === undefined) return undefined;
-  return compileCubins(join(directory, CUDA_KERNELS), { nvcc, ...(onProgress === undefined ? {} : { onProgress }) });
+  return nvcc && compileCubins(join(directory, CUDA_KERNELS), { nvcc, ...options });
 }
 
 /**

@@ -1,6 +1,7 @@
 /**
  * Random models on every device against the interpreter: logits, loss, all gradients, chosen experts. `DSKC_RANDOM_MODELS` says
- * how many, `DSKC_RANDOM_SEED` which.
+ * how many, `DSKC_RANDOM_SEED` which. On CUDA, where g++ has to compile every kernel for the stand-in first, one of them unless
+ * DSKC_CUDA_FIXTURES=all.
  */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -13,6 +14,7 @@ import { runPasses } from "../../compiler/passes/pipeline.ts";
 import { type Scored, scoreRows } from "../../compiler/reference/score-rows.ts";
 import { encoded } from "../../runtime/device/elements.ts";
 import { onCpu } from "../support/on-cpu.ts";
+import { onCuda } from "../support/on-cuda.ts";
 import { HAS_WEBGPU, onWebGpu } from "../support/on-webgpu.ts";
 import { checkedModel } from "../support/probe.ts";
 import { drawnWeights, randomModel } from "../support/random-config.ts";
@@ -21,7 +23,7 @@ const OPTIONS = { gradients: true, metrics: true } as const;
 const numRuns = Number(process.env["DSKC_RANDOM_MODELS"] ?? 6);
 const models = fc.sample(randomModel, { numRuns, seed: Number(process.env["DSKC_RANDOM_SEED"] ?? 2024) });
 
-describe.each(models.map((model, i) => ({ i, ...model })))("random model $i", ({ config, rows }) => {
+describe.each(models.map((model, i) => ({ i, ...model })))("random model $i", ({ i, config, rows }) => {
   const imported = importConfig(config, "Model");
   const text = "text" in imported ? imported.text : "";
   const reference = (): ReturnType<typeof scoreRows> => {
@@ -33,9 +35,12 @@ describe.each(models.map((model, i) => ({ i, ...model })))("random model $i", ({
 
   test("on cpu", { timeout: 300_000 }, () => check(onCpu, 2e-5));
   test.skipIf(!HAS_WEBGPU)("on webgpu", { timeout: 300_000 }, () => check(onWebGpu, 2e-4));
+  test.skipIf(i > 0 && process.env["DSKC_CUDA_FIXTURES"] !== "all")("on cuda", { timeout: 600_000 }, () =>
+    check(onCuda, 2e-4),
+  );
 
   /** @param most how far logits may lie apart, in parts of the largest */
-  async function check(open: typeof onCpu | typeof onWebGpu, most: number): Promise<void> {
+  async function check(open: typeof onCpu | typeof onCuda | typeof onWebGpu, most: number): Promise<void> {
     expect(imported).toHaveProperty("text");
     wanted ??= reference();
     const { module } = checkedModel(text);

@@ -19,13 +19,18 @@ import { fixtureJson } from "./fixture.ts";
 import { ModelFixture } from "./model-fixture.ts";
 import { checkedModel } from "./probe.ts";
 import type { onCpu } from "./on-cpu.ts";
+import type { onCuda } from "./on-cuda.ts";
 import type { onWebGpu } from "./on-webgpu.ts";
 
 /**
  * Logits, hidden states, loss, chosen experts and gradients of a fixture are those of the other implementation.
  * @param factor what the manifest's tolerances are multiplied with
  */
-export async function checkFixture(name: string, open: typeof onCpu | typeof onWebGpu, factor = 1): Promise<void> {
+export async function checkFixture(
+  name: string,
+  open: typeof onCpu | typeof onCuda | typeof onWebGpu,
+  factor = 1,
+): Promise<void> {
   const fixture = new ModelFixture(name, factor);
   const imported = importConfig(fixtureJson(name, "config.json"), "Model");
   expect(imported).toHaveProperty("text");
