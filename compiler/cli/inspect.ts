@@ -15,6 +15,7 @@ import type { WeightForm } from "../lower/stored-weights.ts";
 import { type StoredBytes, storedBytes } from "../package/stored-bytes.ts";
 import { type StoredForms, storedForms, weightFormText } from "../package/weight-form.ts";
 import { examples, positive, print, printJson } from "./io.ts";
+import type { InspectKernelOptions } from "./inspect-kernel.ts";
 import type { KernelOptions } from "./inspect-kernels.ts";
 import { loadModel, type LoadedModel } from "./load-model.ts";
 import { PROGRAMS } from "./named-programs.ts";
@@ -46,7 +47,27 @@ export function register(command: Command): void {
     ["dskc inspect model.dsk --context 131072 --json", "the same facts for a program"],
     ["dskc inspect kernels model.dsk", "the kernels of a step of generation"],
   );
+  registerKernel(command.command("kernel").description("tell what a kernel computes, and how it is cut for a GPU"));
   registerKernels(command.command("kernels").description("tell which kernels a program launches, and what they cost"));
+}
+
+/** `--model` and `--json` are those of the command above. */
+function registerKernel(command: Command): void {
+  command
+    .argument("<file>", "a spec, or a config.json of Hugging Face")
+    .argument("<name>", "the kernel, as `dskc inspect kernels` names it")
+    .addOption(new Option("--program <name>", "whose kernel").choices(Object.keys(PROGRAMS)).default("decode"))
+    .option("--train <name>", "the train section of `train_step`; the first one without this")
+    .option("--model <name>", "the model of the file; the first one without this")
+    .option("--json", "print one JSON document")
+    .action(async (file: string, name: string, _: object, self: Command) => {
+      const { inspectKernel } = await import("./inspect-kernel.ts");
+      inspectKernel(file, name, self.optsWithGlobals<InspectKernelOptions>());
+    });
+  examples(command, [
+    "dskc inspect kernel model.dsk gemm_mul --program prefill",
+    "tiles that a matrix product could have on Hopper, their cost, and why one was chosen",
+  ]);
 }
 
 /** `--model` and `--json` are those of the command above. */

@@ -73,6 +73,35 @@ model Flat {
   });
 });
 
+describe("inspect kernel", () => {
+  test("tiles for the tensor cores of Hopper, what they cost, and why one was chosen", () => {
+    const { status, stdout } = dskc(
+      "inspect",
+      "kernel",
+      "specs/deepseek-v2-lite.dsk",
+      "gemm_h",
+      "--program",
+      "prefill",
+    );
+    expect(status).toBe(0);
+    expect(stdout).toContain("kernel @gemm_h gemm extents [T] {");
+    expect(stdout).toMatch(/tiles for 4_096 rows, 2_048 columns, 2_048 terms: \d+ tiles, bound by/);
+    expect(stdout).toMatch(/^tile +stages +tiles +cycles +why$/m);
+    expect(stdout).toMatch(/^64x64x64 in \d+ parts +\d+ +\d+ +[\d_]+ +\d+ blocks of \d+ terms in \d+ waves?$/m);
+  });
+
+  test("the reason why a kernel has none", () => {
+    const { stdout } = dskc("inspect", "kernel", "specs/quickstart.dsk", "gemm_h", "--json");
+    expect(JSON.parse(stdout)).toMatchObject({ kernel: "gemm_h", family: "gemm", refused: expect.any(String) });
+  });
+
+  test("a kernel that is not there", () => {
+    const { status, stderr } = dskc("inspect", "kernel", "specs/quickstart.dsk", "gemm_hh");
+    expect(status).toBe(2);
+    expect(stderr).toContain("has no kernel `gemm_hh`; did you mean `gemm_h`");
+  });
+});
+
 describe("inspect kernels", () => {
   interface Facts {
     readonly launches: number;
