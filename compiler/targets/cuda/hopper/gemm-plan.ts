@@ -10,7 +10,7 @@ import { chosenTile, FEW_ROWS, splitCandidates, type Tile, type TileProblem } fr
 /** Terms of a block: 128 bytes of bf16. */
 export const TILE_K = 64;
 /** What a symbolic extent is taken for when tiles are chosen: tokens of a step of training. */
-const TOKENS = 4096;
+export const TOKENS = 4096;
 /** Columns and terms below which tiles would be mostly empty. */
 const LEAST = 64;
 

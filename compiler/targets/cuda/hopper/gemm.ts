@@ -7,7 +7,7 @@ import { type Language, type Names, Scalars } from "../../scalars.ts";
 import { CUDA_DIALECT } from "../dialect.ts";
 import { storageType, stored } from "../language.ts";
 import { requireSound } from "./check-schedule.ts";
-import { countOf, type GemmPlan, type StagedResult, TILE_K } from "./gemm-plan.ts";
+import { countOf, type GemmPlan, type StagedResult, TILE_K, TOKENS } from "./gemm-plan.ts";
 import {
   groupRaster,
   groupScratch,
@@ -209,7 +209,7 @@ class GemmPrinter {
   }
 
   #header(): string[] {
-    const { kernel, tile, problem, loops } = this.#plan;
+    const { kernel, tile, problem, loops, split } = this.#plan;
     const { m, n, batches, resultBytes } = problem;
     const flops = loops.reduce(
       (sum, _, i) => sum + 2 * m * n * batches * problem.loops[i]!.k * problem.loops[i]!.products,
@@ -222,10 +222,10 @@ class GemmPrinter {
     const [byFlops, byBytes] = [flops / 790e6, bytes / 4.3e6];
     const bound = byFlops > byBytes ? "tensor cores" : "memory";
     const shapes = kernel.args.map((arg) => `${arg.access} ${arg.name}: ${arg.dtype}[${arg.shape.join(", ")}]`);
-    const symbolic = [...new Set([...kernel.m, ...kernel.n, ...kernel.batch].map(({ extent }) => extent))].filter(
-      (extent) => typeof extent === "string",
-    );
-    const at = symbolic.length === 0 ? "" : `With ${symbolic.join(" = ")} = ${m}: `;
+    const axes = [...kernel.m, ...kernel.n, ...kernel.batch, ...loops.flatMap(({ k }) => k)];
+    const symbolic = [...new Set(axes.map(({ extent }) => extent))].filter((extent) => typeof extent === "string");
+    const taken = split === undefined ? `${symbolic.join(" = ")} = ${TOKENS}` : `${FEW_ROWS} rows`;
+    const at = symbolic.length === 0 ? "" : `With ${taken}: `;
     return [
       `${kernel.name}: gemm for the tensor cores of sm_90a`,
       ...kernel.from,
