@@ -72,8 +72,8 @@ describe.skipIf(!HAS_CHROMIUM)("in Chromium", () => {
     // Nothing to answer with before that.
     await page.fill("#prompt", "hello");
     await page.press("#prompt", "Enter");
-    await page.waitForSelector("#messages .wrong");
-    expect((await texts("#messages li")).at(-1)).toMatch(/^Pico has no weights yet/);
+    await page.waitForSelector(".messages .wrong");
+    expect((await texts(".messages:not([hidden]) li")).at(-1)).toMatch(/^Pico has no weights yet/);
     await page.fill("#text", "the sea is calm. the sea is rough. a lighthouse stands by the sea.");
     await page.click("#train");
     await step(6);
@@ -87,14 +87,43 @@ describe.skipIf(!HAS_CHROMIUM)("in Chromium", () => {
   });
 
   test("it answers with what was learned", async () => {
-    await page.click("#clear");
+    await page.click("#new");
     await page.fill("#prompt", "the sea");
     await page.click("#send");
-    await page.waitForSelector("#messages .assistant:not(.busy):not(.wrong)");
-    const [question, answer] = await texts("#messages li");
+    await page.waitForSelector(".messages .assistant:not(.busy):not(.wrong)");
+    const [question, answer] = await texts(".messages:not([hidden]) li");
     expect(question).toBe("the sea");
     expect(answer!.length).toBeGreaterThan(0);
     expect(await texts("#speed")).toEqual([expect.stringMatching(/^[\d.]+ tokens\/s$/)]);
+  });
+
+  test("conversations are answered at the same time, also those that nobody looks at", async () => {
+    const tabs = (): Promise<string[]> => texts("#tabs [role=tab]");
+    expect(await tabs()).toEqual(["hello", "the sea"]);
+    for (const text of ["a lighthouse", "the sea is", "rough"]) {
+      await page.click("#new");
+      await page.fill("#prompt", text);
+      await page.press("#prompt", "Enter");
+    }
+    expect(await tabs()).toEqual(["hello", "the sea", "a lighthouse", "the sea is", "rough"]);
+    // What is being written stays with its conversation.
+    await page.fill("#prompt", "not sent");
+    await page.click("#tabs .tab:nth-child(3) [role=tab]");
+    expect(await page.inputValue("#prompt")).toBe("");
+    await page.waitForFunction(
+      () => document.querySelectorAll(".messages .assistant:not(.busy):not(.wrong)").length === 4,
+    );
+    expect((await texts(".messages:not([hidden]) li"))[0]).toBe("a lighthouse");
+    await page.press("#tabs [aria-selected=true]", "ArrowLeft");
+    expect((await texts(".messages:not([hidden]) li"))[0]).toBe("the sea");
+    await page.click("#tabs .tab:nth-child(5) [role=tab]");
+    expect(await page.inputValue("#prompt")).toBe("not sent");
+    for (let left = 4; left >= 0; left--) {
+      await page.click("#tabs .tab.open .close");
+      expect((await tabs()).length).toBe(Math.max(left, 1));
+    }
+    expect(await tabs()).toEqual(["New"]);
+    expect(await page.inputValue("#prompt")).toBe("");
   });
 
   test("no part of it is wider than a phone", async () => {

@@ -1,34 +1,121 @@
-/** One conversation, answered while it is read. */
-import { type BrowserModel, type ChatMessage, DeviceLostError } from "dskc/browser";
+/** Several conversations, each behind a tab; those that nobody looks at are answered all the same. */
+import { type BrowserModel, DeviceLostError } from "dskc/browser";
+import { Conversation } from "./conversation.ts";
 import { element } from "./elements.ts";
+
+const MOST = 8;
+/** Milliseconds that the speed is taken over. */
+const WINDOW = 4000;
 
 export class Talk {
   readonly #model: BrowserModel;
   readonly #lost: (error: unknown) => void;
-  readonly #messages = element("messages");
+  readonly #tabs = element("tabs");
+  readonly #new = element<HTMLButtonElement>("new");
   readonly #prompt = element<HTMLTextAreaElement>("prompt");
   readonly #send = element<HTMLButtonElement>("send");
   readonly #end = new AbortController();
-  #said: ChatMessage[] = [];
-  #answering: AbortController | undefined;
+  readonly #conversations: Conversation[] = [];
+  #open!: Conversation;
+  /** When tokens came lately, and when the first of the answers that run was asked for. */
+  #times: number[] = [];
+  #since = 0;
 
   constructor(model: BrowserModel, lost: (error: unknown) => void) {
     this.#model = model;
     this.#lost = lost;
     const { signal } = this.#end;
-    this.#messages.dataset["hint"] = model.chats
-      ? "Ask something. The model answers on this computer."
-      : "This model was not trained on conversations: it goes on with what you write.";
     element("ask").addEventListener("submit", (event) => this.#submit(event), { signal });
-    element("clear").addEventListener("click", () => this.#clear(), { signal });
+    this.#new.addEventListener("click", () => this.#begin(), { signal });
+    this.#tabs.addEventListener("keydown", (event) => this.#walk(event), { signal });
     this.#prompt.addEventListener("keydown", (event) => this.#key(event), { signal });
-    this.#clear();
+    element("conversations").replaceChildren();
+    element("speed").textContent = "";
+    this.#begin();
   }
 
   /** Answers nothing any more. */
   close(): void {
-    this.#answering?.abort();
+    for (const conversation of this.#conversations) conversation.stop();
     this.#end.abort();
+  }
+
+  #begin(): void {
+    const conversation = new Conversation(this.#model, {
+      token: () => this.#told(),
+      changed: () => this.#draw(),
+      failed: (error) => {
+        if (!(error instanceof DeviceLostError)) return false;
+        if (!this.#end.signal.aborted) this.#lost(error);
+        return true;
+      },
+    });
+    this.#conversations.push(conversation);
+    element("conversations").append(conversation.messages);
+    this.#show(conversation);
+    this.#prompt.focus({ preventScroll: true });
+  }
+
+  #show(conversation: Conversation): void {
+    if (this.#open !== undefined) this.#open.draft = this.#prompt.value;
+    this.#open = conversation;
+    this.#prompt.value = conversation.draft;
+    this.#draw();
+    this.#tabs.querySelector(".open")!.scrollIntoView({ block: "nearest", inline: "nearest" });
+    conversation.messages.scrollTo({ top: conversation.messages.scrollHeight });
+  }
+
+  #remove(conversation: Conversation): void {
+    conversation.stop();
+    conversation.messages.remove();
+    const at = this.#conversations.indexOf(conversation);
+    this.#conversations.splice(at, 1);
+    const next = this.#conversations[at] ?? this.#conversations[at - 1];
+    if (next === undefined) {
+      this.#prompt.value = "";
+      return this.#begin();
+    }
+    if (conversation === this.#open) this.#show(next);
+    else this.#draw();
+  }
+
+  #draw(): void {
+    this.#tabs.replaceChildren(...this.#conversations.map((conversation) => this.#tab(conversation)));
+    for (const conversation of this.#conversations) conversation.messages.hidden = conversation !== this.#open;
+    this.#new.disabled = this.#conversations.length >= MOST;
+    this.#send.textContent = this.#open.answers ? "Stop" : "Send";
+  }
+
+  #tab(conversation: Conversation): HTMLElement {
+    const isOpen = conversation === this.#open;
+    const tab = document.createElement("div");
+    tab.className = "tab";
+    tab.classList.toggle("open", isOpen);
+    tab.classList.toggle("busy", conversation.answers);
+    const title = document.createElement("button");
+    title.type = "button";
+    title.role = "tab";
+    title.ariaSelected = String(isOpen);
+    title.tabIndex = isOpen ? 0 : -1;
+    title.textContent = conversation.title;
+    title.addEventListener("click", () => this.#show(conversation));
+    const close = document.createElement("button");
+    close.type = "button";
+    close.className = "close";
+    close.ariaLabel = `Close ${conversation.title}`;
+    close.textContent = "×";
+    close.addEventListener("click", () => this.#remove(conversation));
+    tab.append(title, close);
+    return tab;
+  }
+
+  /** Arrow keys go from tab to tab. */
+  #walk(event: KeyboardEvent): void {
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (by === undefined) return;
+    const count = this.#conversations.length;
+    this.#show(this.#conversations[(this.#conversations.indexOf(this.#open) + by + count) % count]!);
+    this.#tabs.querySelector<HTMLElement>('[aria-selected="true"]')!.focus();
   }
 
   #key(event: KeyboardEvent): void {
@@ -37,63 +124,26 @@ export class Talk {
     element<HTMLFormElement>("ask").requestSubmit();
   }
 
-  #clear(): void {
-    this.#answering?.abort();
-    this.#said = [];
-    this.#messages.replaceChildren();
-    element("speed").textContent = "";
-  }
-
   #submit(event: Event): void {
     event.preventDefault();
-    if (this.#answering !== undefined) return this.#answering.abort();
+    if (this.#open.answers) return this.#open.stop();
     const text = this.#prompt.value.trim();
     if (text === "") return;
     this.#prompt.value = "";
-    void this.#answer(text);
-  }
-
-  async #answer(text: string): Promise<void> {
-    this.#add("user", text);
-    const item = this.#add("assistant", "");
-    item.classList.add("busy");
-    const controller = (this.#answering = new AbortController());
-    this.#send.textContent = "Stop";
-    const { signal } = controller;
-    const said: ChatMessage[] = [...this.#said, { role: "user", content: text }];
-    const options = { maxTokens: 200, signal };
-    const answer = this.#model.chats ? this.#model.chat(said, options) : this.#model.generate(text, options);
-    const started = performance.now();
-    let tokens = 0;
-    try {
-      for await (const token of answer) {
-        // A text that is gone on with may begin with empty lines.
-        item.textContent = (item.textContent + token.text).trimStart();
-        tokens++;
-        const seconds = (performance.now() - started) / 1000;
-        element("speed").textContent = `${(tokens / seconds).toFixed(1)} tokens/s`;
-        this.#messages.scrollTo({ top: this.#messages.scrollHeight });
-      }
-      this.#said = [...said, { role: "assistant", content: item.textContent ?? "" }];
-    } catch (error) {
-      if (error instanceof DeviceLostError) this.#lost(error);
-      else if (!signal.aborted) {
-        item.textContent = (error as Error).message;
-        item.classList.add("wrong");
-      }
-    } finally {
-      item.classList.remove("busy");
-      if (this.#answering === controller) this.#answering = undefined;
-      this.#send.textContent = "Send";
+    if (!this.#conversations.some(({ answers }) => answers)) {
+      this.#since = performance.now();
+      this.#times = [];
     }
+    void this.#open.answer(text);
   }
 
-  #add(role: string, text: string): HTMLLIElement {
-    const item = document.createElement("li");
-    item.className = role;
-    item.textContent = text;
-    this.#messages.append(item);
-    this.#messages.scrollTo({ top: this.#messages.scrollHeight });
-    return item;
+  /** A token came: tokens per second of all answers together. */
+  #told(): void {
+    const now = performance.now();
+    this.#times = [...this.#times.filter((time) => time > now - WINDOW), now];
+    const seconds = Math.min(WINDOW, now - this.#since) / 1000;
+    const running = this.#conversations.filter(({ answers }) => answers).length;
+    const what = running > 1 ? ` in ${running} answers` : "";
+    element("speed").textContent = `${(this.#times.length / seconds).toFixed(1)} tokens/s${what}`;
   }
 }
