@@ -1,5 +1,6 @@
 // Products that lead into a plane and out of it (plane.h): tiles of results in registers.
 #include "plane.h"
+#include "squares.h"
 
 namespace {
 
@@ -20,31 +21,6 @@ constexpr int64_t few_rows = 8, few_lanes = lanes < few_rows ? lanes : few_rows;
 typedef float FewLanes __attribute__((vector_size(few_lanes * 4)));
 // Floats of a line of the cache; columns that are fetched ahead, where rows are too few to use them again.
 constexpr int64_t line = 16, ahead = 12;
-
-// Anywhere: elements of arguments lie on multiples of 4 bytes, no more.
-template <class V = Lanes> DSK_INLINE V load(const float* from) {
-  V v;
-  __builtin_memcpy(&v, from, sizeof v);
-  return v;
-}
-template <class V> DSK_INLINE void store(float* to, V v) { __builtin_memcpy(to, &v, sizeof v); }
-
-// Squares of elements are turned around in registers.
-typedef float Four __attribute__((vector_size(16)));
-#ifdef __clang__
-#define DSK_SHUFFLE_FOUR(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#else
-typedef int32_t FourIndices __attribute__((vector_size(16)));
-#define DSK_SHUFFLE_FOUR(a, b, ...) __builtin_shuffle(a, b, FourIndices{__VA_ARGS__})
-#endif
-DSK_INLINE void turn(Four (&r)[4]) {
-  const Four a = DSK_SHUFFLE_FOUR(r[0], r[1], 0, 4, 1, 5), b = DSK_SHUFFLE_FOUR(r[0], r[1], 2, 6, 3, 7);
-  const Four c = DSK_SHUFFLE_FOUR(r[2], r[3], 0, 4, 1, 5), d = DSK_SHUFFLE_FOUR(r[2], r[3], 2, 6, 3, 7);
-  r[0] = DSK_SHUFFLE_FOUR(a, c, 0, 1, 4, 5);
-  r[1] = DSK_SHUFFLE_FOUR(a, c, 2, 3, 6, 7);
-  r[2] = DSK_SHUFFLE_FOUR(b, d, 0, 1, 4, 5);
-  r[3] = DSK_SHUFFLE_FOUR(b, d, 2, 3, 6, 7);
-}
 
 // Calls f<count>() for what is left of a loop over tiles.
 template <int64_t most, class F> DSK_INLINE void rest(int64_t count, F f) {
@@ -123,7 +99,7 @@ DSK_INLINE void leave_rows_tile(float* out, int64_t n, const float* plane, int64
 #pragma GCC unroll 16
   for (int64_t r = 0; r < rows; r++)
 #pragma GCC unroll 8
-    for (int64_t v = 0; v < vectors; v++) sum[r][v] = load(out + r * n + v * lanes);
+    for (int64_t v = 0; v < vectors; v++) sum[r][v] = load<Lanes>(out + r * n + v * lanes);
 #pragma GCC unroll 4
   for (int64_t c = 0; c < columns; c++) {
     const float* right = base + at[c];
@@ -134,7 +110,7 @@ DSK_INLINE void leave_rows_tile(float* out, int64_t n, const float* plane, int64
     }
     Lanes x[vectors];
 #pragma GCC unroll 8
-    for (int64_t v = 0; v < vectors; v++) x[v] = load(right + v * lanes);
+    for (int64_t v = 0; v < vectors; v++) x[v] = load<Lanes>(right + v * lanes);
 #pragma GCC unroll 16
     for (int64_t r = 0; r < rows; r++)
 #pragma GCC unroll 8
@@ -177,14 +153,14 @@ DSK_INLINE void leave_columns_tile(float* const* out, const float* plane, int64_
 #pragma GCC unroll 16
   for (int64_t c = 0; c < columns; c++)
 #pragma GCC unroll 4
-    for (int64_t v = 0; v < vectors; v++) sum[c][v] = load(out[c] + v * lanes);
+    for (int64_t v = 0; v < vectors; v++) sum[c][v] = load<Lanes>(out[c] + v * lanes);
   for (; rows > 0; rows -= DSK_STRIP, plane += stride, x_at += DSK_STRIP) {
     const int64_t own = rows < DSK_STRIP ? rows : DSK_STRIP;
 #pragma GCC unroll 2
     for (int64_t r = 0; r < own; r++) {
       Lanes right[vectors];
 #pragma GCC unroll 4
-      for (int64_t v = 0; v < vectors; v++) right[v] = load(x + x_at[r] + v * lanes);
+      for (int64_t v = 0; v < vectors; v++) right[v] = load<Lanes>(x + x_at[r] + v * lanes);
 #pragma GCC unroll 16
       for (int64_t c = 0; c < columns; c++)
 #pragma GCC unroll 4
@@ -245,12 +221,12 @@ void dsk_clear(const dsk_plane_block& block, float* plane, int64_t stride) {
 void dsk_pack(const dsk_plane_block& block, float* left, int64_t k, const float* base, const int64_t* at) {
   for (int64_t s = 0; s < block.strips; s++, at += DSK_STRIP, left += k * DSK_STRIP) {
     int64_t i = 0;
-    for (; i + 4 <= k; i += 4)
-      for (int64_t r = 0; r < DSK_STRIP; r += 4) {
-        Four row[4];
-        for (int64_t u = 0; u < 4; u++) row[u] = load<Four>(base + at[r + u] + i);
+    for (; i + side <= k; i += side)
+      for (int64_t r = 0; r < DSK_STRIP; r += side) {
+        Row row[side];
+        for (int64_t u = 0; u < side; u++) row[u] = load<Row>(base + at[r + u] + i);
         turn(row);
-        for (int64_t u = 0; u < 4; u++) store(left + (i + u) * DSK_STRIP + r, row[u]);
+        for (int64_t u = 0; u < side; u++) store(left + (i + u) * DSK_STRIP + r, row[u]);
       }
     for (; i < k; i++)
       for (int64_t r = 0; r < DSK_STRIP; r++) left[i * DSK_STRIP + r] = base[at[r] + i];

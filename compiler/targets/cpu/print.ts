@@ -17,6 +17,7 @@ export function printCpu(kernels: readonly Kernel[]): Map<string, string> {
   for (const header of ["abi.h", "dsk.h"]) files.set(header, fixed(`cpu/${header}`));
   const families = new Set(kernels.flatMap((kernel) => [kernel, ...partsOf(kernel)]).map(({ family }) => family));
   if (families.has("parts")) files.set("parts.h", fixed("cpu/parts.h"));
+  if (families.has("plane") || families.has("gemm")) files.set("squares.h", fixed("cpu/squares.h"));
   if (families.has("plane")) {
     for (const file of ["plane.h", "plane.cc"]) files.set(file, fixed(`cpu/${file}`));
   }
