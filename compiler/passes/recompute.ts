@@ -9,28 +9,38 @@ const MOST_TRIES = 200;
 
 /**
  * Computes values of the forward part again where the backward part first needs them, instead of keeping them. Which ones:
- * those with the names given, or, for a budget, the largest ones that cost no matrix work until the peak fits. Values
- * with effects, parameters and inputs are never computed twice.
+ * functions of one value that is kept as well, where only elementwise ops read them, which is faster than memory; those with the
+ * names given; or, for a budget, the largest ones that cost no matrix work until the peak fits. Values with effects, parameters
+ * and inputs are never computed twice.
  */
 export const recompute: Pass = {
   name: "recompute",
   run(program, { recompute: wanted, sizes = new Map() }) {
     const boundary = program.ops.findIndex(({ name }) => name === "loss.global");
-    if (wanted === undefined || boundary < 0) return program;
+    if (boundary < 0) return program;
     const kept = keptAcross(program, boundary);
-    if ("values" in wanted) {
-      const patterns = wanted.values.map(patternOf);
-      return again(
-        program,
-        boundary,
-        new Set(
-          kept.filter(({ name }) => name !== undefined && patterns.some((p) => p.test(name))).map(({ id }) => id),
-        ),
-      );
-    }
-    return withinBudget(program, boundary, kept, wanted.budget, sizes);
+    const chosen = elementwise(program, boundary, kept);
+    if (wanted !== undefined && "budget" in wanted)
+      return withinBudget(program, boundary, kept, chosen, wanted.budget, sizes);
+    const patterns = (wanted?.values ?? []).map(patternOf);
+    for (const { id, name } of kept) if (name !== undefined && patterns.some((p) => p.test(name))) chosen.add(id);
+    return again(program, boundary, chosen);
   },
 };
+
+/** Functions of one kept value that only elementwise ops read behind the boundary. */
+function elementwise(program: Program, boundary: number, kept: readonly Value[]): Set<number> {
+  const ids = new Set(kept.map(({ id }) => id));
+  const isMath = ({ name }: Op): boolean => name.startsWith("math.");
+  const functions = program.ops
+    .slice(0, boundary)
+    .filter(
+      (op) => isMath(op) && op.operands.length === 1 && ids.has(op.operands[0]!.id) && ids.has(op.results[0]!.id),
+    );
+  const others = program.ops.slice(boundary).filter((op) => !isMath(op));
+  const read = new Set(others.flatMap(({ operands }) => operands.map(({ id }) => id)));
+  return new Set(functions.map(({ results }) => results[0]!.id).filter((id) => !read.has(id)));
+}
 
 function patternOf(text: string): RegExp {
   return new RegExp(
@@ -54,6 +64,7 @@ function mayRepeat(op: Op): boolean {
 
 /** The program with these values made again behind the boundary, just before their first use there. */
 function again(program: Program, boundary: number, chosen: ReadonlySet<number>): Program {
+  if (chosen.size === 0) return program;
   const builder = builderFor(program);
   const made = new Map(program.ops.slice(0, boundary).flatMap((op) => op.results.map(({ id }) => [id, op] as const)));
   const copies = new Map<number, Value>();
@@ -79,14 +90,15 @@ function withinBudget(
   program: Program,
   boundary: number,
   kept: readonly Value[],
+  first: ReadonlySet<number>,
   budget: number,
   sizes: ReadonlyMap<DimLabel, number>,
 ): Program {
   const ops = new Map(program.ops.flatMap((op) => op.results.map(({ id }) => [id, op] as const)));
   const cheap = kept.filter(({ id }) => !/contract|combine|dispatch/.test(ops.get(id)!.name));
   const largest = cheap.toSorted((a, b) => valueBytes(b, program, sizes) - valueBytes(a, program, sizes));
-  const chosen = new Set<number>();
-  let result = program;
+  const chosen = new Set(first);
+  let result = again(program, boundary, chosen);
   for (const { id } of largest.slice(0, MOST_TRIES)) {
     if (peakBytes(result, sizes) <= budget) break;
     chosen.add(id);

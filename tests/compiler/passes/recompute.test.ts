@@ -44,9 +44,28 @@ describe("recompute", () => {
     expect(gradient(result)).toEqual(gradient(program));
   });
 
-  test("changes nothing when nothing is asked for", () => {
-    expect(recompute.run(program, { sizes })).toBe(program);
-    expect(printProgram(recompute.run(program, { sizes, recompute: { values: ["other"] } }))).toBe(text);
+  test("makes functions of what is kept again where nothing is asked for", () => {
+    const result = recompute.run(program, { sizes });
+    expect(verifyProgram(result)).toEqual([]);
+    expect(printProgram(result).split("\n").slice(10, 14)).toEqual([
+      "  %6: f32 = loss.global %5",
+      "  %7: f32[D] = math.cos %1",
+      "  %9 act_2: f32[D] = math.sin %1",
+      "  %8: f32[D] = math.mul %7, %9",
+    ]);
+    expect(gradient(result)).toEqual(gradient(program));
+    expect(printProgram(recompute.run(program, { sizes, recompute: { values: ["other"] } }))).toBe(
+      printProgram(result),
+    );
+  });
+
+  test("keeps what a product reads, and functions of what is not kept", () => {
+    const squared = text.replace("math.mul %7, %2", "tensor.contract %7, %2");
+    expect(squared).not.toBe(text);
+    const read = parseProgram(squared.replace("%8: f32[D] = tensor", "%8: f32 = tensor"));
+    expect(recompute.run(read, { sizes })).toBe(read);
+    const free = parseProgram(text.replace("math.cos %1", "math.cos %0"));
+    expect(recompute.run(free, { sizes })).toBe(free);
   });
 
   test("lowers the peak to a budget if it can", () => {
