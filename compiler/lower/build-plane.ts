@@ -8,7 +8,7 @@ import { addTo } from "./grouping.ts";
 import { inLocal, KernelArgs } from "./kernel-args.ts";
 import type { Region } from "./planes.ts";
 import { Reader } from "./reader.ts";
-import { Statements } from "./statements.ts";
+import { type Powers, rowsRead, Statements } from "./statements.ts";
 import type { Storage } from "./storage.ts";
 
 const [TOKENS, POSITIONS]: readonly DimLabel[] = ["T", "S"];
@@ -29,6 +29,7 @@ export function buildPlane(region: Region, classes: Classes, storage: Storage): 
   const axes = (labels: readonly DimLabel[]): Axis[] =>
     labels.map((label) => args.axis(label)).filter(({ extent }) => extent !== 1);
   const body: PlaneStmt[] = [];
+  const powers: Powers = new Map();
 
   const product = (op: Op): Terms => {
     const [x, y] = op.operands as readonly [Value, Value];
@@ -71,7 +72,7 @@ export function buildPlane(region: Region, classes: Classes, storage: Storage): 
       continue;
     }
     place(op);
-    const statements = new Statements(reader, outer);
+    const statements = new Statements(reader, outer, powers);
     statements.add(op);
     body.push(...statements.body.map((stmt): PlaneStmt => ({ kind: "row", stmt })));
   }
@@ -104,7 +105,11 @@ function isPlane({ type: { dims } }: Value): boolean {
 
 function usesOf(ops: readonly Op[], classes: Classes): Uses {
   const uses = new Map<number, Op[]>();
+  const softmax = new Set<string>();
   for (const op of ops) {
+    if (op.name === "nn.softmax") softmax.add(rowsRead(op));
+    // Takes what the softmax found.
+    if (op.name === "nn.logsumexp" && softmax.has(rowsRead(op))) continue;
     for (const x of op.operands) for (const { id } of classes.roots(x)) addTo(uses, id, op);
   }
   return uses;

@@ -5,7 +5,7 @@
  * here asks for its name.
  */
 import { joinDims, withoutDims } from "../tensor-ir/ops/dims.ts";
-import type { DimLabel, Op, Program, Value } from "../tensor-ir/types.ts";
+import type { DimLabel, Op, Program, TensorType, Value } from "../tensor-ir/types.ts";
 import { eliminateDead } from "../passes/eliminate-dead.ts";
 import { builderFor } from "../passes/scope.ts";
 import { Classes } from "./classes.ts";
@@ -13,6 +13,8 @@ import { addTo } from "./grouping.ts";
 import type { Group, Grouped } from "./units.ts";
 
 const [TOKENS, POSITIONS]: readonly DimLabel[] = ["T", "S"];
+/** About the lowest number in f32. */
+const LOWEST = -3e38;
 
 export interface Region {
   /** In order of execution. */
@@ -35,7 +37,7 @@ export function planesOf(source: Program): Grouped {
   const ranks = ranksOf(program, classes, roles);
   const repeated = repeat(program, classes, roles, ranks);
   const useful = { ...repeated, program: eliminateDead.run(repeated.program, {}) };
-  return finish(useful.program, components(useful));
+  return finish(useful, components(useful));
 }
 
 function isPlane({ type: { dims } }: Value): boolean {
@@ -141,9 +143,14 @@ interface Marked {
   readonly program: Program;
   readonly roles: ReadonlyMap<Op, Role>;
   readonly ranks: ReadonlyMap<Op, number>;
+  /** Planes that are 0 outside of a mask, and what an op itself does not say it of. */
+  readonly masked: ReadonlyMap<number, Value>;
 }
 
-/** Ops of a lower rank whose planes are read at a higher one are computed again there. */
+/**
+ * Ops of a lower rank whose planes are read at a higher one are computed again there. Of a softmax, rows keep the log of their sum, so
+ * that it is exp(x - log) then: nothing has to be known of the whole row first.
+ */
 function repeat(
   program: Program,
   classes: Classes,
@@ -154,6 +161,39 @@ function repeat(
   const newRoles = new Map<Op, Role>();
   const newRanks = new Map<Op, number>();
   const copies = new Map<string, Value>();
+  const logs = new Map<number, Value>();
+  const masked = new Map<number, Value>();
+  const add = (
+    role: Role,
+    rank: number,
+    name: string,
+    operands: readonly Value[],
+    type: TensorType,
+    attrs = {},
+  ): Value => {
+    const result = builder.value(type);
+    const made: Op = { name, operands, results: [result], attrs };
+    builder.push(made);
+    newRoles.set(made, role);
+    newRanks.set(made, rank);
+    return result;
+  };
+  const scalar = (value: number): Value => builder.emit("tensor.constant", [], { dtype: "f32", dims: [] }, { value });
+  /** The log of a softmax's sums; the lowest number where nothing is summed, so that powers are 0. */
+  const logOf = ({ operands, results, attrs }: Op, rank: number): Value => {
+    const type = { dtype: "f32", dims: withoutDims(results[0]!.type.dims, [POSITIONS!]) } as const;
+    const log = add("row", rank, "nn.logsumexp", operands, type, attrs);
+    return add("row", rank, "math.max", [log, scalar(LOWEST)], type);
+  };
+  const powers = ({ operands, results }: Op, log: Value, rank: number): Value => {
+    const [x, mask] = operands.map((operand) => copyOf(operand, rank)) as [Value, Value | undefined];
+    const { type } = results[0]!;
+    const power = add("inside", rank, "math.exp", [add("inside", rank, "math.sub", [x, log], type)], type);
+    if (mask === undefined) return power;
+    const share = add("inside", rank, "math.select", [mask, power, scalar(0)], type);
+    masked.set(share.id, mask);
+    return share;
+  };
   const copyOf = (value: Value, rank: number): Value => {
     const op = classes.producer(value);
     const role = roles.get(op);
@@ -162,6 +202,12 @@ function repeat(
     const key = `${value.id} ${rank}`;
     const known = copies.get(key);
     if (known !== undefined) return known;
+    const log = logs.get(value.id);
+    if (log !== undefined) {
+      const made = powers(op, log, rank);
+      copies.set(key, made);
+      return made;
+    }
     const operands = op.operands.map((x) => copyOf(x, rank));
     const copy = builder.value(value.type, value.name);
     const made: Op = { ...op, operands, results: [copy] };
@@ -183,8 +229,11 @@ function repeat(
     builder.push(kept);
     if (role !== undefined) newRoles.set(kept, role);
     newRanks.set(kept, rank);
+    const [result] = op.results;
+    const isF32 = [result, op.operands[0]].every((x) => x?.type.dtype === "f32");
+    if (role === "inside" && op.name === "nn.softmax" && isF32) logs.set(result!.id, logOf(kept, rank));
   }
-  return { program: builder.finish(program.name), roles: newRoles, ranks: newRanks };
+  return { program: builder.finish(program.name), roles: newRoles, ranks: newRanks, masked };
 }
 
 /** Connected ops of one rank, as far as one kernel can hold them. */
@@ -277,9 +326,9 @@ function fits({ operands, results }: Op, role: Role, batch: readonly DimLabel[],
  * Where masks leave nothing, planes are 0: rows need not go there. And a product over tokens that sums the copies as well
  * keeps them apart first: copies are computed by different threads.
  */
-function finish(program: Program, regions: readonly Region[]): Grouped {
+function finish({ program, masked }: Marked, regions: readonly Region[]): Grouped {
   const builder = builderFor(program);
-  const masks = regions.map((region) => maskedBy(region));
+  const masks = regions.map((region) => maskedBy(region, masked));
   const wanted = new Map(masks.flatMap((mask) => (mask === undefined ? [] : [[mask.id, mask] as const])));
   const spans = new Map<number, NonNullable<Region["span"]>>();
   const regionOfOp = new Map(regions.flatMap((region) => region.ops.map((op) => [op, region] as const)));
@@ -317,8 +366,8 @@ function keptApart(op: Op, { batch }: Region, builder: ReturnType<typeof builder
 }
 
 /** The mask outside of which everything that leads out of a region is 0. */
-function maskedBy({ ops }: Region): Value | undefined {
-  const masks = new Map<number, Value>();
+function maskedBy({ ops }: Region, masked: Marked["masked"]): Value | undefined {
+  const masks = new Map(masked);
   for (const op of ops) {
     const [result] = op.results;
     const from = op.operands.map((x) => masks.get(x.id));

@@ -20,19 +20,23 @@ export const LOOPS = new Set([
   "moe.combine",
 ]);
 
+/** Of each softmax, by what it reads: the largest element of a row, and the sum of the powers. */
+export type Powers = Map<string, { readonly largest: Expr; readonly sum: Expr }>;
+
 export class Statements {
   readonly body: Stmt[] = [];
   readonly #reader: Reader;
   readonly #args: KernelArgs;
   /** Dims whose indices are bound outside of all statements. */
   readonly #rows: readonly DimLabel[];
-  /** Of each softmax, by what it reads: the largest element of a row, and the sum of the powers. */
-  readonly #powers = new Map<string, { readonly largest: Expr; readonly sum: Expr }>();
+  readonly #powers: Powers;
 
-  constructor(reader: Reader, rows: readonly DimLabel[]) {
+  /** @param powers of the kernel, where others write a part of its statements */
+  constructor(reader: Reader, rows: readonly DimLabel[], powers: Powers = new Map()) {
     this.#reader = reader;
     this.#args = reader.args;
     this.#rows = rows;
+    this.#powers = powers;
   }
 
   /** Writes an op's result to where it is stored. */
