@@ -86,6 +86,11 @@ DSK_INLINE void enter_strips(const dsk_plane_block& block, float* plane, int64_t
     for (int64_t c = 0; c < columns; c++) next[c] = base + at[ahead + c < behind ? ahead + c : behind - 1];
     return enter_tile<columns, FewLanes, few_rows / few_lanes, true>(plane, adds, left, k, right, next);
   }
+  // The columns after the next ones are there by then.
+  for (int64_t c = 0; c < columns; c++) {
+    const float* next = base + at[2 * tile + c < behind ? 2 * tile + c : behind - 1];
+    for (int64_t i = 0; i < k; i += line) __builtin_prefetch(next + i);
+  }
   for (int64_t s = 0; s < block.strips; s++)
     if (sees(block, s, column, columns))
       enter_tile<columns, Lanes, DSK_STRIP / lanes, false>(plane + s * stride, adds, left + s * k * DSK_STRIP, k, right, nullptr);
