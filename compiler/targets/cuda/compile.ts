@@ -41,8 +41,6 @@ export async function compileCubins(
   { nvcc, architectures = ARCHITECTURES, jobs = availableParallelism(), onProgress }: CubinOptions,
 ): Promise<Cubin[]> {
   const files = readdirSync(directory).toSorted();
-  const headers = files.filter((name) => name.endsWith(".cuh"));
-  const common = [nvcc.version, ...headers.flatMap((name) => [name, readFileSync(join(directory, name))])];
   const names = files.filter((name) => name.endsWith(".cu")).map((name) => basename(name, ".cu"));
   const cache = new Cache("cuda");
   const tasks = architectures.flatMap((architecture) =>
@@ -56,7 +54,7 @@ export async function compileCubins(
     for (const { name, architecture } of queue) {
       const source = join(directory, `${name}.cu`);
       const flags = flagsOf(architecture);
-      const hash = hashOf(...common, ...flags, readFileSync(source));
+      const hash = hashOf(nvcc.version, ...flags, ...sourcesOf(directory, `${name}.cu`));
       const [cubin, log] = [cache.path(hash, "cubin"), cache.path(hash, "ptxas")];
       const reused = cache.has(log) && cache.has(cubin);
       try {
@@ -81,6 +79,20 @@ export async function compileCubins(
 function isFor(name: string, architecture: Architecture): boolean {
   const [, only] = /\.(sm_\w+)$/.exec(name) ?? [];
   return only === undefined || only === architecture;
+}
+
+/** The text of a file, and name and text of each header of the directory that it includes, itself or by another one. */
+function sourcesOf(directory: string, file: string, seen = new Set<string>()): string[] {
+  const text = readFileSync(join(directory, file), "utf8");
+  const headers = [...text.matchAll(/^#include "(\w+\.cuh)"/gm)].map(([, name]) => name!);
+  return [
+    text,
+    ...headers.flatMap((name) => {
+      if (seen.has(name)) return [];
+      seen.add(name);
+      return [name, ...sourcesOf(directory, name, seen)];
+    }),
+  ];
 }
 
 function order(a: Cubin, b: Cubin): number {

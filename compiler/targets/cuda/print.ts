@@ -40,8 +40,9 @@ interface Printed {
 }
 
 function printKernel(kernel: Kernel): Printed {
+  if (kernel.family === "parts") return printParts(kernel);
   const { name } = kernel;
-  const file: File = kernel.family === "parts" ? printParts(kernel) : fileOf(printSolo(CUDA_DIALECT, kernel));
+  const file = fileOf(printSolo(CUDA_DIALECT, kernel));
   const texts = new Map([[name, file.text]]);
   const plan = kernel.family === "gemm" ? planGemm(kernel) : undefined;
   if (plan === undefined || "why" in plan) return { texts, kernel: file.kernel };
