@@ -7,6 +7,7 @@ import { PRINTERS, writeFiles } from "../../compiler/package/package.ts";
 import type { Program } from "../../compiler/tensor-ir/types.ts";
 import { type CudaOptions, type CudaSession, openCudaSession } from "../../runtime/device/cuda/session.ts";
 import { buildModule, standIn } from "./cuda/build.ts";
+import { REAL, realPackage } from "./cuda/real.ts";
 
 /**
  * Programs, as they are, on a GPU that g++ and fibers make: the addon and its stand-in of libcuda run what the CUDA target prints.
@@ -20,6 +21,7 @@ export async function onCuda(
   const { kernels, programs: launches } = lowerPrograms(programs, lower);
   const files = new Map([...PRINTERS.cuda(kernels)].map(([name, text]) => [`kernels/${name}`, text]));
   const programFile = new Map([["program.json", JSON.stringify({ format: 1, programs: launches })]]);
+  if (REAL) return openCudaSession(await realPackage(new Map([...files, ...programFile])), options);
   const library = await standIn();
   process.env["DSKC_LIBCUDA"] = library;
   const hash = createHash("sha256").update(JSON.stringify([...files, ...programFile]));
