@@ -212,6 +212,15 @@ DSK_INLINE void wgmma_settled(float (&sums)[count]) {
 #endif
 }
 
+// The same of rows of A that products read from registers: others may be there behind the wait.
+template <int products>
+DSK_INLINE void wgmma_settled(unsigned (&a)[products][4]) {
+#ifndef DSK_HARNESS
+#pragma unroll
+  for (int i = 0; i < products * 4; i++) asm volatile("" : "+r"(a[i / 4][i % 4])::"memory");
+#endif
+}
+
 // wgmma, matrix descriptor: a tile with 128-byte swizzle. It starts at a multiple of 1024 bytes; terms from k on start
 // k * 2 bytes (K-major) or k * 128 bytes (MN-major) behind it. K-major (terms are neighbors): `stride` bytes lie between groups
 // of 8 rows, `leading` is not used. MN-major (rows are neighbors): `leading` bytes lie between groups of 64 rows, `stride`
@@ -310,4 +319,46 @@ DSK_INLINE unsigned pack_bf16(float low, float high) {
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
   return packed;
 #endif
+}
+
+// ex2.approx: 2 to the power of x, with 2 units in the last place.
+DSK_INLINE float power_of_2(float x) {
+#ifdef DSK_HARNESS
+  return exp2f(x);
+#else
+  float power;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
+  return power;
+#endif
+}
+
+// Scores of a row, as products of a warpgroup have them: sum i is of row i / 2 % 2 of the thread's two. They become powers of 2 of
+// their distance to the largest one that the row has had so far; `rescale` is what sums over earlier scores are multiplied by. A
+// row that has seen nothing has the largest score of minus infinity. `total` has a quarter of the sum: that of the thread's columns.
+template <int count>
+DSK_INLINE void exponentiate(float (&scores)[count], float (&peak)[2], float (&total)[2], float (&rescale)[2], float scale) {
+  float largest[2] = {peak[0], peak[1]}, base[2];
+#pragma unroll
+  for (int i = 0; i < count; i++) largest[i / 2 % 2] = fmaxf(largest[i / 2 % 2], scores[i]);
+#pragma unroll
+  for (int r = 0; r < 2; r++) {
+    largest[r] = fmaxf(largest[r], __shfl_xor_sync(0xffffffffu, largest[r], 1));
+    largest[r] = fmaxf(largest[r], __shfl_xor_sync(0xffffffffu, largest[r], 2));
+    base[r] = largest[r] == -infinity() ? 0.0f : largest[r] * scale;
+    rescale[r] = power_of_2(peak[r] * scale - base[r]);
+    total[r] *= rescale[r];
+    peak[r] = largest[r];
+  }
+#pragma unroll
+  for (int i = 0; i < count; i++) {
+    scores[i] = power_of_2(scores[i] * scale - base[i / 2 % 2]);
+    total[i / 2 % 2] += scores[i];
+  }
+}
+
+// Sums of a product as A of another one, in registers: two neighbors in each, 16 terms in four.
+template <int products>
+DSK_INLINE void pack_rows(unsigned (&a)[products][4], const float (&sums)[products * 8]) {
+#pragma unroll
+  for (int i = 0; i < products * 4; i++) a[i / 4][i % 4] = pack_bf16(sums[i * 2], sums[i * 2 + 1]);
 }

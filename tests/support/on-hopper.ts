@@ -2,14 +2,14 @@
 import { runKernel, type MapSpec, type Numbers } from "./cuda/run-kernel.ts";
 import type { HopperFile } from "../../compiler/targets/cuda/hopper/gemm.ts";
 import { bytesOf } from "../../compiler/targets/cuda/hopper/tensor-maps.ts";
-import type { GemmKernel } from "../../compiler/kernel-ir/types.ts";
+import type { Kernel } from "../../compiler/kernel-ir/types.ts";
 import { productOf, type SimtKernel, workOf } from "../../runtime/program/grids.ts";
 import type { Sizes } from "../../runtime/program/launch.ts";
 
 /** @param blocks that run at once; fewer than there are tiles makes each of them take several */
 export async function runOnHopper(
   { text, entry, scratch: arrays }: HopperFile,
-  kernel: GemmKernel,
+  kernel: Kernel,
   sizes: Sizes,
   values: Readonly<Record<string, Numbers>>,
   { blocks = 2, seed = 1 }: { readonly blocks?: number; readonly seed?: number } = {},

@@ -55,7 +55,8 @@ function* changes(steps: readonly Step[], schedule: Schedule): Generator<Change>
       for (const { what, steps: body } of changes(step.body, schedule))
         yield { what, steps: steps.with(i, { ...step, body }) };
     yield { what: `no ${nameOf(step)}`, steps: steps.toSpliced(i, 1) };
-    if (!IDEMPOTENT.has(step.kind)) yield { what: `${nameOf(step)} twice`, steps: steps.toSpliced(i, 0, step) };
+    if (!IDEMPOTENT.has(step.kind) && !(step.kind === "multiply" && step.clears === "always"))
+      yield { what: `${nameOf(step)} twice`, steps: steps.toSpliced(i, 0, step) };
     if (after !== undefined && !commute(step, after))
       yield { what: `${nameOf(after)} before ${nameOf(step)}`, steps: steps.with(i, after).with(i + 1, step) };
     for (const { what, step: other } of variants(step, schedule)) yield { what, steps: steps.with(i, other) };
@@ -82,7 +83,15 @@ function commute(a: Step, b: Step): boolean {
   if (a.kind === "arrive" && (b.kind === "compute" || (b.kind === "loop" && b.counter === "slice"))) return true;
   // Results leave in any order.
   if (isEpilogue(a) && isEpilogue(b)) return true;
-  const pair = [a.kind, b.kind].toSorted().join(" ");
+  const [first, second] = [a, b].toSorted((x, y) => x.kind.localeCompare(y.kind)) as [Step, Step];
+  // Bytes may be announced before a place is free, and beside what threads write to it.
+  if (first.kind === "expect" && second.kind === "compute" && second.writes?.every((write) => "buffer" in write))
+    return true;
+  // What does not look at a cursor may come behind its next step.
+  if (first.kind === "advance" && second.kind === "compute" && !slotsOf(second).includes(first.cursor)) return true;
+  if (first.kind === "advance" && second.kind === "wait" && second.at.cursor !== first.cursor) return true;
+  if (first.kind === "advance" && second.kind === "advance") return true;
+  const pair = `${first.kind} ${second.kind}`;
   switch (pair) {
     // Bytes may come before they are announced while the announcement's own arrival is missing; copies are started in any order.
     case "expect load":
@@ -94,6 +103,7 @@ function commute(a: Step, b: Step): boolean {
     case "multiply multiply":
     // A fence orders what threads do to registers, a barrier what others do to memory.
     case "fence wait":
+    case "fence sync":
     // A group that is closed already is waited for by its place in the line.
     case "commit_stores publish":
     case "commit_stores settle_copies":
@@ -115,13 +125,18 @@ function commute(a: Step, b: Step): boolean {
   }
 }
 
+function slotsOf({ loads = [], writes = [] }: Step & { kind: "compute" }): (string | undefined)[] {
+  return [...loads, ...writes].map((place) => ("buffer" in place ? place.at?.cursor : undefined));
+}
+
 function isEpilogue(step: Step): boolean {
   return step.kind === "loop" ? step.counter === "slice" : step.kind === "compute" && step.gives !== undefined;
 }
 
 function* variants(step: Step, schedule: Schedule): Generator<{ readonly what: string; readonly step: Step }> {
   const name = nameOf(step);
-  const stages = (slot: Slot): number => schedule.cursors.find((cursor) => cursor.name === slot.cursor)!.stages;
+  const stages = (slot: Slot | undefined): number =>
+    schedule.cursors.find((cursor) => cursor.name === slot?.cursor)?.stages ?? 1;
   if ("at" in step && step.at !== undefined && stages(step.at) > 1) {
     const at = { ...step.at, back: (step.at.back ?? 0) + 1 };
     yield { what: `${name} a stage behind`, step: { ...step, at } };
@@ -142,14 +157,19 @@ function* variants(step: Step, schedule: Schedule): Generator<{ readonly what: s
   if (step.kind === "multiply") {
     for (const { name: into } of schedule.registers)
       if (into !== step.into) yield { what: `${name} into ${into}`, step: { ...step, into } };
-    yield { what: `${name} without clearing`, step: { ...step, clears: "never" } };
-    yield { what: `${name} always clearing`, step: { ...step, clears: "always" } };
+    if (step.clears !== "never") yield { what: `${name} without clearing`, step: { ...step, clears: "never" } };
+    if (step.clears !== "always") yield { what: `${name} always clearing`, step: { ...step, clears: "always" } };
     yield { what: `${name} of A twice`, step: { ...step, b: step.a } };
   }
   if (step.kind === "store" || step.kind === "load" || step.kind === "gather")
     for (const { name: buffer, stages: n } of schedule.buffers)
-      if (buffer !== step.buffer && n === stages(step.at!))
+      if (buffer !== step.buffer && n === stages(step.at))
         yield { what: `${name} of ${buffer}`, step: { ...step, buffer } };
+  if (step.part !== undefined) {
+    const { part, ...rest } = step;
+    yield { what: `${name} in part ${1 - part}`, step: { ...rest, part: 1 - part } };
+    yield { what: `${name} in all parts`, step: rest };
+  }
   if (step.kind === "load") yield { what: `${name} of half`, step: { ...step, bytes: step.bytes / 2 } };
   if (step.when !== undefined) {
     const { when, ...rest } = step;

@@ -1,5 +1,5 @@
 /** The CUDA target: kernels as CUDA C++ files, what they share, and what a runtime has to know about them. */
-import type { SimtKernel, SimtKernels } from "../../../runtime/program/grids.ts";
+import type { Scratch, SimtKernel, SimtKernels } from "../../../runtime/program/grids.ts";
 import { fixed } from "../../emit/templates.ts";
 import type { Kernel } from "../../kernel-ir/types.ts";
 import { printSolo } from "../simt/print.ts";
@@ -7,9 +7,11 @@ import { withoutReserved } from "../reserved.ts";
 import { CUDA_DIALECT } from "./dialect.ts";
 import { type File, fileOf } from "./file.ts";
 import { printParts } from "./parts.ts";
-import { printHopperGemm } from "./hopper/gemm.ts";
+import { printHopperAttention } from "./hopper/attention.ts";
+import { planAttention } from "./hopper/attention-plan.ts";
+import { type HopperFile, printHopperGemm } from "./hopper/gemm.ts";
 import { planFew, planGemm } from "./hopper/gemm-plan.ts";
-import { HOPPER_RESERVED } from "./hopper/reserved.ts";
+import { ATTENTION_RESERVED, HOPPER_RESERVED } from "./hopper/reserved.ts";
 import { RESERVED } from "./reserved.ts";
 
 /** Headers that kernels include. */
@@ -31,7 +33,7 @@ export function printCuda(kernels: readonly Kernel[], more: readonly File[] = []
 }
 
 function reservedFor({ family }: Kernel): ReadonlySet<string> {
-  return family === "gemm" ? HOPPER_RESERVED : RESERVED;
+  return family === "gemm" ? HOPPER_RESERVED : family === "plane" ? ATTENTION_RESERVED : RESERVED;
 }
 
 interface Printed {
@@ -44,15 +46,26 @@ function printKernel(kernel: Kernel): Printed {
   const { name } = kernel;
   const file = fileOf(printSolo(CUDA_DIALECT, kernel));
   const texts = new Map([[name, file.text]]);
-  const plan = kernel.family === "gemm" ? planGemm(kernel) : undefined;
-  if (plan === undefined || "why" in plan) return { texts, kernel: file.kernel };
-  const fewPlan = planFew(plan);
-  const few = fewPlan === undefined ? undefined : printHopperGemm(fewPlan, file.kernel.scratch);
-  const many = printHopperGemm(plan, few?.scratch ?? file.kernel.scratch);
+  const { few, many } = printHopper(kernel, file.kernel.scratch);
+  if (many === undefined) return { texts, kernel: file.kernel };
   for (const { entry, text } of few === undefined ? [many] : [few, many]) texts.set(entry.file!, text);
   // Few rows are for other kernels; of those for more rows, the first one that an architecture has.
   const more = file.kernel.entries.findIndex(({ upTo }) => upTo === undefined);
   const entries = file.kernel.entries.toSpliced(more, 0, many.entry);
   const own = { entries: few === undefined ? entries : [few.entry, ...entries], scratch: many.scratch };
   return { texts, kernel: { ...file.kernel, ...own } };
+}
+
+/** What only Hopper can run, where a kernel is of a kind that its tensor cores take; of a product, for few rows, too. */
+function printHopper(kernel: Kernel, scratch: readonly Scratch[]): { few?: HopperFile; many?: HopperFile } {
+  if (kernel.family === "plane") {
+    const plan = planAttention(kernel);
+    return "why" in plan ? {} : { many: printHopperAttention(plan, scratch) };
+  }
+  const plan = kernel.family === "gemm" ? planGemm(kernel) : undefined;
+  if (plan === undefined || "why" in plan) return {};
+  const fewPlan = planFew(plan);
+  if (fewPlan === undefined) return { many: printHopperGemm(plan, scratch) };
+  const few = printHopperGemm(fewPlan, scratch);
+  return { few, many: printHopperGemm(plan, few.scratch) };
 }

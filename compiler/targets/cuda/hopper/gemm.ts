@@ -39,7 +39,7 @@ import { type Wgmma, wgmmaFunction, wgmmaName } from "./wgmma.ts";
 /** Blocks of a device: as many as it has multiprocessors. */
 const PROCESSORS = 132;
 /** What the file is compiled for: only this has its instructions. */
-const ARCHITECTURE = "sm_90a";
+export const ARCHITECTURE = "sm_90a";
 /** Rows of tiles that follow each other column by column. */
 const RASTER = 8;
 

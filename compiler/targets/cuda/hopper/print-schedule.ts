@@ -69,9 +69,9 @@ export class SchedulePrinter {
       this.#comment(step);
       this.#hooks.before?.(step);
       if (step.unrolled === true) this.#lines.add("#pragma unroll");
-      const { counter, count } = step;
+      const { counter, count, from = 0 } = step;
       this.#counts.set(counter, count);
-      const head = this.#hooks.head?.(step) ?? `for (int ${counter} = 0; ${counter} < ${count}; ${counter}++)`;
+      const head = this.#hooks.head?.(step) ?? `for (int ${counter} = ${from}; ${counter} < ${count}; ${counter}++)`;
       return this.#lines.block(head, () => {
         this.#inside.push(step);
         this.#hooks.enter(step);
@@ -84,8 +84,9 @@ export class SchedulePrinter {
     this.#plain(step, when);
   }
 
-  /** `when` of a step; behind the loop, its counter has its last value. */
-  #condition({ when }: Step): string | undefined {
+  /** `when` of a step, or its part; behind the loop, its counter has its last value. */
+  #condition({ when, part }: Step): string | undefined {
+    if (part !== undefined) return `part == ${part}`;
     if (when === undefined) return undefined;
     const loop = this.#inside.find(({ counter }) => counter === when.counter);
     if (loop !== undefined) return when.from === 0 ? undefined : `${when.counter} >= ${when.from}`;
@@ -99,15 +100,14 @@ export class SchedulePrinter {
       const both = [when, condition].filter((x) => x !== undefined).join(" && ");
       lines.add(`${both === "" ? "" : `if (${both}) `}${statement}${why}`);
     };
-    const leader = this.#role.threads === "one" ? undefined : "thread == 0";
+    const leader =
+      this.#role.threads === "one" ? undefined : this.#role.threads === "warp" ? "lane == 0" : "thread == 0";
     switch (step.kind) {
       case "advance": {
         const { name, stages } = this.#schedule.cursors.find((cursor) => cursor.name === step.cursor)!;
         if (stages === 1) return lines.add(`${phaseOf(name)} ^= 1;`);
         if (!this.#waitsWith(name)) return lines.add(`${name} = ${name} + 1 == ${stages} ? 0 : ${name} + 1;`);
-        return lines.block(`if (++${name} == ${stagesOf(stages, name)})`, () =>
-          lines.add(`${name} = 0;`, `${phaseOf(name)} ^= 1;`),
-        );
+        return lines.add(`if (++${name} == ${stagesOf(stages, name)}) ${name} = 0, ${phaseOf(name)} ^= 1;`);
       }
       case "wait": {
         const parity = step.phase === "current" ? phaseOf(step.at.cursor) : `${phaseOf(step.at.cursor)} ^ 1`;
@@ -139,9 +139,9 @@ export class SchedulePrinter {
         return one(undefined, "wgmma_commit();");
       case "settle": {
         one(undefined, `wgmma_wait<${step.pending}>();`);
-        if (step.pending === 0)
-          for (const { name, role } of this.#schedule.registers)
-            if (role === this.#role.name) lines.add(`wgmma_settled(${name});`);
+        for (const { name, role } of this.#schedule.registers)
+          if (role === this.#role.name && (step.done?.includes(name) ?? step.pending === 0))
+            lines.add(`wgmma_settled(${name});`);
         return;
       }
       case "compute":

@@ -14,3 +14,14 @@ export const HOPPER_RESERVED: ReadonlySet<string> = new Set([
     Array.from({ length: 10 }, (_, i) => `${name}${i}`),
   ),
 ]);
+
+/** Those of attention. */
+export const ATTENTION_RESERVED: ReadonlySet<string> = new Set([
+  ...RESERVED,
+  ...(
+    "ROWS COLUMNS WIDTH STAGES SCALE Barrier CUtensorMap CachePolicy Descriptor Place Shared Span add_scores add_values all at base behind " +
+    "block blocks bytes chunk column columns exponentiate factor find_ranges first flat from gather_k0 gather_k1 gather_v head heads hide " +
+    "high i j key key_phase lane line low m m_end own pack_bf16 pack_rows packed part peaks place place_of power_of_2 r ranges rescale row " +
+    "row_tiles s scores shared shared_memory span span_of sums thread tile to total value value_phase warp warpgroup weights"
+  ).split(" "),
+]);

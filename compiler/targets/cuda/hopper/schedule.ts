@@ -69,8 +69,8 @@ export interface Role {
   readonly name: string;
   /** Warpgroups that run the steps; each knows which part it is. */
   readonly warpgroups: number;
-  /** `one`: a single thread runs the steps, and the others have nothing to do. */
-  readonly threads: "one" | "all";
+  /** `one`: a single thread runs the steps, `warp`: the first warp; the others have nothing to do. */
+  readonly threads: "one" | "warp" | "all";
   /** Registers of a thread (setmaxnreg), a multiple of 8. */
   readonly registers: number;
   readonly steps: readonly Step[];
@@ -89,8 +89,8 @@ export interface When {
 }
 
 /**
- * Labels say what memory holds: `a[{tile},{k_block}]` with the values of counters, `{part}` the warpgroup of the role. The
- * checker carries them from loads through products to the results.
+ * Labels say what memory holds: `a[{tile},{k_block}]` with the values of counters, `{k_block-1}` of the turn before, `{part}` the
+ * warpgroup of the role. The checker carries them from loads through products to the results.
  */
 export type Label = string;
 
@@ -101,15 +101,31 @@ export type Operand =
   | { readonly buffer: string; readonly at?: Slot; readonly holds?: Label }
   | { readonly registers: string };
 
+/** Sums start in the turn `at` of a loop, its first one (0) where that is not said. */
+export interface Clears {
+  readonly counter: string;
+  readonly at?: number;
+}
+
 export type Step = Plain & {
   readonly when?: When;
+  /** Only this warpgroup of the role takes it. */
+  readonly part?: number;
   /** Why it stands here: the comment beside it. */
   readonly why?: string;
 };
 
 type Plain =
-  /** `unrolled`: the compiler sees every turn, as constant indices of registers want it. */
-  | ({ readonly kind: "loop"; readonly unrolled?: boolean; readonly body: readonly Step[] } & Count)
+  /**
+   * `unrolled`: the compiler sees every turn, as constant indices of registers want it. `from`: the turns before stand in front of
+   * the loop; where no other one follows, the counter is that of the last of them.
+   */
+  | ({
+      readonly kind: "loop";
+      readonly unrolled?: boolean;
+      readonly from?: number;
+      readonly body: readonly Step[];
+    } & Count)
   /** To the next stage. */
   | { readonly kind: "advance"; readonly cursor: string }
   /** Until the phase that the cursor is in is over (`current`), or the one before it (`previous`). */
@@ -128,22 +144,22 @@ type Plain =
       readonly holds: Label;
     }
   /** All threads start copies of their own (cp.async) into a buffer. */
-  | { readonly kind: "gather"; readonly buffer: string; readonly at: Slot; readonly holds: Label }
+  | { readonly kind: "gather"; readonly buffer: string; readonly at?: Slot; readonly holds: Label }
   | { readonly kind: "commit_copies" }
   | { readonly kind: "settle_copies"; readonly pending: number }
   /** wgmma.fence: registers that were touched may be summed into. */
   | { readonly kind: "fence" }
-  /** `into += a * b`, or `=` in the turn 0 of `clears` or always. */
+  /** `into += a * b`, or `=` where `clears` says so. */
   | {
       readonly kind: "multiply";
       readonly a: Operand;
       readonly b: Operand;
       readonly into: string;
-      readonly clears: "always" | "never" | { readonly counter: string };
+      readonly clears: "always" | "never" | Clears;
     }
   | { readonly kind: "commit" }
-  /** Until all but the last `pending` groups of products are done. */
-  | { readonly kind: "settle"; readonly pending: number }
+  /** Until all but the last `pending` groups of products are done; `done`: registers that are read behind it while others go on. */
+  | { readonly kind: "settle"; readonly pending: number; readonly done?: readonly string[] }
   /** The threads compute: with registers, and with memory that they share. */
   | {
       readonly kind: "compute";
@@ -156,7 +172,7 @@ type Plain =
       readonly adds?: {
         readonly from: string;
         readonly into: string;
-        readonly clears: "never" | { readonly counter: string };
+        readonly clears: "never" | Clears;
       };
       readonly writes?: readonly (
         | { readonly registers: string; readonly holds: Label }

@@ -1,4 +1,5 @@
 /** A schedule of each kind that kernels are printed from: what tests check, and break. */
+import type { AttentionShape } from "./attention-plan.ts";
 import type { GemmShape } from "./gemm-schedule.ts";
 
 const COPIED = { a: false, b: false };
@@ -82,5 +83,40 @@ export const GEMM_SHAPES: readonly GemmShape[] = [
     loops: [{ count, products: [0], gathers: COPIED }],
     staged: [],
     direct: true,
+  },
+];
+
+const BLOCKS = { consumers: 2, columns: 128, width: 128 } as const;
+
+export const ATTENTION_SHAPES: readonly AttentionShape[] = [
+  {
+    name: "attention, two products",
+    ...BLOCKS,
+    stages: 2,
+    parts: [
+      { depth: 128, gathered: false },
+      { depth: 64, gathered: false },
+    ],
+    valuesGathered: false,
+    ranges: 2,
+  },
+  {
+    name: "attention, a part of the keys in a cache",
+    ...BLOCKS,
+    stages: 2,
+    parts: [
+      { depth: 128, gathered: false },
+      { depth: 64, gathered: true },
+    ],
+    valuesGathered: false,
+    ranges: 2,
+  },
+  {
+    name: "attention, keys and values in a cache",
+    ...BLOCKS,
+    stages: 3,
+    parts: [{ depth: 128, gathered: true }],
+    valuesGathered: true,
+    ranges: 0,
   },
 ];

@@ -4,7 +4,7 @@
  * knows the events that surely happened before where it is. A read is sound when the reader knows all writes, a write when the
  * writer knows all reads and writes before it.
  */
-import type { Arrival, Count, Expected, Label, Operand, Schedule, Slot, Step } from "./schedule.ts";
+import type { Arrival, Clears, Count, Expected, Label, Operand, Schedule, Slot, Step } from "./schedule.ts";
 
 /** Trip counts by their names; a list has one for each turn of the outermost loop. */
 export type Counts = Readonly<Record<string, number | readonly number[]>>;
@@ -146,7 +146,7 @@ class Run {
     for (const role of schedule.roles)
       for (let part = 0; part < role.warpgroups; part++) {
         const name = role.warpgroups > 1 ? `${role.name} ${part}` : role.name;
-        if (role.threads === "one") this.#add(name, role.name, part, true, 1);
+        if (role.threads !== "all") this.#add(name, role.name, part, true, role.threads === "one" ? 1 : 32);
         else {
           this.#add(name, role.name, part, true, 32);
           this.#add(`${name} (warps 1 to 3)`, role.name, part, false, 96);
@@ -271,9 +271,12 @@ class Run {
   *#steps(actor: Actor, steps: readonly Step[]): Generator<void> {
     for (const step of steps) {
       if (step.when !== undefined && (actor.counters.get(step.when.counter) ?? 0) < step.when.from) continue;
+      if (step.part !== undefined && actor.part !== step.part) continue;
       if (step.kind === "loop") {
+        const { from = 0 } = step;
         const count = this.#count(step.count, actor.counters);
-        for (let i = 0; i < count; i++) {
+        if (from > 0) actor.counters.set(step.counter, from - 1);
+        for (let i = from; i < count; i++) {
           actor.counters.set(step.counter, i);
           yield* this.#steps(actor, step.body);
         }
@@ -504,8 +507,7 @@ class Run {
       this.#mustSee(actor, operand, who);
       return this.#buffer(actor, operand.buffer, operand.at).buffer.label!;
     });
-    const clears =
-      typeof step.clears === "object" ? (actor.counters.get(step.clears.counter) ?? 0) === 0 : step.clears === "always";
+    const clears = typeof step.clears === "object" ? clearsNow(actor, step.clears) : step.clears === "always";
     if (clears) into.terms = [];
     into.terms.push(labels.join(" * "));
     for (const registers of held) registers.flying = true;
@@ -529,7 +531,7 @@ class Run {
     if (step.adds !== undefined) {
       const { from, into, clears } = step.adds;
       const [source, target] = [settledRegisters(from, "reads"), settledRegisters(into, "touches")];
-      if (clears !== "never" && (actor.counters.get(clears.counter) ?? 0) === 0) target.terms = [];
+      if (clears !== "never" && clearsNow(actor, clears)) target.terms = [];
       target.terms.push(...source.terms);
       target.touched = true;
     }
@@ -692,8 +694,12 @@ function at(step: { readonly at?: Slot }): { at?: Slot } {
   return step.at === undefined ? {} : { at: step.at };
 }
 
+function clearsNow(actor: Actor, { counter, at: turn = 0 }: Clears): boolean {
+  return (actor.counters.get(counter) ?? 0) === turn;
+}
+
 function filled(label: Label, counters: ReadonlyMap<string, number>, part: number): Label {
-  return label.replaceAll(/\{(\w+)\}/g, (_, name: string) =>
-    name === "part" ? String(part) : String(counters.get(name) ?? 0),
+  return label.replaceAll(/\{(\w+)(-1)?\}/g, (_, name: string, before: string | undefined) =>
+    String((name === "part" ? part : (counters.get(name) ?? 0)) - (before === undefined ? 0 : 1)),
   );
 }

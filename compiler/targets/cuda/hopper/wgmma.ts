@@ -3,19 +3,23 @@
 export interface Wgmma {
   /** Columns: a multiple of 8 up to 256. */
   readonly n: number;
+  /** Whether A is in registers: four of each thread. */
+  readonly aInRegisters?: boolean;
   /** Whether rows of A, columns of B, are neighbors in memory, rather than terms. */
   readonly aTurned: boolean;
   readonly bTurned: boolean;
 }
 
-export function wgmmaName({ n, aTurned, bTurned }: Wgmma): string {
-  return `wgmma_n${n}_${aTurned ? "m" : "k"}${bTurned ? "n" : "k"}`;
+export function wgmmaName({ n, aInRegisters, aTurned, bTurned }: Wgmma): string {
+  return `wgmma_n${n}_${aInRegisters === true ? "r" : aTurned ? "m" : "k"}${bTurned ? "n" : "k"}`;
 }
 
 /** The function, with as many registers in a line as fit. */
 export function wgmmaFunction(shape: Wgmma): string[] {
-  const { n, aTurned, bTurned } = shape;
+  const { n, aInRegisters = false, aTurned, bTurned } = shape;
   const count = n / 2;
+  // A is one operand, or four.
+  const a = aInRegisters ? 4 : 1;
   const inLines = (text: (i: number) => string, per: number, separator: string): string[] => {
     const lines: string[] = [];
     for (let i = 0; i < count; i += per)
@@ -27,17 +31,19 @@ export function wgmmaFunction(shape: Wgmma): string[] {
   const major = (turned: boolean, line: string): string => (turned ? `${line} are neighbors` : "terms are neighbors");
   return [
     `// wgmma.mma_async: d = a * b where \`adds\` is 0, else d += a * b; 64 rows, ${n} columns, 16 terms.`,
-    `// Of A ${major(aTurned, "rows")}, of B ${major(bTurned, "columns")}.`,
-    `DSK_INLINE void ${wgmmaName(shape)}(float (&d)[${count}], Descriptor a, Descriptor b, int adds) {`,
+    `// ${aInRegisters ? "A is in registers" : `Of A ${major(aTurned, "rows")}`}, of B ${major(bTurned, "columns")}.`,
+    `DSK_INLINE void ${wgmmaName(shape)}(float (&d)[${count}], ${aInRegisters ? "const unsigned (&a)[4]" : "Descriptor a"}, Descriptor b, int adds) {`,
     "#ifdef DSK_HARNESS",
-    `  dsk::sim::wgmma_bf16<${n}, ${Number(aTurned)}, ${Number(bTurned)}>(d, a, b, adds);`,
+    `  dsk::sim::wgmma_bf16<${n}, ${aInRegisters ? "" : `${Number(aTurned)}, `}${Number(bTurned)}>(d, a, b, adds);`,
     "#else",
-    `  asm volatile("{\\n.reg .pred p;\\nsetp.ne.b32 p, %${count + 2}, 0;\\n"`,
+    `  asm volatile("{\\n.reg .pred p;\\nsetp.ne.b32 p, %${count + a + 1}, 0;\\n"`,
     `               "wgmma.mma_async.sync.aligned.m64n${n}k16.f32.bf16.bf16 {"`,
     ...names.map((line, i) => `               "${line}${i + 1 < names.length ? ", " : "}, "}"`),
-    `               "%${count}, %${count + 1}, p, 1, 1, ${Number(aTurned)}, ${Number(bTurned)};\\n}"`,
+    aInRegisters
+      ? `               "{%${count}, %${count + 1}, %${count + 2}, %${count + 3}}, %${count + 4}, p, 1, 1, ${Number(bTurned)};\\n}"`
+      : `               "%${count}, %${count + 1}, p, 1, 1, ${Number(aTurned)}, ${Number(bTurned)};\\n}"`,
     ...operands.map((line, i) => `               ${i === 0 ? ":" : " "} ${line}${i + 1 < operands.length ? "," : ""}`),
-    `               : "l"(a), "l"(b), "r"(adds));`,
+    `               : ${aInRegisters ? `"r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3])` : `"l"(a)`}, "l"(b), "r"(adds));`,
     "#endif",
     "}",
   ];

@@ -1,10 +1,14 @@
 import { describe, expect, test } from "vitest";
 import { faultOf } from "../../../../compiler/targets/cuda/hopper/check-schedule.ts";
+import { attentionRuns, attentionSchedule } from "../../../../compiler/targets/cuda/hopper/attention-schedule.ts";
 import { gemmRuns, gemmSchedule } from "../../../../compiler/targets/cuda/hopper/gemm-schedule.ts";
-import { GEMM_SHAPES } from "../../../../compiler/targets/cuda/hopper/shipped.ts";
+import { ATTENTION_SHAPES, GEMM_SHAPES } from "../../../../compiler/targets/cuda/hopper/shipped.ts";
 import { mutantsOf } from "../../../support/schedule-mutants.ts";
 
-const shipped = GEMM_SHAPES.map((shape) => ({ schedule: gemmSchedule(shape), runs: gemmRuns(shape) }));
+const shipped = [
+  ...GEMM_SHAPES.map((shape) => ({ schedule: gemmSchedule(shape), runs: gemmRuns(shape) })),
+  ...ATTENTION_SHAPES.map((shape) => ({ schedule: attentionSchedule(shape), runs: attentionRuns(shape) })),
+];
 
 describe("schedules of Hopper kernels", () => {
   test.each(shipped)("$schedule.name is sound", ({ schedule, runs }) => {

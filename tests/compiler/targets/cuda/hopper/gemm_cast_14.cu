@@ -97,10 +97,7 @@ gemm_cast_14_tensor(int items, int items_before, int T, const bf16* x, const bf1
           tma_load_2d(shared.b0[stage] + 8192, &x_2_map, &shared.full[stage], at.n + 64, k_block * TILE_K);
           tma_load_2d(shared.b1[stage], &x_3_map, &shared.full[stage], at.n, k_block * TILE_K);
           tma_load_2d(shared.b1[stage] + 8192, &x_3_map, &shared.full[stage], at.n + 64, k_block * TILE_K);
-          if (++stage == STAGES) {
-            stage = 0;
-            phase ^= 1;
-          }
+          if (++stage == STAGES) stage = 0, phase ^= 1;
         }
       }
     }
@@ -137,10 +134,7 @@ gemm_cast_14_tensor(int items, int items_before, int T, const bf16* x, const bf1
         wgmma_commit();
         wgmma_wait<1>();  // the block before is done, this one is on its way
         if (k_block >= 1 && lane == 0) mbarrier_arrive(&shared.empty[stage == 0 ? 3 : stage - 1]);
-        if (++stage == STAGES) {
-          stage = 0;
-          phase ^= 1;
-        }
+        if (++stage == STAGES) stage = 0, phase ^= 1;
       }
       wgmma_wait<0>();  // here, where ptxas sees it: else it would serialize the products
       wgmma_settled(sums0);

@@ -171,10 +171,7 @@ gemm_contract_7_tensor(int items, int items_before, int T, const bf16* x, const 
         if (k_block >= 2) fence_async();
         if (k_block >= 2) __syncwarp();
         if (k_block >= 2 && lane == 0) mbarrier_arrive(&shared.full[(stage + 2) % 4]);
-        if (++stage == STAGES) {
-          stage = 0;
-          phase ^= 1;
-        }
+        if (++stage == STAGES) stage = 0, phase ^= 1;
       }
       cp_async_wait<0>();  // the last blocks of the tile
       fence_async();
@@ -207,10 +204,7 @@ gemm_contract_7_tensor(int items, int items_before, int T, const bf16* x, const 
         wgmma_commit();
         wgmma_wait<1>();  // the block before is done, this one is on its way
         if (k_block >= 1 && lane == 0) mbarrier_arrive(&shared.empty[stage == 0 ? 3 : stage - 1]);
-        if (++stage == STAGES) {
-          stage = 0;
-          phase ^= 1;
-        }
+        if (++stage == STAGES) stage = 0, phase ^= 1;
       }
       wgmma_wait<0>();  // here, where ptxas sees it: else it would serialize the products
       wgmma_settled(sums0);

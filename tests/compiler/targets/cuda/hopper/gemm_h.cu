@@ -103,10 +103,7 @@ gemm_h_tensor(int items, int items_before, int T, const bf16* out, const bf16* w
           tma_load_2d(shared.b0[stage] + 8192, &wo_map, &shared.full[stage], at.n + 64, k_block * TILE_K);
           tma_load_2d(shared.b0[stage] + 16384, &wo_map, &shared.full[stage], at.n + 128, k_block * TILE_K);
           tma_load_2d(shared.b0[stage] + 24576, &wo_map, &shared.full[stage], at.n + 192, k_block * TILE_K);
-          if (++stage == STAGES) {
-            stage = 0;
-            phase ^= 1;
-          }
+          if (++stage == STAGES) stage = 0, phase ^= 1;
         }
       }
     }
@@ -137,10 +134,7 @@ gemm_h_tensor(int items, int items_before, int T, const bf16* out, const bf16* w
         wgmma_commit();
         wgmma_wait<1>();  // the block before is done, this one is on its way
         if (k_block >= 1 && lane == 0) mbarrier_arrive(&shared.empty[stage == 0 ? 3 : stage - 1]);
-        if (++stage == STAGES) {
-          stage = 0;
-          phase ^= 1;
-        }
+        if (++stage == STAGES) stage = 0, phase ^= 1;
       }
       wgmma_wait<0>();  // here, where ptxas sees it: else it would serialize the products
       wgmma_settled(sums0);

@@ -99,10 +99,7 @@ gemm_h_split(int items, int items_before, int T, const bf16* out, const bf16* wo
           tma_load_2d(shared.b0[stage] + 8192, &wo_map, &shared.full[stage], at.n + 64, (at.part * K_BLOCKS + k_block) * TILE_K);
           tma_load_2d(shared.b0[stage] + 16384, &wo_map, &shared.full[stage], at.n + 128, (at.part * K_BLOCKS + k_block) * TILE_K);
           tma_load_2d(shared.b0[stage] + 24576, &wo_map, &shared.full[stage], at.n + 192, (at.part * K_BLOCKS + k_block) * TILE_K);
-          if (++stage == STAGES) {
-            stage = 0;
-            phase ^= 1;
-          }
+          if (++stage == STAGES) stage = 0, phase ^= 1;
         }
       }
     }
@@ -130,10 +127,7 @@ gemm_h_split(int items, int items_before, int T, const bf16* out, const bf16* wo
         wgmma_commit();
         wgmma_wait<1>();  // the block before is done, this one is on its way
         if (k_block >= 1 && lane == 0) mbarrier_arrive(&shared.empty[stage == 0 ? 4 : stage - 1]);
-        if (++stage == STAGES) {
-          stage = 0;
-          phase ^= 1;
-        }
+        if (++stage == STAGES) stage = 0, phase ^= 1;
       }
       wgmma_wait<0>();  // here, where ptxas sees it: else it would serialize the products
       wgmma_settled(sums0);

@@ -93,10 +93,7 @@ gemm_mul_tensor(int items, int items_before, int T, const bf16* x, const bf16* g
           tma_load_2d(shared.b0[stage] + 8192, &gate_map, &shared.full[stage], at.n + 64, k_block * TILE_K);
           tma_load_2d(shared.b1[stage], &up_map, &shared.full[stage], at.n, k_block * TILE_K);
           tma_load_2d(shared.b1[stage] + 8192, &up_map, &shared.full[stage], at.n + 64, k_block * TILE_K);
-          if (++stage == STAGES) {
-            stage = 0;
-            phase ^= 1;
-          }
+          if (++stage == STAGES) stage = 0, phase ^= 1;
         }
       }
     }
@@ -131,10 +128,7 @@ gemm_mul_tensor(int items, int items_before, int T, const bf16* x, const bf16* g
         wgmma_commit();
         wgmma_wait<1>();  // the block before is done, this one is on its way
         if (k_block >= 1 && lane == 0) mbarrier_arrive(&shared.empty[stage == 0 ? 3 : stage - 1]);
-        if (++stage == STAGES) {
-          stage = 0;
-          phase ^= 1;
-        }
+        if (++stage == STAGES) stage = 0, phase ^= 1;
       }
       wgmma_wait<0>();  // here, where ptxas sees it: else it would serialize the products
       wgmma_settled(sums0);

@@ -2,7 +2,11 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { parseKernels } from "../../../../../compiler/kernel-ir/parse.ts";
-import type { GemmKernel } from "../../../../../compiler/kernel-ir/types.ts";
+import type { GemmKernel, PlaneKernel } from "../../../../../compiler/kernel-ir/types.ts";
+import { printHopperAttention } from "../../../../../compiler/targets/cuda/hopper/attention.ts";
+import { planAttention } from "../../../../../compiler/targets/cuda/hopper/attention-plan.ts";
+import { ATTENTION_RESERVED } from "../../../../../compiler/targets/cuda/hopper/reserved.ts";
+import { withoutReserved } from "../../../../../compiler/targets/reserved.ts";
 import { printHopperGemm } from "../../../../../compiler/targets/cuda/hopper/gemm.ts";
 import { planFew, planGemm } from "../../../../../compiler/targets/cuda/hopper/gemm-plan.ts";
 import { compileCuda, noNvcc } from "../../../../support/nvcc.ts";
@@ -10,22 +14,38 @@ import { compileCuda, noNvcc } from "../../../../support/nvcc.ts";
 /** Matrix products of DeepSeek-V3, as `dskc build specs/deepseek-v3.dsk --emit kernel` prints them. */
 const kernels = parseKernels(readFileSync(join(import.meta.dirname, "v3.kernels"), "utf8")).kernels as GemmKernel[];
 
-const files = kernels.flatMap((kernel) => {
-  const plan = planGemm(kernel);
-  if ("why" in plan) throw new Error(`${kernel.name}: ${plan.why}`);
-  const few = planFew(plan);
-  const text = { name: kernel.name, text: printHopperGemm(plan).text };
-  return few === undefined ? [text] : [text, { name: `${kernel.name}_few`, text: printHopperGemm(few).text }];
-});
+/** Attention of DeepSeek-V3 and Qwen3-30B-A3B, in training and with a cache, printed so. */
+const planes = parseKernels(readFileSync(join(import.meta.dirname, "attention.kernels"), "utf8"))
+  .kernels as PlaneKernel[];
+
+const files = [
+  ...kernels.flatMap((kernel) => {
+    const plan = planGemm(kernel);
+    if ("why" in plan) throw new Error(`${kernel.name}: ${plan.why}`);
+    const few = planFew(plan);
+    const text = { name: kernel.name, text: printHopperGemm(plan).text };
+    return few === undefined ? [text] : [text, { name: `${kernel.name}_few`, text: printHopperGemm(few).text }];
+  }),
+  ...planes.map((kernel) => {
+    const plan = planAttention(withoutReserved(kernel, ATTENTION_RESERVED));
+    if ("why" in plan) throw new Error(`${kernel.name}: ${plan.why}`);
+    return { name: kernel.name, text: printHopperAttention(plan).text };
+  }),
+];
 
 describe("kernels for Hopper", () => {
-  test.each(["gemm_h", "gemm_mul", "gemm_cast_14", "gemm_contract_7", "gemm_h_few"])(
-    "%s is as it was reviewed",
-    async (name) => {
-      const { text } = files.find((file) => file.name === name)!;
-      await expect(text).toMatchFileSnapshot(`${name}.cu`);
-    },
-  );
+  test.each([
+    "gemm_h",
+    "gemm_mul",
+    "gemm_cast_14",
+    "gemm_contract_7",
+    "gemm_h_few",
+    "plane_latent",
+    "plane_grouped_cached",
+  ])("%s is as it was reviewed", async (name) => {
+    const { text } = files.find((file) => file.name === name)!;
+    await expect(text).toMatchFileSnapshot(`${name}.cu`);
+  });
 
   test.each(files)("$name has at most 400 lines, none of them wide", ({ text }) => {
     const lines = text.split("\n");

@@ -1,0 +1,384 @@
+/** What threads of an attention kernel compute by themselves: rows and what they see, exponentials, results. */
+import type { Lines } from "../../../emit/lines.ts";
+import type { Axis, Expr } from "../../../kernel-ir/types.ts";
+import { type Names, Scalars } from "../../scalars.ts";
+import { cudaLanguage } from "../language.ts";
+import {
+  type AttentionPlan,
+  type ColumnRows,
+  columnsCompared,
+  type Comparison,
+  type TensorRows,
+} from "./attention-plan.ts";
+import { gathers } from "./attention-schedule.ts";
+import { ROWS } from "./gemm-schedule.ts";
+import { LINE } from "./tensor-maps.ts";
+
+const INFIX = { lt: "<", le: "<=", gt: ">", ge: ">=", eq: "==" } as const;
+
+export class AttentionText {
+  readonly #plan: AttentionPlan;
+  readonly #lines: Lines;
+  readonly #names: Names;
+  /** Different things of columns, and of rows, that are compared. */
+  readonly #columns: readonly Expr[];
+  readonly #rows: readonly Expr[];
+  #fresh = 0;
+
+  constructor(plan: AttentionPlan, lines: Lines, names: Names) {
+    this.#plan = plan;
+    this.#lines = lines;
+    this.#names = names;
+    const { comparisons = [] } = plan;
+    this.#columns = columnsCompared(comparisons);
+    this.#rows = [...new Map(comparisons.map(({ row }) => [JSON.stringify(row), row])).values()];
+  }
+
+  get rowCount(): string {
+    return sizeText(this.#plan.kernel.rows);
+  }
+
+  get headCount(): string {
+    return sizeText(this.#plan.kernel.batch);
+  }
+
+  get columnCount(): string {
+    return String(this.#plan.kernel.column.extent);
+  }
+
+  /** The columns that a tile's rows see: those of its tokens together. */
+  spans(): void {
+    const { kernel } = this.#plan;
+    const lines = this.#lines;
+    const { span, rows } = kernel;
+    if (span === undefined) return lines.add(`const auto span_of = [&](int) { return Span{0, ${this.columnCount}}; };`);
+    lines.add("// Columns that rows from m on see; of empty spans none.");
+    lines.block(
+      "const auto span_of = [&](int m)",
+      () => {
+        const [tokens, ...others] = rows as [Axis, ...Axis[]];
+        const each =
+          others.length === 0 ? "" : ` / ${others.length === 1 ? sizeText(others) : `(${sizeText(others)})`}`;
+        const token = this.#names.axis(tokens.name);
+        const last = each === "" ? "min(m + ROWS, m_end) - 1" : `(min(m + ROWS, m_end) - 1)${each}`;
+        lines.add("int low = 0x7fffffff, high = 0;");
+        lines.block(`for (int ${token} = m${each} + lane; ${token} <= ${last}; ${token} += 32)`, () => {
+          const scalars = this.#scalars([span.from, span.to]);
+          lines.add(`const int from = ${scalars.print(span.from)}, to = ${scalars.print(span.to)};`);
+          lines.add("if (from < to) low = min(low, from), high = max(high, to);");
+        });
+        lines.add("low = __reduce_min_sync(0xffffffffu, low), high = __reduce_max_sync(0xffffffffu, high);");
+        lines.add("return low < high ? Span{low, high} : Span{0, 0};");
+      },
+      "};",
+    );
+  }
+
+  /** Of a tile. */
+  blocks(): void {
+    this.#lines.add(
+      "const Span span = span_of(at.m);",
+      "const int blocks = max(1, (span.end - span.first + COLUMNS - 1) / COLUMNS);  // one where rows see nothing",
+    );
+  }
+
+  /** A function that gathers rows of a block, which lie anywhere; beyond the end they are 0. */
+  gather(name: string, rows: ColumnRows): void {
+    const lines = this.#lines;
+    const { batch, column } = this.#plan.kernel;
+    const own = this.#names.axis(column.name);
+    lines.block(
+      `const auto ${name} = [&](int first, int head, unsigned char* to)`,
+      () => {
+        this.#unpack(batch, "head");
+        lines.add("#pragma unroll");
+        lines.block("for (int i = 0; i < COLUMNS / 16; i++)", () => {
+          lines.add(
+            "const int own = i * 16 + thread / 8, chunk = thread % 8, place = own * 128 + (chunk ^ own % 8) * 16;",
+          );
+          lines.add(
+            `const int ${own} = min(first + own, ${this.columnCount} - 1), bytes = first + own < ${this.columnCount} ? 16 : 0;`,
+          );
+          const from = this.#pointer(rows);
+          for (let x = 0; x < rows.along.extent; x += LINE) {
+            const line = x === 0 ? "" : ` + ${(x / LINE) * this.#plan.shape.columns * 128}`;
+            lines.add(`cp_async_16(to${line} + place, ${from}${x === 0 ? "" : ` + ${x}`}, bytes);`);
+          }
+        });
+      },
+      "};",
+    );
+  }
+
+  /** A function for the smallest and largest of what columns of a block are compared by. */
+  ranges(): void {
+    const lines = this.#lines;
+    if (this.#columns.length === 0) return;
+    lines.add("// The smallest and largest of what columns from `first` on are compared by.");
+    lines.block(
+      "const auto find_ranges = [&](int first, int* ranges)",
+      () => {
+        if (gathers(this.#plan.shape)) lines.add("if (warp > 0) return;");
+        const ranges = [...this.#columns.keys()].map((i) => `least${i} = 0x7fffffff, most${i} = -0x7fffffff - 1`);
+        lines.add(`int ${ranges.join(", ")};`);
+        const column = this.#names.axis(this.#plan.kernel.column.name);
+        lines.add("#pragma unroll");
+        lines.block("for (int i = 0; i < COLUMNS; i += 32)", () => {
+          lines.add(`const int ${column} = min(first + i + lane, ${this.columnCount} - 1);`);
+          const scalars = this.#scalars(this.#columns);
+          for (const [i, expr] of this.#columns.entries()) {
+            lines.add(`const int x${i} = ${scalars.print(expr)};`);
+            lines.add(`least${i} = min(least${i}, x${i}), most${i} = max(most${i}, x${i});`);
+          }
+        });
+        for (const i of this.#columns.keys())
+          lines.add(
+            `least${i} = __reduce_min_sync(0xffffffffu, least${i}), most${i} = __reduce_max_sync(0xffffffffu, most${i});`,
+          );
+        const stores = [...this.#columns.keys()].map(
+          (i) => `ranges[${2 * i}] = least${i}, ranges[${2 * i + 1}] = most${i}`,
+        );
+        lines.add(`if (lane == 0) ${stores.join(", ")};`);
+      },
+      "};",
+    );
+  }
+
+  rangesAt(first: string): void {
+    this.#lines.add(`find_ranges(${first}, shared.ranges[key]);`);
+  }
+
+  /** A consumer's rows: what each thread's two see. */
+  rows(): void {
+    const { kernel, seen, comparisons } = this.#plan;
+    const { span, rows } = kernel;
+    const lines = this.#lines;
+    this.#unpack(kernel.batch, "at.head");
+    const needed = [...(span === undefined ? [] : [span.from, span.to]), ...this.#rows];
+    lines.add("// Of the thread's two rows, 8 apart; those beyond the end are the last one.");
+    lines.add(`int from[2], to[2]${this.#rows.map((_, i) => `, row_${i}[2]`).join("")};`);
+    const tokens = seen !== undefined && comparisons === undefined;
+    if (tokens) for (const { name } of rows) lines.add(`int ${this.#names.axis(name)}_of[2];`);
+    lines.add("#pragma unroll");
+    lines.block("for (int r = 0; r < 2; r++)", () => {
+      if (needed.length > 0 || tokens) {
+        lines.add(`const int flat = min(at.m + part * ${ROWS} + row + r * 8, m_end - 1);`);
+        this.#unpackRows("flat");
+      }
+      const scalars = this.#scalars(needed);
+      lines.add(`from[r] = ${span === undefined ? "0" : scalars.print(span.from)};`);
+      lines.add(`to[r] = ${span === undefined ? this.columnCount : scalars.print(span.to)};`);
+      for (const [i, expr] of this.#rows.entries()) lines.add(`row_${i}[r] = ${scalars.print(expr)};`);
+      if (tokens)
+        for (const { name } of rows) lines.add(`${this.#names.axis(name)}_of[r] = ${this.#names.axis(name)};`);
+    });
+    lines.add("float peaks[2] = {-infinity(), -infinity()}, total[2] = {}, rescale[2];");
+    this.#hide();
+  }
+
+  #hide(): void {
+    const { kernel, seen, comparisons } = this.#plan;
+    const lines = this.#lines;
+    const column = this.#names.axis(kernel.column.name);
+    lines.add("// Columns that a row does not see have the score of minus infinity. Of most blocks rows see all.");
+    lines.block(
+      "const auto hide = [&](int first)",
+      () => {
+        const surely = this.#surely();
+        if (surely !== undefined)
+          lines.add(
+            "bool all = true;",
+            "#pragma unroll",
+            "for (int r = 0; r < 2; r++)",
+            `  all = all && ${surely.slice(0, 2).join(" && ")}${surely.length > 2 ? " &&" : ";"}`,
+            ...(surely.length > 2 ? [`        ${surely.slice(2).join(" && ")};`] : []),
+            "if (__all_sync(0xffffffffu, all)) return;",
+          );
+        const generic = seen !== undefined && comparisons === undefined;
+        if (!generic) this.#loadColumns();
+        lines.add("#pragma unroll");
+        lines.block("for (int j = 0; j < COLUMNS / 4; j++)", () => {
+          lines.add("const int behind = j / 2 * 8 + column + j % 2;", "const int s = first + behind;");
+          for (const i of this.#columns.keys())
+            lines.add(`const int column_${i} = __shfl_sync(0xffffffffu, columns_${i}[j / 8], behind % 32);`);
+          if (generic) lines.add(`const int ${column} = min(s, ${this.columnCount} - 1);`);
+          lines.add("#pragma unroll");
+          const hide = (holds: readonly string[]): string[] => [
+            `if (${["s < from[r]", "s >= to[r]", ...holds.map((text) => `!(${text})`)].join(" || ")})`,
+            "  scores[j / 2 * 4 + r * 2 + j % 2] = -infinity();",
+          ];
+          const loop = "for (int r = 0; r < 2; r++)";
+          if (!generic) {
+            const holds = (comparisons ?? []).map((one) => this.#holds(one, `column_${this.#columnOf(one)}`));
+            lines.add(loop, ...hide(holds).map((line) => `  ${line}`));
+            return;
+          }
+          lines.block(loop, () => {
+            for (const { name } of kernel.rows)
+              lines.add(`const int ${this.#names.axis(name)} = ${this.#names.axis(name)}_of[r];`);
+            lines.add(...hide([this.#scalars([seen]).print(seen)]));
+          });
+        });
+      },
+      "};",
+    );
+  }
+
+  /** What columns of a block are compared by: each lane has some of it, and all get it by shuffles. */
+  #loadColumns(): void {
+    const lines = this.#lines;
+    if (this.#columns.length === 0) return;
+    lines.add(`int ${this.#columns.map((_, i) => `columns_${i}[COLUMNS / 32]`).join(", ")};`, "#pragma unroll");
+    lines.block("for (int j = 0; j < COLUMNS / 32; j++)", () => {
+      const column = this.#names.axis(this.#plan.kernel.column.name);
+      lines.add(`const int ${column} = min(first + j * 32 + lane, ${this.columnCount} - 1);`);
+      const scalars = this.#scalars(this.#columns);
+      for (const [i, expr] of this.#columns.entries()) lines.add(`columns_${i}[j] = ${scalars.print(expr)};`);
+    });
+  }
+
+  #columnOf({ column }: Comparison): number {
+    return this.#columns.findIndex((expr) => JSON.stringify(expr) === JSON.stringify(column));
+  }
+
+  #holds({ op, row }: Comparison, column: string): string {
+    const i = this.#rows.findIndex((expr) => JSON.stringify(expr) === JSON.stringify(row));
+    return `${column} ${INFIX[op]} row_${i}[r]`;
+  }
+
+  /** Whether row r sees every column of a block: said by the smallest and largest of what columns are compared by. */
+  #surely(): string[] | undefined {
+    const { seen, comparisons } = this.#plan;
+    if (seen !== undefined && comparisons === undefined) return undefined;
+    const range = (one: Comparison, end: 0 | 1): string => `shared.ranges[key][${2 * this.#columnOf(one) + end}]`;
+    const tests = (comparisons ?? []).flatMap((one) => {
+      const ends =
+        one.op === "eq" ? ([0, 1] as const) : one.op === "lt" || one.op === "le" ? ([1] as const) : ([0] as const);
+      return ends.map((end) => this.#holds(one, range(one, end)));
+    });
+    return ["first >= from[r]", "first + COLUMNS <= to[r]", ...tests];
+  }
+
+  /** Queries of the consumer's rows into swizzled lines of 64 elements; rows beyond the end are 0. */
+  queries(to: string): void {
+    const { terms } = this.#plan;
+    this.#eachRow((place) => {
+      const lines = this.#lines;
+      lines.add("const int bytes = at.m + part * 64 + own < m_end ? 16 : 0;");
+      let line = 0;
+      for (const { queries } of terms) {
+        const from = this.#pointer(queries);
+        for (let x = 0; x < queries.along.extent; x += LINE, line++)
+          lines.add(
+            `cp_async_16(${to}${line === 0 ? "" : ` + ${line * ROWS * 128}`} + ${place}, ${from}${x === 0 ? "" : ` + ${x}`}, bytes);`,
+          );
+      }
+    });
+  }
+
+  /** Eight threads for the 128 bytes of a line of each row. */
+  #eachRow(body: (place: string) => void): void {
+    const lines = this.#lines;
+    lines.add("#pragma unroll");
+    lines.block("for (int i = 0; i < 4; i++)", () => {
+      lines.add("const int own = i * 16 + thread / 8, chunk = thread % 8, place = own * 128 + (chunk ^ own % 8) * 16;");
+      lines.add(`const int flat = min(at.m + part * ${ROWS} + own, m_end - 1);`);
+      this.#unpackRows("flat");
+      body("place");
+    });
+  }
+
+  /** The thread's 16 bytes of the first line of a row. */
+  #pointer(rows: TensorRows): string {
+    const lines = this.#lines;
+    const scalars = this.#scalars(rows.at);
+    const offset = this.#names.offset(rows.arg.name, rows.at, (x) => scalars.print(x));
+    const name = `p${this.#fresh++}`;
+    const type = rows.arg.access === "read" ? "const bf16*" : "bf16*";
+    lines.add(`${type} ${name} = ${rows.arg.name} + ${offset} + chunk * 8;`);
+    return name;
+  }
+
+  exponentials(first: string): void {
+    this.#lines.add(`hide(${first});`, "exponentiate(scores, peaks, total, rescale, SCALE);");
+  }
+
+  weights(): void {
+    this.#lines.add("pack_rows(weights, scores);");
+  }
+
+  rescale(): void {
+    this.#lines.add("#pragma unroll", "for (int i = 0; i < WIDTH / 2; i++) sums[i] *= rescale[i / 2 % 2];");
+    this.weights();
+  }
+
+  /** Sums of values times a factor of the row, rounded, in the lines that held queries. */
+  stage(): void {
+    const { sum, after, factor } = this.#plan;
+    const lines = this.#lines;
+    lines.add("float factor[2];", "#pragma unroll");
+    lines.block("for (int r = 0; r < 2; r++)", () => {
+      lines.add(`float ${sum} = total[r] + __shfl_xor_sync(0xffffffffu, total[r], 1);`);
+      lines.add(`${sum} += __shfl_xor_sync(0xffffffffu, ${sum}, 2);`);
+      for (const { to, value } of after) lines.add(`const float ${to} = ${this.#scalars([value]).print(value)};`);
+      lines.add(`factor[r] = ${this.#scalars([factor]).print(factor)};`);
+    });
+    lines.add("#pragma unroll");
+    lines.block("for (int c = 0; c < WIDTH / 16; c++)", () => {
+      lines.add("unsigned packed[4];  // 8 x 8 results each: rows 8 apart, then columns", "#pragma unroll");
+      lines.add("for (int e = 0; e < 4; e++)");
+      lines.add(
+        "  packed[e] = pack_bf16(sums[c * 8 + e * 2] * factor[e % 2], sums[c * 8 + e * 2 + 1] * factor[e % 2]);",
+      );
+      lines.add("const int own = warp * 16 + lane % 16, chunk = c % 4 * 2 + lane / 16;");
+      lines.add(
+        `stmatrix_x4(shared.q[part] + c / 4 * ${ROWS * 128} + own * 128 + (chunk ^ own % 8) * 16, packed[0], packed[1], packed[2], packed[3]);`,
+      );
+    });
+  }
+
+  /** Lines of results to memory, 16 bytes of each thread at a time. */
+  store(): void {
+    const { results } = this.#plan;
+    this.#eachRow((place) => {
+      const lines = this.#lines;
+      lines.block("if (at.m + part * 64 + own < m_end)", () => {
+        const to = this.#pointer(results);
+        for (let x = 0; x < results.along.extent; x += LINE)
+          lines.add(
+            `*reinterpret_cast<uint4*>(${to}${x === 0 ? "" : ` + ${x}`}) = *reinterpret_cast<const uint4*>(shared.q[part] + ${x === 0 ? "" : `${(x / LINE) * ROWS * 128} + `}${place});`,
+          );
+      });
+    });
+  }
+
+  #unpackRows(item: string): void {
+    this.#unpack(this.#plan.kernel.rows, item);
+  }
+
+  /** Axes of a flat index, the last one fastest. */
+  #unpack(axes: readonly Axis[], item: string): void {
+    let rest = item;
+    for (const [i, { name, extent }] of [...axes.entries()].toReversed()) {
+      const value = i === 0 ? rest : `${rest} % ${extent}`;
+      this.#lines.add(`const int ${this.#names.axis(name)} = ${value};`);
+      rest = i === 1 ? `${rest} / ${extent}` : `(${rest} / ${extent})`;
+    }
+  }
+
+  #scalars(exprs: readonly Expr[]): Scalars {
+    const { batch, rows, column } = this.#plan.kernel;
+    const extents = new Map([...batch, ...rows, column].map(({ name, extent }) => [name, extent]));
+    const ranges = (axis: string): number | undefined => {
+      const extent = extents.get(axis);
+      return typeof extent === "number" ? extent : undefined;
+    };
+    const scalars = new Scalars(cudaLanguage(ranges), this.#names, this.#lines, () => `v${this.#fresh++}`);
+    scalars.prepare(...exprs);
+    return scalars;
+  }
+}
+
+function sizeText(axes: readonly Axis[]): string {
+  return axes.length === 0 ? "1" : axes.map(({ extent }) => String(extent)).join(" * ");
+}
