@@ -45,6 +45,7 @@ void Driver::refuse(CUresult result, const char* call) const {
 bool is_lost(CUresult result) {
   switch (result) {
     case CUDA_ERROR_ECC_UNCORRECTABLE:
+    case 226:  // CUDA_ERROR_CONTAINED, of CUDA 12.8 and newer
     case CUDA_ERROR_ILLEGAL_ADDRESS:
     case CUDA_ERROR_LAUNCH_TIMEOUT:
     case CUDA_ERROR_CONTEXT_IS_DESTROYED:
@@ -55,6 +56,7 @@ bool is_lost(CUresult result) {
     case CUDA_ERROR_INVALID_ADDRESS_SPACE:
     case CUDA_ERROR_INVALID_PC:
     case CUDA_ERROR_LAUNCH_FAILED:
+    case CUDA_ERROR_MPS_CLIENT_TERMINATED:
     case CUDA_ERROR_UNKNOWN: return true;
     default: return false;
   }

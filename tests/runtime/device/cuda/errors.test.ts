@@ -61,6 +61,12 @@ test("the launch is named with its place", async () => {
   );
 });
 
+// cuda.h: each "leaves the process in an inconsistent state", or the process "must be terminated and relaunched".
+test.each([226, 700, 719, 810])("error %i loses the GPU", async (code) => {
+  const { errors } = await run("all", { DSK_FAIL: `cuLaunchKernel:2:${code}` });
+  expect(errors[0]!.name).toBe("DeviceLostError");
+});
+
 test.each([1, 2, 3])("no memory for the block %i", async (block) => {
   const { errors, leaks } = await run("all", { DSK_FAIL: `cuMemAlloc:${block}` });
   expect(errors).toEqual([
