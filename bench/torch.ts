@@ -106,15 +106,16 @@ async function measure(session: CpuSession, peer: TorchPeer, count: number, thre
   );
   const clock = new TrainingClock(plan, Infinity);
   const trainer = new Trainer(session, plan);
-  const [ours, theirs]: [number[], number[]] = [[], []];
+  const [ours, theirs, processor]: [number[], number[], number[]] = [[], [], []];
   const tokens = count * plan.length;
   let distance = 0;
   // The first two steps allocate and choose kernels.
   for (let round = -2; round < rounds; round++) {
     await setTimeout(PAUSE);
-    const started = performance.now();
+    const [started, used] = [performance.now(), process.cpuUsage()];
     const mine = await trainer.step(sequences, clock);
     const seconds = (performance.now() - started) / 1000;
+    const { user, system } = process.cpuUsage(used);
     clock.advance({ sequences: count, tokens, epochs: 0 });
     const { lr, "train.balance_rate": rate } = mine.scalars as { lr: number; "train.balance_rate": number };
     await setTimeout(PAUSE);
@@ -125,6 +126,7 @@ async function measure(session: CpuSession, peer: TorchPeer, count: number, thre
     if (round < 0) continue;
     ours.push(seconds);
     theirs.push(other.seconds);
+    processor.push((1e6 * other.processor) / (user + system));
   }
   if (!(distance <= MOST_AT_END)) throw new Error(`losses differ by ${distance} after ${rounds + 2} steps`);
   const program = made.programs.find(({ name }) => name === "train_step")!;
@@ -142,6 +144,7 @@ async function measure(session: CpuSession, peer: TorchPeer, count: number, thre
     rate(theirs),
     share(theirs),
     median(theirs.map((time, i) => time / ours[i]!)).toFixed(2),
+    median(processor).toFixed(2),
     checked.distance.toExponential(1),
     distance.toExponential(1),
   ];

@@ -26,8 +26,8 @@ export interface TorchPeer {
     tokens: readonly number[][],
     gradients: string,
   ): Promise<{ losses: Losses; gradient: string; distance: number }>;
-  /** One step on the tokens of `check`. */
-  step(lr: number, balanceRate: number): Promise<{ losses: Losses; seconds: number }>;
+  /** One step on the tokens of `check`; `processor`: seconds that its threads ran. */
+  step(lr: number, balanceRate: number): Promise<{ losses: Losses; seconds: number; processor: number }>;
   close(): Promise<void>;
 }
 
