@@ -190,6 +190,53 @@ class GemmPrinter {
     });
   }
 
+  /** Whether few rows are prepared by all threads together: those that meet for numbers of their rows in any case. */
+  get #stages(): boolean {
+    return this.#together && this.#kernel.groups === undefined && this.#allStatistics.length > 0;
+  }
+
+  /** Products by what they have in common: those of a group have the same operand a. */
+  #alike(): readonly (readonly number[])[] {
+    const alike = new Map<string, number[]>();
+    for (const [i, { a, k }] of this.#kernel.products.entries()) {
+      const key = JSON.stringify([a, k]);
+      alike.set(key, [...(alike.get(key) ?? []), i]);
+    }
+    return [...alike.values()];
+  }
+
+  /** An element of operand a for one of the rows that are taken together. */
+  #elementOfRow(i: number): (r: string) => string {
+    const names = this.#statistics(this.#kernel.products[i]!);
+    return (r) => `a${i}(batch, m + ${r}, k${names.map((name) => `, ${name}_rows[${r}]`).join("")})`;
+  }
+
+  /** Sums of several rows, whose terms are prepared once for all products that have the same. */
+  #stagedSums(staged: NonNullable<Dialect["tiles"]["staged"]>): void {
+    const { products } = this.#kernel;
+    const frame = this.#frame;
+    const { tiles, loop, barrier } = this.#dialect;
+    tiles.operands(frame, this.#dtype);
+    for (const own of this.#alike()) {
+      const { a, k } = products[own[0]!]!;
+      const { lines } = frame;
+      lines.block(loop("first", "0", sizeText(k), String(staged.terms)), () => {
+        frame.index("count", `min(${staged.terms}, ${sizeText(k)} - first)`);
+        lines.add(...barrier("shared"));
+        staged.rows(frame, FEW_THREADS, "count", this.#elementOfRow(own[0]!), loadsOf(a));
+        lines.add(...barrier("shared"));
+        lines.block(loop("j", "0", "count"), () => {
+          frame.index("k", "first + j");
+          frame.unpack(k, "k");
+          for (const i of own) {
+            const { b } = products[i]!;
+            staged.add(frame, i, `(${new Statements(frame, 1).scalars(b).print(b)})`);
+          }
+        });
+      });
+    }
+  }
+
   #few(): void {
     const { batch, m, n, products, groups } = this.#kernel;
     const frame = this.#frame;
@@ -222,27 +269,44 @@ class GemmPrinter {
       frame.unpack(n, "own_n");
       if (expert) frame.index(frame.names.axis(groups.group.name), "expert");
       const inGroup = groups?.over === "k" ? this.#groupOfBatch("batch") : "";
-      for (const [i, product] of products.entries()) {
-        const { k, a } = product;
-        if (together) tiles.sumsOfRows(frame, i, this.#dtype);
-        else lines.add(dialect.variable(`sum${i}`, this.#dtype, zero));
+      const staged = this.#stages ? tiles.staged : undefined;
+      if (staged !== undefined) {
+        for (const i of products.keys()) tiles.sumsOfRows(frame, i, this.#dtype);
+        lines.block("if (rows > 1)", () => this.#stagedSums(staged));
+      }
+      for (const own of this.#alike()) {
+        const { k, a } = products[own[0]!]!;
+        if (staged === undefined)
+          for (const i of own) {
+            if (together) tiles.sumsOfRows(frame, i, this.#dtype);
+            else lines.add(dialect.variable(`sum${i}`, this.#dtype, zero));
+          }
+        const named = (name: string, value: string): string => {
+          lines.add(frame.language.named(name, this.#dtype, value));
+          return name;
+        };
         const term = (): void => {
           frame.unpack(k, "k");
-          const print = (...exprs: readonly Expr[]): string[] => {
-            const scalars = new Statements(frame, 1).scalars(...exprs);
-            return exprs.map((expr) => scalars.print(expr));
+          const bs = own.map((i) => products[i]!.b);
+          const scalars = new Statements(frame, 1).scalars(...(together ? bs : [a, ...bs]));
+          const printed = bs.map((b) => scalars.print(b));
+          if (!together) {
+            const element = own.length === 1 ? scalars.print(a) : named("a", scalars.print(a));
+            return lines.add(...own.map((i, at) => `sum${i} += ${element} * ${printed[at]};`));
+          }
+          const factors = printed.map((b, at) => named(own.length === 1 ? "b" : `b${own[at]}`, b));
+          const one = (): void => {
+            for (const name of this.#statistics(products[own[0]!]!))
+              lines.add(frame.language.named(name, "f32", `${name}_rows[0]`));
+            const text = new Statements(frame, 1).scalars(a).print(a);
+            const element = own.length === 1 ? text : named("a", text);
+            lines.add(...own.map((i, at) => `${tiles.sumOfRow(i, 0)} += ${element} * ${factors[at]};`));
           };
-          if (!together) return lines.add(`sum${i} += ${print(a, product.b).join(" * ")};`);
-          lines.add(frame.language.named("b", this.#dtype, print(product.b)[0]!));
-          const names = this.#statistics(product);
-          lines.block("if (rows == 1)", () => {
-            for (const name of names) lines.add(frame.language.named(name, "f32", `${name}_rows[0]`));
-            lines.add(`${tiles.sumOfRow(i, 0)} += ${print(a)[0]} * b;`);
-          });
+          if (staged !== undefined) return one();
+          lines.block("if (rows == 1)", one);
           lines.block("else", () => {
-            const element = (r: string): string =>
-              `a${i}(batch, m + ${r}, k${names.map((name) => `, ${name}_rows[${r}]`).join("")})`;
-            tiles.addToRows(frame, i, element, loadsOf(a), "b");
+            for (const [at, i] of own.entries())
+              tiles.addToRows(frame, i, this.#elementOfRow(i), loadsOf(a), factors[at]!);
           });
         };
         const loop = (): void => {
@@ -252,6 +316,7 @@ class GemmPrinter {
           });
         };
         if (expert) lines.block(`if (expert >= 0 && expert < ${groups.group.extent})`, loop);
+        else if (staged !== undefined) lines.block("if (rows == 1)", loop);
         else loop();
       }
       lines.block(`if (n < ${sizeText(n)})`, () => {

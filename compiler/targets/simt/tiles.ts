@@ -20,6 +20,16 @@ export interface Tiles {
   eachRow(frame: Frame, body: () => void): void;
   /** Adds `element(row) * b` to each. */
   addToRows(frame: Frame, i: number, element: (row: string) => string, loads: number, b: string): void;
+  /**
+   * Where a language is slow at reading: rows that the threads of a workgroup prepare together, `element(row)` of the terms from `first`
+   * on, as many as it has room for, and then the sums of all terms. Every thread meets the others there.
+   */
+  readonly staged?: {
+    readonly terms: number;
+    rows(frame: Frame, threads: number, count: string, element: (row: string) => string, loads: number): void;
+    /** Adds what was prepared of term `first + j`, times b. */
+    add(frame: Frame, i: number, b: string): void;
+  };
   /** Declares the operands, once for a kernel. */
   operands(frame: Frame, dtype: ScalarType): void;
   /** Declares what a thread needs to know of its place, whose first row and column are `own_m` and `own_n`. */

@@ -10,6 +10,16 @@ export const TILES: Tiles = {
   sumOfRow: (i, row) => (typeof row === "number" ? `sum${i}.${"xyzw"[row]}` : `sum${i}[${row}]`),
   eachRow: ({ lines }, body) => lines.block("for (var r = 0; r < rows; r++)", body),
   addToRows: ({ lines }, i, element, loads, b) => lines.add(`sum${i} += ${four(lines, element("e"), loads)} * ${b};`),
+  staged: {
+    terms: DEPTH * QUADS,
+    rows({ lines }, threads, count, element, loads) {
+      lines.block(`for (var i = lane; i < ${count}; i += ${threads})`, () => {
+        lines.add("let k = first + i;");
+        lines.add(`tile_a[i] = ${four(lines, element("e"), loads)};`);
+      });
+    },
+    add: ({ lines }, i, b) => lines.add(`sum${i} += tile_a[j] * ${b};`),
+  },
   operands(frame) {
     for (const letter of ["a", "b"])
       frame.share(`tile_${letter}`, `var<workgroup> tile_${letter}: array<vec4<f32>, ${DEPTH * QUADS}>;`);

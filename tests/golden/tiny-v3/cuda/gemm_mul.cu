@@ -48,25 +48,20 @@ extern "C" __global__ void __launch_bounds__(64, 4) gemm_mul_few(
   const int i_T = first;
   const int i_F = min(n, 96 - 1);
   float sum0[4] = {};
-  for (int i_D = 0; i_D < 64; i_D++) {
-    const float b = gate[i_D * 96 + i_F];
-    if (rows == 1) {
-      const float x_2 = x_2_rows[0];
-      sum0[0] += ((h[(long long)i_T * 64 + i_D] * x_2) * weight[i_D]) * b;
-    } else {
-      #pragma unroll
-      for (int r = 0; r < 4; r++) sum0[r] += a0(batch, first + r, i_D, x_2_rows[r]) * b;
-    }
-  }
   float sum1[4] = {};
   for (int i_D = 0; i_D < 64; i_D++) {
-    const float b = up[i_D * 96 + i_F];
+    const float b0 = gate[i_D * 96 + i_F];
+    const float b1 = up[i_D * 96 + i_F];
     if (rows == 1) {
       const float x_2 = x_2_rows[0];
-      sum1[0] += ((h[(long long)i_T * 64 + i_D] * x_2) * weight[i_D]) * b;
+      const float a = ((h[(long long)i_T * 64 + i_D] * x_2) * weight[i_D]);
+      sum0[0] += a * b0;
+      sum1[0] += a * b1;
     } else {
       #pragma unroll
-      for (int r = 0; r < 4; r++) sum1[r] += a0(batch, first + r, i_D, x_2_rows[r]) * b;
+      for (int r = 0; r < 4; r++) sum0[r] += a0(batch, first + r, i_D, x_2_rows[r]) * b0;
+      #pragma unroll
+      for (int r = 0; r < 4; r++) sum1[r] += a0(batch, first + r, i_D, x_2_rows[r]) * b1;
     }
   }
   if (n < 96) {

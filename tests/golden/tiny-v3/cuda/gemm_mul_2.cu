@@ -34,15 +34,12 @@ extern "C" __global__ void __launch_bounds__(64, 4) gemm_mul_2_few(
   const int i_T = m / 3;
   const int i_F_2 = min(n, 16 - 1);
   float sum0 = 0.0f;
-  if (i_E >= 0 && i_E < 8) {
-    for (int i_D = 0; i_D < 64; i_D++) {
-      sum0 += ((chosen[(long long)i_T * 3 + i_K] < 0) ? 0.0f : x[(long long)i_T * 64 + i_D]) * gate[i_E * 1024 + i_D * 16 + i_F_2];
-    }
-  }
   float sum1 = 0.0f;
   if (i_E >= 0 && i_E < 8) {
     for (int i_D = 0; i_D < 64; i_D++) {
-      sum1 += ((chosen[(long long)i_T * 3 + i_K] < 0) ? 0.0f : x[(long long)i_T * 64 + i_D]) * up[i_E * 1024 + i_D * 16 + i_F_2];
+      const float a = ((chosen[(long long)i_T * 3 + i_K] < 0) ? 0.0f : x[(long long)i_T * 64 + i_D]);
+      sum0 += a * gate[i_E * 1024 + i_D * 16 + i_F_2];
+      sum1 += a * up[i_E * 1024 + i_D * 16 + i_F_2];
     }
   }
   if (n < 16) {

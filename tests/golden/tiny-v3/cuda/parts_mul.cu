@@ -225,25 +225,20 @@ static __device__ __forceinline__ void run_few_3(
   const int i_T = first;
   const int i_Fs = min(n, 16 - 1);
   float sum0[4] = {};
-  for (int i_D = 0; i_D < 64; i_D++) {
-    const float b = gate_2[i_D * 16 + i_Fs];
-    if (rows == 1) {
-      const float x_7 = x_7_rows[0];
-      sum0[0] += ((h[(long long)i_T * 64 + i_D] * x_7) * weight[i_D]) * b;
-    } else {
-      #pragma unroll
-      for (int r = 0; r < 4; r++) sum0[r] += a0(batch, first + r, i_D, x_7_rows[r]) * b;
-    }
-  }
   float sum1[4] = {};
   for (int i_D = 0; i_D < 64; i_D++) {
-    const float b = up[i_D * 16 + i_Fs];
+    const float b0 = gate_2[i_D * 16 + i_Fs];
+    const float b1 = up[i_D * 16 + i_Fs];
     if (rows == 1) {
       const float x_7 = x_7_rows[0];
-      sum1[0] += ((h[(long long)i_T * 64 + i_D] * x_7) * weight[i_D]) * b;
+      const float a = ((h[(long long)i_T * 64 + i_D] * x_7) * weight[i_D]);
+      sum0[0] += a * b0;
+      sum1[0] += a * b1;
     } else {
       #pragma unroll
-      for (int r = 0; r < 4; r++) sum1[r] += a0(batch, first + r, i_D, x_7_rows[r]) * b;
+      for (int r = 0; r < 4; r++) sum0[r] += a0(batch, first + r, i_D, x_7_rows[r]) * b0;
+      #pragma unroll
+      for (int r = 0; r < 4; r++) sum1[r] += a0(batch, first + r, i_D, x_7_rows[r]) * b1;
     }
   }
   if (n < 16) {

@@ -206,35 +206,37 @@ fn few(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups:
   let own_n = min(n, 96 - 1);
   let i_F = own_n;
   var sum0 = vec4<f32>();
-  for (var k = 0; k < 64; k++) {
-    let i_D = k;
-    let b = load_gate(i_D * 96 + i_F);
-    if (rows == 1) {
-      let x_2 = x_2_rows[0];
-      sum0.x += ((load_h(i_T * 64 + i_D) * x_2) * load_weight(i_D)) * b;
-    }
-    else {
-      var x: vec4<f32>;
-      for (var e = 0; e < 4; e++) {
-        x[e] = a0(batch, m + e, k, x_2_rows[e]);
+  var sum1 = vec4<f32>();
+  if (rows > 1) {
+    for (var first = 0; first < 64; first += 512) {
+      let count = min(512, 64 - first);
+      workgroupBarrier();
+      for (var i = lane; i < count; i += 64) {
+        let k = first + i;
+        var x: vec4<f32>;
+        for (var e = 0; e < 4; e++) {
+          x[e] = a0(batch, m + e, k, x_2_rows[e]);
+        }
+        tile_a[i] = x;
       }
-      sum0 += x * b;
+      workgroupBarrier();
+      for (var j = 0; j < count; j++) {
+        let k = first + j;
+        let i_D = k;
+        sum0 += tile_a[j] * (load_gate(i_D * 96 + i_F));
+        sum1 += tile_a[j] * (load_up(i_D * 96 + i_F));
+      }
     }
   }
-  var sum1 = vec4<f32>();
-  for (var k = 0; k < 64; k++) {
-    let i_D = k;
-    let b = load_up(i_D * 96 + i_F);
-    if (rows == 1) {
+  if (rows == 1) {
+    for (var k = 0; k < 64; k++) {
+      let i_D = k;
+      let b0 = load_gate(i_D * 96 + i_F);
+      let b1 = load_up(i_D * 96 + i_F);
       let x_2 = x_2_rows[0];
-      sum1.x += ((load_h(i_T * 64 + i_D) * x_2) * load_weight(i_D)) * b;
-    }
-    else {
-      var x: vec4<f32>;
-      for (var e = 0; e < 4; e++) {
-        x[e] = a1(batch, m + e, k, x_2_rows[e]);
-      }
-      sum1 += x * b;
+      let a = ((load_h(i_T * 64 + i_D) * x_2) * load_weight(i_D));
+      sum0.x += a * b0;
+      sum1.x += a * b1;
     }
   }
   if (n < 96) {

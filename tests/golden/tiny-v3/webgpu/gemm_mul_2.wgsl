@@ -197,17 +197,13 @@ fn few(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups:
   let i_F_2 = own_n;
   let i_E = expert;
   var sum0 = 0.0;
-  if (expert >= 0 && expert < 8) {
-    for (var k = 0; k < 64; k++) {
-      let i_D = k;
-      sum0 += select(load_x(i_T * 64 + i_D), 0.0, (load_chosen(i_T * 3 + i_K) < 0)) * load_gate(i_E * 1024 + i_D * 16 + i_F_2);
-    }
-  }
   var sum1 = 0.0;
   if (expert >= 0 && expert < 8) {
     for (var k = 0; k < 64; k++) {
       let i_D = k;
-      sum1 += select(load_x(i_T * 64 + i_D), 0.0, (load_chosen(i_T * 3 + i_K) < 0)) * load_up(i_E * 1024 + i_D * 16 + i_F_2);
+      let a = select(load_x(i_T * 64 + i_D), 0.0, (load_chosen(i_T * 3 + i_K) < 0));
+      sum0 += a * load_gate(i_E * 1024 + i_D * 16 + i_F_2);
+      sum1 += a * load_up(i_E * 1024 + i_D * 16 + i_F_2);
     }
   }
   if (n < 16) {

@@ -196,19 +196,32 @@ fn run_few_1(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   let own_n = min(n, 24 - 1);
   let i_Q = own_n;
   var sum0 = vec4<f32>();
-  for (var k = 0; k < 64; k++) {
-    let i_D = k;
-    let b = load_wq_a(i_D * 24 + i_Q);
-    if (rows == 1) {
+  if (rows > 1) {
+    for (var first = 0; first < 64; first += 512) {
+      let count = min(512, 64 - first);
+      workgroupBarrier();
+      for (var i = lane; i < count; i += 64) {
+        let k = first + i;
+        var x: vec4<f32>;
+        for (var e = 0; e < 4; e++) {
+          x[e] = a0_1(batch, m + e, k, x_3_rows[e]);
+        }
+        tile_a_1[i] = x;
+      }
+      workgroupBarrier();
+      for (var j = 0; j < count; j++) {
+        let k = first + j;
+        let i_D = k;
+        sum0 += tile_a_1[j] * (load_wq_a(i_D * 24 + i_Q));
+      }
+    }
+  }
+  if (rows == 1) {
+    for (var k = 0; k < 64; k++) {
+      let i_D = k;
+      let b = load_wq_a(i_D * 24 + i_Q);
       let x_3 = x_3_rows[0];
       sum0.x += ((load_x_2(i_T * 64 + i_D) * x_3) * load_weight(i_D)) * b;
-    }
-    else {
-      var x: vec4<f32>;
-      for (var e = 0; e < 4; e++) {
-        x[e] = a0_1(batch, m + e, k, x_3_rows[e]);
-      }
-      sum0 += x * b;
     }
   }
   if (n < 24) {
@@ -413,19 +426,32 @@ fn run_few_2(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   let own_n = min(n, 24 - 1);
   let i_C_R = own_n;
   var sum0 = vec4<f32>();
-  for (var k = 0; k < 64; k++) {
-    let i_D = k;
-    let b = load_wkv_a(i_D * 24 + i_C_R);
-    if (rows == 1) {
+  if (rows > 1) {
+    for (var first = 0; first < 64; first += 512) {
+      let count = min(512, 64 - first);
+      workgroupBarrier();
+      for (var i = lane; i < count; i += 64) {
+        let k = first + i;
+        var x: vec4<f32>;
+        for (var e = 0; e < 4; e++) {
+          x[e] = a0_2(batch, m + e, k, x_7_rows[e]);
+        }
+        tile_a_2[i] = x;
+      }
+      workgroupBarrier();
+      for (var j = 0; j < count; j++) {
+        let k = first + j;
+        let i_D = k;
+        sum0 += tile_a_2[j] * (load_wkv_a(i_D * 24 + i_C_R));
+      }
+    }
+  }
+  if (rows == 1) {
+    for (var k = 0; k < 64; k++) {
+      let i_D = k;
+      let b = load_wkv_a(i_D * 24 + i_C_R);
       let x_7 = x_7_rows[0];
       sum0.x += ((load_x_2(i_T * 64 + i_D) * x_7) * load_weight(i_D)) * b;
-    }
-    else {
-      var x: vec4<f32>;
-      for (var e = 0; e < 4; e++) {
-        x[e] = a0_2(batch, m + e, k, x_7_rows[e]);
-      }
-      sum0 += x * b;
     }
   }
   if (n < 24) {

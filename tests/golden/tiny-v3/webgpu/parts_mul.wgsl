@@ -271,19 +271,32 @@ fn run_few_2(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   let own_n = min(n, 8 - 1);
   let i_E = own_n;
   var sum0 = vec4<f32>();
-  for (var k = 0; k < 64; k++) {
-    let i_D = k;
-    let b = load_gate(i_D * 8 + i_E);
-    if (rows == 1) {
+  if (rows > 1) {
+    for (var first = 0; first < 64; first += 512) {
+      let count = min(512, 64 - first);
+      workgroupBarrier();
+      for (var i = lane; i < count; i += 64) {
+        let k = first + i;
+        var x: vec4<f32>;
+        for (var e = 0; e < 4; e++) {
+          x[e] = a0_2(batch, m + e, k, x_4_rows[e]);
+        }
+        tile_a_2[i] = x;
+      }
+      workgroupBarrier();
+      for (var j = 0; j < count; j++) {
+        let k = first + j;
+        let i_D = k;
+        sum0 += tile_a_2[j] * (load_gate(i_D * 8 + i_E));
+      }
+    }
+  }
+  if (rows == 1) {
+    for (var k = 0; k < 64; k++) {
+      let i_D = k;
+      let b = load_gate(i_D * 8 + i_E);
       let x_4 = x_4_rows[0];
       sum0.x += ((load_h(i_T * 64 + i_D) * x_4) * load_weight(i_D)) * b;
-    }
-    else {
-      var x: vec4<f32>;
-      for (var e = 0; e < 4; e++) {
-        x[e] = a0_2(batch, m + e, k, x_4_rows[e]);
-      }
-      sum0 += x * b;
     }
   }
   if (n < 8) {
@@ -506,35 +519,37 @@ fn run_few_3(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   let own_n = min(n, 16 - 1);
   let i_Fs = own_n;
   var sum0 = vec4<f32>();
-  for (var k = 0; k < 64; k++) {
-    let i_D = k;
-    let b = load_gate_2(i_D * 16 + i_Fs);
-    if (rows == 1) {
-      let x_7 = x_7_rows[0];
-      sum0.x += ((load_h(i_T * 64 + i_D) * x_7) * load_weight(i_D)) * b;
-    }
-    else {
-      var x: vec4<f32>;
-      for (var e = 0; e < 4; e++) {
-        x[e] = a0_3(batch, m + e, k, x_7_rows[e]);
+  var sum1 = vec4<f32>();
+  if (rows > 1) {
+    for (var first = 0; first < 64; first += 512) {
+      let count = min(512, 64 - first);
+      workgroupBarrier();
+      for (var i = lane; i < count; i += 64) {
+        let k = first + i;
+        var x: vec4<f32>;
+        for (var e = 0; e < 4; e++) {
+          x[e] = a0_3(batch, m + e, k, x_7_rows[e]);
+        }
+        tile_a_3[i] = x;
       }
-      sum0 += x * b;
+      workgroupBarrier();
+      for (var j = 0; j < count; j++) {
+        let k = first + j;
+        let i_D = k;
+        sum0 += tile_a_3[j] * (load_gate_2(i_D * 16 + i_Fs));
+        sum1 += tile_a_3[j] * (load_up(i_D * 16 + i_Fs));
+      }
     }
   }
-  var sum1 = vec4<f32>();
-  for (var k = 0; k < 64; k++) {
-    let i_D = k;
-    let b = load_up(i_D * 16 + i_Fs);
-    if (rows == 1) {
+  if (rows == 1) {
+    for (var k = 0; k < 64; k++) {
+      let i_D = k;
+      let b0_3 = load_gate_2(i_D * 16 + i_Fs);
+      let b1_3 = load_up(i_D * 16 + i_Fs);
       let x_7 = x_7_rows[0];
-      sum1.x += ((load_h(i_T * 64 + i_D) * x_7) * load_weight(i_D)) * b;
-    }
-    else {
-      var x: vec4<f32>;
-      for (var e = 0; e < 4; e++) {
-        x[e] = a1_3(batch, m + e, k, x_7_rows[e]);
-      }
-      sum1 += x * b;
+      let a = ((load_h(i_T * 64 + i_D) * x_7) * load_weight(i_D));
+      sum0.x += a * b0_3;
+      sum1.x += a * b1_3;
     }
   }
   if (n < 16) {

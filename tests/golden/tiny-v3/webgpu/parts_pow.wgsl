@@ -232,19 +232,32 @@ fn run_few_1(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   let i_N_R = own_n % 24;
   let i_H = own_n / 24;
   var sum0 = vec4<f32>();
-  for (var k = 0; k < 24; k++) {
-    let i_Q = k;
-    let b = load_wq_b(i_Q * 96 + i_H * 24 + i_N_R);
-    if (rows == 1) {
+  if (rows > 1) {
+    for (var first = 0; first < 24; first += 512) {
+      let count = min(512, 24 - first);
+      workgroupBarrier();
+      for (var i = lane; i < count; i += 64) {
+        let k = first + i;
+        var x: vec4<f32>;
+        for (var e = 0; e < 4; e++) {
+          x[e] = a0_1(batch, m + e, k, x_3_rows[e]);
+        }
+        tile_a_1[i] = x;
+      }
+      workgroupBarrier();
+      for (var j = 0; j < count; j++) {
+        let k = first + j;
+        let i_Q = k;
+        sum0 += tile_a_1[j] * (load_wq_b(i_Q * 96 + i_H * 24 + i_N_R));
+      }
+    }
+  }
+  if (rows == 1) {
+    for (var k = 0; k < 24; k++) {
+      let i_Q = k;
+      let b = load_wq_b(i_Q * 96 + i_H * 24 + i_N_R);
       let x_3 = x_3_rows[0];
       sum0.x += ((load_x_2(i_T * 24 + i_Q) * x_3) * load_weight(i_Q)) * b;
-    }
-    else {
-      var x: vec4<f32>;
-      for (var e = 0; e < 4; e++) {
-        x[e] = a0_1(batch, m + e, k, x_3_rows[e]);
-      }
-      sum0 += x * b;
     }
   }
   if (n < 4 * 24) {
