@@ -42,9 +42,15 @@ export const TILES: Tiles = {
     const blocks = TILE / rows;
     const threads = blocks * (TILE / COLUMNS);
     const wide = kernel.family === "gemm" && kernel.products.some(({ dtype }) => dialect.wide(dtype) === "f64");
-    for (const i of numbers)
-      frame.share(`slab${i}`, `__shared__ ${wide ? "double" : "float"} slab${i}[${blocks}][${PITCH}];`);
-    lines.add("// One row of each thread at a time goes through shared memory, so that neighbors store neighbors.");
+    const type = wide ? "double" : "float";
+    lines.add(
+      "// One row of each thread at a time goes through the memory of the tiles, so that neighbors store neighbors.",
+    );
+    for (const i of numbers) {
+      const [tile, row] = [Math.floor((i * blocks) / DEPTH), (i * blocks) % DEPTH];
+      if (tile > 1) frame.share(`slab${i}`, `__shared__ ${type} slab${i}[${blocks}][${PITCH}];`);
+      else lines.add(`${type} (*const slab${i})[${PITCH}] = tile_${"ab"[tile]}${row === 0 ? "" : ` + ${row}`};`);
+    }
     lines.add("#pragma unroll");
     lines.block(`for (int r = 0; r < ${rows}; r++)`, () => {
       lines.add("__syncthreads();");

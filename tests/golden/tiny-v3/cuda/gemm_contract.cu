@@ -46,7 +46,6 @@ extern "C" __global__ void __launch_bounds__(64, 4) gemm_contract_tile(
     int items, int items_before, int T, const float* __restrict__ x, const float* __restrict__ wv_b, float* __restrict__ x_2) {
   __shared__ __align__(16) float tile_a[32][68];
   __shared__ __align__(16) float tile_b[32][68];
-  __shared__ float slab0[8][68];
   const auto a0 = [&](int i_H, int m_, int k_) -> float {
     const int i_T = clamp(m_, 0, T - 1);
     const int i_C = clamp(k_, 0, 16 - 1);
@@ -90,7 +89,8 @@ extern "C" __global__ void __launch_bounds__(64, 4) gemm_contract_tile(
     __syncthreads();
     for (int k = 0; k < 32; k++) add_products(p0, &tile_a[k][own_m], &tile_b[k][own_n]);
   }
-  // One row of each thread at a time goes through shared memory, so that neighbors store neighbors.
+  // One row of each thread at a time goes through the memory of the tiles, so that neighbors store neighbors.
+  float (*const slab0)[68] = tile_a;
   #pragma unroll
   for (int r = 0; r < 8; r++) {
     __syncthreads();

@@ -47,7 +47,6 @@ extern "C" __global__ void __launch_bounds__(64, 4) gemm_contract_3_tile(
     float* __restrict__ logits) {
   __shared__ __align__(16) float tile_a[32][68];
   __shared__ __align__(16) float tile_b[32][68];
-  __shared__ float slab0[8][68];
   const auto a0 = [&](int batch, int m_, int i_D) -> float {
     const int i_B = clamp(m_, 0, B - 1);
     return x[(long long)i_B * 64 + i_D];
@@ -89,7 +88,8 @@ extern "C" __global__ void __launch_bounds__(64, 4) gemm_contract_3_tile(
     __syncthreads();
     for (int k = 0; k < 32; k++) add_products(p0, &tile_a[k][own_m], &tile_b[k][own_n]);
   }
-  // One row of each thread at a time goes through shared memory, so that neighbors store neighbors.
+  // One row of each thread at a time goes through the memory of the tiles, so that neighbors store neighbors.
+  float (*const slab0)[68] = tile_a;
   #pragma unroll
   for (int r = 0; r < 8; r++) {
     __syncthreads();

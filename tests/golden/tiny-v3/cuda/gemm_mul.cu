@@ -76,8 +76,6 @@ extern "C" __global__ void __launch_bounds__(128, 2) gemm_mul_tile(
   __shared__ __align__(16) float tile_a[32][68];
   __shared__ __align__(16) float tile_b[32][68];
   __shared__ float x_2_of_row[64];
-  __shared__ float slab0[16][68];
-  __shared__ float slab1[16][68];
   const auto a0 = [&](int batch, int m_, int i_D, float x_2) -> float {
     const int i_T = clamp(m_, 0, T - 1);
     return ((h[(long long)i_T * 64 + i_D] * x_2) * weight[i_D]);
@@ -160,7 +158,9 @@ extern "C" __global__ void __launch_bounds__(128, 2) gemm_mul_tile(
     __syncthreads();
     for (int k = 0; k < 32; k++) add_products(p1, &tile_a[k][own_m], &tile_b[k][own_n]);
   }
-  // One row of each thread at a time goes through shared memory, so that neighbors store neighbors.
+  // One row of each thread at a time goes through the memory of the tiles, so that neighbors store neighbors.
+  float (*const slab0)[68] = tile_a;
+  float (*const slab1)[68] = tile_a + 16;
   #pragma unroll
   for (int r = 0; r < 4; r++) {
     __syncthreads();

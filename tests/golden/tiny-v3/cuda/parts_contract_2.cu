@@ -83,7 +83,6 @@ extern "C" __global__ void __launch_bounds__(64, 4) parts_contract_2_tile_1(
   __shared__ __align__(16) float tile_a[32][68];
   __shared__ __align__(16) float tile_b[32][68];
   __shared__ float x_3_of_row[64];
-  __shared__ float slab0[8][68];
   const auto a0 = [&](int batch, int m_, int i_D, float x_3) -> float {
     const int i_T = clamp(m_, 0, T - 1);
     return ((x_2[(long long)i_T * 64 + i_D] * x_3) * weight[i_D]);
@@ -142,7 +141,8 @@ extern "C" __global__ void __launch_bounds__(64, 4) parts_contract_2_tile_1(
     __syncthreads();
     for (int k = 0; k < 32; k++) add_products(p0, &tile_a[k][own_m], &tile_b[k][own_n]);
   }
-  // One row of each thread at a time goes through shared memory, so that neighbors store neighbors.
+  // One row of each thread at a time goes through the memory of the tiles, so that neighbors store neighbors.
+  float (*const slab0)[68] = tile_a;
   #pragma unroll
   for (int r = 0; r < 8; r++) {
     __syncthreads();
@@ -228,7 +228,6 @@ extern "C" __global__ void __launch_bounds__(64, 4) parts_contract_2_tile_2(
   __shared__ __align__(16) float tile_a[32][68];
   __shared__ __align__(16) float tile_b[32][68];
   __shared__ float x_7_of_row[64];
-  __shared__ float slab0[8][68];
   const auto a0 = [&](int batch, int m_, int i_D, float x_7) -> float {
     const int i_T = clamp(m_, 0, T - 1);
     return ((x_2[(long long)i_T * 64 + i_D] * x_7) * weight[i_D]);
@@ -287,7 +286,8 @@ extern "C" __global__ void __launch_bounds__(64, 4) parts_contract_2_tile_2(
     __syncthreads();
     for (int k = 0; k < 32; k++) add_products(p0, &tile_a[k][own_m], &tile_b[k][own_n]);
   }
-  // One row of each thread at a time goes through shared memory, so that neighbors store neighbors.
+  // One row of each thread at a time goes through the memory of the tiles, so that neighbors store neighbors.
+  float (*const slab0)[68] = tile_a;
   #pragma unroll
   for (int r = 0; r < 8; r++) {
     __syncthreads();

@@ -110,7 +110,6 @@ extern "C" __global__ void __launch_bounds__(64, 4) parts_mul_tile_2(
   __shared__ __align__(16) float tile_a[32][68];
   __shared__ __align__(16) float tile_b[32][68];
   __shared__ float x_4_of_row[64];
-  __shared__ float slab0[8][68];
   const auto a0 = [&](int batch, int m_, int i_D, float x_4) -> float {
     const int i_T = clamp(m_, 0, T - 1);
     return ((h[(long long)i_T * 64 + i_D] * x_4) * weight[i_D]);
@@ -169,7 +168,8 @@ extern "C" __global__ void __launch_bounds__(64, 4) parts_mul_tile_2(
     __syncthreads();
     for (int k = 0; k < 32; k++) add_products(p0, &tile_a[k][own_m], &tile_b[k][own_n]);
   }
-  // One row of each thread at a time goes through shared memory, so that neighbors store neighbors.
+  // One row of each thread at a time goes through the memory of the tiles, so that neighbors store neighbors.
+  float (*const slab0)[68] = tile_a;
   #pragma unroll
   for (int r = 0; r < 8; r++) {
     __syncthreads();
@@ -261,8 +261,6 @@ extern "C" __global__ void __launch_bounds__(128, 2) parts_mul_tile_3(
   __shared__ __align__(16) float tile_a[32][68];
   __shared__ __align__(16) float tile_b[32][68];
   __shared__ float x_7_of_row[64];
-  __shared__ float slab0[16][68];
-  __shared__ float slab1[16][68];
   const auto a0 = [&](int batch, int m_, int i_D, float x_7) -> float {
     const int i_T = clamp(m_, 0, T - 1);
     return ((h[(long long)i_T * 64 + i_D] * x_7) * weight[i_D]);
@@ -345,7 +343,9 @@ extern "C" __global__ void __launch_bounds__(128, 2) parts_mul_tile_3(
     __syncthreads();
     for (int k = 0; k < 32; k++) add_products(p1, &tile_a[k][own_m], &tile_b[k][own_n]);
   }
-  // One row of each thread at a time goes through shared memory, so that neighbors store neighbors.
+  // One row of each thread at a time goes through the memory of the tiles, so that neighbors store neighbors.
+  float (*const slab0)[68] = tile_a;
+  float (*const slab1)[68] = tile_a + 16;
   #pragma unroll
   for (int r = 0; r < 4; r++) {
     __syncthreads();
