@@ -101,3 +101,12 @@ test("cuda, products on tensor cores", async () => {
   expect(onTensorCores.length).toBeGreaterThan(products.length / 2);
   await check(await onCuda([program]));
 }, 600_000);
+
+test("cuda, on tensor cores that are older than Hopper's", async () => {
+  process.env["DSK_CAPABILITY"] = "8.0";
+  try {
+    await check(await onCuda([program]));
+  } finally {
+    delete process.env["DSK_CAPABILITY"];
+  }
+}, 600_000);

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { existsSync } from "node:fs";
+import { cpSync, existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { LowerOptions } from "../../compiler/lower/fusions.ts";
 import { lowerPrograms } from "../../compiler/lower/lower.ts";
@@ -31,6 +31,8 @@ export async function onCuda(
     const sources = [...files.keys()].flatMap((path) => (path.endsWith(".cu") ? [join(directory, path)] : []));
     const cubins = join(directory, "kernels/cuda/sm_90a");
     await buildModule(sources, cubins);
+    // The same code stands for older architectures: which entry points they have is the session's business.
+    cpSync(cubins, join(directory, "kernels/cuda/sm_80"), { recursive: true });
     writeFiles(directory, programFile);
   }
   return openCudaSession(directory, options);

@@ -29,7 +29,9 @@ export function fileOf(frame: Frame): File {
 }
 
 export function fileText(header: readonly string[], lines: Lines): string {
-  return `${header.map((line) => `// ${line}\n`).join("")}\n#include "dsk.cuh"\n${lines.text()}`;
+  const body = lines.text();
+  const prelude = body.includes("mma_m16n8k16") ? "dsk_mma.cuh" : "dsk.cuh";
+  return `${header.map((line) => `// ${line}\n`).join("")}\n#include "${prelude}"\n${body}`;
 }
 
 /** Without the second bound, ptxas spills registers of small blocks so that more of them run at a time. */

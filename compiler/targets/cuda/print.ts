@@ -2,6 +2,7 @@
 import type { Scratch, SimtKernel, SimtKernels } from "../../../runtime/program/grids.ts";
 import { fixed } from "../../emit/templates.ts";
 import type { Kernel } from "../../kernel-ir/types.ts";
+import type { Dialect } from "../simt/dialect.ts";
 import { printSolo } from "../simt/print.ts";
 import { withoutReserved } from "../reserved.ts";
 import { CUDA_DIALECT } from "./dialect.ts";
@@ -12,6 +13,7 @@ import { planAttention } from "./hopper/attention-plan.ts";
 import { type HopperFile, printHopperGemm } from "./hopper/gemm.ts";
 import { planFew, planGemm } from "./hopper/gemm-plan.ts";
 import { ATTENTION_RESERVED, HOPPER_RESERVED } from "./hopper/reserved.ts";
+import { MMA_TILES, multipliesBf16 } from "./mma-tiles.ts";
 import { RESERVED } from "./reserved.ts";
 
 /** Headers that kernels include. */
@@ -36,6 +38,10 @@ function reservedFor({ family }: Kernel): ReadonlySet<string> {
   return family === "gemm" ? HOPPER_RESERVED : family === "plane" ? ATTENTION_RESERVED : RESERVED;
 }
 
+function dialectOf(kernel: Kernel): Dialect {
+  return multipliesBf16(kernel) ? { ...CUDA_DIALECT, tiles: MMA_TILES } : CUDA_DIALECT;
+}
+
 interface Printed {
   readonly texts: ReadonlyMap<string, string>;
   readonly kernel: SimtKernel;
@@ -44,7 +50,7 @@ interface Printed {
 function printKernel(kernel: Kernel): Printed {
   if (kernel.family === "parts") return printParts(kernel);
   const { name } = kernel;
-  const file = fileOf(printSolo(CUDA_DIALECT, kernel));
+  const file = fileOf(printSolo(dialectOf(kernel), kernel));
   const texts = new Map([[name, file.text]]);
   const { few, many } = printHopper(kernel, file.kernel.scratch);
   if (many === undefined) return { texts, kernel: file.kernel };

@@ -1,5 +1,5 @@
-/** A program whose products are for Hopper, through package, session and harness. */
-import { expect, test } from "vitest";
+/** A program whose products are for tensor cores, those of Hopper and those of all GPUs, through package, session and harness. */
+import { afterEach, expect, test } from "vitest";
 import { lowerPrograms } from "../../../../../compiler/lower/lower.ts";
 import { runProgram } from "../../../../../compiler/reference/run.ts";
 import { parseProgram } from "../../../../../compiler/tensor-ir/parse.ts";
@@ -29,20 +29,30 @@ function drawn(size: number, seed: number): Float64Array {
   return Float64Array.from({ length: size }, (_, i) => ((Math.imul(i + seed, 0x9e3779b1) >>> 20) % 256) / 256 - 0.5);
 }
 
-test("a feed-forward network", async () => {
-  const T = 70;
-  const given = { x: drawn(T * 72, 1), gate: drawn(72 * 200, 2), up: drawn(72 * 200, 3), down: drawn(200 * 136, 4) };
-  const values = new Map(Object.entries(given).map(([name, data]) => [name, { data: [...data] }]));
-  const want = runProgram(PROGRAM, { sizes: { T }, values }, { precision: "f64" }).outputs.get("y")!.data;
-  const session = await onCuda([PROGRAM]);
-  const inputs = Object.fromEntries(Object.entries(given).map(([name, data]) => [name, encoded(data, "bf16")]));
-  const { y } = await session.run({ program: "score", sizes: { T }, inputs });
-  session.close();
-  const got = decoded(y!, "bf16");
-  const largest = Math.max(...Array.from(want, Math.abs));
-  const worst = Math.max(...Array.from(want, (value, i) => Math.abs(got[i]! - value)));
-  expect(worst / largest).toBeLessThan(2 ** -7);
-}, 120_000);
+afterEach(() => {
+  delete process.env["DSK_CAPABILITY"];
+});
+
+test.each(["9.0", "8.0"])(
+  "a feed-forward network on a GPU of capability %s",
+  async (capability) => {
+    process.env["DSK_CAPABILITY"] = capability;
+    const T = 70;
+    const given = { x: drawn(T * 72, 1), gate: drawn(72 * 200, 2), up: drawn(72 * 200, 3), down: drawn(200 * 136, 4) };
+    const values = new Map(Object.entries(given).map(([name, data]) => [name, { data: [...data] }]));
+    const want = runProgram(PROGRAM, { sizes: { T }, values }, { precision: "f64" }).outputs.get("y")!.data;
+    const session = await onCuda([PROGRAM]);
+    const inputs = Object.fromEntries(Object.entries(given).map(([name, data]) => [name, encoded(data, "bf16")]));
+    const { y } = await session.run({ program: "score", sizes: { T }, inputs });
+    expect(session.gpu.capability).toBe(capability);
+    session.close();
+    const got = decoded(y!, "bf16");
+    const largest = Math.max(...Array.from(want, Math.abs));
+    const worst = Math.max(...Array.from(want, (value, i) => Math.abs(got[i]! - value)));
+    expect(worst / largest).toBeLessThan(2 ** -7);
+  },
+  120_000,
+);
 
 test("each GPU takes the entry points that it has", () => {
   const { kernels } = lowerPrograms([PROGRAM]);
