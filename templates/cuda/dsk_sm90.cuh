@@ -226,9 +226,14 @@ DSK_INLINE void wgmma_settled(unsigned (&a)[products][4]) {
 // of 8 rows, `leading` is not used. MN-major (rows are neighbors): `leading` bytes lie between groups of 64 rows, `stride`
 // between groups of 8 terms.
 DSK_INLINE Descriptor wgmma_descriptor(const void* tile, int leading, int stride) {
-  DSK_PTX(wgmma_descriptor(tile, leading, stride),
-          return static_cast<Descriptor>((shared_address(tile) & 0x3ffff) >> 4) | static_cast<Descriptor>(leading >> 4) << 16 |
-                 static_cast<Descriptor>(stride >> 4) << 32 | 1ull << 62);
+#ifdef DSK_HARNESS
+  return dsk::sim::wgmma_descriptor(tile, leading, stride);
+#else
+  unsigned address = shared_address(tile);
+  asm volatile("" : "+r"(address));  // made anew for each block: descriptors of all terms would fill registers from one to the next
+  return static_cast<Descriptor>((address & 0x3ffff) >> 4) | static_cast<Descriptor>(leading >> 4) << 16 |
+         static_cast<Descriptor>(stride >> 4) << 32 | 1ull << 62;
+#endif
 }
 
 // The descriptor of what lies `bytes` behind in the same tile.

@@ -70,6 +70,8 @@ export interface AttentionShape {
   readonly parts: readonly { readonly depth: number; readonly gathered: boolean }[];
   readonly width: number;
   readonly valuesGathered: boolean;
+  /** Values are the keys of the first part, and each consumer has one half of their elements, for the same rows. */
+  readonly halves: boolean;
   /** Whether a block brings the smallest and largest of what its columns are compared by. */
   readonly ranges: number;
 }
@@ -100,8 +102,10 @@ export function planAttention(kernel: PlaneKernel): AttentionPlan | Refusal {
   if ("why" in results) return { why: `results: ${results.why}` };
   const depth = terms.reduce((sum, { keys }) => sum + keys.along.extent, 0);
   const width = values.along.extent;
-  if (width > 256) return { why: `values of ${width} elements: sums of them have no room in registers` };
-  if (depth > 256) return { why: `keys of ${depth} elements` };
+  const [first] = terms as [ScoreTerm, ...ScoreTerm[]];
+  const halves = width === 512 && same(first.keys.at, values.at) && same(first.keys.arg, values.arg);
+  if (width > 256 && !halves) return { why: `values of ${width} elements: sums of them have no room in registers` };
+  if (depth > (halves ? 576 : 256)) return { why: `keys of ${depth} elements` };
   const comparisons = softmax.seen === undefined ? [] : comparisonsOf(kernel, softmax.seen);
   const ranges = comparisons === undefined ? 0 : columnsCompared(comparisons).length;
   const shape = shapeOf({
@@ -109,6 +113,7 @@ export function planAttention(kernel: PlaneKernel): AttentionPlan | Refusal {
     parts: terms.map(({ keys }) => ({ depth: keys.along.extent, gathered: keys.matrix === undefined })),
     width,
     valuesGathered: values.matrix === undefined,
+    halves,
     ranges,
   });
   if (shape === undefined) return { why: "no block of columns fits" };
@@ -139,8 +144,10 @@ export function depthOf({ parts }: Pick<AttentionShape, "parts">): number {
 
 /** Two warpgroups of rows, and as many columns as fit twice beside the queries. */
 function shapeOf(of: Omit<AttentionShape, "consumers" | "stages" | "columns">): AttentionShape | undefined {
-  const { width } = of;
+  const { width, halves } = of;
   const depth = depthOf(of);
+  // Queries, and four blocks of keys that are values, too. More columns would take too many registers beside half of the sums.
+  if (halves) return { ...of, consumers: 2, stages: 4, columns: 32 };
   for (const columns of [128, 64]) {
     const queries = 2 * ROWS * 2 * Math.max(depth, width);
     const block = columns * 2 * (depth + width);

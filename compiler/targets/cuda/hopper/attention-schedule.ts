@@ -16,14 +16,11 @@ const TILES = { counter: "tile", count: "tiles" };
 const BLOCKS = { counter: "block", count: "blocks" };
 
 export function attentionSchedule(shape: AttentionShape): Schedule {
-  const { name, consumers, stages, columns, parts, width, valuesGathered, ranges } = shape;
+  const { name, consumers, stages, columns, parts, width, valuesGathered, halves, ranges } = shape;
   const warps = 4 * consumers;
   return {
     name,
-    cursors: [
-      { name: "key", stages },
-      { name: "value", stages },
-    ],
+    cursors: [{ name: "key", stages }, ...(halves ? [] : [{ name: "value", stages }])],
     barriers: [
       {
         name: "k_full",
@@ -31,12 +28,23 @@ export function attentionSchedule(shape: AttentionShape): Schedule {
         arrivals: (gathers(shape) ? 4 : 0) + (parts.some(({ gathered }) => !gathered) ? 1 : 0),
         event: "the block's keys are there",
       },
-      { name: "k_empty", stages, arrivals: warps, event: "all warps of the consumers have their scores" },
-      { name: "v_full", stages, arrivals: valuesGathered ? 4 : 1, event: "the block's values are there" },
-      { name: "v_empty", stages, arrivals: warps, event: "all warps of the consumers have summed them" },
+      {
+        name: "k_empty",
+        stages,
+        arrivals: warps,
+        event: `all warps of the consumers have ${halves ? "summed them" : "their scores"}`,
+      },
+      ...(halves
+        ? []
+        : [
+            { name: "v_full", stages, arrivals: valuesGathered ? 4 : 1, event: "the block's values are there" },
+            { name: "v_empty", stages, arrivals: warps, event: "all warps of the consumers have summed them" },
+          ]),
     ],
     named: [
-      { name: "own_warps", id: 1, threads: WARPGROUP, each: consumers },
+      halves
+        ? { name: "own_warps", id: 1, threads: consumers * WARPGROUP }
+        : { name: "own_warps", id: 1, threads: WARPGROUP, each: consumers },
       ...(consumers === 2 ? [{ name: "turn", id: 3, threads: 2 * WARPGROUP, each: 2 }] : []),
     ],
     buffers: [
@@ -44,11 +52,11 @@ export function attentionSchedule(shape: AttentionShape): Schedule {
         name: "q",
         stages: 1,
         bytes: ROWS * 2 * Math.max(depthOf(shape), width),
-        each: consumers,
+        ...(halves ? {} : { each: consumers }),
         holds: "queries, then results on their way out",
       },
       ...parts.map(({ depth }, i) => ({ name: `k${i}`, stages, bytes: columns * 2 * depth, holds: "keys" })),
-      { name: "v", stages, bytes: columns * 2 * width, holds: "values" },
+      ...(halves ? [] : [{ name: "v", stages, bytes: columns * 2 * width, holds: "values" }]),
       ...(ranges === 0
         ? []
         : [
@@ -63,7 +71,7 @@ export function attentionSchedule(shape: AttentionShape): Schedule {
     registers: [
       { name: "scores", role: "consumer", count: columns / 2 },
       { name: "weights", role: "consumer", count: columns / 4 },
-      { name: "sums", role: "consumer", count: width / 2 },
+      { name: "sums", role: "consumer", count: width / (halves ? 4 : 2) },
     ],
     roles: [producer(shape), consumer(shape)],
     results: [{ role: "consumer", over: [TILES], label: "results[{tile},{part}]" }],
@@ -76,7 +84,7 @@ export function gathers({ parts, valuesGathered }: AttentionShape): boolean {
 }
 
 function producer(shape: AttentionShape): Role {
-  const { columns, parts, width, valuesGathered, ranges } = shape;
+  const { columns, parts, width, valuesGathered, halves, ranges } = shape;
   const all = gathers(shape);
   const keys = parts.map(({ depth, gathered }, i) => ({ buffer: `k${i}`, bytes: columns * 2 * depth, gathered }));
   const values = [{ buffer: "v", bytes: columns * 2 * width, gathered: valuesGathered }];
@@ -135,17 +143,26 @@ function producer(shape: AttentionShape): Role {
     ...arrived("v_full", VALUE, 0),
     { kind: "advance", cursor: "value" },
   ];
+  const together: Step[] = [
+    {
+      kind: "loop",
+      ...BLOCKS,
+      body: [...fill(KEYS, keys, "{block}"), ...arrived("k_full", KEY, 0), { kind: "advance", cursor: "key" }],
+    },
+  ];
   return {
     name: "producer",
     warpgroups: 1,
     threads: all ? "all" : "warp",
     registers: all ? 72 : 40,
-    steps: [{ kind: "loop", ...TILES, body: tile }],
+    steps: [{ kind: "loop", ...TILES, body: halves ? together : tile }],
   };
 }
 
 function consumer(shape: AttentionShape): Role {
-  const { consumers, ranges, parts } = shape;
+  const { consumers, ranges, parts, halves } = shape;
+  // Rows of both consumers are the same ones where they have halves of values.
+  const own = halves ? "{tile}" : "{tile},{part}";
   const pingPong = consumers === 2;
   const turn = (kind: "sync" | "signal", why: string, part?: number): Step[] =>
     pingPong
@@ -154,7 +171,7 @@ function consumer(shape: AttentionShape): Role {
   const score = (block: string): Step[] =>
     parts.map((_, i) => ({
       kind: "multiply",
-      a: { buffer: "q", holds: "q[{tile},{part}]" },
+      a: { buffer: "q", holds: `q[${own}]` },
       b: { buffer: `k${i}`, at: KEY, holds: `k${i}[{tile},${block}]` },
       into: "scores",
       clears: i === 0 ? "always" : "never",
@@ -162,7 +179,9 @@ function consumer(shape: AttentionShape): Role {
   const weigh = (block: string, at?: number): Step => ({
     kind: "multiply",
     a: { registers: "weights" },
-    b: { buffer: "v", at: VALUE, holds: `v[{tile},${block}]` },
+    b: halves
+      ? { buffer: "k0", at: { cursor: "key", back: 1 }, holds: `k0[{tile},${block}]` }
+      : { buffer: "v", at: VALUE, holds: `v[{tile},${block}]` },
     into: "sums",
     clears: { counter: "block", ...(at === undefined ? {} : { at }) },
   });
@@ -172,7 +191,7 @@ function consumer(shape: AttentionShape): Role {
     reads: [
       {
         registers: "scores",
-        holds: { counter: "of", count: String(parts.length), term: `q[{tile},{part}] * k{of}[{tile},${block}]` },
+        holds: { counter: "of", count: String(parts.length), term: `q[${own}] * k{of}[{tile},${block}]` },
       },
     ],
     ...(ranges === 0 ? {} : { loads: [{ buffer: "ranges", at: KEY, holds: `ranges[{tile},${block}]` }] }),
@@ -188,14 +207,20 @@ function consumer(shape: AttentionShape): Role {
       { registers: "scores", holds: "what is used up" },
     ],
   });
-  const used = (barrier: "k_empty" | "v_empty", cursor: "key" | "value"): Step[] => [
-    { kind: "arrive", barrier, at: { cursor }, by: "warps" },
-    { kind: "advance", cursor },
-  ];
-  const sums = { registers: "sums", holds: { ...BLOCKS, term: "p[{tile},{part},{block}] * v[{tile},{block}]" } };
+  const next = { kind: "advance", cursor: "key" } as const;
+  const keysUsed: Step[] = halves ? [] : [{ kind: "arrive", barrier: "k_empty", at: KEY, by: "warps" }, next];
+  const valuesUsed: Step[] = halves
+    ? [{ kind: "arrive", barrier: "k_empty", at: { cursor: "key", back: 1 }, by: "warps" }]
+    : [
+        { kind: "arrive", barrier: "v_empty", at: VALUE, by: "warps" },
+        { kind: "advance", cursor: "value" },
+      ];
+  const valuesThere: Step[] = halves ? [] : [{ kind: "wait", barrier: "v_full", at: VALUE, phase: "current" }];
+  const term = `p[{tile},{part},{block}] * ${halves ? "k0" : "v"}[{tile},{block}]`;
+  const sums = { registers: "sums", holds: { ...BLOCKS, term } };
   const tile: Step[] = [
     { kind: "sync", barrier: "own_warps", of: "own", why: "all warps have stored what is in q" },
-    { kind: "gather", buffer: "q", holds: "q[{tile},{part}]" },
+    { kind: "gather", buffer: "q", holds: `q[${own}]` },
     { kind: "commit_copies" },
     { kind: "settle_copies", pending: 0 },
     { kind: "publish" },
@@ -206,7 +231,8 @@ function consumer(shape: AttentionShape): Role {
     { kind: "commit" },
     { kind: "settle", pending: 0, done: ["scores"] },
     exponentials("0"),
-    ...used("k_empty", "key"),
+    ...keysUsed,
+    ...(halves ? [next] : []),
     weights("0", false),
     {
       kind: "loop",
@@ -218,37 +244,38 @@ function consumer(shape: AttentionShape): Role {
         { kind: "fence" },
         ...score("{block}"),
         { kind: "commit" },
-        { kind: "wait", barrier: "v_full", at: VALUE, phase: "current" },
+        ...valuesThere,
         { kind: "fence", why: "ptxas wants one of its own for each array of sums" },
         weigh("{block-1}", 1),
         { kind: "commit" },
         ...turn("signal", "products of the other consumer come behind these"),
         { kind: "settle", pending: 1, done: ["scores"], why: "values of the block before are on their way" },
         exponentials("{block}"),
-        ...used("k_empty", "key"),
+        ...keysUsed,
         { kind: "settle", pending: 0 },
-        ...used("v_empty", "value"),
+        ...valuesUsed,
+        ...(halves ? [next] : []),
         weights("{block}", true),
       ],
     },
-    { kind: "wait", barrier: "v_full", at: VALUE, phase: "current" },
+    ...valuesThere,
     { kind: "fence" },
     weigh("{block}"),
     { kind: "commit" },
     { kind: "settle", pending: 0, done: ["sums"] },
-    ...used("v_empty", "value"),
+    ...valuesUsed,
     { kind: "sync", barrier: "own_warps", of: "own", why: "no warp needs the queries" },
     {
       kind: "compute",
       name: "results",
       reads: [sums],
-      writes: [{ buffer: "q", holds: "out[{tile},{part}]" }],
+      writes: [{ buffer: "q", holds: `out[${own}]` }],
     },
     { kind: "sync", barrier: "own_warps", of: "own" },
     {
       kind: "compute",
       name: "results leave",
-      loads: [{ buffer: "q", holds: "out[{tile},{part}]" }],
+      loads: [{ buffer: "q", holds: `out[${own}]` }],
       gives: "results[{tile},{part}]",
     },
   ];

@@ -34,6 +34,20 @@ export class AttentionText {
     this.#rows = [...new Map(comparisons.map(({ row }) => [JSON.stringify(row), row])).values()];
   }
 
+  get tileRows(): number {
+    const { consumers, halves } = this.#plan.shape;
+    return halves ? ROWS : ROWS * consumers;
+  }
+
+  /** Where a consumer's rows begin, and its queries. */
+  get #firstRow(): string {
+    return this.#plan.shape.halves ? "at.m" : `at.m + part * ${ROWS}`;
+  }
+
+  get queriesAt(): string {
+    return this.#plan.shape.halves ? "shared.q" : "shared.q[part]";
+  }
+
   get rowCount(): string {
     return sizeText(this.#plan.kernel.rows);
   }
@@ -162,7 +176,7 @@ export class AttentionText {
     lines.add("#pragma unroll");
     lines.block("for (int r = 0; r < 2; r++)", () => {
       if (needed.length > 0 || tokens) {
-        lines.add(`const int flat = min(at.m + part * ${ROWS} + row + r * 8, m_end - 1);`);
+        lines.add(`const int flat = min(${this.#firstRow} + row + r * 8, m_end - 1);`);
         this.#unpackRows("flat");
       }
       const scalars = this.#scalars(needed);
@@ -264,7 +278,7 @@ export class AttentionText {
     const { terms } = this.#plan;
     this.#eachRow((place) => {
       const lines = this.#lines;
-      lines.add("const int bytes = at.m + part * 64 + own < m_end ? 16 : 0;");
+      lines.add(`const int bytes = ${this.#firstRow} + own < m_end ? 16 : 0;`);
       let line = 0;
       for (const { queries } of terms) {
         const from = this.#pointer(queries);
@@ -280,9 +294,12 @@ export class AttentionText {
   #eachRow(body: (place: string) => void): void {
     const lines = this.#lines;
     lines.add("#pragma unroll");
-    lines.block("for (int i = 0; i < 4; i++)", () => {
-      lines.add("const int own = i * 16 + thread / 8, chunk = thread % 8, place = own * 128 + (chunk ^ own % 8) * 16;");
-      lines.add(`const int flat = min(at.m + part * ${ROWS} + own, m_end - 1);`);
+    // Of rows that both consumers have, each takes care of half.
+    const { halves } = this.#plan.shape;
+    lines.block(`for (int i = 0; i < ${halves ? 2 : 4}; i++)`, () => {
+      lines.add(`const int own = ${halves ? "(part * 2 + i)" : "i"} * 16 + thread / 8, chunk = thread % 8;`);
+      lines.add("const int place = own * 128 + (chunk ^ own % 8) * 16;");
+      lines.add(`const int flat = min(${this.#firstRow} + own, m_end - 1);`);
       this.#unpackRows("flat");
       body("place");
     });
@@ -314,8 +331,9 @@ export class AttentionText {
 
   /** Sums of values times a factor of the row, rounded, in the lines that held queries. */
   stage(): void {
-    const { sum, after, factor } = this.#plan;
+    const { sum, after, factor, shape } = this.#plan;
     const lines = this.#lines;
+    const half = shape.halves ? `part * ${(shape.width / 2 / LINE) * ROWS * 128} + ` : "";
     lines.add("float factor[2];", "#pragma unroll");
     lines.block("for (int r = 0; r < 2; r++)", () => {
       lines.add(`float ${sum} = total[r] + __shfl_xor_sync(0xffffffffu, total[r], 1);`);
@@ -332,7 +350,7 @@ export class AttentionText {
       );
       lines.add("const int own = warp * 16 + lane % 16, chunk = c % 4 * 2 + lane / 16;");
       lines.add(
-        `stmatrix_x4(shared.q[part] + c / 4 * ${ROWS * 128} + own * 128 + (chunk ^ own % 8) * 16, packed[0], packed[1], packed[2], packed[3]);`,
+        `stmatrix_x4(${this.queriesAt} + ${half}c / 4 * ${ROWS * 128} + own * 128 + (chunk ^ own % 8) * 16, packed[0], packed[1], packed[2], packed[3]);`,
       );
     });
   }
@@ -342,11 +360,11 @@ export class AttentionText {
     const { results } = this.#plan;
     this.#eachRow((place) => {
       const lines = this.#lines;
-      lines.block("if (at.m + part * 64 + own < m_end)", () => {
+      lines.block(`if (${this.#firstRow} + own < m_end)`, () => {
         const to = this.#pointer(results);
         for (let x = 0; x < results.along.extent; x += LINE)
           lines.add(
-            `*reinterpret_cast<uint4*>(${to}${x === 0 ? "" : ` + ${x}`}) = *reinterpret_cast<const uint4*>(shared.q[part] + ${x === 0 ? "" : `${(x / LINE) * ROWS * 128} + `}${place});`,
+            `*reinterpret_cast<uint4*>(${to}${x === 0 ? "" : ` + ${x}`}) = *reinterpret_cast<const uint4*>(${this.queriesAt} + ${x === 0 ? "" : `${(x / LINE) * ROWS * 128} + `}${place});`,
           );
       });
     });

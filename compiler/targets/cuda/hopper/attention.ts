@@ -65,7 +65,7 @@ class AttentionPrinter {
     lines.add(...this.#header().map((line) => `// ${line}`.trimEnd()));
     lines.add('#include "dsk_mma.cuh"', '#include "dsk_sm90.cuh"', "");
     lines.add(
-      `constexpr int ROWS = ${ROWS * shape.consumers}, COLUMNS = ${shape.columns}, WIDTH = ${shape.width}, STAGES = ${shape.stages};`,
+      `constexpr int ROWS = ${this.#text.tileRows}, COLUMNS = ${shape.columns}, WIDTH = ${this.#width}, STAGES = ${shape.stages};`,
       `// Of a score, for powers of 2.`,
       `constexpr float SCALE = ${(this.#plan.scale * Math.LOG2E).toPrecision(9)}f;`,
       "",
@@ -81,7 +81,7 @@ class AttentionPrinter {
       file: `${kernel.name}.${ARCHITECTURE}`,
       only: ARCHITECTURE,
       workgroupSize: threadsOf(this.#schedule),
-      workgroups: [{ of: extentsOf(kernel.batch) }, { of: extentsOf(kernel.rows), by: ROWS * shape.consumers }],
+      workgroups: [{ of: extentsOf(kernel.batch) }, { of: extentsOf(kernel.rows), by: this.#text.tileRows }],
       most: PROCESSORS,
       sharedBytes: sharedBytes(this.#schedule),
       maps: [...this.#maps.values()],
@@ -91,7 +91,7 @@ class AttentionPrinter {
 
   #header(): string[] {
     const { kernel, shape } = this.#plan;
-    const { width, columns, consumers, stages } = shape;
+    const { width, columns, stages } = shape;
     const depth = depthOf(shape);
     const shapes = kernel.args.map((arg) => `${arg.access} ${arg.name}: ${arg.dtype}[${arg.shape.join(", ")}]`);
     return [
@@ -99,7 +99,7 @@ class AttentionPrinter {
       ...kernel.from,
       ...shapes.map((text) => `  ${text}`),
       `Scores of ${depth} terms, values of ${width}: ${2 * (depth + width)} FLOP for each row and column that it sees.`,
-      `Tiles of ${ROWS * consumers} rows, blocks of ${columns} columns, ${stages} of them in shared memory.`,
+      `Tiles of ${this.#text.tileRows} rows, blocks of ${columns} columns, ${stages} of them in shared memory.`,
     ];
   }
 
@@ -111,7 +111,7 @@ class AttentionPrinter {
       "struct alignas(1024) Shared",
       () => {
         for (const { name, bytes, each, holds } of buffers) {
-          const of = each === undefined ? "[STAGES]" : `[${each}]`;
+          const of = name === "q" ? (each === undefined ? "" : `[${each}]`) : "[STAGES]";
           if (name === "ranges") lines.add(`int ${name}${of}[${bytes / 4}];  // ${holds}`);
           else lines.add(`unsigned char ${name}${of}[${bytes}];  // ${holds}`);
         }
@@ -124,12 +124,18 @@ class AttentionPrinter {
     );
   }
 
+  /** Elements of values that a consumer sums. */
+  get #width(): number {
+    const { width, halves } = this.#plan.shape;
+    return halves ? width / 2 : width;
+  }
+
   get #scoreProduct(): Wgmma {
     return { n: this.#plan.shape.columns, aTurned: false, bTurned: false };
   }
 
   get #valueProduct(): Wgmma {
-    return { n: this.#plan.shape.width, aInRegisters: true, aTurned: false, bTurned: true };
+    return { n: this.#width, aInRegisters: true, aTurned: false, bTurned: true };
   }
 
   #wgmmas(): Wgmma[] {
@@ -203,7 +209,11 @@ class AttentionPrinter {
       else steps(producer);
     });
     lines.block("else", () => {
-      lines.add("// Consumers have 64 rows each.", `registers_increase<${consumer.registers}>();`);
+      const { halves } = this.#plan.shape;
+      lines.add(
+        halves ? "// Consumers have 64 rows, each a half of their values." : "// Consumers have 64 rows each.",
+        `registers_increase<${consumer.registers}>();`,
+      );
       lines.add("const int part = warpgroup - 1;");
       lines.add(
         "// Of a thread's first sum. Sum i lies i / 2 % 2 * 8 rows and i / 4 * 8 + i % 2 columns behind it.",
@@ -282,12 +292,16 @@ class AttentionPrinter {
     const { parts } = this.#plan.shape;
     const { buffer, holds = "" } = b as { buffer: string; holds?: string };
     if (into === "sums") {
+      const { columns, stages, halves } = this.#plan.shape;
       const adds = holds.includes("-1") ? "block > 1" : "blocks > 1";
-      return this.#lines.add(`add_values(sums, weights, shared.v[value], ${adds});`);
+      const values = halves
+        ? `shared.k0[(key + ${stages - 1}) % STAGES] + part * ${columns * this.#width * 2}`
+        : "shared.v[value]";
+      return this.#lines.add(`add_values(sums, weights, ${values}, ${adds});`);
     }
     const term = Number(buffer.slice(1));
     const before = depthOf({ parts: parts.slice(0, term) }) * ROWS * 2;
-    const queries = `shared.q[part]${before === 0 ? "" : ` + ${before}`}`;
+    const queries = `${this.#text.queriesAt}${before === 0 ? "" : ` + ${before}`}`;
     this.#lines.add(
       `add_scores(scores, ${queries}, shared.${buffer}[key], ${parts[term]!.depth}, ${term === 0 ? 0 : 1});`,
     );

@@ -86,7 +86,7 @@ export const GEMM_SHAPES: readonly GemmShape[] = [
   },
 ];
 
-const BLOCKS = { consumers: 2, columns: 128, width: 128 } as const;
+const BLOCKS = { consumers: 2, columns: 128, width: 128, halves: false } as const;
 
 export const ATTENTION_SHAPES: readonly AttentionShape[] = [
   {
@@ -118,5 +118,19 @@ export const ATTENTION_SHAPES: readonly AttentionShape[] = [
     parts: [{ depth: 128, gathered: true }],
     valuesGathered: true,
     ranges: 0,
+  },
+  {
+    name: "attention, halves of latent values",
+    consumers: 2,
+    stages: 4,
+    columns: 32,
+    parts: [
+      { depth: 512, gathered: true },
+      { depth: 64, gathered: true },
+    ],
+    width: 512,
+    valuesGathered: true,
+    halves: true,
+    ranges: 2,
   },
 ];

@@ -97,6 +97,25 @@ const CASES: readonly Case[] = [
     }`,
   },
   {
+    name: "latent attention of a decode step: values are keys in a cache, heads are rows",
+    documents: [75, 60],
+    text: `kernel @absorbed plane extents [S, T] {
+      read x_2: bf16[T, 3, 512]
+      read latent: bf16[cache, 512]
+      read slot: i32[S]
+      read x_3: bf16[T, 3, 64]
+      read key_pe: bf16[cache, 64]
+      write out: bf16[T, 3, 512]
+      ${HEAD}
+      batch () rows (T, H < 3) column (S)
+      span span_from[T] to span_to[T]
+      enter x = sum (C < 512) x_2[T, H, C] @ latent[index(slot[S]), C] + sum (R < 64) x_3[T, H, R] @ key_pe[index(slot[S]), R]
+      for (S) x[S] = (x[S] * bf16 0.1352337788608801: bf16)
+      ${CAUSAL}
+      leave (C < 512) out[T, H, C] = sum over columns x @ latent[index(slot[S]), C]
+    }`,
+  },
+  {
     name: "a mask that is stored, some rows of which see nothing",
     documents: [30, 60],
     text: `kernel @chosen plane extents [S, T] {

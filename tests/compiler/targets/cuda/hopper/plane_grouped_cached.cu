@@ -288,7 +288,8 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_grouped_cached_tensor
       named_barrier_sync(1 + part, 128);  // all warps have stored what is in q
       #pragma unroll
       for (int i = 0; i < 4; i++) {
-        const int own = i * 16 + thread / 8, chunk = thread % 8, place = own * 128 + (chunk ^ own % 8) * 16;
+        const int own = i * 16 + thread / 8, chunk = thread % 8;
+        const int place = own * 128 + (chunk ^ own % 8) * 16;
         const int flat = min(at.m + part * 64 + own, m_end - 1);
         const int i_M = flat % 8;
         const int i_T = flat / 8;
@@ -379,7 +380,8 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_grouped_cached_tensor
       // results leave
       #pragma unroll
       for (int i = 0; i < 4; i++) {
-        const int own = i * 16 + thread / 8, chunk = thread % 8, place = own * 128 + (chunk ^ own % 8) * 16;
+        const int own = i * 16 + thread / 8, chunk = thread % 8;
+        const int place = own * 128 + (chunk ^ own % 8) * 16;
         const int flat = min(at.m + part * 64 + own, m_end - 1);
         const int i_M = flat % 8;
         const int i_T = flat / 8;

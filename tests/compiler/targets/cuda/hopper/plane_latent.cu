@@ -268,7 +268,8 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_latent_tensor(
       named_barrier_sync(1 + part, 128);  // all warps have stored what is in q
       #pragma unroll
       for (int i = 0; i < 4; i++) {
-        const int own = i * 16 + thread / 8, chunk = thread % 8, place = own * 128 + (chunk ^ own % 8) * 16;
+        const int own = i * 16 + thread / 8, chunk = thread % 8;
+        const int place = own * 128 + (chunk ^ own % 8) * 16;
         const int i_T = min(at.m + part * 64 + own, m_end - 1);
         const int bytes = at.m + part * 64 + own < m_end ? 16 : 0;
         const bf16* p0 = x_2 + (long long)i_T * 24576 + i_H * 192 + chunk * 8;
@@ -361,7 +362,8 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_latent_tensor(
       // results leave
       #pragma unroll
       for (int i = 0; i < 4; i++) {
-        const int own = i * 16 + thread / 8, chunk = thread % 8, place = own * 128 + (chunk ^ own % 8) * 16;
+        const int own = i * 16 + thread / 8, chunk = thread % 8;
+        const int place = own * 128 + (chunk ^ own % 8) * 16;
         const int i_T = min(at.m + part * 64 + own, m_end - 1);
         if (at.m + part * 64 + own < m_end) {
           bf16* p3 = out + (long long)i_T * 16384 + i_H * 128 + chunk * 8;

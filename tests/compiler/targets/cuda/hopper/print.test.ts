@@ -42,6 +42,7 @@ describe("kernels for Hopper", () => {
     "gemm_h_few",
     "plane_latent",
     "plane_grouped_cached",
+    "plane_absorbed",
   ])("%s is as it was reviewed", async (name) => {
     const { text } = files.find((file) => file.name === name)!;
     await expect(text).toMatchFileSnapshot(`${name}.cu`);
