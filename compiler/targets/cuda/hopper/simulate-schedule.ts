@@ -4,7 +4,25 @@
  * knows the events that surely happened before where it is. A read is sound when the reader knows all writes, a write when the
  * writer knows all reads and writes before it.
  */
-import type { Arrival, Clears, Count, Expected, Label, Operand, Schedule, Slot, Step } from "./schedule.ts";
+import type { Count, Expected, Label, Schedule, Slot, Step } from "./schedule.ts";
+import {
+  type BarrierState,
+  type BufferState,
+  type RegisterState,
+  type Actor,
+  type Shared,
+  type Groups,
+  type NamedState,
+  missing,
+  block,
+  arrivalsOf,
+  turned,
+  commit,
+  settled,
+  at,
+  clearsNow,
+  filled,
+} from "./schedule-state.ts";
 
 /** Trip counts by their names; a list has one for each turn of the outermost loop. */
 export type Counts = Readonly<Record<string, number | readonly number[]>>;
@@ -40,75 +58,6 @@ export function simulate(schedule: Schedule, counts: Counts, order: Order): stri
     if (error instanceof Fault) return error.message;
     throw error;
   }
-}
-
-interface BarrierState {
-  readonly name: string;
-  readonly arrivals: number;
-  pending: number;
-  bytes: number;
-  phases: number;
-  /** Events that arrivals of this phase bring along, and those of phases that are over. */
-  joining: bigint;
-  released: bigint;
-}
-
-interface BufferState {
-  readonly name: string;
-  label?: Label;
-  /** Parts that copies have filled so far, in bytes. */
-  filled: number;
-  writes: bigint;
-  reads: bigint;
-  writers: Set<Actor>;
-}
-
-interface RegisterState {
-  terms: Label[];
-  /** Whether products that were not waited for sum into it or read it. */
-  flying: boolean;
-  /** Whether threads read or wrote it behind the last fence. */
-  touched: boolean;
-}
-
-interface Actor {
-  readonly name: string;
-  readonly role: string;
-  readonly part: number;
-  readonly leads: boolean;
-  readonly threads: number;
-  readonly counters: Map<string, number>;
-  readonly cursors: Map<string, { stage: number; phase: number; before: number[] }>;
-  readonly registers: Map<string, RegisterState>;
-  knows: bigint;
-  /** Events of groups of products, copies and stores that were not waited for. */
-  readonly products: Groups;
-  readonly copies: Groups;
-  readonly stores: Groups;
-  /** Own writes that copies and products do not see yet. */
-  unpublished: bigint;
-  blocked?: { readonly on: () => string; readonly until: () => boolean };
-  done: boolean;
-}
-
-/** An operand in shared memory. */
-type Shared = Operand & { readonly buffer: string; readonly at?: Slot };
-
-interface Groups {
-  open: Op[];
-  closed: Op[][];
-}
-
-interface Op {
-  readonly event: bigint;
-  readonly registers: readonly RegisterState[];
-}
-
-interface NamedState {
-  threads: number;
-  joining: bigint;
-  released: bigint;
-  round: number;
 }
 
 class Run {
@@ -651,55 +600,4 @@ class Run {
     const missing = events & ~actor.knows;
     return missing === 0n ? undefined : this.#events[missing.toString(2).length - 1];
   }
-}
-
-/** What a barrier lacks. */
-function missing({ pending, arrivals, bytes }: BarrierState): string {
-  const of = `${arrivals - pending} of ${arrivals} arrivals`;
-  return ` (${of}${bytes > 0 ? `, ${bytes} bytes to come` : bytes < 0 ? `, ${-bytes} bytes too many` : ""})`;
-}
-
-function* block(actor: Actor, on: () => string, until: () => boolean): Generator<void> {
-  do {
-    actor.blocked = { on, until };
-    yield;
-  } while (!until());
-}
-
-function arrivalsOf(actor: Actor, by: Arrival): number {
-  if (by === "thread") return actor.leads ? 1 : 0;
-  return by === "warps" ? Math.ceil(actor.threads / 32) : actor.threads;
-}
-
-/** Ends the phase of a barrier when all arrivals and bytes are there. */
-function turned(barrier: BarrierState): void {
-  if (barrier.pending !== 0 || barrier.bytes !== 0) return;
-  barrier.pending = barrier.arrivals;
-  barrier.phases++;
-  barrier.released |= barrier.joining;
-  barrier.joining = 0n;
-}
-
-function commit(groups: Groups): void {
-  groups.closed.push(groups.open);
-  groups.open = [];
-}
-
-/** What is over when all but the last `pending` groups are. */
-function settled(groups: Groups, pending: number): Op[] {
-  return groups.closed.splice(0, Math.max(0, groups.closed.length - pending)).flat();
-}
-
-function at(step: { readonly at?: Slot }): { at?: Slot } {
-  return step.at === undefined ? {} : { at: step.at };
-}
-
-function clearsNow(actor: Actor, { counter, at: turn = 0 }: Clears): boolean {
-  return (actor.counters.get(counter) ?? 0) === turn;
-}
-
-function filled(label: Label, counters: ReadonlyMap<string, number>, part: number): Label {
-  return label.replaceAll(/\{(\w+)(-1)?\}/g, (_, name: string, before: string | undefined) =>
-    String((name === "part" ? part : (counters.get(name) ?? 0)) - (before === undefined ? 0 : 1)),
-  );
 }
