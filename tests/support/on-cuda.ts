@@ -1,17 +1,17 @@
 import { createHash } from "node:crypto";
 import { cpSync, existsSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import type { LowerOptions } from "../../compiler/lower/fusions.ts";
 import { lowerPrograms } from "../../compiler/lower/lower.ts";
 import { PRINTERS, writeFiles } from "../../compiler/package/package.ts";
 import type { Program } from "../../compiler/tensor-ir/types.ts";
 import { type CudaOptions, type CudaSession, openCudaSession } from "../../runtime/device/cuda/session.ts";
-import { buildModule, standIn } from "./cuda/build.ts";
+import { buildModule, folderOf, standIn } from "./cuda/build.ts";
 import { REAL, realPackage } from "./cuda/real.ts";
 
 /**
  * Programs, as they are, on a GPU that g++ and fibers make: the addon and its stand-in of libcuda run what the CUDA target prints.
- * Packages are kept beside the stand-in, by what is in them.
+ * Packages are kept beside the harness that they were built with, by what is in them.
  */
 export async function onCuda(
   programs: readonly Program[],
@@ -22,10 +22,9 @@ export async function onCuda(
   const files = new Map([...PRINTERS.cuda(kernels)].map(([name, text]) => [`kernels/${name}`, text]));
   const programFile = new Map([["program.json", JSON.stringify({ format: 1, programs: launches })]]);
   if (REAL) return openCudaSession(await realPackage(new Map([...files, ...programFile])), options);
-  const library = await standIn();
-  process.env["DSKC_LIBCUDA"] = library;
+  process.env["DSKC_LIBCUDA"] = await standIn();
   const hash = createHash("sha256").update(JSON.stringify([...files, ...programFile]));
-  const directory = join(dirname(library), `package-${hash.digest("hex").slice(0, 16)}`);
+  const directory = join(folderOf("simulator", "preludes"), `package-${hash.digest("hex").slice(0, 16)}`);
   if (!existsSync(join(directory, "program.json"))) {
     writeFiles(directory, files);
     const sources = [...files.keys()].flatMap((path) => (path.endsWith(".cu") ? [join(directory, path)] : []));

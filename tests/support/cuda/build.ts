@@ -1,7 +1,6 @@
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
-  copyFileSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -22,7 +21,7 @@ const HERE = import.meta.dirname;
 const PRELUDES = resolve(HERE, "../../../templates/cuda");
 const INCLUDE = join(HERE, "include");
 
-/** Which of g++'s checkers the module is built with. Whoever loads it must be built with the same one. */
+/** Which of g++'s checkers kernels are built with; the program that loads them must have it, too. */
 export type Sanitizer = "address" | "thread";
 
 export interface ModuleOptions {
@@ -68,20 +67,25 @@ export async function buildKernels(
   library: string,
   { sanitizer, include = [], optimize = "-O2" }: ModuleOptions = {},
 ): Promise<void> {
+  const machine = await simulator();
   const directory = mkdtempSync(join(tmpdir(), "dskc-cuda-"));
   try {
     const headers = [PRELUDES, ...include];
     const stamp = hashOf(headers.flatMap((path) => textsOf(path, /\.cuh$/)));
     for (const file of files) writeFileSync(join(directory, `${file.name}.cc`), translationUnit(file, stamp));
-    const simulator = join(HERE, "simulator");
-    for (const name of readdirSync(simulator)) copyFileSync(join(simulator, name), join(directory, `sim_${name}`));
     mkdirSync(dirname(library), { recursive: true });
     await compileLibrary({
       directory,
       library,
       include: [INCLUDE, ...headers],
-      flags: [optimize, ...FLAGS, ...(sanitizer === undefined ? [] : SANITIZE[sanitizer])],
-      linkFlags: sanitizer === undefined ? ["-Wl,--no-undefined"] : [`-fsanitize=${sanitizer}`],
+      // __shared__ arrays lie in sections of their own, which the checker leaves alone unless it is told not to.
+      flags: [
+        optimize,
+        ...FLAGS,
+        ...sanitize(sanitizer),
+        ...(sanitizer === "address" ? ["-fsanitize-sections=dsk_shared_*"] : []),
+      ],
+      linkFlags: [machine, sanitizer === undefined ? "-Wl,--no-undefined" : `-fsanitize=${sanitizer}`],
     });
   } finally {
     rmSync(directory, { recursive: true, force: true });
@@ -92,48 +96,72 @@ export async function buildKernels(
  * Builds the stand-in of libcuda, if it has not been, and returns its path (`.../libcuda.so.1`). It is found by `DSKC_LIBCUDA`.
  * @throws CompileError
  */
-export async function standIn(sanitizer?: Sanitizer): Promise<string> {
-  const directory = join(HERE, "driver");
-  // Of all of the harness: modules of kernels are kept beside it.
-  const folders = [directory, INCLUDE, join(HERE, "simulator"), PRELUDES];
-  const version = hashOf(folders.flatMap((path) => textsOf(path, /\.(cc|h|cuh)$/))).slice(0, 16);
-  const library = join(new Cache("cuda").directory, `cuda-${version}${sanitizer ?? ""}`, "libcuda.so.1");
+export async function standIn(): Promise<string> {
+  const library = join(folderOf("driver"), "libcuda.so.1");
   if (existsSync(library)) return library;
   await compileLibrary({
-    directory,
+    directory: join(HERE, "driver"),
     library,
     include: [INCLUDE],
-    flags: ["-O2", "-Wall", ...(sanitizer === undefined ? [] : SANITIZE[sanitizer])],
-    linkFlags: [
-      "-pthread",
-      "-ldl",
-      ...(sanitizer === undefined ? ["-Wl,--no-undefined"] : [`-fsanitize=${sanitizer}`]),
-    ],
+    flags: ["-O2", "-Wall"],
+    linkFlags: ["-pthread", "-ldl", "-Wl,--no-undefined"],
   });
   return library;
 }
 
 /** Builds the program that runs one kernel (launcher/launcher.cc), and returns its path. */
-export async function executable(sanitizer?: Sanitizer): Promise<string> {
-  const library = await standIn(sanitizer);
+export async function launcher(sanitizer?: Sanitizer): Promise<string> {
+  const library = await standIn();
   const source = join(HERE, "launcher/launcher.cc");
-  const program = join(dirname(library), `launcher-${hashOf([readFileSync(source, "utf8")]).slice(0, 16)}`);
-  if (existsSync(program)) return program;
-  const { command } = await findCompiler();
-  const aside = `${program}.${process.pid}`;
-  await promisify(execFile)(command[0], [
-    ...command.slice(1),
-    "-std=c++20",
+  return compileOnce(join(folderOf("driver", "launcher"), `launcher${sanitizer ?? ""}`), [
+    "-O1",
+    ...sanitize(sanitizer),
     `-I${INCLUDE}`,
     source,
     library,
     `-Wl,-rpath,${dirname(library)}`,
-    "-o",
-    aside,
-    ...(sanitizer === undefined ? [] : [`-fsanitize=${sanitizer}`]),
   ]);
-  renameSync(aside, program);
-  return program;
+}
+
+/** What runs kernels, as one object that becomes a part of every module. Sanitizers do not look at it: it tells them what it does. */
+function simulator(): Promise<string> {
+  const sources = readdirSync(join(HERE, "simulator")).map((name) => join(HERE, "simulator", name));
+  return compileOnce(join(folderOf("simulator"), "simulator.o"), [
+    "-O2",
+    ...FLAGS,
+    "-g1",
+    "-fPIC",
+    "-fvisibility=hidden",
+    `-I${INCLUDE}`,
+    "-r",
+    "-nostdlib",
+    ...sources,
+  ]);
+}
+
+const compiling = new Map<string, Promise<string>>();
+
+/** Calls the compiler unless the file is there. */
+function compileOnce(path: string, flags: readonly string[]): Promise<string> {
+  const compile = async (): Promise<string> => {
+    if (existsSync(path)) return path;
+    mkdirSync(dirname(path), { recursive: true });
+    const { command } = await findCompiler();
+    const aside = `${path}.${process.pid}`;
+    await promisify(execFile)(command[0], [...command.slice(1), "-std=c++20", ...flags, "-o", aside]);
+    renameSync(aside, path);
+    return path;
+  };
+  const found = compiling.get(path) ?? compile();
+  compiling.set(path, found);
+  return found;
+}
+
+/** Where that is kept which is made of these parts of the harness, and of the headers. */
+export function folderOf(...parts: readonly ("driver" | "launcher" | "simulator" | "preludes")[]): string {
+  const folders = [INCLUDE, ...parts.map((part) => (part === "preludes" ? PRELUDES : join(HERE, part)))];
+  const texts = folders.flatMap((path) => textsOf(path, /\.(cc|h|cuh)$/));
+  return join(new Cache("cuda").directory, `harness-${hashOf([HERE, ...FLAGS, ...texts]).slice(0, 16)}`);
 }
 
 const FLAGS = [
@@ -151,11 +179,9 @@ const FLAGS = [
   "-Wno-unused-but-set-variable",
 ];
 
-const SANITIZE: Readonly<Record<Sanitizer, readonly string[]>> = {
-  // __shared__ arrays lie in sections of their own, which it leaves alone unless it is told not to.
-  address: ["-g1", "-fsanitize=address", "-fsanitize-sections=dsk_shared_*"],
-  thread: ["-g1", "-fsanitize=thread"],
-};
+function sanitize(sanitizer: Sanitizer | undefined): readonly string[] {
+  return sanitizer === undefined ? [] : ["-g1", `-fsanitize=${sanitizer}`];
+}
 
 /**
  * A kernel file as g++ takes it: the text as it is, but for dynamic shared memory, between the shim and the list of its kernels.

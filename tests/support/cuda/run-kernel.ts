@@ -2,9 +2,9 @@ import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { promisify } from "node:util";
-import { buildKernels, executable, type Sanitizer, standIn } from "./build.ts";
+import { buildKernels, folderOf, launcher, type Sanitizer } from "./build.ts";
 
 /** A tensor map of a buffer (cuTensorMapEncodeTiled). */
 export interface MapSpec {
@@ -48,7 +48,7 @@ const SWIZZLES = { 0: 0, 32: 1, 64: 2, 128: 3 } as const;
  */
 export async function runKernel(run: KernelRun): Promise<void> {
   const { sanitizer } = run;
-  const [module, program] = await Promise.all([moduleOf(run.source, sanitizer), executable(sanitizer)]);
+  const [module, program] = await Promise.all([moduleOf(run.source, sanitizer), launcher(sanitizer)]);
   const directory = mkdtempSync(join(tmpdir(), "dskc-cuda-run-"));
   try {
     const buffers = buffersOf(run);
@@ -74,7 +74,7 @@ export async function runKernel(run: KernelRun): Promise<void> {
 
 /** For `beforeAll`: compiles what all kernels need, which takes a while when it has changed. */
 export async function prepareHarness(sanitizer?: Sanitizer): Promise<void> {
-  await executable(sanitizer);
+  await launcher(sanitizer);
   await moduleOf('extern "C" __global__ void nothing() {}\n', sanitizer);
 }
 
@@ -86,7 +86,7 @@ const OPTIONS = {
 
 async function moduleOf(source: string, sanitizer: Sanitizer | undefined): Promise<string> {
   const hash = createHash("sha256").update(source).digest("hex").slice(0, 16);
-  const library = join(dirname(await standIn(sanitizer)), `${hash}.so`);
+  const library = join(folderOf("simulator", "preludes"), `${hash}${sanitizer ?? ""}.so`);
   if (!existsSync(library)) {
     const aside = `${library}.${process.pid}`;
     await buildKernels([{ name: "kernel", path: "kernel.cu", text: source }], aside, sanitizer ? { sanitizer } : {});

@@ -3,6 +3,8 @@
 #pragma once
 
 #ifdef DSK_CUDA_H
+// Without its macros, which give functions the names of their latest versions.
+#define __CUDA_API_VERSION_INTERNAL
 #include <cuda.h>
 #else
 #include <cstddef>

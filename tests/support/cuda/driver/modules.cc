@@ -7,10 +7,8 @@
 #include <cstdio>
 #include <cstring>
 
+#include "sim_fiber.h"
 #include "state.h"
-
-extern "C" void __asan_init() __attribute__((weak));
-extern "C" void __tsan_init() __attribute__((weak));
 
 namespace dsk::driver {
 namespace {
@@ -49,7 +47,7 @@ std::vector<char> read_file(const std::string& path) {
 
 }  // namespace
 
-bool sanitized() { return __asan_init != nullptr || __tsan_init != nullptr; }
+bool sanitized() { return sim::has_address_sanitizer() || sim::has_thread_sanitizer(); }
 
 std::shared_ptr<LoadedModule> LoadedModule::load(const void* image) {
   // Images that name the same library share what is loaded of it.

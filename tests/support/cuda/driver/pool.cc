@@ -15,7 +15,7 @@ Pool& Pool::shared() {
 Pool::Pool() {
   const std::string wished = setting("DSK_WORKERS", "");
   // Race detector and address sanitizer keep track of one module instance.
-  size_ = sanitized() ? 1 : wished.empty() ? std::max(1u, std::thread::hardware_concurrency()) : std::max(1, std::stoi(wished));
+  size_ = sanitized() ? 1 : wished.empty() ? std::clamp(std::thread::hardware_concurrency(), 1u, 8u) : std::max(1, std::stoi(wished));
   for (uint32_t i = 1; i < size_; ++i) std::thread([this, i] { serve(i); }).detach();
 }
 
@@ -24,13 +24,14 @@ void Pool::run(uint32_t count, const std::function<void(uint32_t)>& work) {
     const std::lock_guard held(lock_);
     work_ = &work;
     count_ = count;
-    running_ = count - 1;
     ++jobs_;
     begun_.notify_all();
   }
   work(0);
   if (count > 1) {
+    // Whoever has not begun need not begin any more: what there was to do is done.
     std::unique_lock held(lock_);
+    count_ = 0;
     ended_.wait(held, [this] { return running_ == 0; });
   }
 }
@@ -43,6 +44,7 @@ void Pool::serve(uint32_t i) {
     seen = jobs_;
     if (i >= count_) continue;
     const auto* const work = work_;
+    ++running_;
     held.unlock();
     (*work)(i);
     held.lock();

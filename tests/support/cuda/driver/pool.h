@@ -14,9 +14,10 @@ class Pool {
  public:
   static Pool& shared();
 
-  // As many as there are processors, or DSK_WORKERS.
+  // As many as there are processors, at most 8, or DSK_WORKERS.
   uint32_t size() const { return size_; }
-  // Calls `work(i)` for i below `count`, at the same time, and waits for all.
+  // Calls `work(0)`, and at the same time `work(i)` for other i below `count`, as far as threads come to it before that is done;
+  // waits for all of them. They share work out among themselves.
   void run(uint32_t count, const std::function<void(uint32_t)>& work);
 
  private:

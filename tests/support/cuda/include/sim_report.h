@@ -4,10 +4,6 @@
 
 #include "sim_machine.h"
 
-#ifdef DSK_TSAN
-#include <sanitizer/tsan_interface.h>
-#endif
-
 namespace dsk::sim {
 
 // "kernel NAME, block (x, y, z), thread (x, y, z)"
@@ -19,16 +15,12 @@ std::string place_of(const Fiber& fiber);
 // The end of a thread.
 [[noreturn]] void leave();
 
-inline void tsan_release([[maybe_unused]] void* object) {
-#ifdef DSK_TSAN
-  __tsan_release(object);
-#endif
+// What a thread did before `tsan_release` is ordered before what another one does after `tsan_acquire` of the same object.
+inline void tsan_release(void* object) {
+  if (has_thread_sanitizer()) __tsan_release(object);
 }
-
-inline void tsan_acquire([[maybe_unused]] void* object) {
-#ifdef DSK_TSAN
-  __tsan_acquire(object);
-#endif
+inline void tsan_acquire(void* object) {
+  if (has_thread_sanitizer()) __tsan_acquire(object);
 }
 
 }  // namespace dsk::sim

@@ -9,12 +9,12 @@
 namespace dsk::sim {
 namespace {
 
-DSK_SIM void arrive(const PendingCopies::Copy& copy) {
+void arrive(const PendingCopies::Copy& copy) {
   std::memcpy(copy.to, copy.from, copy.bytes);
   std::memset(static_cast<char*>(copy.to) + copy.bytes, 0, copy.zeros);
 }
 
-DSK_SIM PendingCopies& mine() {
+PendingCopies& mine() {
   PendingCopies& copies = machine.current->copies;
   copies.used = true;
   return copies;
@@ -46,7 +46,7 @@ void check_bulk(const void* a, const void* b, int bytes, const char* what) {
 
 }  // namespace
 
-DSK_SIM void cp_async(void* to, const void* from, uint32_t bytes, uint32_t read) {
+void cp_async(void* to, const void* from, uint32_t bytes, uint32_t read) {
   check_shared(to, bytes, "cp.async");
   if (read > bytes) fail("cp.async: %u bytes of %u", read, bytes);
   if (reinterpret_cast<uintptr_t>(to) % bytes != 0 || (read > 0 && reinterpret_cast<uintptr_t>(from) % bytes != 0)) {
@@ -61,13 +61,13 @@ DSK_SIM void cp_async(void* to, const void* from, uint32_t bytes, uint32_t read)
   }
 }
 
-DSK_SIM void cp_async_commit() {
+void cp_async_commit() {
   PendingCopies& copies = mine();
   copies.groups.emplace_back();
   copies.groups.back().swap(copies.open);
 }
 
-DSK_SIM void cp_async_wait(uint32_t groups) {
+void cp_async_wait(uint32_t groups) {
   auto& all = mine().groups;
   if (all.size() <= groups) return;
   const auto end = all.end() - groups;
@@ -77,7 +77,7 @@ DSK_SIM void cp_async_wait(uint32_t groups) {
   all.erase(all.begin(), end);
 }
 
-DSK_SIM bool BulkStore::step() {
+bool BulkStore::step() {
   if (!was_read) {
     read();
     was_read = true;
@@ -88,7 +88,7 @@ DSK_SIM bool BulkStore::step() {
   return false;
 }
 
-DSK_SIM void start_store(std::shared_ptr<BulkStore> store) {
+void start_store(std::shared_ptr<BulkStore> store) {
   if (!machine.current->warp->block->proxy_fence) {
     fail("a bulk store, and no thread of the block has called fence.proxy.async since it wrote shared memory");
   }
@@ -96,13 +96,13 @@ DSK_SIM void start_store(std::shared_ptr<BulkStore> store) {
   machine.copies.push_back(std::move(store));
 }
 
-DSK_SIM void bulk_load(void* to, const void* from, int bytes, SharedBarrier* barrier) {
+void bulk_load(void* to, const void* from, int bytes, SharedBarrier* barrier) {
   check_bulk(to, from, bytes, "cp.async.bulk");
   check_shared(to, static_cast<size_t>(bytes), "cp.async.bulk");
   machine.copies.push_back(std::make_shared<BulkLoad>(to, from, bytes, barrier));
 }
 
-DSK_SIM void bulk_store(void* to, const void* from, int bytes) {
+void bulk_store(void* to, const void* from, int bytes) {
   check_bulk(to, from, bytes, "cp.async.bulk");
   check_shared(from, static_cast<size_t>(bytes), "cp.async.bulk");
   struct Bytes : BulkStore {
@@ -116,13 +116,13 @@ DSK_SIM void bulk_store(void* to, const void* from, int bytes) {
   start_store(std::make_shared<Bytes>(to, from, bytes));
 }
 
-DSK_SIM void tma_commit() {
+void tma_commit() {
   PendingCopies& copies = mine();
   copies.store_groups.emplace_back();
   copies.store_groups.back().swap(copies.open_stores);
 }
 
-DSK_SIM void tma_wait(uint32_t groups, bool read) {
+void tma_wait(uint32_t groups, bool read) {
   auto& all = mine().store_groups;
   if (all.size() <= groups) return;
   const auto end = all.end() - groups;
@@ -136,9 +136,9 @@ DSK_SIM void tma_wait(uint32_t groups, bool read) {
   if (!read) all.erase(all.begin(), end);
 }
 
-DSK_SIM void fence_async() { machine.current->warp->block->proxy_fence = true; }
+void fence_async() { machine.current->warp->block->proxy_fence = true; }
 
-DSK_SIM void check_stores_finished() {
+void check_stores_finished() {
   const PendingCopies& copies = machine.current->copies;
   if (!copies.used) return;
   if (!copies.open_stores.empty()) fail("left the kernel with a bulk store that was not committed");

@@ -6,13 +6,14 @@
 #include <ucontext.h>
 #endif
 
-#ifdef DSK_ASAN
-#include <sanitizer/asan_interface.h>
-#include <sanitizer/common_interface_defs.h>
-#endif
-#ifdef DSK_TSAN
-#include <sanitizer/tsan_interface.h>
-#endif
+extern "C" {
+void __asan_unpoison_memory_region(const volatile void*, size_t) __attribute__((weak));
+void __sanitizer_start_switch_fiber(void** fake_stack, const void* bottom, size_t bytes) __attribute__((weak));
+void __sanitizer_finish_switch_fiber(void* fake_stack, const void** bottom, size_t* bytes) __attribute__((weak));
+void* __tsan_get_current_fiber() __attribute__((weak));
+void* __tsan_create_fiber(unsigned flags) __attribute__((weak));
+void __tsan_switch_to_fiber(void* fiber, unsigned flags) __attribute__((weak));
+}
 
 // Saves the registers that a call has to keep on the stack, leaves its address in *save, and goes on with the stack at load.
 extern "C" void dsk_sim_switch(void** save, void* load) __attribute__((visibility("hidden")));
@@ -100,24 +101,18 @@ void* first_frame(char* top, void (*entry)()) {
 }
 #endif
 
-#ifdef DSK_ASAN
 // Who switched last.
 Context* came_from = nullptr;
-#endif
 
 }  // namespace
 
-DSK_SIM void prepare(Context& context, char* stack, size_t bytes, void (*entry)()) {
+void prepare(Context& context, char* stack, size_t bytes, void (*entry)()) {
   context.stack = stack;
   context.stack_bytes = bytes;
-#ifdef DSK_ASAN
   // An earlier kernel thread may have been left in the middle of its frames.
-  __asan_unpoison_memory_region(stack, bytes);
+  if (has_address_sanitizer()) __asan_unpoison_memory_region(stack, bytes);
   context.fake_stack = nullptr;
-#endif
-#ifdef DSK_TSAN
-  if (context.tsan == nullptr) context.tsan = __tsan_create_fiber(0);
-#endif
+  if (has_thread_sanitizer() && context.tsan == nullptr) context.tsan = __tsan_create_fiber(0);
 #if defined(__x86_64__) || defined(__aarch64__)
   char* const top = stack + bytes / 16 * 16;
   context.stack_pointer = first_frame(top, entry);
@@ -132,17 +127,15 @@ DSK_SIM void prepare(Context& context, char* stack, size_t bytes, void (*entry)(
 #endif
 }
 
-DSK_SIM void adopt_thread([[maybe_unused]] Context& context) {
-#ifdef DSK_TSAN
-  context.tsan = __tsan_get_current_fiber();
-#endif
+void adopt_thread(Context& context) {
+  if (has_thread_sanitizer()) context.tsan = __tsan_get_current_fiber();
 #if !defined(__x86_64__) && !defined(__aarch64__)
   if (context.stack_pointer == nullptr) context.stack_pointer = new ucontext_t;
 #endif
 }
 
-DSK_SIM void begin_fiber() {
-#ifdef DSK_ASAN
+void begin_fiber() {
+  if (!has_address_sanitizer()) return;
   const void* bottom;
   size_t bytes;
   __sanitizer_finish_switch_fiber(nullptr, &bottom, &bytes);
@@ -151,26 +144,21 @@ DSK_SIM void begin_fiber() {
     came_from->stack = static_cast<char*>(const_cast<void*>(bottom));
     came_from->stack_bytes = bytes;
   }
-#endif
 }
 
-DSK_SIM void switch_context(Context& from, Context& to, [[maybe_unused]] bool leaving) {
-#ifdef DSK_ASAN
-  came_from = &from;
-  __sanitizer_start_switch_fiber(leaving ? nullptr : &from.fake_stack, to.stack, to.stack_bytes);
-#endif
-#ifdef DSK_TSAN
+void switch_context(Context& from, Context& to, bool leaving) {
+  if (has_address_sanitizer()) {
+    came_from = &from;
+    __sanitizer_start_switch_fiber(leaving ? nullptr : &from.fake_stack, to.stack, to.stack_bytes);
+  }
   // 1: no order between the fibers comes with the switch; barriers say what is ordered.
-  __tsan_switch_to_fiber(to.tsan, 1);
-#endif
+  if (has_thread_sanitizer()) __tsan_switch_to_fiber(to.tsan, 1);
 #if defined(__x86_64__) || defined(__aarch64__)
   dsk_sim_switch(&from.stack_pointer, to.stack_pointer);
 #else
   swapcontext(static_cast<ucontext_t*>(from.stack_pointer), static_cast<ucontext_t*>(to.stack_pointer));
 #endif
-#ifdef DSK_ASAN
-  __sanitizer_finish_switch_fiber(from.fake_stack, nullptr, nullptr);
-#endif
+  if (has_address_sanitizer()) __sanitizer_finish_switch_fiber(from.fake_stack, nullptr, nullptr);
 }
 
 }  // namespace dsk::sim

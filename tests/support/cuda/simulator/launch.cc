@@ -17,6 +17,16 @@ namespace {
 // What memory holds that nobody wrote: NaN in every float type.
 constexpr int kPoison = 0xff;
 
+// The address sanitizer keeps gaps between __shared__ arrays, and would see memset in them.
+__attribute__((optimize("no-tree-loop-distribute-patterns"))) void poison_shared(const Kernel& kernel) {
+  if (!has_address_sanitizer()) {
+    std::memset(kernel.shared, kPoison, kernel.shared_bytes);
+    return;
+  }
+  char* const end = kernel.shared + kernel.shared_bytes;
+  for (char* byte = kernel.shared; byte != end; ++byte) *byte = static_cast<char>(kPoison);
+}
+
 // Made once for the module instance, for as many threads as a cluster has had.
 struct Storage {
   Fiber* fibers = nullptr;
@@ -35,7 +45,7 @@ char* reserve(size_t bytes) {
 
 bool reserve_all() {
   if (storage.fibers != nullptr) return true;
-  storage.stacks = reserve(kMaxWarps * kLanes * kStackBytes);
+  storage.stacks = reserve(kMaxWarps * kLanes * stack_bytes());
   storage.dynamic_shared = reserve(kMaxCluster * kDynamicStride);
   if (storage.stacks == nullptr || storage.dynamic_shared == nullptr) return false;
   storage.fibers = new Fiber[kMaxWarps * kLanes];
@@ -44,7 +54,7 @@ bool reserve_all() {
 }
 
 // Where every thread begins.
-DSK_SIM void enter() {
+void enter() {
   begin_fiber();
   tsan_acquire(&machine.main);
   try {
@@ -60,7 +70,7 @@ DSK_SIM void enter() {
   leave();
 }
 
-DSK_SIM void set_up_block(uint32_t rank, uint3 index, uint32_t threads, uint32_t warps) {
+void set_up_block(uint32_t rank, uint3 index, uint32_t threads, uint32_t warps) {
   Block& block = machine.blocks[rank];
   block.index = index;
   block.rank = rank;
@@ -100,7 +110,7 @@ DSK_SIM void set_up_block(uint32_t rank, uint3 index, uint32_t threads, uint32_t
       fiber.registers = registers;
       fiber.wait = {};
       if (fiber.copies.used) fiber.copies = {};
-      prepare(fiber.context, storage.stacks + (size_t{number} * kLanes + lane) * kStackBytes, kStackBytes, enter);
+      prepare(fiber.context, storage.stacks + (size_t{number} * kLanes + lane) * stack_bytes(), stack_bytes(), enter);
     }
   }
 }
@@ -113,7 +123,7 @@ uint64_t mix(uint64_t seed) {
   return seed ^ seed >> 31;
 }
 
-DSK_SIM void run_cluster(uint64_t number) {
+void run_cluster(uint64_t number) {
   const Launch& launch = *machine.launch;
   const uint32_t threads = launch.block[0] * launch.block[1] * launch.block[2];
   const uint32_t warps = (threads + kLanes - 1) / kLanes;
@@ -127,7 +137,7 @@ DSK_SIM void run_cluster(uint64_t number) {
   machine.mbarriers.clear();
   machine.copies.clear();
   machine.idle_yields = 0;
-  std::memset(machine.kernel->shared, kPoison, machine.kernel->shared_bytes);
+  poison_shared(*machine.kernel);
   for (uint32_t rank = 0; rank < launch.cluster; ++rank) {
     const uint64_t linear = number * launch.cluster + rank;
     const uint3 index = {static_cast<uint32_t>(linear % launch.grid[0]),

@@ -10,7 +10,7 @@ namespace {
 // The upper half of an initialized barrier's bytes; the lower half is its number.
 constexpr uint64_t kMark = 0x4d424152;
 
-DSK_SIM Mbarrier& find(const SharedBarrier* barrier, const char* what) {
+Mbarrier& find(const SharedBarrier* barrier, const char* what) {
   check_shared(barrier, sizeof *barrier, what);
   const uint64_t value = *barrier;
   const uint64_t number = value & 0xffffffff;
@@ -21,14 +21,14 @@ DSK_SIM Mbarrier& find(const SharedBarrier* barrier, const char* what) {
   fail("%s: the mbarrier at 0x%x was not initialized, or was written over", what, shared_address(barrier));
 }
 
-DSK_SIM void complete_if_done(Mbarrier& barrier) {
+void complete_if_done(Mbarrier& barrier) {
   if (barrier.pending > 0 || barrier.bytes != 0) return;
   barrier.pending = barrier.expected;
   ++barrier.phase;
   wake(barrier.waiters);
 }
 
-DSK_SIM void take_arrival(Mbarrier& barrier) {
+void take_arrival(Mbarrier& barrier) {
   if (barrier.pending == 0) {
     fail("mbarrier at 0x%x: more than its %u arrivals in a phase", shared_address(barrier.address), barrier.expected);
   }
@@ -39,7 +39,7 @@ DSK_SIM void take_arrival(Mbarrier& barrier) {
 
 }  // namespace
 
-DSK_SIM void mbarrier_init(SharedBarrier* barrier, int count) {
+void mbarrier_init(SharedBarrier* barrier, int count) {
   check_shared(barrier, sizeof *barrier, "mbarrier.init");
   if (reinterpret_cast<uintptr_t>(barrier) % 8 != 0) fail("mbarrier.init: the address is not a multiple of 8");
   if (count <= 0) fail("mbarrier.init: a count of %d", count);
@@ -50,35 +50,35 @@ DSK_SIM void mbarrier_init(SharedBarrier* barrier, int count) {
   machine.mbarriers.push_back(std::move(made));
 }
 
-DSK_SIM void mbarrier_invalidate(SharedBarrier* barrier) {
+void mbarrier_invalidate(SharedBarrier* barrier) {
   if (find(barrier, "mbarrier.inval").waiters.warps != 0) fail("mbarrier.inval: threads wait for it");
   *barrier = ~SharedBarrier{0};
 }
 
-DSK_SIM void mbarrier_arrive(SharedBarrier* barrier) { take_arrival(find(barrier, "mbarrier.arrive")); }
+void mbarrier_arrive(SharedBarrier* barrier) { take_arrival(find(barrier, "mbarrier.arrive")); }
 
-DSK_SIM void mbarrier_expect_tx(SharedBarrier* barrier, int bytes) {
+void mbarrier_expect_tx(SharedBarrier* barrier, int bytes) {
   find(barrier, "mbarrier.expect_tx").bytes += bytes;
 }
 
-DSK_SIM void mbarrier_expect(SharedBarrier* barrier, int bytes) {
+void mbarrier_expect(SharedBarrier* barrier, int bytes) {
   Mbarrier& found = find(barrier, "mbarrier.arrive.expect_tx");
   found.bytes += bytes;
   take_arrival(found);
 }
 
-DSK_SIM void mbarrier_complete_tx(SharedBarrier* barrier, int bytes) {
+void mbarrier_complete_tx(SharedBarrier* barrier, int bytes) {
   Mbarrier& found = find(barrier, "mbarrier complete_tx");
   found.bytes -= bytes;
   tsan_release(&found);
   complete_if_done(found);
 }
 
-DSK_SIM void mbarrier_arrive_at(SharedBarrier* barrier, int block) {
+void mbarrier_arrive_at(SharedBarrier* barrier, int block) {
   mbarrier_arrive(static_cast<SharedBarrier*>(map_shared(barrier, block)));
 }
 
-DSK_SIM bool mbarrier_try_wait(SharedBarrier* barrier, int wanted) {
+bool mbarrier_try_wait(SharedBarrier* barrier, int wanted) {
   const auto parity = static_cast<uint32_t>(wanted);
   if (parity > 1) fail("mbarrier.try_wait.parity: a parity of %u", parity);
   Mbarrier& found = find(barrier, "mbarrier.try_wait");
@@ -91,7 +91,7 @@ DSK_SIM bool mbarrier_try_wait(SharedBarrier* barrier, int wanted) {
   return false;
 }
 
-DSK_SIM void mbarrier_wait(SharedBarrier* barrier, int wanted) {
+void mbarrier_wait(SharedBarrier* barrier, int wanted) {
   const auto parity = static_cast<uint32_t>(wanted);
   if (parity > 1) fail("mbarrier.try_wait.parity: a parity of %u", parity);
   Mbarrier& found = find(barrier, "mbarrier.try_wait");

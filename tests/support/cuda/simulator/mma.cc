@@ -31,7 +31,7 @@ void for_elements(const MatrixCall& call, void* const* records, Move move) {
   }
 }
 
-DSK_SIM void matrix_collective(const char* name, MatrixCall& call, void (*run)(Warp&, uint32_t, void* const*)) {
+void matrix_collective(const char* name, MatrixCall& call, void (*run)(Warp&, uint32_t, void* const*)) {
   // Rows of matrices that are not there belong to lanes that give any address.
   if (machine.current->lane < call.count * 8) {
     check_shared(call.row, 16, name);
@@ -49,7 +49,7 @@ struct Product {
 };
 
 // a: 16 rows of 32 bytes, b: 8 columns of 32 bytes; the fragments of all lanes as matrices of floats.
-DSK_SIM void run_product(Warp&, uint32_t, void* const* records) {
+void run_product(Warp&, uint32_t, void* const* records) {
   const Number number = static_cast<Product*>(records[0])->number;
   const uint32_t terms = terms_of(number);
   float a[16][32], b[32][8], d[16][8];
@@ -80,21 +80,21 @@ DSK_SIM void run_product(Warp&, uint32_t, void* const* records) {
 
 }  // namespace
 
-DSK_SIM void load_matrices(unsigned* registers, const void* row, uint32_t count, bool transposed) {
+void load_matrices(unsigned* registers, const void* row, uint32_t count, bool transposed) {
   MatrixCall call{registers, static_cast<char*>(const_cast<void*>(row)), count, transposed};
   matrix_collective("ldmatrix", call, [](Warp&, uint32_t, void* const* records) {
     for_elements(*static_cast<MatrixCall*>(records[0]), records, [](char* shared, char* held) { std::memcpy(held, shared, 2); });
   });
 }
 
-DSK_SIM void store_matrices(void* row, const unsigned* registers, uint32_t count, bool transposed) {
+void store_matrices(void* row, const unsigned* registers, uint32_t count, bool transposed) {
   MatrixCall call{const_cast<unsigned*>(registers), static_cast<char*>(row), count, transposed};
   matrix_collective("stmatrix", call, [](Warp&, uint32_t, void* const* records) {
     for_elements(*static_cast<MatrixCall*>(records[0]), records, [](char* shared, char* held) { std::memcpy(shared, held, 2); });
   });
 }
 
-DSK_SIM void mma_m16n8(float* d, const unsigned* a, const unsigned* b, Number number) {
+void mma_m16n8(float* d, const unsigned* a, const unsigned* b, Number number) {
   if (live_lanes() != kFullMask) fail("mma.sync, and not all lanes of the warp are there");
   Product mine{d, a, b, number};
   collective(kFullMask, "mma.sync", &mine, run_product);

@@ -60,7 +60,7 @@ std::string place_of(const Fiber& fiber) {
          text_of(fiber.thread);
 }
 
-DSK_SIM void fail_deadlock() {
+void fail_deadlock() {
   std::vector<Group> groups;
   for (uint32_t w = 0; w < machine.warp_count; ++w) {
     const Warp& warp = machine.warps[w];

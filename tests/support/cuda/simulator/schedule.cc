@@ -12,7 +12,7 @@ const ThreadIndices* indices = nullptr;
 dim3 block_dim;
 dim3 grid_dim;
 
-DSK_SIM uint32_t draw(uint32_t limit) {
+uint32_t draw(uint32_t limit) {
   uint64_t x = machine.random_state;
   x ^= x << 13;
   x ^= x >> 7;
@@ -26,22 +26,22 @@ namespace {
 // Yields without any progress, by each live thread, after which a kernel is taken to spin forever.
 constexpr uint64_t kIdleYields = 64;
 
-DSK_SIM uint64_t rotated(uint64_t bits, uint32_t by) { return by == 0 ? bits : bits >> by | bits << (64 - by); }
-DSK_SIM uint32_t rotated(uint32_t bits, uint32_t by) { return by == 0 ? bits : bits >> by | bits << (32 - by); }
+uint64_t rotated(uint64_t bits, uint32_t by) { return by == 0 ? bits : bits >> by | bits << (64 - by); }
+uint32_t rotated(uint32_t bits, uint32_t by) { return by == 0 ? bits : bits >> by | bits << (32 - by); }
 
 // The first lane that can go on, beginning with the one that the block's seed chose for the warp.
-DSK_SIM Fiber& ready_lane(Warp& warp) {
+Fiber& ready_lane(Warp& warp) {
   const uint32_t by = warp.rotation;
   return warp.fibers[(static_cast<uint32_t>(__builtin_ctz(rotated(warp.ready, by))) + by) % kLanes];
 }
 
-DSK_SIM Warp& ready_warp() {
+Warp& ready_warp() {
   const uint32_t by = draw(64);
   return machine.warps[(static_cast<uint32_t>(__builtin_ctzll(rotated(machine.ready_warps, by))) + by) % 64];
 }
 
 // One step of one copy under way.
-DSK_SIM void step_copy() {
+void step_copy() {
   const uint32_t i = draw(static_cast<uint32_t>(machine.copies.size()));
   const std::shared_ptr<AsyncCopy> copy = machine.copies[i];
   if (!copy->step()) {
@@ -52,7 +52,7 @@ DSK_SIM void step_copy() {
 }
 
 // The cluster's end. Stores may come as late as that, but memory that a load is to fill is gone.
-DSK_SIM void finish_copies() {
+void finish_copies() {
   for (const auto& copy : machine.copies) {
     if (!copy->may_outlive_block()) fail("the last thread left, and a copy to shared memory that nobody waited for is under way");
     while (copy->step()) continue;
@@ -60,7 +60,7 @@ DSK_SIM void finish_copies() {
   machine.copies.clear();
 }
 
-DSK_SIM void go_to(Fiber& next) {
+void go_to(Fiber& next) {
   Fiber& self = *machine.current;
   if (&self == &next) return;
   run_as(next);
@@ -68,7 +68,7 @@ DSK_SIM void go_to(Fiber& next) {
 }
 
 // Another thread's turn: one of this warp if there is one, else one of a warp that the seed chooses.
-DSK_SIM Fiber& choose(Warp& warp) {
+Fiber& choose(Warp& warp) {
   if (warp.ready != 0) return ready_lane(warp);
   if (!machine.copies.empty() && draw(4) == 0) step_copy();
   while (machine.ready_warps == 0) {
@@ -78,17 +78,17 @@ DSK_SIM Fiber& choose(Warp& warp) {
   return ready_lane(ready_warp());
 }
 
-DSK_SIM void set_ready(Warp& warp, uint32_t lanes) {
+void set_ready(Warp& warp, uint32_t lanes) {
   warp.ready |= lanes;
   machine.ready_warps |= uint64_t{1} << warp.number;
 }
 
-DSK_SIM void clear_ready(Warp& warp, uint32_t lanes) {
+void clear_ready(Warp& warp, uint32_t lanes) {
   warp.ready &= ~lanes;
   if (warp.ready == 0) machine.ready_warps &= ~(uint64_t{1} << warp.number);
 }
 
-DSK_SIM void pause(const Wait& wait) {
+void pause(const Wait& wait) {
   Fiber& self = *machine.current;
   self.wait = wait;
   clear_ready(*self.warp, uint32_t{1} << self.lane);
@@ -96,7 +96,7 @@ DSK_SIM void pause(const Wait& wait) {
   self.wait.what = nullptr;
 }
 
-DSK_SIM void complete(Warp& warp, Collective& collective) {
+void complete(Warp& warp, Collective& collective) {
   const uint32_t lanes = collective.arrived;
   warp.open_collectives &= ~(uint32_t{1} << (&collective - warp.collectives));
   collective.run(warp, lanes, collective.records);
@@ -105,7 +105,7 @@ DSK_SIM void complete(Warp& warp, Collective& collective) {
 }
 
 // The collective of a set of lanes: the one that is open, or a new one.
-DSK_SIM Collective& find_collective(Warp& warp, uint32_t mask, const char* name) {
+Collective& find_collective(Warp& warp, uint32_t mask, const char* name) {
   for (uint32_t open = warp.open_collectives; open != 0; open &= open - 1) {
     Collective& found = warp.collectives[__builtin_ctz(open)];
     if (found.mask == mask) {
@@ -124,14 +124,14 @@ DSK_SIM Collective& find_collective(Warp& warp, uint32_t mask, const char* name)
 
 }  // namespace
 
-DSK_SIM void block_on(Waiters& waiters, const Wait& wait) {
+void block_on(Waiters& waiters, const Wait& wait) {
   const Fiber& self = *machine.current;
   waiters.lanes[self.warp->number] |= uint32_t{1} << self.lane;
   waiters.warps |= uint64_t{1} << self.warp->number;
   pause(wait);
 }
 
-DSK_SIM void wake(Waiters& waiters) {
+void wake(Waiters& waiters) {
   ++machine.progress;
   for (; waiters.warps != 0; waiters.warps &= waiters.warps - 1) {
     const int i = __builtin_ctzll(waiters.warps);
@@ -140,7 +140,7 @@ DSK_SIM void wake(Waiters& waiters) {
   }
 }
 
-DSK_SIM void yield_for(const Wait& wait) {
+void yield_for(const Wait& wait) {
   Fiber& self = *machine.current;
   if (machine.progress != machine.seen_progress) {
     machine.seen_progress = machine.progress;
@@ -162,11 +162,12 @@ DSK_SIM void yield_for(const Wait& wait) {
   self.wait.what = nullptr;
 }
 
-DSK_SIM void collective(uint32_t mask, const char* name, void* record, void (*run)(Warp&, uint32_t, void* const*)) {
+void collective(uint32_t mask, const char* name, void* record, void (*run)(Warp&, uint32_t, void* const*)) {
   Fiber& self = *machine.current;
   Warp& warp = *self.warp;
   const uint32_t lane = uint32_t{1} << self.lane;
   if ((mask & lane) == 0) fail("%s with lanes %08x, which lane %u is not among", name, mask, self.lane);
+  tsan_release(&warp);
   Collective& found = find_collective(warp, mask, name);
   found.run = run;
   found.records[self.lane] = record;
@@ -176,9 +177,10 @@ DSK_SIM void collective(uint32_t mask, const char* name, void* record, void (*ru
   } else {
     pause({name, &found, mask});
   }
+  tsan_acquire(&warp);
 }
 
-DSK_SIM bool barrier_arrive(Barrier& barrier, uint32_t expected, const Wait& wait) {
+bool barrier_arrive(Barrier& barrier, uint32_t expected, const Wait& wait) {
   if (barrier.arrived != 0 && barrier.expected != expected) {
     fail("%s %u for %u threads, while others wait there for %u", wait.what, wait.detail, expected, barrier.expected);
   }
@@ -192,13 +194,13 @@ DSK_SIM bool barrier_arrive(Barrier& barrier, uint32_t expected, const Wait& wai
   return true;
 }
 
-DSK_SIM void barrier_sync(Barrier& barrier, uint32_t expected, const Wait& wait) {
+void barrier_sync(Barrier& barrier, uint32_t expected, const Wait& wait) {
   if (!barrier_arrive(barrier, expected, wait)) block_on(barrier.waiters, wait);
   tsan_acquire(&barrier);
 }
 
 // A thread has come to its end: others of its warp may have waited for it alone.
-DSK_SIM void leave() {
+void leave() {
   Fiber& self = *machine.current;
   Warp& warp = *self.warp;
   const uint32_t lane = uint32_t{1} << self.lane;
@@ -219,7 +221,7 @@ DSK_SIM void leave() {
   __builtin_unreachable();
 }
 
-DSK_SIM void fail(const char* format, ...) {
+void fail(const char* format, ...) {
   char text[2048];
   va_list arguments;
   va_start(arguments, format);

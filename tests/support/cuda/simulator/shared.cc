@@ -23,7 +23,7 @@ bool in_dynamic(const Block& block, const char* pointer, size_t bytes) {
 
 }  // namespace
 
-DSK_SIM uint32_t shared_address(const void* pointer) {
+uint32_t shared_address(const void* pointer) {
   const char* const p = static_cast<const char*>(pointer);
   if (in_static(p, 0)) return kSharedStart + static_cast<uint32_t>(p - machine.kernel->shared);
   for (uint32_t rank = 0; rank < machine.block_count; ++rank) {
@@ -35,7 +35,7 @@ DSK_SIM uint32_t shared_address(const void* pointer) {
   fail("an address of shared memory is asked for, and the pointer %p is none", pointer);
 }
 
-DSK_SIM void* shared_pointer(uint32_t address) {
+void* shared_pointer(uint32_t address) {
   const uint32_t upper = address >> kRankShift;
   const Block& block = upper == 0 ? *machine.current->warp->block : machine.blocks[upper - 1];
   const uint32_t offset = address & ((uint32_t{1} << kRankShift) - 1);
@@ -48,9 +48,9 @@ DSK_SIM void* shared_pointer(uint32_t address) {
   fail("0x%x is not an address of the block's shared memory", address);
 }
 
-DSK_SIM uint32_t shared_end() { return dynamic_start() + machine.launch->dynamic_shared_bytes; }
+uint32_t shared_end() { return dynamic_start() + machine.launch->dynamic_shared_bytes; }
 
-DSK_SIM void check_shared(const void* pointer, size_t bytes, const char* what) {
+void check_shared(const void* pointer, size_t bytes, const char* what) {
   const char* const p = static_cast<const char*>(pointer);
   if (in_static(p, bytes)) return;
   for (uint32_t rank = 0; rank < machine.block_count; ++rank) {

@@ -14,7 +14,7 @@ Block& block() { return *machine.current->warp->block; }
 
 uint32_t block_threads() { return block_dim.x * block_dim.y * block_dim.z; }
 
-DSK_SIM Barrier& named(int barrier, int threads) {
+Barrier& named(int barrier, int threads) {
   if (barrier < 0 || barrier > 15) fail("named barrier %d: there are 0 to 15", barrier);
   if (threads <= 0 || threads % static_cast<int>(kLanes) != 0 || static_cast<uint32_t>(threads) > (block_threads() + 31) / 32 * 32) {
     fail("named barrier %d for %d threads: whole warps, and no more than the block has", barrier, threads);
@@ -24,40 +24,37 @@ DSK_SIM Barrier& named(int barrier, int threads) {
 
 }  // namespace
 
-DSK_SIM uint32_t live_lanes() { return machine.current->warp->live; }
+uint32_t live_lanes() { return machine.current->warp->live; }
 
-DSK_SIM void sync_warp(uint32_t mask) {
-  Warp* const warp = machine.current->warp;
-  tsan_release(warp);
+void sync_warp(uint32_t mask) {
   collective(mask, "__syncwarp", nullptr, [](Warp&, uint32_t, void* const*) {});
-  tsan_acquire(warp);
 }
 
-DSK_SIM int sync_threads(int predicate) {
+int sync_threads(int predicate) {
   Barrier& barrier = block().barriers[0];
   if (predicate != 0) ++barrier.predicates;
   barrier_sync(barrier, block_threads(), {"__syncthreads", &barrier, 0});
   return static_cast<int>(barrier.result);
 }
 
-DSK_SIM void named_barrier_sync(int barrier, int threads) {
+void named_barrier_sync(int barrier, int threads) {
   Barrier& found = named(barrier, threads);
   barrier_sync(found, static_cast<uint32_t>(threads), {"named barrier", &found, static_cast<uint32_t>(barrier)});
 }
 
-DSK_SIM void named_barrier_arrive(int barrier, int threads) {
+void named_barrier_arrive(int barrier, int threads) {
   Barrier& found = named(barrier, threads);
   barrier_arrive(found, static_cast<uint32_t>(threads), {"named barrier", &found, static_cast<uint32_t>(barrier)});
 }
 
-DSK_SIM void cluster_sync() {
+void cluster_sync() {
   Barrier& barrier = machine.cluster_barrier;
   barrier_sync(barrier, block_threads() * machine.block_count, {"cluster barrier", &barrier, 0});
 }
 
-DSK_SIM int cluster_rank() { return static_cast<int>(block().rank); }
+int cluster_rank() { return static_cast<int>(block().rank); }
 
-DSK_SIM void* map_shared(void* pointer, int block_rank) {
+void* map_shared(void* pointer, int block_rank) {
   if (block_rank < 0 || static_cast<uint32_t>(block_rank) >= machine.block_count) {
     fail("block %d of a cluster that has %u", block_rank, machine.block_count);
   }
@@ -67,13 +64,13 @@ DSK_SIM void* map_shared(void* pointer, int block_rank) {
   return machine.blocks[block_rank].dynamic_shared + (static_cast<char*>(pointer) - block().dynamic_shared);
 }
 
-DSK_SIM void spin() { yield_for({"memory that another thread writes", nullptr, 0}); }
+void spin() { yield_for({"memory that another thread writes", nullptr, 0}); }
 
-DSK_SIM void count_spin() {
+void count_spin() {
   if (++machine.current->spins % kAtomicsInTurn == 0) spin();
 }
 
-DSK_SIM bool elect_one() {
+bool elect_one() {
   bool elected = false;
   collective(kFullMask, "elect.sync", &elected, [](Warp& warp, uint32_t lanes, void* const* records) {
     // The same lane each time, as PTX promises; which one is up to the hardware, and here to the seed.
@@ -84,7 +81,7 @@ DSK_SIM bool elect_one() {
   return elected;
 }
 
-DSK_SIM void registers_decrease(uint32_t registers) {
+void registers_decrease(uint32_t registers) {
   Fiber& self = *machine.current;
   if (registers > self.registers) fail("setmaxnreg.dec to %u registers, a thread has %u", registers, self.registers);
   block().free_registers += self.registers - registers;
@@ -92,7 +89,7 @@ DSK_SIM void registers_decrease(uint32_t registers) {
   wake(block().register_waiters);
 }
 
-DSK_SIM void registers_increase(uint32_t registers) {
+void registers_increase(uint32_t registers) {
   Fiber& self = *machine.current;
   if (registers < self.registers) fail("setmaxnreg.inc to %u registers, a thread has %u", registers, self.registers);
   const uint32_t more = registers - self.registers;
@@ -101,9 +98,9 @@ DSK_SIM void registers_increase(uint32_t registers) {
   self.registers = registers;
 }
 
-DSK_SIM void* dynamic_shared() { return block().dynamic_shared; }
+void* dynamic_shared() { return block().dynamic_shared; }
 
-DSK_SIM long long clock() {
+long long clock() {
   static long long ticks = 0;
   return ticks += 40;
 }

@@ -21,7 +21,7 @@ uint32_t swizzled(uint32_t address, uint32_t swizzle) {
   return chunks < 2 ? address : address ^ (address >> 7 & (chunks - 1)) << 4;
 }
 
-DSK_SIM TensorMap decode(const CUtensorMap* map, uint32_t rank, const char* what) {
+TensorMap decode(const CUtensorMap* map, uint32_t rank, const char* what) {
   TensorMap found;
   std::memcpy(&found, map, sizeof found);
   if (found.mark != TensorMap::kMark) fail("%s: the tensor map was not made by cuTensorMapEncodeTiled", what);
@@ -71,7 +71,7 @@ struct Box {
   uint32_t address;
 };
 
-DSK_SIM Box make_box(const CUtensorMap* map, uint32_t rank, const int* at, const void* shared, const char* what) {
+Box make_box(const CUtensorMap* map, uint32_t rank, const int* at, const void* shared, const char* what) {
   Box box{decode(map, rank, what), {}, static_cast<char*>(const_cast<void*>(shared)), 0};
   std::copy(at, at + rank, box.at);
   check_shared(shared, box_bytes(box.map), what);
@@ -138,7 +138,7 @@ struct TmaStore : BulkStore {
 
 }  // namespace
 
-DSK_SIM void tma_load(void* to, const CUtensorMap* map, SharedBarrier* barrier, const int* at, uint32_t rank, uint32_t blocks) {
+void tma_load(void* to, const CUtensorMap* map, SharedBarrier* barrier, const int* at, uint32_t rank, uint32_t blocks) {
   const Box box = make_box(map, rank, at, to, "cp.async.bulk.tensor");
   check_shared(barrier, sizeof *barrier, "cp.async.bulk.tensor");
   for (uint32_t block = 0; block < (blocks == 0 ? 1 : machine.block_count); ++block) {
@@ -154,11 +154,11 @@ DSK_SIM void tma_load(void* to, const CUtensorMap* map, SharedBarrier* barrier, 
   if (blocks >> machine.block_count != 0) fail("multicast to blocks 0x%x of a cluster of %u", blocks, machine.block_count);
 }
 
-DSK_SIM void tma_store(const CUtensorMap* map, const void* from, const int* at, uint32_t rank, Store store) {
+void tma_store(const CUtensorMap* map, const void* from, const int* at, uint32_t rank, Store store) {
   start_store(std::make_shared<TmaStore>(make_box(map, rank, at, from, "cp.async.bulk.tensor store"), store));
 }
 
-DSK_SIM void tma_prefetch(const CUtensorMap* map) {
+void tma_prefetch(const CUtensorMap* map) {
   uint32_t mark;
   std::memcpy(&mark, map, sizeof mark);
   if (mark != TensorMap::kMark) fail("prefetch.tensormap: the tensor map was not made by cuTensorMapEncodeTiled");

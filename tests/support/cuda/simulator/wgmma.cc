@@ -140,7 +140,7 @@ void read_registers(const unsigned (&registers)[kLanes][4], Number number, float
   }
 }
 
-DSK_SIM void compute(Product& product) {
+void compute(Product& product) {
   static float a[32][kMaxN], b[32][kMaxN];
   const WgmmaCall& call = product.call;
   const uint32_t terms = terms_of(call.number);
@@ -172,7 +172,7 @@ struct Mine {
   uint32_t number;
 };
 
-DSK_SIM Mine mine_of(Warp& warp) {
+Mine mine_of(Warp& warp) {
   if (!warp.wgmma) {
     Warp* const first = &warp - warp.in_block % kWarps;
     if (first->in_block + kWarps > (block_dim.x * block_dim.y * block_dim.z) / kLanes) {
@@ -186,7 +186,7 @@ DSK_SIM Mine mine_of(Warp& warp) {
 }
 
 // The sums of a product: those that are under way with the same registers, or new ones, which takes the registers away.
-DSK_SIM std::shared_ptr<Sums> take_sums(WarpProducts& warp, const WgmmaCall& call, void* const* records) {
+std::shared_ptr<Sums> take_sums(WarpProducts& warp, const WgmmaCall& call, void* const* records) {
   for (const auto& sums : warp.sums) {
     if (sums->registers[0] != call.d) continue;
     if (sums->n != call.n) fail("wgmma: sums of n = %u that are under way as n = %u", call.n, sums->n);
@@ -210,7 +210,7 @@ bool same(const WgmmaCall& x, const WgmmaCall& y) {
 }
 
 // The warp's next product: one that another warp of its warpgroup has asked for already, or a new one.
-DSK_SIM std::shared_ptr<Product> next_product(const Mine& mine, const WgmmaCall& call) {
+std::shared_ptr<Product> next_product(const Mine& mine, const WgmmaCall& call) {
   auto& products = mine.group.products;
   const uint64_t at = mine.warp.issued++ - mine.group.finished;
   if (at == products.size()) {
@@ -221,7 +221,7 @@ DSK_SIM std::shared_ptr<Product> next_product(const Mine& mine, const WgmmaCall&
   return products[at];
 }
 
-DSK_SIM void add_product(Warp& warp, uint32_t, void* const* records) {
+void add_product(Warp& warp, uint32_t, void* const* records) {
   const WgmmaCall& call = *static_cast<WgmmaCall*>(records[0]);
   const Mine mine = mine_of(warp);
   const auto product = next_product(mine, call);
@@ -240,7 +240,7 @@ DSK_SIM void add_product(Warp& warp, uint32_t, void* const* records) {
 }
 
 // Runs the warpgroup's products in their order, up to this one or to the first that a warp has not asked for.
-DSK_SIM void run_products(WgmmaState& group, const Product* until) {
+void run_products(WgmmaState& group, const Product* until) {
   auto& products = group.products;
   size_t i = 0;
   while (i < products.size() && products[i]->issued == (uint32_t{1} << kWarps) - 1) {
@@ -252,7 +252,7 @@ DSK_SIM void run_products(WgmmaState& group, const Product* until) {
   group.finished += i;
 }
 
-DSK_SIM void finish(const Mine& mine, const std::vector<std::shared_ptr<Product>>& group) {
+void finish(const Mine& mine, const std::vector<std::shared_ptr<Product>>& group) {
   for (const auto& product : group) {
     while (product->issued != (uint32_t{1} << kWarps) - 1) {
       block_on(product->waiters, {"the other warps of its warpgroup, to ask for the same wgmma", nullptr, 0});
@@ -265,25 +265,25 @@ DSK_SIM void finish(const Mine& mine, const std::vector<std::shared_ptr<Product>
   }
 }
 
-DSK_SIM void for_warp(const char* name, void* record, void (*run)(Warp&, uint32_t, void* const*)) {
+void for_warp(const char* name, void* record, void (*run)(Warp&, uint32_t, void* const*)) {
   if (live_lanes() != kFullMask) fail("%s, and not all lanes of the warp are there", name);
   collective(kFullMask, name, record, run);
 }
 
 }  // namespace
 
-DSK_SIM void wgmma(const WgmmaCall& call) {
+void wgmma(const WgmmaCall& call) {
   if (call.n % 8 != 0 || call.n < 8 || call.n > kMaxN) fail("wgmma: n = %u", call.n);
   if (call.number == Number::kE4m3 && (call.a_mn_major || call.b_mn_major)) fail("wgmma: e4m3 is K-major only");
   WgmmaCall mine = call;
   for_warp("wgmma.mma_async", &mine, add_product);
 }
 
-DSK_SIM void wgmma_fence() {
+void wgmma_fence() {
   for_warp("wgmma.fence", nullptr, [](Warp& warp, uint32_t, void* const*) { mine_of(warp).warp.fenced = true; });
 }
 
-DSK_SIM void wgmma_commit() {
+void wgmma_commit() {
   for_warp("wgmma.commit_group", nullptr, [](Warp& warp, uint32_t, void* const*) {
     const Mine mine = mine_of(warp);
     mine.warp.groups.emplace_back();
@@ -294,7 +294,7 @@ DSK_SIM void wgmma_commit() {
   });
 }
 
-DSK_SIM void wgmma_wait(uint32_t groups) {
+void wgmma_wait(uint32_t groups) {
   for_warp("wgmma.wait_group", &groups, [](Warp& warp, uint32_t, void* const* records) {
     const Mine mine = mine_of(warp);
     const uint32_t left = *static_cast<uint32_t*>(records[0]);
@@ -306,12 +306,12 @@ DSK_SIM void wgmma_wait(uint32_t groups) {
   });
 }
 
-DSK_SIM void check_wgmma_finished() {
+void check_wgmma_finished() {
   const WarpProducts& mine = mine_of(*machine.current->warp).warp;
   if (!mine.open.empty() || !mine.groups.empty()) fail("left the kernel, and did not wait for its wgmma products");
 }
 
-DSK_SIM Descriptor wgmma_descriptor(const void* tile, int leading, int stride) {
+Descriptor wgmma_descriptor(const void* tile, int leading, int stride) {
   return static_cast<Descriptor>((shared_address(tile) & 0x3ffff) >> 4) | static_cast<Descriptor>(leading >> 4) << 16 |
          static_cast<Descriptor>(stride >> 4) << 32 | Descriptor{1} << 62;
 }
