@@ -9,6 +9,7 @@ import {
   columnsCompared,
   type Comparison,
   type TensorRows,
+  usesAxis,
 } from "./attention-plan.ts";
 import { gathers } from "./attention-schedule.ts";
 import { ROWS } from "./gemm-schedule.ts";
@@ -172,7 +173,8 @@ export class AttentionText {
     lines.add("// Of the thread's two rows, 8 apart; those beyond the end are the last one.");
     lines.add(`int from[2], to[2]${this.#rows.map((_, i) => `, row_${i}[2]`).join("")};`);
     const tokens = seen !== undefined && comparisons === undefined;
-    if (tokens) for (const { name } of rows) lines.add(`int ${this.#names.axis(name)}_of[2];`);
+    const asked = rows.filter(({ name }) => seen !== undefined && usesAxis(seen, name));
+    if (tokens) for (const { name } of asked) lines.add(`int ${this.#names.axis(name)}_of[2];`);
     lines.add("#pragma unroll");
     lines.block("for (int r = 0; r < 2; r++)", () => {
       if (needed.length > 0 || tokens) {
@@ -184,7 +186,7 @@ export class AttentionText {
       lines.add(`to[r] = ${span === undefined ? this.columnCount : scalars.print(span.to)};`);
       for (const [i, expr] of this.#rows.entries()) lines.add(`row_${i}[r] = ${scalars.print(expr)};`);
       if (tokens)
-        for (const { name } of rows) lines.add(`${this.#names.axis(name)}_of[r] = ${this.#names.axis(name)};`);
+        for (const { name } of asked) lines.add(`${this.#names.axis(name)}_of[r] = ${this.#names.axis(name)};`);
     });
     lines.add("float peaks[2] = {-infinity(), -infinity()}, total[2] = {}, rescale[2];");
     this.#hide();
@@ -228,7 +230,7 @@ export class AttentionText {
             return;
           }
           lines.block(loop, () => {
-            for (const { name } of kernel.rows)
+            for (const { name } of kernel.rows.filter((axis) => usesAxis(seen, axis.name)))
               lines.add(`const int ${this.#names.axis(name)} = ${this.#names.axis(name)}_of[r];`);
             lines.add(...hide([this.#scalars([seen]).print(seen)]));
           });

@@ -14,7 +14,7 @@ import { compileCuda, noNvcc } from "../../../../support/nvcc.ts";
 /** Matrix products of DeepSeek-V3, as `dskc build specs/deepseek-v3.dsk --emit kernel` prints them. */
 const kernels = parseKernels(readFileSync(join(import.meta.dirname, "v3.kernels"), "utf8")).kernels as GemmKernel[];
 
-/** Attention of DeepSeek-V3 and Qwen3-30B-A3B, in training and with a cache, printed so. */
+/** Attention of DeepSeek-V3, DeepSeek-V3.2 and Qwen3-30B-A3B, in training and with a cache, printed so. */
 const planes = parseKernels(readFileSync(join(import.meta.dirname, "attention.kernels"), "utf8"))
   .kernels as PlaneKernel[];
 
