@@ -79,7 +79,7 @@ export function scratchOf(frames: readonly Frame[], scratch: readonly ScratchTab
 export function bodyOf(frame: Frame, main: Main): string[] {
   const [body, functions] = withoutTwins(main.body.trimEnd(), used(frame.functions, main.body));
   const text = [body, ...functions.map((func) => func.body)].join("\n");
-  const has = (name: string): boolean => new RegExp(`\\b${name}\\b`).test(text);
+  const has = (name: string): boolean => new RegExp(`(?<!\\.)\\b${name}\\b`).test(text);
   const own = frame.scratch.filter(({ common, name }) => !common && has(name));
   const lines = new Lines();
   lines.add(...[...frame.shareds].flatMap(([name, declaration]) => (has(name) ? [declaration] : [])));

@@ -6,6 +6,8 @@
 const TYPE = "(?:int|long long|float|double|bool)";
 const CONSTANT = new RegExp(`^ *const ${TYPE} (\\w+) = (.*);$`);
 const VARIABLE = new RegExp(`^ *${TYPE} (\\w+);$`);
+/** A block's own array in the arena. */
+const OWN_ARRAY = /^ *[\w ]+\* const (\w+) = .*;$/;
 const ALIAS = /^ *const int (\w+) = ([A-Za-z_]\w*);$/;
 
 export function tidied(body: string): string {
@@ -68,7 +70,7 @@ function declares(line: string, name: string): boolean {
 /** Without constants and variables that nothing uses: what gives them a value does nothing else. */
 function withoutUnused(lines: readonly string[]): readonly string[] {
   const kept = lines.filter((line, i) => {
-    const name = (CONSTANT.exec(line) ?? VARIABLE.exec(line))?.[1];
+    const name = (CONSTANT.exec(line) ?? VARIABLE.exec(line) ?? OWN_ARRAY.exec(line))?.[1];
     return name === undefined || isUsed(name, indentOf(line), lines.slice(i + 1));
   });
   return kept.length === lines.length ? kept : withoutUnused(kept);
@@ -76,7 +78,8 @@ function withoutUnused(lines: readonly string[]): readonly string[] {
 
 /** Whether the lines of the block that follow use a name; those where it is something else don't. */
 function isUsed(name: string, depth: number, lines: readonly string[]): boolean {
-  const word = new RegExp(`\\b${name}\\b`);
+  // Not of `threadIdx.x`.
+  const word = new RegExp(`(?<!\\.)\\b${name}\\b`);
   let hidden = Infinity;
   for (const line of lines) {
     const own = indentOf(line);
