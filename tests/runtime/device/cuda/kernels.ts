@@ -193,7 +193,7 @@ export const LONG: LaunchProgram = {
   name: "long",
   dims: [],
   buffers: [buffer("state", "steps", "f32", 1), buffer("output", "out", "f32", 1)],
-  launches: Array.from({ length: 2000 }, () => launch("count", [0, 1])),
+  launches: Array.from({ length: 20_000 }, () => launch("count", [0, 1])),
 };
 
 export const PROGRAMS = [CHAIN, DECODE, AFTER, REVERSE, STRAY, LONG];

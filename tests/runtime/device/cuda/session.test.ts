@@ -166,7 +166,7 @@ describe("calls", () => {
     setImmediate(() => control.abort(new Error("enough")));
     const enough = { status: "rejected", reason: new Error("enough") };
     expect(await Promise.allSettled([running, waiting])).toEqual([enough, enough]);
-    expect(session.read("steps")[0]!).toBeLessThan(2000);
+    expect(session.read("steps")[0]!).toBeLessThan(20_000);
     await expect(session.run(call, AbortSignal.abort(new Error("before")))).rejects.toThrow("before");
     const { out } = await session.run(call);
     expect(out![0]).toBe(session.read("steps")[0]);
