@@ -155,7 +155,7 @@ describe("dskc train", () => {
     ["no file matches `*.txt` in", 1, ["pico.dsk", "Never"]],
     ["runs/none: there is no such file or directory", 1, ["pico.dsk", "-o", "runs/x", "--weights", "runs/none"]],
     ["`0` is not a positive whole number", 2, ["pico.dsk", "--keep", "0"]],
-    ["Allowed choices are cpu, webgpu, reference", 2, ["pico.dsk", "--device", "gpu"]],
+    ["Allowed choices are cpu, webgpu, cuda, reference", 2, ["pico.dsk", "--device", "gpu"]],
   ])("says: %s", ([text, code, args]) => {
     const { status, stderr } = dskc("train", ...args);
     expect(stderr).toContain(text);
