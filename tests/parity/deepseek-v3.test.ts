@@ -9,7 +9,6 @@ import { ProgramHost } from "../../compiler/elaborate/host.ts";
 import { Inliner } from "../../compiler/elaborate/inline.ts";
 import { runForward } from "../../compiler/elaborate/forward.ts";
 import { runAhead } from "../../compiler/elaborate/look-ahead.ts";
-import { trainStepProgram } from "../../compiler/elaborate/train-step.ts";
 import { type Weight, weightsOf } from "../../compiler/model-ir/places.ts";
 import type { Given, Outputs } from "../../compiler/reference/border.ts";
 import { runProgram } from "../../compiler/reference/run.ts";
@@ -20,6 +19,7 @@ import { readTable } from "../../runtime/io/names/table.ts";
 import { Checkpoint } from "../../runtime/io/safetensors/read.ts";
 import { generateGreedily } from "../support/greedy.ts";
 import { stepGradients } from "../support/step-gradients.ts";
+import { TRAINED, trainedStep } from "../support/training-steps.ts";
 import { fixtureJson, type FixtureTensor, fixtureTensors } from "../support/fixture.ts";
 
 const fixtures = resolve(import.meta.dirname, "../fixtures");
@@ -163,32 +163,12 @@ interface Step {
 }
 
 describe.each([
-  ["f1_v3_adamw5", [["next_token", 1]], 1e-6],
-  [
-    "f2_v3_full_objective3",
-    [
-      ["next_token", 1],
-      ["mtp", 0.3],
-      ["sequence_balance", 1e-4],
-    ],
-    4e-5,
-  ],
+  [...TRAINED[0], 1e-6],
+  [...TRAINED[1], 4e-5],
 ] as const)("%s: steps of AdamW with bias updates", (name, losses, tolerance) => {
-  const { module, optimizer } = checked.training();
+  const { module } = checked.training();
   const looksAhead = losses.length > 1;
-  const program = trainStepProgram(module, {
-    objective: losses.map(([loss, weight]) => ({ loss, weight })),
-    clip: 1,
-    optimizer: (type, decayed) =>
-      optimizer(
-        "AdamW",
-        new Map([
-          ["beta2", 0.95],
-          ["decay", decayed ? 0.1 : 0],
-        ]),
-        type,
-      )!,
-  });
+  const program = trainedStep(checked, losses);
   const manifest = fixtureJson(name, "manifest.json") as { steps: readonly Step[]; hyper: { lrs: readonly number[] } };
   const train = fixtureTensors(name, "train.safetensors");
   const stores = weightsOf(module).filter(({ place }) => looksAhead || !place.ahead);

@@ -5,6 +5,8 @@ import { trainStepProgram } from "../../compiler/elaborate/train-step.ts";
 import { weightsOf } from "../../compiler/model-ir/places.ts";
 import { inDtype } from "../../compiler/passes/in-dtype.ts";
 import { runPasses } from "../../compiler/passes/pipeline.ts";
+import type { Program } from "../../compiler/tensor-ir/types.ts";
+import type { CheckedModel } from "../../dsl/semantics/check.ts";
 import type { Elements } from "../../runtime/device/session.ts";
 import { loadParams, storeParams } from "../../runtime/io/names/load.ts";
 import { readTable } from "../../runtime/io/names/table.ts";
@@ -47,23 +49,10 @@ export const TRAINED = [
   ],
 ] as const;
 
-/** Steps of AdamW with bias updates. */
-export async function checkTrainingSteps(
-  [name, losses]: (typeof TRAINED)[number],
-  open: typeof onCuda | typeof onWebGpu,
-): Promise<void> {
-  const { module, optimizer } = checked.training();
-  const manifest = fixtureJson(name, "manifest.json") as Manifest;
-  const train = fixtureTensors(name, "train.safetensors");
-
-  /** What differs by more than ten times the tolerance of its tensor. */
-  function apart(file: string, tensor: string, got: ArrayLike<number>, want: ArrayLike<number>): string[] {
-    const { atol, rtol } = manifest.files[file]!.tensors[tensor]!.tolerance!;
-    const bad = Array.from(want).findIndex((x, i) => !(Math.abs(got[i]! - x) <= 10 * (atol + rtol * Math.abs(x))));
-    return bad < 0 && got.length === want.length ? [] : [`${tensor}[${bad}] is ${got[bad]}, not ${want[bad]}`];
-  }
-
-  const program = trainStepProgram(module, {
+/** A step of AdamW, as the fixtures take it. */
+export function trainedStep(model: CheckedModel, losses: (typeof TRAINED)[number][1]): Program {
+  const { module, optimizer } = model.training();
+  return trainStepProgram(module, {
     objective: losses.map(([loss, weight]) => ({ loss, weight })),
     clip: 1,
     optimizer: (type, decayed) =>
@@ -76,6 +65,25 @@ export async function checkTrainingSteps(
         type,
       )!,
   });
+}
+
+/** Steps of AdamW with bias updates. */
+export async function checkTrainingSteps(
+  [name, losses]: (typeof TRAINED)[number],
+  open: typeof onCuda | typeof onWebGpu,
+): Promise<void> {
+  const { module } = checked.training();
+  const manifest = fixtureJson(name, "manifest.json") as Manifest;
+  const train = fixtureTensors(name, "train.safetensors");
+
+  /** What differs by more than ten times the tolerance of its tensor. */
+  function apart(file: string, tensor: string, got: ArrayLike<number>, want: ArrayLike<number>): string[] {
+    const { atol, rtol } = manifest.files[file]!.tensors[tensor]!.tolerance!;
+    const bad = Array.from(want).findIndex((x, i) => !(Math.abs(got[i]! - x) <= 10 * (atol + rtol * Math.abs(x))));
+    return bad < 0 && got.length === want.length ? [] : [`${tensor}[${bad}] is ${got[bad]}, not ${want[bad]}`];
+  }
+
+  const program = trainedStep(checked, losses);
   const session = await open([runPasses(inDtype(program, "f32"))]);
   const params = weightsOf(module).filter(({ path }) => session.stores.some((store) => store.name === path));
   const files = ["a1_v3_plain/model.safetensors", ...(losses.length > 1 ? ["e1_v3_mtp/mtp.safetensors"] : [])];
