@@ -1,6 +1,6 @@
 // The tests of the CUDA device on the GPU of this machine: `npm run test:gpu`. They are bundled to one file, so that a bare machine
 // needs Node, this folder and dist/dskc.node, but no node_modules: `npm run test:gpu -- --prepare` where nvcc is compiles their
-// kernels to .gpu/packages; there, `node .gpu/test-gpu.mjs` runs them. DSKC_GPU_ONLY is a pattern of names.
+// kernels to .gpu/packages; there, `node .gpu/test-gpu.mjs` runs them. tests/gpu/main.ts has the variables that choose.
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { dirname, relative, resolve } from "node:path";

@@ -97,8 +97,13 @@ export interface Counts {
   prepared: number;
 }
 
-/** Runs what a file declares; tests whose name does not match are skipped. */
-export async function runFile(name: string, load: () => Promise<unknown>, counts: Counts, only = /./): Promise<void> {
+/** Runs what a file declares; tests whose name is not asked for are skipped. */
+export async function runFile(
+  name: string,
+  load: () => Promise<unknown>,
+  counts: Counts,
+  asked: (name: string) => boolean,
+): Promise<void> {
   cases = [];
   hooks = { beforeAll: [], afterEach: [], afterAll: [] };
   path = [];
@@ -135,7 +140,7 @@ export async function runFile(name: string, load: () => Promise<unknown>, counts
     broken = error;
   }
   for (const { name: what, work, skipped } of cases) {
-    if (skipped || !only.test(what)) {
+    if (skipped || !asked(what)) {
       counts.skipped++;
       console.log(`  skipped  ${what}`);
       continue;

@@ -1,19 +1,28 @@
-/** Runs a kernel for Hopper in the harness, with the grid and tensor maps that its table says. */
+/** Runs a kernel for Hopper in the harness, with the grid and tensor maps that its table says, or on a GPU, in a session. */
+import { readFileSync } from "node:fs";
+import { CUDA_KERNELS } from "../../runtime/device/cuda/cubins.ts";
+import { LIKELIEST_CUDA, LIKELIEST_CUDA_TEXT } from "../../runtime/device/cuda/likeliest.ts";
+import { openCudaSession } from "../../runtime/device/cuda/session.ts";
+import { REAL, realPackage } from "./cuda/real.ts";
+import { buffer } from "./kernels.ts";
 import { runKernel, type MapSpec, type Numbers } from "./cuda/run-kernel.ts";
 import type { HopperFile } from "../../compiler/targets/cuda/hopper/gemm.ts";
 import { bytesOf } from "../../compiler/targets/cuda/hopper/tensor-maps.ts";
 import type { Kernel } from "../../compiler/kernel-ir/types.ts";
 import { productOf, type SimtKernel, workOf } from "../../runtime/program/grids.ts";
-import type { Sizes } from "../../runtime/program/launch.ts";
+import type { Elements } from "../../runtime/device/session.ts";
+import type { LaunchProgram, Sizes } from "../../runtime/program/launch.ts";
 
 /** @param blocks that run at once; fewer than there are tiles makes each of them take several */
 export async function runOnHopper(
-  { text, entry, scratch: arrays }: HopperFile,
+  file: HopperFile,
   kernel: Kernel,
   sizes: Sizes,
   values: Readonly<Record<string, Numbers>>,
   { blocks = 2, seed = 1 }: { readonly blocks?: number; readonly seed?: number } = {},
 ): Promise<void> {
+  if (REAL) return onGpu(file, kernel, sizes, values, blocks);
+  const { text, entry, scratch: arrays } = file;
   const { name, extents } = kernel;
   const table: SimtKernel = { name, args: [], writes: [], extents, scratch: arrays, entries: [entry] };
   const { items, runs } = workOf(table, sizes);
@@ -39,4 +48,44 @@ export async function runOnHopper(
         seed,
       });
     }
+}
+
+/** All arguments are stores of a session, and the program is one launch. */
+async function onGpu(
+  { text, entry, scratch }: HopperFile,
+  kernel: Kernel,
+  sizes: Sizes,
+  values: Readonly<Record<string, Numbers>>,
+  blocks: number,
+): Promise<void> {
+  const { name, extents } = kernel;
+  const file = `${name}.sm_90a`;
+  const { most } = entry;
+  const own = { ...entry, file, only: "sm_90a", ...(most !== undefined && { most: Math.min(most, blocks) }) };
+  const before = entry.before && { ...entry.before, file };
+  const args = kernel.args.map(({ name }) => name);
+  const writes = kernel.args.flatMap(({ name, access }) => (access === "read" ? [] : [name]));
+  const entries = [before === undefined ? own : { ...own, before }];
+  const table: SimtKernel = { name, args, writes, extents, scratch, entries };
+  const program: LaunchProgram = {
+    name: "launch",
+    dims: [],
+    buffers: kernel.args.map(({ name, dtype }) => buffer("state", name, dtype, values[name]!.length)),
+    launches: [{ kernel: name, args: [...args.keys()], extents: extents.map((extent) => sizes[extent]!) }],
+  };
+  const preludes = ["dsk.cuh", "dsk_mma.cuh", "dsk_sm90.cuh"];
+  const directory = await realPackage(
+    new Map([
+      [`${CUDA_KERNELS}/${file}.cu`, text],
+      [`${CUDA_KERNELS}/${LIKELIEST_CUDA.name}.cu`, LIKELIEST_CUDA_TEXT],
+      ...preludes.map((path) => [`${CUDA_KERNELS}/${path}`, readFileSync(`templates/cuda/${path}`, "utf8")] as const),
+      [`${CUDA_KERNELS}/cuda.json`, JSON.stringify({ format: 1, kernels: [table, LIKELIEST_CUDA] })],
+      ["program.json", JSON.stringify({ format: 1, programs: [program] })],
+    ]),
+  );
+  const session = await openCudaSession(directory);
+  for (const arg of args) session.write(arg, values[arg] as Elements);
+  await session.run({ program: "launch", sizes: {}, inputs: {} });
+  for (const arg of writes) values[arg]!.set(session.read(arg) as never);
+  session.close();
 }
