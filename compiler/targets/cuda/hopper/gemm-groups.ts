@@ -3,22 +3,12 @@
  * stands here is printed for kernels with groups only.
  */
 import type { Scratch } from "../../../../runtime/program/grids.ts";
-import type { Lines } from "../../../emit/lines.ts";
-import type { Axis, Expr, GemmKernel, Groups } from "../../../kernel-ir/types.ts";
-import type { Names, Scalars } from "../../scalars.ts";
-import { LINE, type Matrix, termsAreNeighbors } from "./tensor-maps.ts";
+import type { Axis, GemmKernel, Groups } from "../../../kernel-ir/types.ts";
+import type { Printing } from "./gemm-printing.ts";
+import { bytesOf, LINE_BYTES, type Matrix, termsAreNeighbors } from "./tensor-maps.ts";
 
 /** Threads of a block that sorts: each block finds the rows of one group. */
 export const SORTERS = 256;
-
-/** What printing needs of the kernel's file. */
-export interface Printing {
-  readonly lines: Lines;
-  readonly names: Names;
-  /** Unpacks axes from a number, and prints expressions. */
-  unpack(axes: readonly Axis[], item: string, exprs: readonly Expr[]): void;
-  scalars(exprs: readonly Expr[]): Scalars;
-}
 
 /** What is sorted: all rows, or all terms. */
 export function sortedAxes({ m, products, groups }: GemmKernel): readonly Axis[] {
@@ -111,6 +101,11 @@ export function printSort(kernel: GemmKernel, printing: Printing, order: string,
   });
 }
 
+/** Elements of a line of 16 bytes. */
+function elementsOf({ arg }: Matrix): number {
+  return 16 / bytesOf(arg.dtype);
+}
+
 /** Lines of 16 bytes that a thread copies: of how many rows, and how they follow each other. */
 function linesOf(
   matrix: Matrix,
@@ -118,7 +113,7 @@ function linesOf(
   terms: number,
 ): { rows: number; lines: number; step: number; count: number } {
   const [rows, length] = termsAreNeighbors(matrix) ? [tile, terms] : [terms, tile];
-  const lines = length / 8;
+  const lines = length / elementsOf(matrix);
   const step = 128 / lines;
   return { rows, lines, step, count: rows / step };
 }
@@ -153,8 +148,7 @@ function printOffset(
   to: string,
 ): void {
   printing.unpack(axes, row, gathered!);
-  const scalars = printing.scalars(gathered!);
-  printing.lines.add(`${to} = ${printing.names.offset(arg.name, gathered!, (x) => scalars.print(x))};`);
+  printing.lines.add(`${to} = ${printing.offset(arg.name, gathered!)};`);
 }
 
 /** Copies of rows whose terms are neighbors, with the offsets that `printRowOffsets` made. */
@@ -172,7 +166,7 @@ export function printGatherRows(
   lines.block(`for (int i = 0; i < ${count}; i++)`, () => {
     const lanes = 128 / step;
     lines.add(
-      `const int own = thread / ${lanes} + i * ${step}, line = thread % ${lanes}, k = k_block * TILE_K + line * 8;`,
+      `const int own = thread / ${lanes} + i * ${step}, line = thread % ${lanes}, k = k_block * TILE_K + line * ${elementsOf(matrix)};`,
     );
     lines.add(`const long long from = k < ${k} && from_${loop}[i] >= 0 ? from_${loop}[i] + k : -1;`);
     lines.add(`unsigned char* const line_to = ${to} + own * 128 + (line ^ own % 8) * 16;`);
@@ -197,13 +191,15 @@ export function printGatherTerms(
   const lanes = 128 / step;
   lines.block(`for (int i = 0; i < ${count}; i++)`, () => {
     lines.add(`const int own = thread / ${lanes} + i * ${step}, line = thread % ${lanes};`);
-    lines.add(`const int at_term = at.first + k_block * TILE_K + own, outer = ${first} + line * 8;`);
+    lines.add(
+      `const int at_term = at.first + k_block * TILE_K + own, outer = ${first} + line * ${elementsOf(matrix)};`,
+    );
     lines.add(`const bool there = at_term < at.end && outer < ${end};`);
     lines.add(`const int term = there ? ${order}[at_term] : 0;`);
     lines.add("long long from;");
     printOffset(printing, k, matrix, "term", "from");
     lines.add(
-      `unsigned char* const line_to = ${to} + line / 8 * ${LINE * 2 * terms} + own * 128 + (line ^ own) % 8 * 16;`,
+      `unsigned char* const line_to = ${to} + line / 8 * ${LINE_BYTES * terms} + own * 128 + (line ^ own) % 8 * 16;`,
     );
     lines.add(`cp_async_16(line_to, ${matrix.arg.name} + from + (there ? outer : 0), there ? 16 : 0);`);
   });
@@ -217,7 +213,7 @@ export function printScatter(
   columns: number,
   order: string,
 ): void {
-  const { lines, names } = printing;
+  const { lines } = printing;
   const { arg, gathered } = matrix;
   const type = arg.dtype === "f32" ? "float" : arg.dtype;
   lines.add("#pragma unroll");
@@ -227,10 +223,7 @@ export function printScatter(
     lines.block("if (at_row < at.end && n < n_end)", () => {
       lines.add(`const int m = ${order}[at_row];`);
       printing.unpack(m, "m", gathered!);
-      const scalars = printing.scalars(gathered!);
-      lines.add(
-        `${type}* const to = ${arg.name} + (${names.offset(arg.name, gathered!, (x) => scalars.print(x))}) + n;`,
-      );
+      lines.add(`${type}* const to = ${arg.name} + (${printing.offset(arg.name, gathered!)}) + n;`);
       lines.add(
         "*reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(shared.staged[part][stored] + own * 128 + (line ^ own % 8) * 16);",
       );

@@ -5,7 +5,9 @@ import { mergedIndices, substitute } from "../../../kernel-ir/expr.ts";
 import type { Arg, Axis, Expr, GemmKernel, Product, Stmt } from "../../../kernel-ir/types.ts";
 import { linear, operandOf, type Strided } from "../../operands.ts";
 
-/** Elements of 128 bytes of bf16: a row of a swizzled tile. */
+/** A row of a swizzled tile. */
+export const LINE_BYTES = 128;
+/** Its elements of bf16. */
 export const LINE = 64;
 
 /** A matrix in memory, or one for each batch (or group). */
@@ -20,6 +22,11 @@ export interface Matrix {
    * Threads gather lines of 16 bytes from there.
    */
   readonly gathered?: readonly Expr[];
+}
+
+/** Elements of a row of a swizzled tile. */
+export function lineOf({ arg }: Matrix): number {
+  return LINE_BYTES / bytesOf(arg.dtype);
 }
 
 /** Whether terms are neighbors (K-major), or rows. */

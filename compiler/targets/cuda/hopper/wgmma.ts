@@ -1,6 +1,8 @@
 /** Functions for the shapes of wgmma that a kernel uses: their registers are named one by one. */
 
 export interface Wgmma {
+  /** Of both operands, bf16 where this is not said; sums are f32. Of e4m3, terms are neighbors. */
+  readonly type?: "bf16" | "e4m3";
   /** Columns: a multiple of 8 up to 256. */
   readonly n: number;
   /** Whether A is in registers: four of each thread. */
@@ -10,13 +12,16 @@ export interface Wgmma {
   readonly bTurned: boolean;
 }
 
-export function wgmmaName({ n, aInRegisters, aTurned, bTurned }: Wgmma): string {
-  return `wgmma_n${n}_${aInRegisters === true ? "r" : aTurned ? "m" : "k"}${bTurned ? "n" : "k"}`;
+export function wgmmaName({ type = "bf16", n, aInRegisters, aTurned, bTurned }: Wgmma): string {
+  return `wgmma_${type === "bf16" ? "" : `${type}_`}n${n}_${aInRegisters === true ? "r" : aTurned ? "m" : "k"}${bTurned ? "n" : "k"}`;
 }
 
 /** The function, with as many registers in a line as fit. */
 export function wgmmaFunction(shape: Wgmma): string[] {
-  const { n, aInRegisters = false, aTurned, bTurned } = shape;
+  const { type = "bf16", n, aInRegisters = false, aTurned, bTurned } = shape;
+  const terms = type === "bf16" ? 16 : 32;
+  // Which operands are turned, of those types that may be.
+  const majors = (...turned: boolean[]): string[] => (type === "bf16" ? turned.map((x) => String(Number(x))) : []);
   const count = n / 2;
   // A is one operand, or four.
   const a = aInRegisters ? 4 : 1;
@@ -30,18 +35,18 @@ export function wgmmaFunction(shape: Wgmma): string[] {
   const operands = inLines((i) => `"+f"(d[${i}])`, 8, ", ");
   const major = (turned: boolean, line: string): string => (turned ? `${line} are neighbors` : "terms are neighbors");
   return [
-    `// wgmma.mma_async: d = a * b where \`adds\` is 0, else d += a * b; 64 rows, ${n} columns, 16 terms.`,
+    `// wgmma.mma_async: d = a * b where \`adds\` is 0, else d += a * b; 64 rows, ${n} columns, ${terms} terms.`,
     `// ${aInRegisters ? "A is in registers" : `Of A ${major(aTurned, "rows")}`}, of B ${major(bTurned, "columns")}.`,
     `DSK_INLINE void ${wgmmaName(shape)}(float (&d)[${count}], ${aInRegisters ? "const unsigned (&a)[4]" : "Descriptor a"}, Descriptor b, int adds) {`,
     "#ifdef DSK_HARNESS",
-    `  dsk::sim::wgmma_bf16<${n}, ${aInRegisters ? "" : `${Number(aTurned)}, `}${Number(bTurned)}>(d, a, b, adds);`,
+    `  dsk::sim::wgmma_${type}<${[n, ...majors(...(aInRegisters ? [] : [aTurned]), bTurned)].join(", ")}>(d, a, b, adds);`,
     "#else",
     `  asm volatile("{\\n.reg .pred p;\\nsetp.ne.b32 p, %${count + a + 1}, 0;\\n"`,
-    `               "wgmma.mma_async.sync.aligned.m64n${n}k16.f32.bf16.bf16 {"`,
+    `               "wgmma.mma_async.sync.aligned.m64n${n}k${terms}.f32.${type}.${type} {"`,
     ...names.map((line, i) => `               "${line}${i + 1 < names.length ? ", " : "}, "}"`),
     aInRegisters
-      ? `               "{%${count}, %${count + 1}, %${count + 2}, %${count + 3}}, %${count + 4}, p, 1, 1, ${Number(bTurned)};\\n}"`
-      : `               "%${count}, %${count + 1}, p, 1, 1, ${Number(aTurned)}, ${Number(bTurned)};\\n}"`,
+      ? `               "{%${count}, %${count + 1}, %${count + 2}, %${count + 3}}, %${count + 4}, p, ${["1", "1", ...majors(bTurned)].join(", ")};\\n}"`
+      : `               "%${count}, %${count + 1}, p, ${["1", "1", ...majors(aTurned, bTurned)].join(", ")};\\n}"`,
     ...operands.map((line, i) => `               ${i === 0 ? ":" : " "} ${line}${i + 1 < operands.length ? "," : ""}`),
     `               : ${aInRegisters ? `"r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3])` : `"l"(a)`}, "l"(b), "r"(adds));`,
     "#endif",

@@ -1,0 +1,158 @@
+/** Operands of matrix products: how their tiles come to shared memory, and how they are multiplied there. */
+import type { TensorMap } from "../../../../runtime/program/grids.ts";
+import type { Lines } from "../../../emit/lines.ts";
+import type { Axis } from "../../../kernel-ir/types.ts";
+import type { Names } from "../../scalars.ts";
+import { printGatherRows, printGatherTerms, printRowOffsets } from "./gemm-groups.ts";
+import type { GemmPlan } from "./gemm-plan.ts";
+import { type Printing, sizeText } from "./gemm-printing.ts";
+import { ROWS } from "./gemm-schedule.ts";
+import type { Operand, Step } from "./schedule.ts";
+import { LINE_BYTES, lineOf, type Matrix, tensorMap, termsAreNeighbors } from "./tensor-maps.ts";
+import { type Wgmma, wgmmaFunction, wgmmaName } from "./wgmma.ts";
+
+/** Where an operand comes from: the name of its tensor map, or none where threads gather it. */
+interface Load {
+  readonly map: string;
+  readonly matrix: Matrix;
+  readonly side: "a" | "b";
+  readonly k: readonly Axis[];
+}
+
+export class Operands {
+  /** Tensor maps by the names of their parameters: those of operands, and of results that leave by the copy engine. */
+  readonly maps = new Map<string, TensorMap>();
+  readonly #plan: GemmPlan;
+  readonly #names: Names;
+  /** The array of sorted rows' numbers, where there are groups. */
+  readonly #order: string;
+  /** By the start of a label of the schedule: `a_0`, `b1_0`. */
+  readonly #loads = new Map<string, Load>();
+
+  constructor(plan: GemmPlan, names: Names, order: string) {
+    this.#plan = plan;
+    this.#names = names;
+    this.#order = order;
+    for (const [i, loop] of plan.loops.entries()) {
+      this.#load(`a_${i}`, "a", loop.a, loop.k);
+      for (const [j, { matrix }] of loop.b.entries()) this.#load(`b${j}_${i}`, "b", matrix, loop.k);
+    }
+  }
+
+  #load(label: string, side: "a" | "b", matrix: Matrix, k: readonly Axis[]): void {
+    const { m, n, groups } = this.#plan.kernel;
+    if (matrix.gathered !== undefined) {
+      this.#loads.set(label, { map: "", matrix, side, k });
+      return;
+    }
+    const batch = groups === undefined ? this.#plan.kernel.batch : [groups.group];
+    const line = lineOf(matrix);
+    // Neighbors fill a line of 128 bytes; of neighboring rows there are several lines for each term.
+    const box = termsAreNeighbors(matrix)
+      ? ([line, this.#rowsOf(side)] as const)
+      : ([line, this.#plan.problem.depth] as const);
+    const map = tensorMap(matrix, side === "a" ? m : n, k, batch, box);
+    this.#loads.set(label, { map: this.map(map), matrix, side, k });
+  }
+
+  /** Rows of a tile of A, columns of one of B. */
+  #rowsOf(side: "a" | "b"): number {
+    return side === "a" ? this.#plan.tile.consumers * ROWS : this.#plan.tile.tileN;
+  }
+
+  /** The name of a tensor map's parameter. */
+  map(map: TensorMap): string {
+    const same = [...this.maps].find(([, other]) => JSON.stringify(other) === JSON.stringify(map));
+    if (same !== undefined) return same[0];
+    let name = this.#names.local(`${map.arg}_map`);
+    for (let i = 2; this.maps.has(name); i++) name = `${map.arg}_map_${i}`;
+    this.maps.set(name, map);
+    return name;
+  }
+
+  #of(label: string): Load {
+    return this.#loads.get(label.slice(0, label.indexOf("[")))!;
+  }
+
+  /** In front of a loop over blocks of terms: where the rows lie that threads gather. */
+  printOffsets(printing: Printing, loop: Step & { kind: "loop" }): void {
+    const label = loop.body.flatMap((step) => (step.kind === "gather" ? [step.holds] : []))[0]!;
+    const { m } = this.#plan.kernel;
+    const { matrix } = this.#of(label);
+    printRowOffsets(printing, m, matrix, this.#rowsOf("a"), this.#plan.problem.depth, this.#order, loopOf(label));
+  }
+
+  printLoad(lines: Lines, holds: string, to: string, barrier: string): void {
+    const { map, matrix, side } = this.#of(holds);
+    const first = side === "a" ? "at.m" : "at.n";
+    const k = `${blockOf(this.#plan)} * TILE_K`;
+    const [d, batch] = matrix.batch === 0 ? ["2d", ""] : ["3d", ", at.batch"];
+    if (termsAreNeighbors(matrix))
+      return lines.add(`tma_load_${d}(${to}, &${map}, ${barrier}, ${k}, ${first}${batch});`);
+    const [line, box] = [lineOf(matrix), this.#boxBytes];
+    for (let i = 0; i < this.#rowsOf(side) / line; i++) {
+      const [place, x] = i === 0 ? [to, first] : [`${to} + ${i * box}`, `${first} + ${i * line}`];
+      lines.add(`tma_load_${d}(${place}, &${map}, ${barrier}, ${x}, ${k}${batch});`);
+    }
+  }
+
+  /** Bytes of a line of rows with all terms of a block. */
+  get #boxBytes(): number {
+    return LINE_BYTES * this.#plan.problem.depth;
+  }
+
+  printGather(printing: Printing, holds: string, to: string): void {
+    const { matrix, side, k } = this.#of(holds);
+    const [tile, terms] = [this.#rowsOf(side), this.#plan.problem.depth];
+    if (termsAreNeighbors(matrix))
+      return printGatherRows(printing, matrix, to, tile, terms, sizeText(k), loopOf(holds));
+    const [first, end] = side === "a" ? ["at.m", "m_end"] : ["at.n", "n_end"];
+    printing.lines.block("", () => printGatherTerms(printing, k, matrix, to, tile, terms, this.#order, first, end));
+  }
+
+  printMultiply(lines: Lines, step: Step & { kind: "multiply" }): void {
+    const of = (operand: Operand): Matrix => this.#of((operand as { holds?: string }).holds!).matrix;
+    const [a, b] = [of(step.a), of(step.b)];
+    const { elementBytes } = this.#plan.problem;
+    // Terms of one product, and bytes from one to the next.
+    const terms = PRODUCT_BYTES / elementBytes;
+    const next = (matrix: Matrix): number => (termsAreNeighbors(matrix) ? PRODUCT_BYTES : terms * LINE_BYTES);
+    // Bytes between groups of rows that are neighbors.
+    const descriptor = (place: string, matrix: Matrix): string =>
+      `wgmma_descriptor(${place}, ${termsAreNeighbors(matrix) ? 0 : this.#boxBytes}, 1024)`;
+    const buffer = (step.b as { buffer: string }).buffer;
+    const adds = step.clears === "always" ? "k > 0" : "k_block + k > 0";
+    lines.block("", () => {
+      lines.add(`const Descriptor a = ${descriptor(`shared.a[stage] + part * ${ROWS * LINE_BYTES}`, a)};`);
+      lines.add(`const Descriptor b = ${descriptor(`shared.${buffer}[stage]`, b)};`);
+      lines.add("#pragma unroll");
+      const [first, second] = [`wgmma_behind(a, k * ${next(a)})`, `wgmma_behind(b, k * ${next(b)})`];
+      lines.add(`for (int k = 0; k < TILE_K / ${terms}; k++)`);
+      lines.add(`  ${wgmmaName(this.#wgmma(a, b))}(${step.into}, ${first}, ${second}, ${adds});`);
+    });
+  }
+
+  /** Functions for the products that the kernel makes, each the lines of one. */
+  wgmmas(): string[][] {
+    const shapes = this.#plan.loops.flatMap(({ a, b }) => b.map(({ matrix }) => this.#wgmma(a, matrix)));
+    return [...new Map(shapes.map((shape) => [wgmmaName(shape), shape])).values()].map(wgmmaFunction);
+  }
+
+  #wgmma(a: Matrix, b: Matrix): Wgmma {
+    const type = a.arg.dtype === "f8e4m3" ? "e4m3" : "bf16";
+    return { type, n: this.#plan.tile.tileN, aTurned: !termsAreNeighbors(a), bTurned: !termsAreNeighbors(b) };
+  }
+}
+
+/** Bytes of the terms of one wgmma. */
+const PRODUCT_BYTES = 32;
+
+/** The number of a block of terms among all of them. */
+export function blockOf({ split }: GemmPlan): string {
+  return split === undefined ? "k_block" : "(at.part * K_BLOCKS + k_block)";
+}
+
+/** The number of the loop that a label of the schedule belongs to: `a_0[...]`. */
+function loopOf(label: string): string {
+  return /_(\d+)\[/.exec(label)![1]!;
+}
