@@ -21,18 +21,23 @@ export async function onCuda(
   const { kernels, programs: launches } = lowerPrograms(programs, lower);
   const files = new Map([...PRINTERS.cuda(kernels)].map(([name, text]) => [`kernels/${name}`, text]));
   const programFile = new Map([["program.json", JSON.stringify({ format: 1, programs: launches })]]);
-  if (REAL) return openCudaSession(await realPackage(new Map([...files, ...programFile])), options);
+  const all = new Map([...files, ...programFile]);
+  return openCudaSession(REAL ? await realPackage(all) : await simulatedPackage(all), options);
+}
+
+/** The directory of a package whose kernels g++ compiled; sessions of this process run on the stand-in. */
+export async function simulatedPackage(files: ReadonlyMap<string, string>): Promise<string> {
   process.env["DSKC_LIBCUDA"] = await standIn();
-  const hash = createHash("sha256").update(JSON.stringify([...files, ...programFile]));
+  const hash = createHash("sha256").update(JSON.stringify([...files]));
   const directory = join(folderOf("simulator", "preludes"), `package-${hash.digest("hex").slice(0, 16)}`);
-  if (!existsSync(join(directory, "program.json"))) {
-    writeFiles(directory, files);
-    const sources = [...files.keys()].flatMap((path) => (path.endsWith(".cu") ? [join(directory, path)] : []));
-    const cubins = join(directory, "kernels/cuda/sm_90a");
-    await buildModule(sources, cubins);
-    // The same code stands for older architectures: which entry points they have is the session's business.
-    cpSync(cubins, join(directory, "kernels/cuda/sm_80"), { recursive: true });
-    writeFiles(directory, programFile);
-  }
-  return openCudaSession(directory, options);
+  if (existsSync(join(directory, "program.json"))) return directory;
+  const program = [...files].filter(([path]) => path === "program.json");
+  writeFiles(directory, new Map([...files].filter(([path]) => path !== "program.json")));
+  const sources = [...files.keys()].flatMap((path) => (path.endsWith(".cu") ? [join(directory, path)] : []));
+  const cubins = join(directory, "kernels/cuda/sm_90a");
+  await buildModule(sources, cubins);
+  // The same code stands for older architectures: which entry points they have is the session's business.
+  cpSync(cubins, join(directory, "kernels/cuda/sm_80"), { recursive: true });
+  writeFiles(directory, new Map(program));
+  return directory;
 }

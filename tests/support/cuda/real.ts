@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { compilePackageCubins, writeFiles } from "../../../compiler/package/package.ts";
+import type { Architecture } from "../../../compiler/targets/cuda/compile.ts";
 
 /** `run` on the GPU of this machine, or `prepare` packages for one elsewhere. */
 const mode = process.env["DSKC_GPU"];
@@ -17,14 +18,23 @@ export class Prepared extends Error {}
  * @throws Prepared where that is all
  */
 export async function realPackage(files: ReadonlyMap<string, string>): Promise<string> {
+  const directory = await gpuPackage(files);
+  if (mode === "prepare") throw new Prepared(directory);
+  return directory;
+}
+
+/** The same, whatever this process is for. Cubins for all architectures that there are, when none are given. */
+export async function gpuPackage(
+  files: ReadonlyMap<string, string>,
+  architectures?: readonly Architecture[],
+): Promise<string> {
   const hash = createHash("sha256").update(JSON.stringify([...files].toSorted()));
   const directory = resolve(".gpu/packages", hash.digest("hex").slice(0, 16));
   if (!existsSync(join(directory, "program.json"))) {
     const program = [...files].filter(([path]) => path === "program.json");
     writeFiles(directory, new Map([...files].filter(([path]) => path !== "program.json")));
-    await compilePackageCubins(directory);
+    await compilePackageCubins(directory, architectures === undefined ? {} : { architectures });
     writeFiles(directory, new Map(program));
   }
-  if (mode === "prepare") throw new Prepared(directory);
   return directory;
 }

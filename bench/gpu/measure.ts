@@ -1,0 +1,200 @@
+/**
+ * Measures cases here and in PyTorch, in turn. Each side is a process: what one of them does to its context (an address that is none, a
+ * barrier that nobody reaches) would be the other one's end, too, and neither has the other's libraries in its way. They never run at
+ * the same time, so the GPU is whole for each of them.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { median } from "../../compiler/cli/bench/statistics.ts";
+import type { Case, Limit } from "./case.ts";
+import { type Verdict, verdictOf } from "./goals.ts";
+import type { Opened } from "./ours.ts";
+import { Talk } from "./talk.ts";
+
+/** What the peer measured of the GPU: bytes a second of a copy, read and written; operations a second of products of 8192 cubed. */
+export interface Limits {
+  readonly gpu: string;
+  readonly torch: string;
+  readonly copy: number;
+  readonly bf16: number;
+  readonly fp8?: number;
+}
+
+export interface PeerTime {
+  readonly us: number;
+  /** Times as fast ours is. */
+  readonly ratio: number;
+}
+
+export interface Row {
+  readonly name: string;
+  readonly limit: Limit;
+  readonly flops: number;
+  readonly bytes: number;
+  /** `wrong` when results differ, `failed` when there are none, with the reason in `why`. The table has no times of them. */
+  readonly status: "measured" | "wrong" | "failed" | "skipped";
+  readonly why?: string;
+  readonly gpu?: string;
+  readonly kernels?: readonly string[];
+  readonly us?: number;
+  readonly tflops?: number;
+  readonly gbps?: number;
+  readonly share?: number;
+  readonly peers: Readonly<Record<string, PeerTime>>;
+  /** What was found apart, by result; or why nobody looked. */
+  readonly compared: Readonly<Record<string, { readonly mean: number; readonly worst: number }>> | string;
+  readonly verdict?: Verdict;
+  /** Of the whole case, both sides. */
+  readonly seconds: number;
+}
+
+export interface MeasureOptions {
+  readonly rounds: number;
+  /** How ours is started, and the peer; undefined for none. */
+  readonly ours: () => Talk;
+  readonly peer: (() => Talk) | undefined;
+  /** Milliseconds that a case may take until it has a result, here and at the peer, which may have to compile; and a call that measures. */
+  readonly patience: { readonly open: number; readonly peer: number; readonly time: number };
+}
+
+interface PeerOpened {
+  readonly peers: readonly string[];
+  readonly compared: Readonly<Record<string, { readonly mean: number; readonly worst: number }>>;
+  /** Peers that this machine does not have, with the reason. */
+  readonly without: Readonly<Record<string, string>>;
+}
+
+export class Bench {
+  readonly #options: MeasureOptions;
+  readonly #exchange: string;
+  #ours: Talk | undefined;
+  #peer: Talk | undefined;
+  /** Reasons by what is not there: told once. */
+  readonly without = new Map<string, string>();
+  limits: Limits | undefined;
+
+  constructor(options: MeasureOptions) {
+    this.#options = options;
+    this.#exchange = mkdtempSync(join(tmpdir(), "dskc-bench-gpu-"));
+  }
+
+  /** @returns false where there is no peer, and why in `without` */
+  async measureLimits(): Promise<boolean> {
+    if (this.#options.peer === undefined) return false;
+    try {
+      this.limits = await this.#theirs().ask<Limits>({ do: "limits" }, this.#options.patience.peer);
+      return true;
+    } catch (error) {
+      this.without.set("peers", (error as Error).message);
+      return false;
+    }
+  }
+
+  async measure(one: Case): Promise<Row> {
+    const start = performance.now();
+    const { name, limit, flops, bytes } = one;
+    const rest = { name, limit, flops, bytes };
+    const row = await this.#row(one).catch((error: Error): Omit<Row, keyof typeof rest | "seconds"> => ({
+      status: "failed",
+      why: error.message,
+      peers: {},
+      compared: "there is no result",
+    }));
+    await this.#forget();
+    return { ...rest, ...row, seconds: (performance.now() - start) / 1000 };
+  }
+
+  close(): void {
+    this.#ours?.end();
+    this.#peer?.end();
+    rmSync(this.#exchange, { recursive: true, force: true });
+  }
+
+  async #row(one: Case): Promise<Omit<Row, "name" | "limit" | "flops" | "bytes" | "seconds">> {
+    const { patience, rounds } = this.#options;
+    const ours = this.#own();
+    const opened = await ours.ask<Opened>({ do: "open", name: one.name, exchange: this.#exchange }, patience.open);
+    const { gpu, kernels } = opened;
+    const theirs = await this.#openPeer(one, opened);
+    const compared = typeof theirs === "string" ? theirs : theirs.compared;
+    const apart = typeof theirs === "string" ? undefined : differing(one, theirs.compared);
+    const times: number[] = [];
+    const names = typeof theirs === "string" ? [] : theirs.peers;
+    const others = new Map(names.map((peer) => [peer, [] as number[]]));
+    // The first round warms both up.
+    for (let round = 0; round <= rounds; round++) {
+      const { us } = await ours.ask<{ us: number[] }>({ do: "time" }, patience.time);
+      if (round > 0) times.push(...us);
+      for (const [peer, all] of others) {
+        const answer = await this.#theirs().ask<{ us: number[] }>({ do: "time", peer, runs: us.length }, patience.time);
+        if (round > 0) all.push(...answer.us);
+      }
+    }
+    const us = median(times);
+    const peers = Object.fromEntries(
+      [...others].map(([peer, all]) => [peer, { us: median(all), ratio: median(all) / us }]),
+    );
+    const tflops = one.flops / us / 1e6;
+    const share = this.#share(one, us);
+    const ratios = Object.values(peers).map(({ ratio }) => ratio);
+    const ratio = ratios.length === 0 ? undefined : Math.min(...ratios);
+    const verdict = apart === undefined ? one.goal && verdictOf(one.goal, { us, tflops, share, ratio }) : undefined;
+    return {
+      ...(apart === undefined ? { status: "measured" } : { status: "wrong", why: apart }),
+      gpu,
+      kernels,
+      us,
+      tflops,
+      gbps: one.bytes / us / 1e3,
+      ...(share === undefined ? {} : { share }),
+      peers,
+      compared,
+      ...(verdict === undefined ? {} : { verdict }),
+    };
+  }
+
+  #share({ flops, bytes, limit }: Case, us: number): number | undefined {
+    const most = limit === "memory" ? this.limits?.copy : this.limits?.[limit];
+    return most === undefined ? undefined : (limit === "memory" ? bytes : flops) / (us / 1e6) / most;
+  }
+
+  async #openPeer(one: Case, { inputs, results }: Opened): Promise<PeerOpened | string> {
+    if (this.limits === undefined) return this.without.get("peers") ?? "there is no peer";
+    try {
+      const request = { do: "open", ...one.peer, inputs, results };
+      const opened = await this.#theirs().ask<PeerOpened>(request, this.#options.patience.peer);
+      for (const [peer, why] of Object.entries(opened.without)) this.without.set(`${one.name}: ${peer}`, why);
+      return opened;
+    } catch (error) {
+      this.without.set(`${one.name}: peers`, (error as Error).message);
+      return (error as Error).message;
+    }
+  }
+
+  /** Frees what a case has on the GPU; a process that does not answer is ended. */
+  async #forget(): Promise<void> {
+    for (const talk of [this.#ours, this.#peer])
+      if (talk?.ended === false) await talk.ask({ do: "close" }, this.#options.patience.time).catch(() => talk.end());
+  }
+
+  #own(): Talk {
+    if (this.#ours === undefined || this.#ours.ended) this.#ours = this.#options.ours();
+    return this.#ours;
+  }
+
+  #theirs(): Talk {
+    if (this.#peer === undefined || this.#peer.ended) this.#peer = this.#options.peer!();
+    return this.#peer;
+  }
+}
+
+/** Which result is too far from the peer's. */
+function differing({ tolerance }: Case, compared: PeerOpened["compared"]): string | undefined {
+  for (const [name, { mean, worst }] of Object.entries(compared)) {
+    if (mean <= tolerance.mean && worst <= tolerance.worst) continue;
+    const [found, most] = [mean, tolerance.mean].map((value) => value.toExponential(1));
+    return `${name} differs: ${found} in the mean (at most ${most}), ${worst.toExponential(1)} at worst (at most ${tolerance.worst.toExponential(1)})`;
+  }
+  return undefined;
+}

@@ -1,0 +1,131 @@
+/**
+ * Our side of the measurements: a process of its own, since a kernel that hangs takes its process with it. It reads requests as lines
+ * of JSON and answers each with one: `open` fills a case's numbers and runs it once, `time` gives microseconds of each repetition.
+ */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { openCudaSession, type CudaSession } from "../../runtime/device/cuda/session.ts";
+import { DeviceLostError, type Elements } from "../../runtime/device/session.ts";
+import type { Case } from "./case.ts";
+import { type BenchPackage, benchPackage, type Store } from "./package.ts";
+import { directoryOf } from "./directory.ts";
+
+/** Bytes of a result that are compared: of longer ones the first and the last half of so many. */
+const COMPARED = 64 << 20;
+
+/** An array for the peer: how it is made, or the file that has it. Of a result, the parts that the file has. */
+export interface Shared {
+  readonly name: string;
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  readonly seed?: number;
+  readonly factor?: number;
+  readonly file?: string;
+  /** Elements at the beginning and at the end. */
+  readonly parts?: readonly [number, number];
+}
+
+export interface Opened {
+  readonly gpu: string;
+  readonly kernels: readonly string[];
+  readonly inputs: readonly Shared[];
+  readonly results: readonly Shared[];
+  readonly seconds: number;
+}
+
+interface Open {
+  readonly one: Case;
+  readonly made: BenchPackage;
+  readonly session: CudaSession;
+}
+
+async function open(made: BenchPackage, directory: string, one: Case, exchange: string): Promise<[Open, Opened]> {
+  const start = performance.now();
+  const session = await openCudaSession(directory, { profile: true });
+  const inputs: Shared[] = [];
+  for (const store of made.stores) {
+    const { name, dtype, shape, seed, factor } = store;
+    if (!store.read) continue;
+    if (seed === undefined) {
+      const integers = one.integers?.[name]?.();
+      if (integers === undefined) throw new Error(`${one.name}: there are no numbers for ${name}: ${dtype}`);
+      session.write(store.store, integers);
+      inputs.push({ name, dtype, shape, file: save(exchange, `input.${name}`, [integers]) });
+    } else inputs.push({ name, dtype, shape, seed, factor: factor! });
+  }
+  await session.run({ program: "fill", sizes: {}, inputs: {} });
+  await session.run({ program: "once", sizes: one.sizes, inputs: {} });
+  const results = made.stores.flatMap((store) => (store.written ? [resultOf(session, store, exchange)] : []));
+  const timed = session.profile().filter(({ program }) => program === "once");
+  const kernels = [...new Set(timed.map(({ kernel }) => kernel))];
+  const seconds = (performance.now() - start) / 1000;
+  return [
+    { one, made, session },
+    { gpu: session.gpu.name, kernels, inputs, results, seconds },
+  ];
+}
+
+function resultOf(session: CudaSession, { name, store, dtype, shape }: Store, exchange: string): Shared {
+  const elements = session.read(store);
+  const half = Math.floor(COMPARED / 2 / elements.BYTES_PER_ELEMENT);
+  const parts: [number, number] = elements.length <= 2 * half ? [elements.length, 0] : [half, half];
+  const pieces = [elements.subarray(0, parts[0]), elements.subarray(elements.length - parts[1])];
+  return { name, dtype, shape, file: save(exchange, `result.${name}`, pieces), parts };
+}
+
+function save(exchange: string, name: string, pieces: readonly Elements[]): string {
+  const file = join(exchange, name);
+  writeFileSync(file, "");
+  for (const piece of pieces)
+    writeFileSync(file, new Uint8Array(piece.buffer, piece.byteOffset, piece.byteLength), { flag: "a" });
+  return file;
+}
+
+/** Microseconds of each repetition of a call of `timed`. */
+async function time({ one, made, session }: Open): Promise<number[]> {
+  const nanoseconds = (): number[] =>
+    session.profile().flatMap((launch) => (launch.program === "timed" ? [launch.nanoseconds] : []));
+  const before = nanoseconds();
+  await session.run({ program: "timed", sizes: one.sizes, inputs: {} });
+  const after = nanoseconds();
+  return Array.from({ length: made.repetitions }, (_, i) =>
+    made.counted.reduce((sum, launch) => {
+      const at = i * made.launches + launch;
+      return sum + (after[at]! - before[at]!) / 1000;
+    }, 0),
+  );
+}
+
+/** Answers requests until the input ends. */
+export async function serveOurs(cases: readonly Case[], small: boolean): Promise<void> {
+  let opened: Open | undefined;
+  // A session without programs keeps the driver's context, which takes longer to make than most cases.
+  let keeper: CudaSession | undefined;
+  const answer = (value: object): void => void process.stdout.write(`${JSON.stringify(value)}\n`);
+  for await (const line of createInterface({ input: process.stdin })) {
+    const request = JSON.parse(line) as { readonly do: string; readonly name: string; readonly exchange: string };
+    try {
+      if (request.do === "time") answer({ us: await time(opened!) });
+      else {
+        opened?.session.close();
+        opened = undefined;
+        if (request.do === "close") {
+          answer({});
+          continue;
+        }
+        const one = cases.find(({ name }) => name === request.name)!;
+        const made = benchPackage(one, small);
+        const directory = await directoryOf(made.files);
+        keeper ??= await openCudaSession(directory, { programs: {} });
+        const [own, told] = await open(made, directory, one, request.exchange);
+        opened = own;
+        answer(told);
+      }
+    } catch (error) {
+      answer({ error: (error as Error).message });
+      // Nothing works any more in this process: the next case gets another one.
+      if (error instanceof DeviceLostError) process.exit(1);
+    }
+  }
+}

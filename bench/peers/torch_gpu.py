@@ -1,0 +1,332 @@
+"""What PyTorch, cuBLAS, cuDNN and Triton make of the cases of bench/gpu.ts: lines of JSON in, a line out for each.
+
+  {"do": "limits"}                          what a copy and large products reach on this GPU
+  {"do": "open", "op": .., inputs, results} makes a case's numbers, and compares our results with the first peer's
+  {"do": "time", "peer": .., "runs": n}     microseconds of n runs, each with an empty cache
+  {"do": "close"}                           frees all of it
+
+DSKC_BENCH_CPU=1 computes on the processor, where times mean nothing: so tests can compare results without a GPU.
+"""
+
+import json
+import math
+import os
+import struct
+import sys
+import time
+
+ON_CPU = os.environ.get("DSKC_BENCH_CPU") == "1"
+# Answers are the only lines of the output, whatever libraries print.
+ANSWERS = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+
+import torch  # noqa: E402
+
+DEVICE = "cpu" if ON_CPU else "cuda"
+TYPES = {"bf16": torch.bfloat16, "f32": torch.float32, "i32": torch.int32, "bool": torch.bool, "f8e4m3": torch.float8_e4m3fn}
+# Elements at once, of which several arrays of eight bytes are made.
+CHUNK = 1 << 26
+
+
+def numbers(shape, dtype, seed, factor):
+    """What bench/gpu/fill.ts makes: sums of four bytes of a hash of the element's number, times a factor."""
+    out = torch.empty(math.prod(shape), dtype=TYPES[dtype], device=DEVICE)
+    scale = torch.tensor(struct.unpack("f", struct.pack("i", factor))[0], dtype=torch.float32, device=DEVICE)
+    low = 0xFFFFFFFF
+    for start in range(0, out.numel(), CHUNK):
+        end = min(out.numel(), start + CHUNK)
+        h = (torch.arange(start, end, dtype=torch.int64, device=DEVICE) + seed * 0x9E3779B1) & low
+        h = ((h ^ (h >> 16)) * 0x7FEB352D) & low
+        h = ((h ^ (h >> 15)) * 0x846CA68B) & low
+        h = h ^ (h >> 16)
+        total = (h & 255) + ((h >> 8) & 255) + ((h >> 16) & 255) + (h >> 24)
+        out[start:end] = ((total - 510).float() * scale).to(out.dtype)
+    return out.view(shape)
+
+
+def stored(path, dtype):
+    with open(path, "rb") as file:
+        data = bytearray(file.read())
+    return torch.frombuffer(data, dtype=TYPES[dtype]).to(DEVICE)
+
+
+def apart(ours, theirs):
+    """The root of the mean square of differences, relative, and the largest one, relative to the value there plus that root."""
+    a, b = ours.float(), theirs.float()
+    root = b.square().mean().sqrt()
+    difference = (a - b).abs()
+    mean = (difference.square().mean().sqrt() / root).item()
+    worst = (difference / (b.abs() + root)).max().item()
+    # JSON has no numbers for what is none.
+    return {"mean": mean if math.isfinite(mean) else 1e30, "worst": worst if math.isfinite(worst) else 1e30}
+
+
+class Flush:
+    """Empties the second-level cache, and keeps the GPU busy while the next launches are on their way."""
+
+    def __init__(self):
+        self.memory = torch.empty(1 << 12 if ON_CPU else 64 << 20, dtype=torch.float32, device=DEVICE)
+
+    def __call__(self):
+        self.memory.zero_()
+        if not ON_CPU:
+            torch.cuda._sleep(400_000)
+
+
+def timed(work, runs, flush):
+    if ON_CPU:
+        times = []
+        for _ in range(runs):
+            start = time.perf_counter()
+            work()
+            times.append((time.perf_counter() - start) * 1e6)
+        return times
+    events = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in range(runs)]
+    for start, end in events:
+        flush()
+        start.record()
+        work()
+        end.record()
+    torch.cuda.synchronize()
+    return [start.elapsed_time(end) * 1000 for start, end in events]
+
+
+def median(values):
+    return sorted(values)[len(values) // 2]
+
+
+def limits(flush):
+    size = 1 << 10 if ON_CPU else 1 << 30
+    a = torch.ones(size, dtype=torch.uint8, device=DEVICE)
+    b = torch.empty_like(a)
+    copy = 2 * size / median(timed(lambda: b.copy_(a), 10, flush)) * 1e6
+    del a, b
+    n = 64 if ON_CPU else 8192
+    x = numbers([n, n], "bf16", 1, FACTOR_OF_ONE)
+    y = numbers([n, n], "bf16", 2, FACTOR_OF_ONE)
+    timed(lambda: x @ y, 3, flush)
+    found = {"copy": copy, "bf16": 2 * n**3 / median(timed(lambda: x @ y, 10, flush)) * 1e6}
+    try:
+        x8, y8 = x.to(torch.float8_e4m3fn), y.to(torch.float8_e4m3fn).t().contiguous().t()
+        one = torch.ones((), device=DEVICE)
+        # Sums as the tensor cores keep them, without promotion: the fastest there is.
+        eight = lambda: torch._scaled_mm(x8, y8, scale_a=one, scale_b=one, out_dtype=torch.bfloat16, use_fast_accum=True)
+        timed(eight, 3, flush)
+        found["fp8"] = 2 * n**3 / median(timed(eight, 10, flush)) * 1e6
+    except Exception as error:
+        print(f"torch._scaled_mm: {error}", file=sys.stderr)
+    name = "the processor" if ON_CPU else torch.cuda.get_device_name()
+    return {"gpu": name, "torch": torch.__version__, **found}
+
+
+# The bits of 1 over the deviation of a sum of four bytes.
+FACTOR_OF_ONE = struct.unpack("i", struct.pack("f", 1 / math.sqrt((4 * (256**2 - 1)) / 12)))[0]
+
+
+class Case:
+    """Peers by name, and from what the first one returns, or `reference` where it rounds too much, the results by our names."""
+
+    def __init__(self, results, reference=None):
+        self.peers = {}
+        self.without = {}
+        self.results = results
+        self.reference = reference
+
+    def add(self, name, work):
+        """A peer that this machine does not have, or not for these shapes, is left out, with the reason."""
+        try:
+            made = work()
+            if not ON_CPU:
+                torch.cuda.synchronize()
+        except Exception as error:
+            self.without[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:300]
+            return
+        if not self.peers:
+            self.made = self.results(made if self.reference is None else self.reference())
+        self.peers[name] = work
+
+
+def matmul(given, turned="", f32=False, **_):
+    x, w = given["x"], given["w"]
+    a = x.t() if turned == "x" else x
+    b = w.t() if turned == "w" else w
+    case = Case(lambda y: {"y": y})
+    if f32:
+        case.add("cuBLAS", lambda: torch.mm(a, b, out_dtype=torch.float32))
+        if not case.peers:
+            case.add("cuBLAS, bf16", lambda: a @ b)
+    else:
+        case.add("cuBLAS", lambda: a @ b)
+    return case
+
+
+def routed(given, experts, slots):
+    """Rows sorted by their expert, and where each expert's rows end. Ours sorts and gathers inside of the time; this does not."""
+    chosen = given["chosen"].flatten()
+    order = torch.argsort(chosen, stable=True)
+    ends = torch.bincount(chosen, minlength=experts).cumsum(0).to(torch.int32)
+    return order, ends, torch.div(order, slots, rounding_mode="floor")
+
+
+def scattered(order, slots):
+    def results(y):
+        out = torch.empty_like(y)
+        out[order] = y
+        return {"y": out.view(-1, slots, y.shape[-1])}
+
+    return results
+
+
+def grouped(given, experts, slots, **_):
+    order, ends, token = routed(given, experts, slots)
+    rows = given["x"][token]
+    case = Case(scattered(order, slots))
+    case.add("torch._grouped_mm", lambda: torch._grouped_mm(rows, given["w"], offs=ends))
+    return case
+
+
+def grouped_input(given, experts, slots, **_):
+    order, ends, _ = routed(given, experts, slots)
+    rows = given["x"].flatten(0, 1)[order]
+    case = Case(scattered(order, slots))
+    case.add("torch._grouped_mm", lambda: torch._grouped_mm(rows, given["w"].transpose(1, 2), offs=ends))
+    return case
+
+
+def grouped_weight(given, experts, slots, **_):
+    order, ends, token = routed(given, experts, slots)
+    rows, columns = given["x"][token], given["w"].flatten(0, 1)[order]
+    case = Case(lambda w: {"y": w})
+    case.add("torch._grouped_mm", lambda: torch._grouped_mm(rows.t(), columns, offs=ends))
+    return case
+
+
+def attention_backends(q, v):
+    """Names, backends, and whether values have to be as wide as queries."""
+    from torch.nn.attention import SDPBackend
+
+    if ON_CPU:
+        return [("torch", SDPBackend.MATH, False)]
+    narrow = v.shape[-1] != q.shape[-1]
+    return [("cuDNN", SDPBackend.CUDNN_ATTENTION, False), ("flash-attention 2" + (", values padded" if narrow else ""), SDPBackend.FLASH_ATTENTION, narrow)]
+
+
+def heads_first(given, sequences, length):
+    return [given[name].view(sequences, length, *given[name].shape[1:]).transpose(1, 2) for name in ("q", "k", "v")]
+
+
+def attend(q, k, v, backend, padded):
+    from torch.nn.attention import sdpa_kernel
+
+    width = v.shape[-1]
+    if padded:
+        v = torch.nn.functional.pad(v, (0, q.shape[-1] - width))
+    with sdpa_kernel(backend):
+        return torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)[..., :width]
+
+
+def attention(given, sequences, length, **_):
+    q, k, v = heads_first(given, sequences, length)
+    case = Case(lambda out: {"out": out.transpose(1, 2).reshape(given["q"].shape[0], q.shape[1], v.shape[-1])})
+    for name, backend, padded in attention_backends(q, v):
+        case.add(name, lambda backend=backend, padded=padded: attend(q, k, v, backend, padded))
+    return case
+
+
+def attention_backward(given, sequences, length, **_):
+    leaves = [given[name].requires_grad_() for name in ("q", "k", "v")]
+    q, k, v = heads_first(given, sequences, length)
+    up = given["d.out"].view(sequences, length, *given["d.out"].shape[1:]).transpose(1, 2)
+    case = Case(lambda made: dict(zip(("d.q", "d.k", "d.v"), made)))
+    for name, backend, padded in attention_backends(q, v):
+        try:
+            out = attend(q, k, v, backend, padded)
+        except Exception as error:
+            case.without[name] = f"{type(error).__name__}: {str(error).splitlines()[0]}"[:300]
+            continue
+        case.add(name, lambda out=out: torch.autograd.grad(out, leaves, up, retain_graph=True))
+    return case
+
+
+def mla_decode(given, context, **_):
+    """Rows of the cache: all but the last position of each sequence, one behind the other, then the new ones."""
+    batch, heads, width = given["q"].shape
+    before = batch * (context - 1)
+
+    def whole(cache, new):
+        return torch.cat([given[cache][:before].view(batch, context - 1, -1), given[new].view(batch, 1, -1)], 1)
+
+    keys = torch.cat([whole("latent", "new"), whole("key_pe", "new_pe")], -1)
+    queries = torch.cat([given["q"], given["q_pe"]], -1)
+    values = keys[..., :width]
+    scale = 192**-0.5
+
+    def products(queries=queries, keys=keys, values=values):
+        return torch.softmax(torch.bmm(queries, keys.transpose(1, 2)) * scale, -1) @ values
+
+    def exact():
+        """A sequence at a time: all of them in f32 would be many gigabytes."""
+        parts = [products(queries[b : b + 1].float(), keys[b : b + 1].float(), values[b : b + 1].float()) for b in range(batch)]
+        return torch.cat(parts)
+
+    case = Case(lambda out: {"out": out}, exact)
+    case.add("torch.bmm", products)
+    if not ON_CPU:
+        from triton_latent import latent_decode
+
+        case.add("Triton", lambda: latent_decode(queries, keys, width, scale))
+    return case
+
+
+OPS = {op.__name__: op for op in (matmul, grouped, grouped_input, grouped_weight, attention, attention_backward, mla_decode)}
+
+
+def opened(request):
+    given = {}
+    for one in request["inputs"]:
+        if "seed" in one:
+            given[one["name"]] = numbers(one["shape"], one["dtype"], one["seed"], one["factor"])
+        else:
+            given[one["name"]] = stored(one["file"], one["dtype"]).view(one["shape"])
+    parameters = {key: value for key, value in request.items() if key not in ("do", "op", "inputs", "results")}
+    case = OPS[request["op"]](given, **parameters)
+    compared = {}
+    if case.peers:
+        for one in request["results"]:
+            ours = stored(one["file"], one["dtype"])
+            first, last = one["parts"]
+            flat = case.made[one["name"]].detach().reshape(-1)
+            if flat.numel() != math.prod(one["shape"]):
+                raise ValueError(f"{one['name']}: ours has {math.prod(one['shape'])} elements, the peer's {flat.numel()}")
+            theirs = flat if last == 0 else torch.cat([flat[:first], flat[flat.numel() - last :]])
+            compared[one["name"]] = apart(ours, theirs)
+        case.made = None
+    return case, compared
+
+
+def main():
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    if not ON_CPU and not torch.cuda.is_available():
+        raise RuntimeError("torch sees no GPU")
+    flush = Flush()
+    case = None
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            if request["do"] == "limits":
+                answer = limits(flush)
+            elif request["do"] == "open":
+                case, compared = opened(request)
+                answer = {"peers": list(case.peers), "compared": compared, "without": case.without}
+            elif request["do"] == "time":
+                answer = {"us": timed(case.peers[request["peer"]], request["runs"], flush)}
+            else:
+                case, answer = None, {}
+        except Exception as error:
+            case, answer = None, {"error": f"{type(error).__name__}: {error}"}
+        if case is None and not ON_CPU:
+            torch.cuda.empty_cache()
+        print(json.dumps(answer), file=ANSWERS, flush=True)
+
+
+main()

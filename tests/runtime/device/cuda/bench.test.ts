@@ -1,0 +1,72 @@
+/** `npm run bench:gpu` with tiny shapes on the stand-in of libcuda, where times mean nothing and everything else is as on a GPU. */
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { Row } from "../../../../bench/gpu/measure.ts";
+import { NoAnswer, Talk } from "../../../../bench/gpu/talk.ts";
+
+let directory: string;
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), "dskc-bench-test-"));
+});
+afterAll(() => rmSync(directory, { recursive: true }));
+
+function bench(args: readonly string[], env: NodeJS.ProcessEnv): { status: number | null; text: string; rows: Row[] } {
+  const json = join(directory, "result.json");
+  rmSync(json, { force: true });
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    ["scripts/bench-gpu.mjs", "--tiny", "--no-peer", "--rounds", "1", "--json", json, ...args],
+    { encoding: "utf8", env: { ...process.env, ...env } },
+  );
+  let rows: Row[] = [];
+  try {
+    rows = (JSON.parse(readFileSync(json, "utf8")) as { rows: Row[] }).rows;
+  } catch {
+    // Nothing was measured.
+  }
+  return { status, text: stdout + stderr, rows };
+}
+
+const CASES = ["--only", "^(gemm|grouped|mla-decode)/"];
+
+test("every case has a time, a line and what it was measured with", { timeout: 300_000 }, () => {
+  const { status, text, rows } = bench(CASES, { DSKC_GPU: "simulate" });
+  expect(text).toContain("3 measured, 0 wrong, 0 failed, 0 skipped");
+  expect(status).toBe(0);
+  expect(rows.map(({ name, kernels }) => [name, kernels])).toEqual([
+    ["gemm/80x136x72", ["gemm_y"]],
+    ["grouped/3x27x136x72", ["gemm_y"]],
+    ["mla-decode/2x3x40", ["rows_span_to", "plane_out"]],
+  ]);
+  for (const { us, tflops, flops, compared } of rows) {
+    expect(us).toBeGreaterThan(0);
+    expect(tflops! * us! * 1e6).toBeCloseTo(flops, -1);
+    expect(compared).toBe("there is no peer");
+  }
+  expect(text).toContain("skipped: peers and limits. --no-peer");
+});
+
+test("a case that fails is told with its reason, the next ones go on", { timeout: 300_000 }, () => {
+  const { status, text, rows } = bench(CASES, { DSKC_GPU: "simulate", DSK_FAIL: "cuLaunchKernel:4" });
+  expect(rows.map((row) => row.status)).toEqual(["failed", "measured", "measured"]);
+  expect(rows[0]!.why).toMatch(/cuLaunchKernel/);
+  expect(text).toContain("| gemm/80x136x72 | failed |");
+  expect(status).toBe(1);
+});
+
+test("without a GPU all of it is skipped", { timeout: 60_000 }, () => {
+  const { status, text, rows } = bench([], { DSKC_LIBCUDA: "/nowhere/libcuda.so.1" });
+  expect(text).toMatch(/^skipped: all \d+ cases\. there is no CUDA driver \(\/nowhere/);
+  expect([status, rows]).toEqual([0, []]);
+});
+
+test("a process that does not answer in time is ended, one that ends says how", async () => {
+  const silent = new Talk(process.execPath, ["-e", "setInterval(() => {}, 1000)"]);
+  await expect(silent.ask({}, 100)).rejects.toThrow(new NoAnswer("hung: no answer in 0.1 s"));
+  expect(silent.ended).toBe(true);
+  const gone = new Talk(process.execPath, ["-e", "process.exit(3)"]);
+  await expect(gone.ask({}, 10_000)).rejects.toThrow(/^its process ended/);
+});
