@@ -209,3 +209,13 @@ template <class Reduction, int THREADS, class T> DSK_INLINE T over_block(T x) {
   for (int warp = 1; warp < THREADS / 32; warp++) all = Reduction::of(all, warps[warp]);
   return all;
 }
+
+// Zeros to `count` elements of an array that begins at a multiple of 16 bytes, by the threads of a launch, each with its number.
+struct alignas(16) Words16 {
+  unsigned x, y, z, w;
+};
+template <class T> DSK_INLINE void zero_all(T* to, long long count, long long thread, long long threads) {
+  constexpr int N = 16 / sizeof(T);
+  for (long long i = thread; i < count / N; i += threads) ((Words16*)to)[i] = {0u, 0u, 0u, 0u};
+  for (long long i = count / N * N + thread; i < count; i += threads) to[i] = T();
+}

@@ -5,12 +5,15 @@ import { Names } from "../scalars.ts";
 import type { Dialect, Team } from "../simt/dialect.ts";
 import type { Frame } from "../simt/frame.ts";
 import { cudaLanguage, far, folded, isNear, storageType, stored, valueType } from "./language.ts";
+import { printScatter } from "./rows/scatters.ts";
 import { TILES } from "./tiles.ts";
 
 /** Threads of a warp. */
 const WARP = 32;
 
 export const CUDA_DIALECT: Dialect = {
+  special: (kernel, part) =>
+    kernel.family === "serial" && part === undefined ? printScatter(CUDA_DIALECT, kernel) : undefined,
   language: (kernel) => cudaLanguage(rangesOf(kernel)),
   names: (stores) => new Names(stores, (index, stride, end) => `${isNear(end) ? index : far(index)} * ${stride}`),
   threads: { spread: 512, row: rowThreads, serial: 512, plane: 128, planeRow: WARP },

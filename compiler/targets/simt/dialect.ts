@@ -1,5 +1,5 @@
 /** What differs between the languages in which kernels for workgroups of threads are printed. */
-import type { Arg, Kernel, Local, Reduction, ScalarType } from "../../kernel-ir/types.ts";
+import type { Arg, Kernel, Local, Reduction, ScalarType, SoloKernel } from "../../kernel-ir/types.ts";
 import type { Language, Names } from "../scalars.ts";
 import type { Frame } from "./frame.ts";
 import type { Tiles } from "./tiles.ts";
@@ -8,6 +8,8 @@ import type { Tiles } from "./tiles.ts";
 export type Parameter = readonly [name: string, dtype: ScalarType];
 
 export interface Dialect {
+  /** A printer of its own, for kernels that the language has a better one for. */
+  special?(kernel: SoloKernel, part?: Part): Frame | undefined;
   /** Scalar expressions of a kernel, and statements that give them names. */
   language(kernel: Kernel): Language;
   names(stores: readonly (Arg | Local)[]): Names;

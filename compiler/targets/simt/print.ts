@@ -11,6 +11,8 @@ import { printRows, printSerial } from "./rows.ts";
  * @param part where it is one of several in a launch
  */
 export function printSolo(dialect: Dialect, kernel: SoloKernel, part?: Part): Frame {
+  const special = dialect.special?.(kernel, part);
+  if (special !== undefined) return special;
   switch (kernel.family) {
     case "rows":
       return printRows(dialect, kernel, part);
