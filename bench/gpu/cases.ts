@@ -4,8 +4,22 @@ import type { Case } from "./case.ts";
 import { gemmCases } from "./gemm.ts";
 import { groupedCases } from "./grouped.ts";
 import { latentCases } from "./latent.ts";
+import { lossCases } from "./loss.ts";
+import { optimizerCases } from "./optimizer.ts";
+import { routerCases } from "./router.ts";
+import { rowCases } from "./rows.ts";
 
 /** @param tiny shapes that a simulation of a GPU can run, one of each kind */
 export function allCases(tiny: boolean): Case[] {
-  return [...gemmCases(tiny), ...groupedCases(tiny), ...attentionCases(tiny), ...latentCases(tiny)];
+  const families = [
+    gemmCases,
+    groupedCases,
+    attentionCases,
+    latentCases,
+    lossCases,
+    rowCases,
+    routerCases,
+    optimizerCases,
+  ];
+  return families.flatMap((family) => family(tiny));
 }

@@ -21,6 +21,11 @@ ANSWERS = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 
 import torch  # noqa: E402
+import torch.nn.functional as F  # noqa: E402
+
+if not ON_CPU:
+    import triton_latent  # noqa: E402
+    import triton_rows  # noqa: E402
 
 DEVICE = "cpu" if ON_CPU else "cuda"
 TYPES = {"bf16": torch.bfloat16, "f32": torch.float32, "i32": torch.int32, "bool": torch.bool, "f8e4m3": torch.float8_e4m3fn}
@@ -160,6 +165,22 @@ def matmul(given, turned="", f32=False, **_):
     return case
 
 
+def matmul_f32(given, **_):
+    """Scores of experts: activations in bf16, weights in f32, no TF32."""
+    x, w = given["x"], given["w"]
+    case = Case(lambda y: {"y": y})
+    case.add("cuBLAS, f32", lambda: x.float() @ w)
+    return case
+
+
+def heads(given, **_):
+    """y[T, H, N] = x[T, H, K] w[K, H, N]."""
+    x, w = given["x"].transpose(0, 1), given["w"].transpose(0, 1)
+    case = Case(lambda y: {"y": y.transpose(0, 1).reshape(x.shape[1], x.shape[0], -1)})
+    case.add("torch.bmm", lambda: torch.bmm(x, w))
+    return case
+
+
 def routed(given, experts, slots):
     """Rows sorted by their expert, and where each expert's rows end. Ours sorts and gathers inside of the time; this does not."""
     chosen = given["chosen"].flatten()
@@ -220,9 +241,9 @@ def attend(q, k, v, backend, padded):
 
     width = v.shape[-1]
     if padded:
-        v = torch.nn.functional.pad(v, (0, q.shape[-1] - width))
+        v = F.pad(v, (0, q.shape[-1] - width))
     with sdpa_kernel(backend):
-        return torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)[..., :width]
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)[..., :width]
 
 
 def attention(given, sequences, length, **_):
@@ -272,13 +293,172 @@ def mla_decode(given, context, **_):
     case = Case(lambda out: {"out": out}, exact)
     case.add("torch.bmm", products)
     if not ON_CPU:
-        from triton_latent import latent_decode
-
-        case.add("Triton", lambda: latent_decode(queries, keys, width, scale))
+        case.add("Triton", lambda: triton_latent.latent_decode(queries, keys, width, scale))
     return case
 
 
-OPS = {op.__name__: op for op in (matmul, grouped, grouped_input, grouped_weight, attention, attention_backward, mla_decode)}
+def norm(given, **_):
+    x, weight = given["x"], given["weight"]
+    residual = given.get("r")
+
+    def native():
+        h = x if residual is None else x + residual
+        return h, F.rms_norm(h, weight.shape, weight, 1e-6)
+
+    case = Case(lambda made: {"h": made[0], "y": made[1]})
+    case.add("torch", native)
+    if not ON_CPU:
+        case.add("Triton", lambda: triton_rows.norm(x, residual, weight, 1e-6))
+    return case
+
+
+def norm_backward(given, **_):
+    x, weight = given["x"].requires_grad_(), given["weight"].requires_grad_()
+    y = F.rms_norm(x, weight.shape, weight, 1e-6)
+    case = Case(lambda made: {"d.x": made[0], "d.weight": made[1]})
+    case.add("torch", lambda: torch.autograd.grad(y, (x, weight), given["d.y"], retain_graph=True))
+    return case
+
+
+def swiglu(given, **_):
+    g, u = given["g"], given["u"]
+    case = Case(lambda y: {"y": y})
+    case.add("torch", lambda: F.silu(g) * u)
+    if not ON_CPU:
+        case.add("Triton", lambda: triton_rows.swiglu(g, u))
+    return case
+
+
+def swiglu_backward(given, **_):
+    g, u = given["g"].requires_grad_(), given["u"].requires_grad_()
+    y = F.silu(g) * u
+    case = Case(lambda made: {"d.g": made[0], "d.u": made[1]})
+    case.add("torch", lambda: torch.autograd.grad(y, (g, u), given["d.y"], retain_graph=True))
+    return case
+
+
+def softmax(given, **_):
+    case = Case(lambda y: {"y": y})
+    case.add("torch", lambda: torch.softmax(given["x"], -1))
+    return case
+
+
+def cast(given, **_):
+    case = Case(lambda y: {"y": y})
+    case.add("torch", lambda: given["x"].to(torch.bfloat16))
+    return case
+
+
+def transpose(given, **_):
+    x = given["x"]
+    out = torch.empty(x.shape[1], x.shape[0], dtype=torch.bfloat16, device=DEVICE)
+    case = Case(lambda y: {"y": y})
+    case.add("torch", lambda: out.copy_(x.t()))
+    return case
+
+
+def embedding(given, **_):
+    case = Case(lambda y: {"y": y})
+    case.add("torch", lambda: F.embedding(given["tokens"], given["weight"]))
+    return case
+
+
+def embedding_backward(given, vocabulary, **_):
+    case = Case(lambda made: {"d.weight": made})
+    backward = torch.ops.aten.embedding_dense_backward
+    case.add("torch", lambda: backward(given["d.y"], given["tokens"].long(), vocabulary, -1, False))
+    return case
+
+
+def combine(given, **_):
+    x, weight = given["x"], given["weight"]
+    # The product rounds the weights, which nobody else does.
+    case = Case(lambda y: {"y": y}, lambda: (x.float() * weight[..., None]).sum(1).to(x.dtype))
+    case.add("torch.bmm", lambda: torch.bmm(weight[:, None, :].to(x.dtype), x)[:, 0])
+    if not ON_CPU:
+        case.add("Triton", lambda: triton_rows.combine(x, weight))
+    return case
+
+
+def router(given, groups, kept, slots, **_):
+    score, bias = given["score"], given["bias"]
+    tokens, experts = score.shape
+
+    def choose():
+        affinity = torch.sigmoid(score)
+        ranked = (affinity + bias).view(tokens, groups, -1)
+        best = ranked.topk(2, -1).values.sum(-1).topk(kept, -1).indices
+        hidden = torch.ones(tokens, groups, dtype=torch.bool, device=DEVICE).scatter_(1, best, False)
+        chosen = ranked.masked_fill(hidden[..., None], float("-inf")).flatten(1).topk(slots, -1).indices
+        weight = affinity.gather(1, chosen)
+        return chosen, weight / (weight.sum(-1, keepdim=True) + 1e-20) * 2.5
+
+    case = Case(lambda made: {"chosen": made[0], "weight": made[1]})
+    case.add("torch", choose)
+    return case
+
+
+def loss_forward(given, **_):
+    h, weight, target = given["h"], given["weight"], given["target"].long()
+    case = Case(lambda loss: {"loss": loss})
+    case.add("torch", lambda: F.cross_entropy((h @ weight.t()).float(), target, reduction="none"))
+    return case
+
+
+def loss(given, **_):
+    h, weight, target = given["h"].requires_grad_(), given["weight"].requires_grad_(), given["target"].long()
+
+    def whole():
+        found = F.cross_entropy((h @ weight.t()).float(), target, reduction="none")
+        return (found.detach(), *torch.autograd.grad(found.sum(), (h, weight)))
+
+    @torch.no_grad()
+    def in_chunks(rows=1024):
+        """Logits of some tokens at a time, as fused losses have them."""
+        losses, d_h, d_weight = [], [], torch.zeros_like(weight)
+        for own, wanted in zip(h.split(rows), target.split(rows)):
+            logits = (own @ weight.t()).float()
+            total = logits.logsumexp(-1, keepdim=True)
+            losses.append((total - logits.gather(1, wanted[:, None]))[:, 0])
+            grad = logits.sub_(total).exp_()
+            grad[torch.arange(len(wanted), device=DEVICE), wanted] -= 1
+            grad = grad.to(h.dtype)
+            d_h.append(grad @ weight)
+            d_weight.addmm_(grad.t(), own)
+        return torch.cat(losses), torch.cat(d_h), d_weight
+
+    case = Case(lambda made: {"loss": made[0], "d.h": made[1], "d.weight": made[2]})
+    case.add("torch", whole)
+    case.add("torch, in chunks", in_chunks)
+    return case
+
+
+def adamw(given, **_):
+    weight, m, v = given["weight"], given["m"], given["v"].abs()
+    step = torch.full((), 10_000.0, device=DEVICE)
+
+    def update():
+        torch._fused_adamw_(
+            [weight], [given["grad"]], [m], [v], [], [step],
+            lr=1e-3, beta1=0.9, beta2=0.95, weight_decay=0.1, eps=1e-8, amsgrad=False, maximize=False,
+        )  # fmt: skip
+        return weight.clone() if first else weight, m.clone() if first else m, v.clone() if first else v
+
+    first = True
+    case = Case(lambda made: dict(zip(("weight", "m", "v"), made)))
+    case.add("torch, fused", update)
+    first = False
+    return case
+
+
+OPS = {
+    op.__name__: op
+    for op in (
+        *(matmul, matmul_f32, heads, grouped, grouped_input, grouped_weight, attention, attention_backward, mla_decode),
+        *(norm, norm_backward, swiglu, swiglu_backward, softmax, cast, transpose, embedding, embedding_backward),
+        *(combine, router, loss, loss_forward, adamw),
+    )
+}
 
 
 def opened(request):
@@ -305,7 +485,6 @@ def opened(request):
 
 
 def main():
-    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     if not ON_CPU and not torch.cuda.is_available():
         raise RuntimeError("torch sees no GPU")
     flush = Flush()
