@@ -48,13 +48,30 @@ export function operandOf(expr: Expr, outer: readonly Axis[], k: readonly Axis[]
   return { kind: "computed", value, alongK: runsAlongK(value, outer, k) };
 }
 
-/** Codes of B with their scales, or any other operand. */
-export function codesOf(expr: Expr, outer: readonly Axis[], k: readonly Axis[], args: readonly Arg[]): Operand {
+/** Dtypes of codes and of their scales. */
+interface Codes {
+  readonly codes: RegExp;
+  readonly scales: RegExp;
+}
+
+/** As weights are stored. */
+const STORED: Codes = { codes: /^(i8|i4)$/, scales: /^bf16$/ };
+/** As products in eight bits have them (compiler/elaborate/quantize-products.ts). */
+export const EIGHT_BITS: Codes = { codes: /^f8e4m3$/, scales: /^f32$/ };
+
+/** Codes with their scales, or any other operand. */
+export function codesOf(
+  expr: Expr,
+  outer: readonly Axis[],
+  k: readonly Axis[],
+  args: readonly Arg[],
+  { codes, scales }: Codes = STORED,
+): Operand {
   const value = withoutCasts(expr);
   const [code, scale] = isOp(value, "mul") ? value.operands : [];
   if (code !== undefined && scale !== undefined && isOp(code, "cast")) {
-    const place = placeOf(code.operands[0]!, /^(i8|i4)$/, outer, k, args);
-    const factor = placeOf(withoutCasts(scale), /^bf16$/, outer, k, args);
+    const place = placeOf(code.operands[0]!, codes, outer, k, args);
+    const factor = placeOf(withoutCasts(scale), scales, outer, k, args);
     if (place !== undefined && factor !== undefined) return { kind: "strided", ...place, scale: factor };
   }
   return operandOf(expr, outer, k, args);

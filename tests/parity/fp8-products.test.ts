@@ -6,6 +6,7 @@ import { ProgramBuilder } from "../../compiler/tensor-ir/builder.ts";
 import type { Program, Value } from "../../compiler/tensor-ir/types.ts";
 import { verifyProgram } from "../../compiler/tensor-ir/verify.ts";
 import type { Session } from "../../runtime/device/session.ts";
+import { e4m3Number } from "../support/e4m3.ts";
 import { fixtureTensors } from "../support/fixture.ts";
 import { onCpu } from "../support/on-cpu.ts";
 import { onCuda } from "../support/on-cuda.ts";
@@ -50,13 +51,6 @@ function program(): Program {
   return more.finish("products");
 }
 
-/** The number of an E4M3 code (OCP 8-bit floating point, E4M3 without infinities). */
-function numberOf(code: number): number {
-  const [exponent, digits] = [(code >> 3) & 15, code & 7];
-  const size = exponent === 0 ? digits * 2 ** -9 : (1 + digits / 8) * 2 ** (exponent - 7);
-  return code >= 128 ? -size : size;
-}
-
 /** @param ulps how far a quotient may be off, in units of its last place: WGSL allows 2.5 (WGSL, section 15.7.4) */
 function check(outputs: Readonly<Record<string, ArrayLike<number>>>, ulps = 0): void {
   const near = (name: string, want: readonly number[]): void => {
@@ -66,8 +60,8 @@ function check(outputs: Readonly<Record<string, ArrayLike<number>>>, ulps = 0): 
   near("b.scale", tensor("b_scale").data);
   near("a.scale", tensor("a_scale").data);
   if (ulps === 0) {
-    near("a.codes", tensor("a_code").data.map(numberOf));
-    near("b.codes", tensor("b_code").data.map(numberOf));
+    near("a.codes", tensor("a_code").data.map(e4m3Number));
+    near("b.codes", tensor("b_code").data.map(e4m3Number));
   }
   const c = tensor("c").data;
   const worst = Math.max(...c.map((x, i) => Math.abs(outputs["c"]![i]! - x) / (2e-4 + 1e-5 * Math.abs(x))));

@@ -63,6 +63,8 @@ export function evaluateGemm(kernel: GemmKernel, { sizes, values }: Bindings): v
             return () => x() * y();
           case "div":
             return () => Math.floor(x() / y());
+          case "mod":
+            return () => x() % y();
           case "lt":
             return () => Number(x() < y());
           case "select":

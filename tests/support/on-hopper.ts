@@ -32,7 +32,7 @@ export async function runOnHopper(
       const args = kernel.args.map(({ name }) => values[name]!);
       const maps = (grid.maps ?? []).map(({ arg, dtype, dims, strides, box, swizzle }): MapSpec => ({
         of: values[arg]!,
-        type: dtype as "f32" | "bf16",
+        type: dtype === "f8e4m3" ? "u8" : (dtype as "f32" | "bf16"),
         dims: dims.map((of) => productOf(of, sizes)),
         strides: strides.map((of) => productOf(of, sizes) * bytesOf(dtype)),
         box,

@@ -17,7 +17,7 @@ import {
 import { type Counts, ORDERS, simulate } from "./simulate-schedule.ts";
 
 /** Registers that addresses, counters and the values of an epilogue take beside sums. */
-const WORKING_REGISTERS = 32;
+const WORKING_REGISTERS = 28;
 
 /**
  * What is wrong with a schedule, in a sentence; undefined when nothing is.

@@ -4,11 +4,19 @@ import type { Axis, Expr, GemmKernel, Groups, Stmt } from "../../../kernel-ir/ty
 import { walk } from "../../../kernel-ir/expr.ts";
 import type { GemmLoop, GemmShape } from "./gemm-schedule.ts";
 import { insideGroup } from "../../operands.ts";
-import { bytesOf, gatheredOf, type Matrix, matrixOf, storedMatrix, storedRows } from "./tensor-maps.ts";
+import {
+  bytesOf,
+  gatheredOf,
+  LINE_BYTES,
+  type Matrix,
+  matrixOf,
+  storedMatrix,
+  storedRows,
+  termsAreNeighbors,
+} from "./tensor-maps.ts";
+import { SCALED } from "./scales.ts";
 import { chosenTile, FEW_ROWS, splitCandidates, type Tile, type TileProblem } from "./tiles.ts";
 
-/** Terms of a block: 128 bytes of bf16. */
-export const TILE_K = 64;
 /** What a symbolic extent is taken for when tiles are chosen: tokens of a step of training. */
 export const TOKENS = 4096;
 /** Columns and terms below which tiles would be mostly empty. */
@@ -63,6 +71,7 @@ export function planGemm(kernel: GemmKernel): GemmPlan | Refusal {
     return { why: "its results depend on their group" };
   const staged = stagedOf(kernel, stores);
   const direct = stores.filter((stmt) => !staged.some((one) => one.stmt === stmt));
+  const elementBytes = bytesOf(loops[0]!.a.arg.dtype);
   const problem: TileProblem = {
     // Rows of experts: as many as they have on average when each row has one.
     m: groups?.over === "m" ? Math.max(1, Math.round(sizeOf(m) / sizeOf([groups.group]))) : sizeOf(m),
@@ -72,12 +81,12 @@ export function planGemm(kernel: GemmKernel): GemmPlan | Refusal {
       products: b.length,
     })),
     batches: groups === undefined ? sizeOf(batch) : sizeOf([groups.group]),
-    elementBytes: 2,
+    elementBytes,
     resultBytes: stores.reduce((sum, { to }) => sum + bytesOf(kernel.args.find(({ name }) => name === to)!.dtype), 0),
     staged: staged.length > 0,
     // The gathering threads are two blocks behind what they asked for.
     ...(groups === undefined ? {} : { fewestStages: 4, sharedBytes: startsBytes(groups) }),
-    depth: TILE_K,
+    depth: LINE_BYTES / elementBytes,
   };
   const tile = chosenTile(kernel.name, problem);
   if (tile === undefined) return { why: "no tile fits" };
@@ -86,7 +95,8 @@ export function planGemm(kernel: GemmKernel): GemmPlan | Refusal {
     consumers: tile.consumers,
     stages: tile.stages,
     tileN: tile.tileN,
-    depthBytes: TILE_K * 2,
+    depthBytes: LINE_BYTES,
+    ...(elementBytes === 1 ? { columnScales: columnScales(tile.tileN) } : {}),
     loops: loops.map(({ a, b }, i): GemmLoop => ({
       count: countOf(groups?.over === "k" ? 0 : i),
       products: b.map(({ product }) => product),
@@ -114,7 +124,8 @@ export function planFew(plan: GemmPlan): GemmPlan | undefined {
   const { tileN, stages, parts, blocks, why } = best;
   const direct = [...plan.direct, ...plan.staged.map(({ stmt }) => stmt)];
   const inOrder = kernel.epilogue.flatMap((stmt) => direct.filter((one) => one === stmt));
-  const shape: GemmShape = { ...plan.shape, consumers: 1, tileN, stages, staged: [], direct: true };
+  const scales = plan.shape.columnScales === undefined ? {} : { columnScales: columnScales(tileN) };
+  const shape: GemmShape = { ...plan.shape, consumers: 1, tileN, stages, staged: [], direct: true, ...scales };
   const few = { ...problem, m: FEW_ROWS };
   return {
     ...plan,
@@ -153,7 +164,13 @@ function loopsOf(kernel: GemmKernel): PlannedLoop[] | Refusal {
           ? copied("b", [groups.group])
           : gatheredOf(kernel, product, "b", "outer");
     if (a === undefined || b === undefined)
-      return { why: `${a === undefined ? "A" : "B"} of ${product.name} is no matrix of bf16 in lines of 16 bytes` };
+      return {
+        why: `${a === undefined ? "A" : "B"} of ${product.name} is no matrix of bf16 or codes in lines of 16 bytes`,
+      };
+    const types = new Set([...loops.map((loop) => loop.a), a, b].map(({ arg }) => arg.dtype));
+    if (types.size > 1) return { why: `operands are ${[...types].join(" and ")}` };
+    if (a.scale !== undefined && !(termsAreNeighbors(a) && termsAreNeighbors(b)))
+      return { why: `codes of ${product.name} whose neighbors are no terms` };
     const same = loops.findIndex((loop) => isSame(loop.k, product.k) && isSame(loop.a, a));
     if (same < 0) loops.push({ k: product.k, a, b: [{ product: i, matrix: b }] });
     else loops[same] = { ...loops[same]!, b: [...loops[same]!.b, { product: i, matrix: b }] };
@@ -181,6 +198,16 @@ function stagedOf(kernel: GemmKernel, stores: readonly (Stmt & { kind: "assign" 
     const matrix = kernel.groups?.over === "m" ? storedRows(kernel, stmt) : storedMatrix(kernel, stmt);
     return matrix === undefined ? [] : [{ stmt, matrix, columns: 128 / bytesOf(matrix.arg.dtype) }];
   });
+}
+
+/** How many numbers the columns of a tile are scaled by: tiles begin at multiples of 64 columns. */
+function columnScales(tileN: number): number {
+  return tileN / columnsOfScale(tileN);
+}
+
+/** Columns of a tile that surely have the same scale. */
+export function columnsOfScale(tileN: number): number {
+  return tileN % SCALED === 0 ? SCALED : SCALED / 2;
 }
 
 /** The variable that says how many blocks of terms a loop has. */

@@ -2,7 +2,15 @@
  * The schedule of all matrix products: one warpgroup loads tiles into a ring, one or two others multiply. Tiles go on while the
  * results of the one before are stored, since the ring does not stop at its end.
  */
-import { type RegisterArray, type Role, type Schedule, type SharedBuffer, type Step, WARPGROUP } from "./schedule.ts";
+import {
+  type Operand,
+  type RegisterArray,
+  type Role,
+  type Schedule,
+  type SharedBuffer,
+  type Step,
+  WARPGROUP,
+} from "./schedule.ts";
 import type { Counts } from "./simulate-schedule.ts";
 
 /** Rows that a consumer multiplies at a time: those of wgmma. */
@@ -15,8 +23,13 @@ export interface GemmShape {
   readonly consumers: 1 | 2;
   readonly stages: number;
   readonly tileN: number;
-  /** Bytes of a row or column of 64 terms. */
+  /** Bytes of a row or column of a block of terms. */
   readonly depthBytes: number;
+  /**
+   * For operands in eight bits: by how many numbers the columns of a tile are scaled. The sums of a block are promoted, times
+   * their scales, to sums in f32: those of the tensor cores keep 14 bits (DeepSeek-V3, section 3.3.2).
+   */
+  readonly columnScales?: number;
   /** One loop over k each; products of a loop share its tiles of A. */
   readonly loops: readonly GemmLoop[];
   /** Results that leave through shared memory, with the columns of a staged tile; the others are stored by the threads. */
@@ -70,6 +83,10 @@ export function gemmSchedule(shape: GemmShape): Schedule {
     role: "consumer",
     count: tileN / 2,
   }));
+  if (shape.columnScales !== undefined) {
+    registers.push({ name: "partial", role: "consumer", count: tileN / 2 });
+    registers.push({ name: "scales", role: "consumer", count: 2 + tilesOfB * shape.columnScales });
+  }
   // Four warps of the producer arrive where they gather, and its first thread for the copy engine.
   const arrivals = (gathers ? 4 : 0) + (loads ? 1 : 0);
   return {
@@ -168,42 +185,24 @@ function drain(): Step[] {
   return steps;
 }
 
-function consumer({ loops, staged, direct, consumers, tileN }: GemmShape): Role {
+function consumer(shape: GemmShape): Role {
+  const { loops, staged, direct, consumers, tileN, columnScales } = shape;
   const steps: Step[] = [];
   let sums = 0;
   const reads: { registers: string; holds: { counter: string; count: string; term: string } }[] = [];
   for (const [i, { count, products }] of loops.entries()) {
-    const multiplies = products.map((_, j): Step => {
-      const into = `sums${sums + j}`;
+    const all = products.map((_, j): Product => {
       const [a, b] = [`a_${i}[{tile},{k_block}]`, `b${j}_${i}[{tile},{k_block}]`];
-      reads.push({ registers: into, holds: { counter: "k_block", count, term: `${a} * ${b}` } });
+      const sum = `sums${sums + j}`;
+      reads.push({ registers: sum, holds: { counter: "k_block", count, term: `${a} * ${b}` } });
       return {
-        kind: "multiply",
+        sum,
         a: { buffer: "a", at: STAGE, holds: a },
         b: { buffer: `b${j}`, at: STAGE, holds: b },
-        into,
-        clears: { counter: "k_block" },
       };
     });
     sums += products.length;
-    steps.push(
-      {
-        kind: "loop",
-        counter: "k_block",
-        count,
-        body: [
-          { kind: "wait", barrier: "full", at: STAGE, phase: "current" },
-          { kind: "fence" },
-          ...multiplies,
-          { kind: "commit" },
-          { kind: "settle", pending: 1, why: "the block before is done, this one is on its way" },
-          { kind: "arrive", barrier: "empty", at: BEFORE, by: "warps", when: { counter: "k_block", from: 1 } },
-          { kind: "advance", cursor: "stage" },
-        ],
-      },
-      { kind: "settle", pending: 0, why: "here, where ptxas sees it: else it would serialize the products" },
-      { kind: "arrive", barrier: "empty", at: BEFORE, by: "warps" },
-    );
+    steps.push(...(columnScales === undefined ? summed(count, all) : promoted(i, count, all)));
   }
   for (const result of staged) steps.push(stageLoop(result, tileN, reads));
   if (direct) steps.push({ kind: "compute", name: "finish", reads, gives: "results[{tile},{part}]" });
@@ -219,6 +218,83 @@ function consumer({ loops, staged, direct, consumers, tileN }: GemmShape): Role 
         : []),
     ],
   };
+}
+
+/** A product of tiles, and the registers of its sums. */
+interface Product {
+  readonly sum: string;
+  readonly a: Operand;
+  readonly b: Operand;
+}
+
+/** The tensor cores sum over all blocks: while one is multiplied, the next one is waited for. */
+function summed(count: string, products: readonly Product[]): Step[] {
+  const multiplies = products.map(({ sum, a, b }): Step => ({
+    kind: "multiply",
+    a,
+    b,
+    into: sum,
+    clears: { counter: "k_block" },
+  }));
+  return [
+    {
+      kind: "loop",
+      counter: "k_block",
+      count,
+      body: [
+        { kind: "wait", barrier: "full", at: STAGE, phase: "current" },
+        { kind: "fence" },
+        ...multiplies,
+        { kind: "commit" },
+        { kind: "settle", pending: 1, why: "the block before is done, this one is on its way" },
+        { kind: "arrive", barrier: "empty", at: BEFORE, by: "warps", when: { counter: "k_block", from: 1 } },
+        { kind: "advance", cursor: "stage" },
+      ],
+    },
+    { kind: "settle", pending: 0, why: "here, where ptxas sees it: else it would serialize the products" },
+    { kind: "arrive", barrier: "empty", at: BEFORE, by: "warps" },
+  ];
+}
+
+/**
+ * The tensor cores sum one block of terms, which is added to sums in f32: meanwhile they have the blocks of the other consumer.
+ * Products of one A use the same registers in turn.
+ */
+function promoted(loop: number, count: string, products: readonly Product[]): Step[] {
+  const sums = products.map(({ sum }) => sum).join(", ");
+  const scales = `scales_${loop}[{tile},{k_block}]`;
+  const body = products.flatMap(({ sum, a, b }, j): Step[] => [
+    { kind: "fence" },
+    { kind: "multiply", a, b, into: "partial", clears: "always" },
+    { kind: "commit" },
+    { kind: "settle", pending: 0, done: ["partial"] },
+    ...(j + 1 < products.length ? [] : [{ kind: "arrive", barrier: "empty", at: STAGE, by: "warps" } as const]),
+    {
+      kind: "compute",
+      name: `promote ${sum}`,
+      reads: [{ registers: "scales", holds: scales }],
+      adds: { from: "partial", into: sum },
+    },
+  ]);
+  return [
+    { kind: "compute", name: `clear ${sums}`, zeroes: products.map(({ sum }) => sum) },
+    {
+      kind: "loop",
+      counter: "k_block",
+      count,
+      body: [
+        {
+          kind: "compute",
+          name: `scales for ${sums}`,
+          why: "on their way while the tiles are waited for",
+          writes: [{ registers: "scales", holds: scales }],
+        },
+        { kind: "wait", barrier: "full", at: STAGE, phase: "current" },
+        ...body,
+        { kind: "advance", cursor: "stage" },
+      ],
+    },
+  ];
 }
 
 /** Results leave by way of shared memory, 128 bytes of columns at a time. */

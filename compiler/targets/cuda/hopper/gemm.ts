@@ -12,6 +12,7 @@ import { Operands } from "./gemm-operands.ts";
 import { countOf, type GemmPlan, TOKENS } from "./gemm-plan.ts";
 import { Printing, sizeText } from "./gemm-printing.ts";
 import { gemmRuns, gemmSchedule, ROWS } from "./gemm-schedule.ts";
+import { printClear, printPromote, printScales } from "./gemm-promote.ts";
 import { ADDERS, printAdder, printPartials, splitRaster, splitScratch } from "./gemm-split.ts";
 import { type Hooks, SchedulePrinter } from "./print-schedule.ts";
 import { registersAtStart, type Role, type Schedule, SHARED_BYTES, sharedBytes, threadsOf } from "./schedule.ts";
@@ -149,16 +150,17 @@ class GemmPrinter {
 
   #header(): string[] {
     const { kernel, tile, problem, loops, split } = this.#plan;
-    const { m, n, batches, resultBytes } = problem;
+    const { m, n, batches, elementBytes, resultBytes } = problem;
     const flops = loops.reduce(
       (sum, _, i) => sum + 2 * m * n * batches * problem.loops[i]!.k * problem.loops[i]!.products,
       0,
     );
     const bytes =
       batches *
-      (problem.loops.reduce((sum, { k, products }) => sum + 2 * k * (m + products * n), 0) + m * n * resultBytes);
-    // Measured limits of an H200: 790 TFLOPS in bf16, 4.3 TB/s.
-    const [byFlops, byBytes] = [flops / 790e6, bytes / 4.3e6];
+      (problem.loops.reduce((sum, { k, products }) => sum + elementBytes * k * (m + products * n), 0) +
+        m * n * resultBytes);
+    // Limits of an H200: 790 TFLOPS in bf16 and 4.3 TB/s were measured; products in eight bits are taken to be twice as fast.
+    const [byFlops, byBytes] = [flops / (elementBytes === 1 ? 1580e6 : 790e6), bytes / 4.3e6];
     const bound = byFlops > byBytes ? "tensor cores" : "memory";
     const shapes = kernel.args.map((arg) => `${arg.access} ${arg.name}: ${arg.dtype}[${arg.shape.join(", ")}]`);
     const axes = [...kernel.m, ...kernel.n, ...kernel.batch, ...loops.flatMap(({ k }) => k)];
@@ -304,7 +306,11 @@ class GemmPrinter {
       lines.add(...this.#registers("increase", consumer));
       lines.add("const int part = warpgroup - 1;");
       const { rows, columns } = this.#epilogue.places;
-      const own = [...(rows ? ["row = warp * 16 + lane / 4"] : []), ...(columns ? ["column = lane % 4 * 2"] : [])];
+      const { columnScales } = this.#plan.shape;
+      const own = [
+        ...(rows || columnScales !== undefined ? ["row = warp * 16 + lane / 4"] : []),
+        ...(columns ? ["column = lane % 4 * 2"] : []),
+      ];
       if (own.length > 0)
         lines.add(
           "// Of a thread's first sum. Sum i lies i / 2 % 2 * 8 rows and i / 4 * 8 + i % 2 columns behind it.",
@@ -339,7 +345,9 @@ class GemmPrinter {
       gather: (step, to) => operands.printGather(this.#printing, step.holds, to),
       multiply: (step) => operands.printMultiply(lines, step),
       compute: ({ name }) => {
-        if (this.#plan.split !== undefined) printPartials(lines, this.#plan);
+        const promotion = PROMOTION[name.split(" ")[0]!];
+        if (promotion !== undefined) promotion(this.#plan, this.#printing, name);
+        else if (this.#plan.split !== undefined) printPartials(lines, this.#plan);
         else this.#epilogue.compute(name);
       },
       store: (step, from) => this.#epilogue.store(step, from),
@@ -364,7 +372,8 @@ class GemmPrinter {
     }
     if (groups?.over === "m") lines.add("if (at.m >= at.end) continue;  // its group has no more rows");
     if (groups?.over === "k") lines.add(`const int ${countOf(0)} = max(1, (at.end - at.first + TILE_K - 1) / TILE_K);`);
-    if (role.name !== "consumer" || !this.#epilogue.readsRows) return;
+    const readsRows = this.#epilogue.readsRows || this.#plan.shape.columnScales !== undefined;
+    if (role.name !== "consumer" || !readsRows) return;
     lines.add("// Rows beyond the end are not stored; what is read for them is that of the last one.");
     const row = (more: string): string => {
       const at = `at.m + part * ${ROWS} + row${more}`;
@@ -373,6 +382,13 @@ class GemmPrinter {
     lines.add(`const int m_low = ${row("")}, m_high = ${row(" + 8")};`);
   }
 }
+
+/** Steps of products in eight bits, by the first word of their names. */
+const PROMOTION: Readonly<Record<string, (plan: GemmPlan, printing: Printing, name: string) => void>> = {
+  clear: printClear,
+  scales: printScales,
+  promote: printPromote,
+};
 
 function groupsOf({ group }: Groups): number {
   return group.extent as number;

@@ -168,12 +168,10 @@ type Plain =
       readonly loads?: readonly { readonly buffer: string; readonly at?: Slot; readonly holds: Label }[];
       /** Registers that are scaled where they are: they hold the same sums. */
       readonly touches?: readonly string[];
+      /** Sums that begin anew, with no terms. */
+      readonly zeroes?: readonly string[];
       /** Registers whose sums are added to others'. */
-      readonly adds?: {
-        readonly from: string;
-        readonly into: string;
-        readonly clears: "never" | Clears;
-      };
+      readonly adds?: { readonly from: string; readonly into: string };
       readonly writes?: readonly (
         | { readonly registers: string; readonly holds: Label }
         | { readonly buffer: string; readonly at?: Slot; readonly holds: Label }

@@ -477,12 +477,15 @@ class Run {
     }
     for (const operand of step.loads ?? []) actor.knows |= this.#read(actor, operand, operand.holds, step.name);
     for (const name of step.touches ?? []) settledRegisters(name, "touches").touched = true;
+    for (const name of step.zeroes ?? []) {
+      const registers = settledRegisters(name, "writes");
+      registers.terms = [];
+      registers.touched = true;
+    }
     if (step.adds !== undefined) {
-      const { from, into, clears } = step.adds;
-      const [source, target] = [settledRegisters(from, "reads"), settledRegisters(into, "touches")];
-      if (clears !== "never" && clearsNow(actor, clears)) target.terms = [];
+      const [source, target] = [settledRegisters(step.adds.from, "reads"), settledRegisters(step.adds.into, "touches")];
       target.terms.push(...source.terms);
-      target.touched = true;
+      for (const registers of [source, target]) registers.touched = true;
     }
     for (const write of step.writes ?? []) {
       if ("registers" in write) {

@@ -3,7 +3,8 @@ import type { Extent, StorageType } from "../../../../runtime/program/launch.ts"
 import type { TensorMap } from "../../../../runtime/program/grids.ts";
 import { mergedIndices, substitute } from "../../../kernel-ir/expr.ts";
 import type { Arg, Axis, Expr, GemmKernel, Product, Stmt } from "../../../kernel-ir/types.ts";
-import { linear, operandOf, type Strided } from "../../operands.ts";
+import { codesOf, EIGHT_BITS, linear, type Strided } from "../../operands.ts";
+import { type Scale, scaleOf } from "./scales.ts";
 
 /** A row of a swizzled tile. */
 export const LINE_BYTES = 128;
@@ -22,6 +23,8 @@ export interface Matrix {
    * Threads gather lines of 16 bytes from there.
    */
   readonly gathered?: readonly Expr[];
+  /** What codes in eight bits are multiplied by. */
+  readonly scale?: Scale;
 }
 
 /** Elements of a row of a swizzled tile. */
@@ -42,14 +45,28 @@ export function matrixOf(
   batch: readonly Axis[],
 ): Matrix | undefined {
   const outer = letter === "a" ? kernel.m : kernel.n;
-  const operand = operandOf(product[letter], outer, product.k, kernel.args);
-  if (operand.kind !== "strided") return undefined;
-  const arg = kernel.args.find(({ name }) => name === operand.arg)!;
-  if (arg.dtype !== "bf16") return undefined;
-  const strides = stridesOf(operand, arg, outer, product.k, batch);
+  const operand = stridedOf(kernel, product, letter);
+  if (operand === undefined) return undefined;
+  const { arg, place, scale } = operand;
+  const strides = stridesOf(place, arg, outer, product.k, batch);
   if (strides === undefined) return undefined;
-  const matrix = { arg, ...strides };
+  const matrix = { arg, ...strides, ...(scale === undefined ? {} : { scale }) };
   return isReachable(matrix) ? matrix : undefined;
+}
+
+/** An operand that tensor cores take: bf16, or codes with their scales. */
+function stridedOf(
+  kernel: GemmKernel,
+  product: Product,
+  letter: "a" | "b",
+): { readonly arg: Arg; readonly place: Strided; readonly scale?: Scale } | undefined {
+  const outer = letter === "a" ? kernel.m : kernel.n;
+  const place = codesOf(product[letter], outer, product.k, kernel.args, EIGHT_BITS);
+  if (place.kind !== "strided") return undefined;
+  const arg = kernel.args.find(({ name }) => name === place.arg)!;
+  if (place.scale === undefined) return arg.dtype === "bf16" ? { arg, place } : undefined;
+  const scale = scaleOf(place.scale, kernel.args, letter, outer, product.k);
+  return scale === undefined ? undefined : { arg, place, scale };
 }
 
 /** An operand whose rows (or terms) lie anywhere, as long as terms (or rows) are neighbors and lines of 16 bytes are whole. */
@@ -60,24 +77,25 @@ export function gatheredOf(
   near: "outer" | "k",
 ): Matrix | undefined {
   const outer = letter === "a" ? kernel.m : kernel.n;
-  const operand = operandOf(product[letter], outer, product.k, kernel.args);
-  if (operand.kind !== "strided" || none(operand.at.fixed) === undefined) return undefined;
-  const arg = kernel.args.find(({ name }) => name === operand.arg)!;
-  if (arg.dtype !== "bf16") return undefined;
+  const operand = stridedOf(kernel, product, letter);
+  if (operand === undefined || none(operand.place.at.fixed) === undefined) return undefined;
+  const { arg, place, scale } = operand;
+  const line = 16 / bytesOf(arg.dtype);
   const [nearAxes, farAxes, far] =
     near === "k" ? [product.k, outer, "outer" as const] : [outer, product.k, "k" as const];
-  if (linear(nearAxes, operand.at[near], arg.shape) !== 1) return undefined;
+  if (linear(nearAxes, place.at[near], arg.shape) !== 1) return undefined;
   const whole = farAxes.every((axis) => {
     const alone = withoutAxes(
-      operand.at[far],
+      place.at[far],
       farAxes.filter((other) => other !== axis),
     );
     const stride = linear([axis], alone, arg.shape);
-    return stride !== undefined && stride % 8 === 0;
+    return stride !== undefined && stride % line === 0;
   });
   if (!whole) return undefined;
-  const [outerStride, inner] = near === "k" ? [8, 1] : [1, 8];
-  return { arg, outer: outerStride, inner, batch: 0, gathered: operand.at[far] };
+  const [outerStride, inner] = near === "k" ? [line, 1] : [1, line];
+  const more = scale === undefined ? {} : { scale };
+  return { arg, outer: outerStride, inner, batch: 0, gathered: place.at[far], ...more };
 }
 
 /** Indices with axes at 0. */

@@ -8,8 +8,8 @@ import { TUNING } from "./tuning.ts";
 
 /** Of an H100 or H200 (SXM). */
 const PROCESSORS = 132;
-/** Operations of the tensor cores of one multiprocessor in a cycle, for bf16. */
-const FLOPS_PER_CYCLE = 4096;
+/** Operations of the tensor cores of one multiprocessor in a cycle, for operands of so many bytes. */
+const FLOPS_PER_CYCLE: Readonly<Record<number, number>> = { 1: 8192, 2: 4096 };
 /** Bytes in a cycle: shared memory of a multiprocessor; the second-level cache to one multiprocessor, and to all. */
 const SHARED_PER_CYCLE = 128;
 const CACHE_PER_CYCLE = 64;
@@ -17,6 +17,8 @@ const CACHE_IN_ALL = 8e6 / 1.3e3;
 /** Stages below which copies do not stay ahead of products. */
 const FEWEST_STAGES = 3;
 const MOST_STAGES = 8;
+/** Cycles from a product's end to the next one, beside those of adding. */
+const PROMOTION_CYCLES = 60;
 /** Shared memory for barriers. */
 const BARRIER_BYTES = 1024;
 
@@ -81,12 +83,12 @@ function candidate(problem: TileProblem, consumers: 1 | 2, tileN: number): Candi
     SHARED_BYTES - BARRIER_BYTES - Math.ceil(sharedBytes / 1024) * 1024 - (staged ? consumers * 2 * 8192 : 0);
   const stages = Math.min(MOST_STAGES, Math.floor(room / stageBytes));
   const products = loops.reduce((sum, loop) => sum + loop.products, 0);
-  const sums = (products * tileN) / 2;
+  const sums = registersOfSums(products, tileN, elementBytes);
   const tiles = Math.ceil(m / tileM) * Math.ceil(n / tileN) * batches;
   const waves = Math.ceil(tiles / PROCESSORS);
   const tile = { consumers, tileN, stages, tiles, waves };
   const no = (why: string): Candidate => ({ ...tile, cost: Infinity, why, fits: false });
-  if (sums > 160) return no(`${sums} registers for sums`);
+  if (sums > mostSums(elementBytes)) return no(`${sums} registers for sums`);
   if (stages < fewestStages) return no(`${stages} stages of ${stageBytes / 1024} KiB, fewer than ${fewestStages}`);
   if (tileN >= 2 * n && tileN > 64) return no(`half of its ${tileN} columns are beyond ${n}`);
   let loaded = 0;
@@ -98,9 +100,12 @@ function candidate(problem: TileProblem, consumers: 1 | 2, tileN: number): Candi
     flops += 2 * tileM * tileN * loop.products * Math.ceil(loop.k / depth) * depth;
   }
   const results = tileM * tileN * resultBytes;
+  // Nothing else is multiplied while the only consumer promotes its sums: two of 128 threads' in a cycle.
+  const promotions = loops.reduce((n, loop) => n + loop.products * Math.ceil(loop.k / depth), 0);
+  const waiting = elementBytes === 1 && consumers === 1 ? promotions * (tileN / 2 + PROMOTION_CYCLES) : 0;
   const efficiency = tiles / (waves * PROCESSORS);
   const bounds = {
-    "tensor cores": (tiles * flops) / (FLOPS_PER_CYCLE * PROCESSORS),
+    "tensor cores": (tiles * (flops / FLOPS_PER_CYCLE[elementBytes]! + waiting)) / PROCESSORS,
     "second-level cache": (tiles * (loaded + results)) / Math.min(CACHE_PER_CYCLE * PROCESSORS, CACHE_IN_ALL),
     "shared memory": (tiles * (shared + 2 * results)) / (SHARED_PER_CYCLE * PROCESSORS),
   };
@@ -111,6 +116,16 @@ function candidate(problem: TileProblem, consumers: 1 | 2, tileN: number): Candi
     why: `${why}; ${Math.round(100 * efficiency)} % of ${waves} waves`,
     fits: true,
   };
+}
+
+/** Of a thread: in eight bits, a product's sums of a block beside those of all. */
+function registersOfSums(products: number, tileN: number, elementBytes: number): number {
+  return ((products + (elementBytes === 1 ? 1 : 0)) * tileN) / 2;
+}
+
+/** What leaves enough for addresses; sums of a block need none while they are promoted. */
+function mostSums(elementBytes: number): number {
+  return elementBytes === 1 ? 192 : 160;
 }
 
 /** Rows up to which the terms of a sum are split among blocks. */
@@ -147,7 +162,8 @@ export function splitCandidates({ n, loops, batches, elementBytes, depth }: Tile
     if (tileN > 64 && tileN >= 2 * n) continue;
     const stageBytes = (FEW_ROWS + loop!.products * tileN) * depth * elementBytes;
     const stages = Math.min(MOST_STAGES, Math.floor((SHARED_BYTES - BARRIER_BYTES) / stageBytes));
-    if (stages < FEWEST_STAGES || (loop!.products * tileN) / 2 > 160) continue;
+    const sums = registersOfSums(loop!.products, tileN, elementBytes);
+    if (stages < FEWEST_STAGES || sums > mostSums(elementBytes)) continue;
     const tiles = Math.ceil(n / tileN) * batches;
     for (let blocks = all; blocks >= 2; blocks = Math.ceil(blocks / 2)) {
       const parts = Math.ceil(all / blocks);

@@ -1,7 +1,8 @@
 /** wgmma of eight-bit floats in the harness: tiles of 128 terms, each 128 bytes, whose neighbors are terms. */
 import { beforeAll, describe, expect, test } from "vitest";
 import { KernelError, type MapSpec, prepareHarness, runKernel } from "../../../../support/cuda/run-kernel.ts";
-import { e4m3, numberOf, productOf, smallNumbers } from "./numbers.ts";
+import { e4m3Number } from "../../../../support/e4m3.ts";
+import { e4m3, productOf, smallNumbers } from "./numbers.ts";
 
 beforeAll(() => prepareHarness(), 600_000);
 
@@ -82,13 +83,13 @@ describe("wgmma of e4m3", () => {
     // Row i of A is 1 at term i: results are B's numbers.
     const one = e4m3(Float32Array.of(1))[0]!;
     const a = Uint8Array.from({ length: M * K }, (_, i) => (Math.floor(i / K) === i % K ? one : 0));
-    const finite = Array.from({ length: 256 }, (_, code) => code).filter((code) => !Number.isNaN(numberOf(code)));
+    const finite = Array.from({ length: 256 }, (_, code) => code).filter((code) => !Number.isNaN(e4m3Number(code)));
     const b = Uint8Array.from(
       { length: N * K },
       (_, i) => finite[(Math.floor(i / K) * 128 + (i % K)) % finite.length]!,
     );
     const y = await multiply(GEMM, a, b);
-    const want = Array.from({ length: M * N }, (_, i) => numberOf(b[(i % N) * K + Math.floor(i / N)]!) + 0);
+    const want = Array.from({ length: M * N }, (_, i) => e4m3Number(b[(i % N) * K + Math.floor(i / N)]!) + 0);
     expect([...y]).toEqual(want);
     expect(new Set(want).size).toBe(finite.length - 1); // 0 is there twice
   });

@@ -1,3 +1,5 @@
+import { e4m3Number } from "../../../../support/e4m3.ts";
+
 /** Small whole numbers: products and sums of them are exact, in any order. */
 export function smallNumbers(length: number, seed: number): Float32Array {
   return Float32Array.from({ length }, (_, i) => ((Math.imul(i + seed, 2654435761) >>> 16) % 9) - 4);
@@ -22,16 +24,8 @@ export function productOf(x: Float32Array, w: Float32Array, m: number, n: number
   return y;
 }
 
-/** The number of an E4M3 code (OCP 8-bit floating point, E4M3 without infinities). */
-export function numberOf(code: number): number {
-  const [exponent, digits] = [(code >> 3) & 15, code & 7];
-  if (exponent === 15 && digits === 7) return NaN;
-  const size = exponent === 0 ? digits * 2 ** -9 : (1 + digits / 8) * 2 ** (exponent - 7);
-  return code >= 128 ? -size : size;
-}
-
 /** The E4M3 code of a small whole number. */
 export function e4m3(x: Float32Array): Uint8Array {
-  const codes = new Map(Array.from({ length: 256 }, (_, code) => [numberOf(code), code]));
+  const codes = new Map(Array.from({ length: 256 }, (_, code) => [e4m3Number(code), code]));
   return Uint8Array.from(x, (value) => codes.get(value)!);
 }

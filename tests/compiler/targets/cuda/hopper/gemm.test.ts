@@ -1,59 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { parseKernels } from "../../../../../compiler/kernel-ir/parse.ts";
-import type { GemmKernel } from "../../../../../compiler/kernel-ir/types.ts";
-import { printHopperGemm } from "../../../../../compiler/targets/cuda/hopper/gemm.ts";
-import { planFew, planGemm } from "../../../../../compiler/targets/cuda/hopper/gemm-plan.ts";
-import { evaluateGemm } from "../../../../support/evaluate-gemm.ts";
-import { runOnHopper } from "../../../../support/on-hopper.ts";
-
-/** One kernel in its text form. */
-function kernelOf(text: string): GemmKernel {
-  return parseKernels(text).kernels[0] as GemmKernel;
-}
-
-function bits(value: number): number {
-  const [word] = new Uint32Array(Float32Array.of(value).buffer);
-  return (word! + 0x7fff + ((word! >>> 16) & 1)) >>> 16;
-}
-
-function value(half: number): number {
-  return new Float32Array(Uint32Array.of(half << 16).buffer)[0]!;
-}
-
-/** The largest difference to the sums in f64, relative to the largest result. */
-async function errorOf(kernel: GemmKernel, sizes: Record<string, number>, blocks = 2): Promise<number> {
-  const all = planGemm(kernel);
-  if ("why" in all) throw new Error(all.why);
-  // Few rows have a plan of their own.
-  const plan = (kernel.name.startsWith("few") ? planFew(all) : all)!;
-  let state = 1;
-  const random = (): number => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32 - 0.5;
-  };
-  const memory: Record<string, Uint16Array | Float32Array | Int32Array> = {};
-  const numbers: Record<string, Float64Array> = {};
-  for (const { name, dtype, shape } of kernel.args) {
-    const size = shape.reduce<number>((n, extent) => n * (typeof extent === "number" ? extent : sizes[extent]!), 1);
-    const drawn = Float32Array.from({ length: size }, random);
-    if (dtype === "i32") memory[name] = Int32Array.from(drawn, (_, i) => EXPERTS[(i * i + 3 * i) % EXPERTS.length]!);
-    else memory[name] = dtype === "bf16" ? Uint16Array.from(drawn, bits) : drawn;
-    numbers[name] = Float64Array.from(memory[name], (x) => (dtype === "bf16" ? value(x) : x));
-  }
-  await runOnHopper(printHopperGemm(plan), kernel, sizes, memory, { blocks });
-  evaluateGemm(kernel, { sizes, values: numbers });
-  let [error, largest] = [0, 0];
-  for (const { name, dtype, access } of kernel.args) {
-    if (access === "read") continue;
-    for (const [i, wanted] of numbers[name]!.entries()) {
-      const found = memory[name]![i]!;
-      const difference = Math.abs((dtype === "bf16" ? value(found) : found) - wanted);
-      error = Math.max(error, Number.isNaN(difference) ? Infinity : difference);
-      largest = Math.max(largest, Math.abs(wanted));
-    }
-  }
-  return error / largest;
-}
+import { errorOf, kernelOf } from "../../../../support/gemm-error.ts";
 
 interface Case {
   readonly name: string;
@@ -207,9 +153,6 @@ const CASES: readonly Case[] = [
     sizes: { T: 150 },
   },
 ];
-
-/** Experts that are chosen, or none: -1; never the last one of four. */
-const EXPERTS = [2, 0, 1, -1, 2, 2, 0];
 
 describe("matrix products on Hopper, in the harness", () => {
   test.each(CASES)("$name", async ({ text, sizes }) => {
