@@ -21,8 +21,11 @@ function rowsOfWarp(rows: number): number {
   return 4 * rows;
 }
 
+// Most products of these have an entry point for Hopper; that for other GPUs takes no memory beside it.
+const { enough: _, ...TILES_OF_ALL } = TILES;
+
 export const MMA_TILES: Tiles = {
-  ...TILES,
+  ...TILES_OF_ALL,
   operands(frame) {
     for (const letter of ["a", "b"])
       frame.share(`tile_${letter}`, `__shared__ __align__(16) bf16 tile_${letter}[${TILE}][${PITCH}];`);

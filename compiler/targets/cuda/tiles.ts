@@ -6,6 +6,7 @@ import { valueType } from "./language.ts";
 const PITCH = TILE + 4;
 
 export const TILES: Tiles = {
+  enough: 512,
   sumsOfRows: ({ lines }, i, dtype) => lines.add(`${valueType(dtype)} sum${i}[${TOGETHER}] = {};`),
   sumOfRow: (i, row) => `sum${i}[${row}]`,
   eachRow(frame, body) {

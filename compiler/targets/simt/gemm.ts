@@ -8,6 +8,7 @@ import type { Axis, Expr, GemmKernel, Product, ScalarType } from "../../kernel-i
 import { extentsOf, knownSize, sizeText } from "./axes.ts";
 import type { Dialect, Parameter, Part } from "./dialect.ts";
 import { Frame } from "./frame.ts";
+import { printAdder, printKeep, sharesOf } from "./shares.ts";
 import { Statements } from "./statements.ts";
 import { COLUMNS, DEPTH, TILE, TOGETHER } from "./tiles.ts";
 
@@ -31,6 +32,8 @@ class GemmPrinter {
   /** Rows of a thread in a tile: as many as columns, or fewer where these would take too many registers; threads of a tile. */
   readonly #rows: number;
   readonly #threads: number;
+  /** Workgroups that share the terms of a tile. */
+  readonly #shares: number | undefined;
 
   constructor(dialect: Dialect, kernel: GemmKernel, part?: Part) {
     this.#kernel = kernel;
@@ -38,6 +41,7 @@ class GemmPrinter {
     this.#dtype = kernel.products.some((product) => dialect.wide(product.dtype) === "f64") ? "f64" : "f32";
     this.#rows = (kernel.products.length > 1 ? 4 : 8) / (this.#dtype === "f64" ? 2 : 1);
     this.#threads = TILE ** 2 / (this.#rows * COLUMNS);
+    this.#shares = part === undefined ? sharesOf(kernel, dialect.tiles.enough) : undefined;
     const products = kernel.products.map(({ name }) => ({ name, dtype: this.#dtype, shape: [] }));
     this.#frame = new Frame(dialect, kernel, [...(kernel.prologue?.locals ?? []), ...products], part);
   }
@@ -62,13 +66,22 @@ class GemmPrinter {
     if (groups !== undefined) this.#sort();
     const more = expert ? { plus: groupsOf(groups.group) } : {};
     const tiles = [{ of: extentsOf(batch) }, { of: extentsOf(m), by: TILE, ...more }, { of: extentsOf(n), by: TILE }];
+    const shares = this.#shares;
+    if (shares !== undefined) {
+      const workgroups = [{ of: [shares] }, ...tiles];
+      printKeep(frame, this.#kernel, shares, this.#dtype);
+      this.#tile("share");
+      const before = { name: "share", workgroupSize: this.#threads, workgroups };
+      printAdder(frame, "tile", this.#kernel, shares, this.#dtype, before);
+      return frame;
+    }
     frame.entry(
       "tile",
       this.#threads,
       tiles,
       groups === undefined ? {} : { before: { name: "sort", workgroupSize: SORTERS, workgroups: [] } },
     );
-    this.#tile();
+    this.#tile("tile");
     return frame;
   }
 
@@ -338,12 +351,12 @@ class GemmPrinter {
     return at === 0 ? outer : `(${outer} % ${groups!.group.extent})`;
   }
 
-  #tile(): void {
-    const { m, n, groups } = this.#kernel;
+  #tile(name: "tile" | "share"): void {
+    const { batch, m, n, groups } = this.#kernel;
     const frame = this.#frame;
     const { tiles } = this.#dialect;
     tiles.operands(frame, this.#dtype);
-    frame.main("tile", this.#threads, () => {
+    frame.main(name, this.#threads, () => {
       const { lines } = frame;
       frame.item("item");
       const columns = `((${sizeText(n)} + ${TILE - 1}) / ${TILE})`;
@@ -353,7 +366,12 @@ class GemmPrinter {
           : `((${sizeText(m)} + ${TILE - 1}) / ${TILE})`;
       frame.index("first_n", `item % ${columns} * ${TILE}`);
       frame.index("row", `item / ${columns} % ${rows}`);
-      frame.index("batch", `item / ${columns} / ${rows}`);
+      const behind = `item / ${columns} / ${rows}`;
+      if (name === "tile") frame.index("batch", behind);
+      else {
+        frame.index("batch", batch.length === 0 ? "0" : `${behind} % ${wrapped(batch)}`);
+        frame.index("share", batch.length === 0 ? behind : `${behind} / ${wrapped(batch)}`);
+      }
       const across = TILE / COLUMNS;
       frame.index("own_m", `lane / ${across} * ${this.#rows}`);
       frame.index("own_n", `lane % ${across} * ${COLUMNS}`);
@@ -422,8 +440,9 @@ class GemmPrinter {
         });
       } else {
         const expert = groups?.over === "m";
+        const [first, end] = this.#termsOf(product);
         const loop = (): void =>
-          lines.block(loopHead("first", "0", sizeText(product.k), String(DEPTH)), () =>
+          lines.block(loopHead("first", first, end, String(DEPTH)), () =>
             this.#step(i, product, row, (k) => `first + ${k}`),
           );
         if (expert) lines.block(`if (expert < ${groups.group.extent})`, loop);
@@ -434,8 +453,20 @@ class GemmPrinter {
       this.#frame,
       products.length,
       this.#rows,
-      (r, c, sums) => `finish(batch, ${row(r)}, first_n + ${c}, ${sums.join(", ")});`,
+      (r, c, sums) =>
+        `${this.#shares === undefined ? "finish(" : "keep(share, "}batch, ${row(r)}, first_n + ${c}, ${sums.join(", ")});`,
     );
+  }
+
+  /** The terms of a product that a tile adds up: all of them, or the share of the workgroup. */
+  #termsOf({ k }: Product): [first: string, end: string] {
+    const shares = this.#shares;
+    const size = wrapped(k);
+    if (shares === undefined) return ["0", sizeText(k)];
+    const known = knownSize(k);
+    const steps = known === undefined ? `(${size} + ${shares * DEPTH - 1}) / ${shares * DEPTH}` : undefined;
+    const each = steps === undefined ? String(Math.ceil(known! / (shares * DEPTH)) * DEPTH) : `(${steps} * ${DEPTH})`;
+    return [`share * ${each}`, `min((share + 1) * ${each}, ${sizeText(k)})`];
   }
 
   /** Loads `DEPTH` terms of all rows and columns of the tile and adds their products. */

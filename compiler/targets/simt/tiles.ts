@@ -30,6 +30,8 @@ export interface Tiles {
     /** Adds what was prepared of term `first + j`, times b. */
     add(frame: Frame, i: number, b: string): void;
   };
+  /** Workgroups that keep a device busy: several share the terms of a tile where there are fewer tiles. Not given, none do. */
+  readonly enough?: number;
   /** Declares the operands, once for a kernel. */
   operands(frame: Frame, dtype: ScalarType): void;
   /** Declares what a thread needs to know of its place, whose first row and column are `own_m` and `own_n`. */
