@@ -8,18 +8,20 @@ import { findGpus } from "../runtime/device/cuda/gpu.ts";
 import type { Case } from "./gpu/case.ts";
 import { allCases } from "./gpu/cases.ts";
 import { directoryOf, SIMULATED } from "./gpu/directory.ts";
+import { type Goal, GOALS } from "./gpu/goals.ts";
 import { Bench, type Row } from "./gpu/measure.ts";
 import { serveOurs } from "./gpu/ours.ts";
 import { benchPackage } from "./gpu/package.ts";
-import { summaries, tableHead, tableRow } from "./gpu/table.ts";
+import { summaries, tableHead, tableRow, wholeLines } from "./gpu/table.ts";
 import { Talk } from "./gpu/talk.ts";
+import { type Whole, wholePackage, wholes } from "./gpu/v2lite.ts";
 
 const { values: options } = parseArgs({
   options: {
     /** Compiles the kernels of all cases, where nvcc is: nothing is measured. */
     prepare: { type: "boolean", default: false },
     /** A pattern of names. */
-    only: { type: "string", default: "." },
+    only: { type: "string" },
     /** Seconds after which no case begins. */
     budget: { type: "string", default: "600" },
     rounds: { type: "string", default: "3" },
@@ -31,19 +33,27 @@ const { values: options } = parseArgs({
   },
 });
 /** Milliseconds. PyTorch and Triton compile; nothing of ours takes seconds on a GPU unless it hangs. */
-const QUICK = { open: 15_000, peer: 60_000, time: 5_000 };
-const SLOW = { open: 300_000, peer: 300_000, time: 300_000 };
+const QUICK = { open: 15_000, peer: 60_000, time: 5_000, whole: 90_000 };
+const SLOW = { open: 300_000, peer: 300_000, time: 300_000, whole: 300_000 };
 
 const rounds = Number(options.rounds);
 const budget = Number(options.budget);
 if (!(rounds >= 1) || !(budget > 0)) throw new Error("--rounds and --budget are numbers above 0");
-const cases = allCases(options.tiny).filter(({ name }) => new RegExp(options.only).test(name));
+const only = new RegExp(options.only ?? ".");
+const cases = allCases(options.tiny).filter(({ name }) => only.test(name));
+/** Whole models take many gigabytes and seconds: only those that are asked for are measured. */
+const [models, left] = [true, false].map((wanted) =>
+  wholes(options.tiny).filter(({ name }) => wanted === (options.only !== undefined && only.test(name))),
+) as [Whole[], Whole[]];
 
 async function prepare(): Promise<void> {
   for (const [i, one] of cases.entries()) {
     const directory = await directoryOf(benchPackage(one, options.tiny).files);
     console.log(`${i + 1} of ${cases.length}: ${one.name} in ${directory}`);
   }
+  // Those are packages of a kind.
+  for (const kind of new Set(wholes(options.tiny).flatMap((one) => (only.test(one.name) ? [one.kind] : []))))
+    console.log(`v2lite-${kind} in ${await directoryOf(wholePackage(kind, options.tiny).files)}`);
 }
 
 /** Why nothing can be measured here. */
@@ -83,16 +93,22 @@ async function measureAll(): Promise<void> {
       );
     } else console.log(`skipped: peers and limits. ${bench.without.get("peers") ?? "--no-peer"}`);
     console.log(tableHead());
-    for (const one of cases) {
-      const row = seconds() < budget ? await bench.measure(one) : skipped(one, `the budget of ${budget} s was over`);
+    const add = (goal: Goal | undefined, row: Row): void => {
       rows.push(row);
-      console.log(tableRow(one, row));
+      console.log(tableRow(goal, row));
       if (options.json !== undefined) save(options.json, bench, rows);
+    };
+    const late = `the budget of ${budget} s was over`;
+    for (const one of cases) add(one.goal, seconds() < budget ? await bench.measure(one) : skipped(one, late));
+    for (const one of models) {
+      const row = seconds() < budget ? await bench.measureWhole(one) : skipped({ ...one, limit: "memory" }, late);
+      add(one.kind === "train" ? GOALS["v2lite-train"] : undefined, row);
     }
   } finally {
     bench.close();
   }
-  console.log(["", ...summaries(rows)].join("\n"));
+  console.log(["", ...summaries(rows), ...rows.flatMap((row) => wholeLines(row))].join("\n"));
+  for (const { name } of left) console.log(`skipped: ${name}, which has to be asked for (--only v2lite)`);
   for (const [what, reason] of bench.without) console.log(`skipped: ${what}. ${reason}`);
   const count = (status: Row["status"]): number => rows.filter((row) => row.status === status).length;
   console.log(
@@ -101,8 +117,8 @@ async function measureAll(): Promise<void> {
   if (count("wrong") + count("failed") > 0) process.exitCode = 1;
 }
 
-function skipped({ name, limit, flops, bytes }: Case, why: string): Row {
-  return { name, limit, flops, bytes, status: "skipped", why, peers: {}, compared: why, seconds: 0 };
+function skipped({ name, limit }: Pick<Case, "name" | "limit">, why: string): Row {
+  return { name, limit, flops: 0, bytes: 0, status: "skipped", why, peers: {}, compared: why, seconds: 0 };
 }
 
 /** After each case: a run that is ended has what was measured so far. */

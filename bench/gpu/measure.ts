@@ -8,9 +8,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { median } from "../../compiler/cli/bench/statistics.ts";
 import type { Case, Limit } from "./case.ts";
-import { type Verdict, verdictOf } from "./goals.ts";
+import { GOALS, type Verdict, verdictOf } from "./goals.ts";
 import type { Opened } from "./ours.ts";
 import { Talk } from "./talk.ts";
+import type { Whole } from "./v2lite.ts";
+import type { KernelTime, WholeTimes } from "./whole.ts";
 
 /** What the peer measured of the GPU: bytes a second of a copy, read and written; operations a second of products of 8192 cubed. */
 export interface Limits {
@@ -45,6 +47,13 @@ export interface Row {
   /** What was found apart, by result; or why nobody looked. */
   readonly compared: Readonly<Record<string, { readonly mean: number; readonly worst: number }>> | string;
   readonly verdict?: Verdict;
+  /** Of a whole model. */
+  readonly whole?: {
+    readonly layers: number;
+    readonly tokensPerSecond: number;
+    readonly times: readonly KernelTime[];
+    readonly refused: readonly string[];
+  };
   /** Of the whole case, both sides. */
   readonly seconds: number;
 }
@@ -54,8 +63,8 @@ export interface MeasureOptions {
   /** How ours is started, and the peer; undefined for none. */
   readonly ours: () => Talk;
   readonly peer: (() => Talk) | undefined;
-  /** Milliseconds that a case may take until it has a result, here and at the peer, which may have to compile; and a call that measures. */
-  readonly patience: { readonly open: number; readonly peer: number; readonly time: number };
+  /** Milliseconds that a case may take until it has a result, here and at the peer, which may have to compile; and a call that measures; and a whole model. */
+  readonly patience: Readonly<Record<"open" | "peer" | "time" | "whole", number>>;
 }
 
 interface PeerOpened {
@@ -103,6 +112,40 @@ export class Bench {
     }));
     await this.#forget();
     return { ...rest, ...row, seconds: (performance.now() - start) / 1000 };
+  }
+
+  /** Of a whole model there is no peer. */
+  async measureWhole({ name, kind }: Whole): Promise<Row> {
+    const start = performance.now();
+    const limit = kind === "train" ? "bf16" : "memory";
+    const base = { name, limit, peers: {}, compared: "there is no peer" } as const;
+    try {
+      const request = { do: "whole", name };
+      const found = await this.#own().ask<WholeTimes>(request, this.#options.patience.whole);
+      const { gpu, layers, us, tokens, flops, bytes, kernels, refused } = found;
+      const tflops = flops / us / 1e6;
+      const share = this.#share({ flops, bytes, limit }, us);
+      const verdict =
+        kind === "train" ? verdictOf(GOALS["v2lite-train"], { us, tflops, share, ratio: undefined }) : undefined;
+      return {
+        ...base,
+        flops,
+        bytes,
+        status: "measured",
+        gpu,
+        kernels: kernels.map(({ kernel }) => kernel),
+        us,
+        tflops,
+        gbps: bytes / us / 1e3,
+        ...(share === undefined ? {} : { share }),
+        ...(verdict === undefined ? {} : { verdict }),
+        whole: { layers, tokensPerSecond: (1e6 * tokens) / us, times: kernels, refused },
+        seconds: (performance.now() - start) / 1000,
+      };
+    } catch (error) {
+      const seconds = (performance.now() - start) / 1000;
+      return { ...base, flops: 0, bytes: 0, status: "failed", why: (error as Error).message, seconds };
+    }
   }
 
   close(): void {
@@ -154,7 +197,7 @@ export class Bench {
     };
   }
 
-  #share({ flops, bytes, limit }: Case, us: number): number | undefined {
+  #share({ flops, bytes, limit }: Pick<Case, "flops" | "bytes" | "limit">, us: number): number | undefined {
     const most = limit === "memory" ? this.limits?.copy : this.limits?.[limit];
     return most === undefined ? undefined : (limit === "memory" ? bytes : flops) / (us / 1e6) / most;
   }

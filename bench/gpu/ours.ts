@@ -10,6 +10,8 @@ import { DeviceLostError, type Elements } from "../../runtime/device/session.ts"
 import type { Case } from "./case.ts";
 import { type BenchPackage, benchPackage, type Store } from "./package.ts";
 import { directoryOf } from "./directory.ts";
+import { wholes } from "./v2lite.ts";
+import { runWhole } from "./whole.ts";
 
 /** Bytes of a result that are compared: of longer ones the first and the last half of so many. */
 const COMPARED = 64 << 20;
@@ -112,6 +114,15 @@ export async function serveOurs(cases: readonly Case[], small: boolean): Promise
         opened = undefined;
         if (request.do === "close") {
           answer({});
+          continue;
+        }
+        if (request.do === "whole") {
+          answer(
+            await runWhole(
+              wholes(small).find(({ name }) => name === request.name)!,
+              small,
+            ),
+          );
           continue;
         }
         const one = cases.find(({ name }) => name === request.name)!;

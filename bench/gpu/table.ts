@@ -1,5 +1,5 @@
 /** Measurements as a table in Markdown. */
-import type { Case } from "./case.ts";
+import type { Goal } from "./goals.ts";
 import type { Row } from "./measure.ts";
 
 const HEAD = ["case", "us", "TFLOPS", "GB/s", "of limit", "peers: us, ours is times as fast", "gate, goal", "reached"];
@@ -8,19 +8,39 @@ export function tableHead(): string {
   return `${line(HEAD)}\n${line(HEAD.map(() => "---"))}`;
 }
 
-export function tableRow({ goal }: Case, row: Row): string {
+export function tableRow(goal: Goal | undefined, row: Row): string {
   if (row.status !== "measured") return line([row.name, row.status, "", "", "", row.why ?? "", goalText(goal), ""]);
-  const peers = Object.entries(row.peers).map(([name, { us, ratio }]) => `${name} ${number(us)}, ${ratio.toFixed(2)}`);
   return line([
     row.name,
     number(row.us!),
     row.flops === 0 ? "" : number(row.tflops!),
     number(row.gbps!),
     row.share === undefined ? "" : `${(100 * row.share).toFixed(0)} % (${row.limit})`,
-    peers.length > 0 ? peers.join("; ") : typeof row.compared === "string" ? row.compared : "",
+    besides(row),
     goalText(goal),
     row.verdict === undefined ? "" : { below: "below the gate", gate: "gate", goal: "goal" }[row.verdict],
   ]);
+}
+
+/** What the peers took; of a whole model how large it was and how fast it is. */
+function besides({ peers, compared, whole }: Row): string {
+  if (whole !== undefined) return `${whole.layers} layers, ${number(whole.tokensPerSecond)} tokens/s`;
+  const told = Object.entries(peers).map(([name, { us, ratio }]) => `${name} ${number(us)}, ${ratio.toFixed(2)}`);
+  return told.length > 0 ? told.join("; ") : typeof compared === "string" ? compared : "";
+}
+
+/** Of whole models: kernels that take longest. */
+export function wholeLines({ name, us = 0, whole }: Row, most = 12): string[] {
+  if (whole === undefined) return [];
+  const all = whole.times.reduce((sum, time) => sum + time.us, 0);
+  const kernels = whole.times
+    .slice(0, most)
+    .map(
+      (time) =>
+        `  ${time.kernel} x ${time.launches}: ${number(time.us)} us, ${((100 * time.us) / all).toFixed(1)} % of all kernels`,
+    );
+  const head = `${name}: kernels take ${number(all)} of ${number(us)} us`;
+  return [...whole.refused.map((why) => `${name}: ${why}`), head, ...kernels];
 }
 
 /** By family: the geometric mean of times as fast as the best peer. */
@@ -41,7 +61,7 @@ export function summaries(rows: readonly Row[]): string[] {
   });
 }
 
-function goalText(goal: Case["goal"]): string {
+function goalText(goal: Goal | undefined): string {
   if (goal === undefined) return "";
   const { unit, gate, goal: wanted } = goal;
   const text = (value: number): string => (unit === "of limit" ? `${(100 * value).toFixed(0)} %` : String(value));

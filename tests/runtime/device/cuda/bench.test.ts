@@ -57,6 +57,19 @@ test("a case that fails is told with its reason, the next ones go on", { timeout
   expect(status).toBe(1);
 });
 
+test("a whole model has its tokens in a second and the time of each kernel", { timeout: 300_000 }, () => {
+  const { status, text, rows } = bench(["--only", "v2lite-decode/1x"], { DSKC_GPU: "simulate" });
+  expect(rows.map(({ name, whole }) => [name, whole!.layers])).toEqual([["v2lite-decode/1x6", 3]]);
+  const [{ us, whole }] = rows as [Row];
+  expect((whole!.tokensPerSecond * us!) / 1e6).toBeCloseTo(1, 6);
+  // Attention is a kernel for each layer, and what comes first has the most time.
+  expect(whole!.times.find(({ kernel }) => kernel === "plane_p")!.launches).toBe(3);
+  expect(whole!.times.map((time) => time.us)).toEqual(whole!.times.map((time) => time.us).toSorted((a, b) => b - a));
+  expect(text).toContain("| v2lite-decode/1x6 |");
+  expect(text).toContain("skipped: v2lite-train/2x24, which has to be asked for");
+  expect(status).toBe(0);
+});
+
 test("without a GPU all of it is skipped", { timeout: 60_000 }, () => {
   const { status, text, rows } = bench([], { DSKC_LIBCUDA: "/nowhere/libcuda.so.1" });
   expect(text).toMatch(/^skipped: all \d+ cases\. there is no CUDA driver \(\/nowhere/);
