@@ -18,8 +18,12 @@ struct bf16 {
   unsigned short bits;
   bf16() = default;
   explicit __device__ __forceinline__ bf16(float x) {
+#ifdef __CUDA_ARCH__
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+#else
     const unsigned b = float_bits(x);
     bits = x != x ? (unsigned short)(b >> 16 | 0x40u) : (unsigned short)((b + 0x7fffu + (b >> 16 & 1u)) >> 16);
+#endif
   }
   __device__ __forceinline__ operator float() const { return bits_float((unsigned)bits << 16); }
 };
@@ -210,12 +214,99 @@ template <class Reduction, int THREADS, class T> DSK_INLINE T over_block(T x) {
   return all;
 }
 
-// Zeros to `count` elements of an array that begins at a multiple of 16 bytes, by the threads of a launch, each with its number.
-struct alignas(16) Words16 {
-  unsigned x, y, z, w;
+// Values of neighbors in memory, as a thread computes with them.
+template <class F, int N> struct Vector {
+  F x[N];
+  __device__ __forceinline__ F& operator[](int i) { return x[i]; }
+  __device__ __forceinline__ const F& operator[](int i) const { return x[i]; }
 };
+
+// What elements are computed in.
+template <class T> struct Computed { typedef T type; };
+template <> struct Computed<bf16> { typedef float type; };
+template <> struct Computed<f16> { typedef float type; };
+template <> struct Computed<f8e4m3> { typedef float type; };
+template <> struct Computed<signed char> { typedef int type; };
+template <> struct Computed<unsigned char> { typedef bool type; };
+
+// Words that one instruction moves.
+template <int N> struct alignas(4 * N) Words_of {
+  unsigned x[N];
+};
+
+// Element i of those that words hold, and words of elements.
+template <class T> DSK_INLINE typename Computed<T>::type element_of(const unsigned* words, int i) {
+  if constexpr (sizeof(T) == 8) {
+    const unsigned long long bits = (unsigned long long)words[2 * i + 1] << 32 | words[2 * i];
+    return *(const T*)&bits;
+  } else if constexpr (sizeof(T) == 4) {
+    return *(const T*)&words[i];
+  } else if constexpr (sizeof(T) == 2) {
+    T element;
+    element.bits = (unsigned short)(words[i / 2] >> 16 * (i % 2));
+    return float(element);
+  } else {
+    const unsigned char bits = (unsigned char)(words[i / 4] >> 8 * (i % 4));
+    return (typename Computed<T>::type)*(const T*)&bits;
+  }
+}
+template <class T, class F, int N> DSK_INLINE void words_of(unsigned* words, const Vector<F, N>& values) {
+  constexpr int PER = 4 / (int)sizeof(T);  // elements of a word
+  if constexpr (sizeof(T) >= 4) {
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+      const T value = T(values[i]);
+#pragma unroll
+      for (int k = 0; k < (int)sizeof(T) / 4; k++) words[i * ((int)sizeof(T) / 4) + k] = ((const unsigned*)&value)[k];
+    }
+  } else {
+#pragma unroll
+    for (int i = 0; i < N / PER; i++) {
+      unsigned word = 0u;
+#pragma unroll
+      for (int k = 0; k < PER; k++) {
+        const T value = T(values[i * PER + k]);
+        if constexpr (sizeof(T) == 2) word |= (unsigned)value.bits << 16 * k;
+        else word |= (unsigned)*(const unsigned char*)&value << 8 * k;
+      }
+      words[i] = word;
+    }
+  }
+}
+
+// N elements from the one at `at` on, whose address is a multiple of what they take, or of 16 bytes.
+template <int N, class T> DSK_INLINE Vector<typename Computed<T>::type, N> vector_at(const T* array, long long at) {
+  constexpr int WORDS = N * (int)sizeof(T) / 4, MOVED = WORDS < 4 ? WORDS : 4;
+  unsigned words[WORDS];
+#pragma unroll
+  for (int i = 0; i < WORDS; i += MOVED) {
+    const Words_of<MOVED> moved = *(const Words_of<MOVED>*)((const unsigned*)(array + at) + i);
+#pragma unroll
+    for (int k = 0; k < MOVED; k++) words[i + k] = moved.x[k];
+  }
+  Vector<typename Computed<T>::type, N> values;
+#pragma unroll
+  for (int i = 0; i < N; i++) values[i] = element_of<T>(words, i);
+  return values;
+}
+
+// Stores elements to where `vector_at` finds them.
+template <int N, class T, class F> DSK_INLINE void store_vector(T* array, long long at, const Vector<F, N>& values) {
+  constexpr int WORDS = N * (int)sizeof(T) / 4, MOVED = WORDS < 4 ? WORDS : 4;
+  unsigned words[WORDS];
+  words_of<T>(words, values);
+#pragma unroll
+  for (int i = 0; i < WORDS; i += MOVED) {
+    Words_of<MOVED> moved;
+#pragma unroll
+    for (int k = 0; k < MOVED; k++) moved.x[k] = words[i + k];
+    *(Words_of<MOVED>*)((unsigned*)(array + at) + i) = moved;
+  }
+}
+
+// Zeros to `count` elements of an array that begins at a multiple of 16 bytes, by the threads of a launch, each with its number.
 template <class T> DSK_INLINE void zero_all(T* to, long long count, long long thread, long long threads) {
   constexpr int N = 16 / sizeof(T);
-  for (long long i = thread; i < count / N; i += threads) ((Words16*)to)[i] = {0u, 0u, 0u, 0u};
+  for (long long i = thread; i < count / N; i += threads) ((Words_of<4>*)to)[i] = {{0u, 0u, 0u, 0u}};
   for (long long i = count / N * N + thread; i < count; i += threads) to[i] = T();
 }

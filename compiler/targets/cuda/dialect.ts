@@ -1,19 +1,20 @@
 /** CUDA C++: what all kernels of blocks of threads are printed with. */
 import { type Ranges, widened } from "../../kernel-ir/expr.ts";
-import type { Axis, Kernel, Reduction, ScalarType } from "../../kernel-ir/types.ts";
+import type { Axis, Kernel, Reduction, ScalarType, SoloKernel } from "../../kernel-ir/types.ts";
 import { Names } from "../scalars.ts";
-import type { Dialect, Team } from "../simt/dialect.ts";
+import type { Dialect, Part, Team } from "../simt/dialect.ts";
 import type { Frame } from "../simt/frame.ts";
 import { cudaLanguage, far, folded, isNear, storageType, stored, valueType } from "./language.ts";
+import { printElementwise } from "./rows/elementwise.ts";
 import { printScatter } from "./rows/scatters.ts";
+import { printTotals } from "./rows/totals.ts";
 import { TILES } from "./tiles.ts";
 
 /** Threads of a warp. */
 const WARP = 32;
 
 export const CUDA_DIALECT: Dialect = {
-  special: (kernel, part) =>
-    kernel.family === "serial" && part === undefined ? printScatter(CUDA_DIALECT, kernel) : undefined,
+  special,
   language: (kernel) => cudaLanguage(rangesOf(kernel)),
   names: (stores) => new Names(stores, (index, stride, end) => `${isNear(end) ? index : far(index)} * ${stride}`),
   threads: { spread: 512, row: rowThreads, serial: 512, plane: 128, planeRow: WARP },
@@ -51,6 +52,15 @@ export const CUDA_DIALECT: Dialect = {
 
   tiles: TILES,
 };
+
+/** What has a printer of its own; parts of a launch don't. */
+function special(kernel: SoloKernel, part?: Part): Frame | undefined {
+  if (part !== undefined) return undefined;
+  if (kernel.family === "serial") return printScatter(CUDA_DIALECT, kernel);
+  if (kernel.family === "columns") return printTotals(CUDA_DIALECT, kernel);
+  if (kernel.family === "rows") return printElementwise(CUDA_DIALECT, kernel);
+  return undefined;
+}
 
 /** Wide rows have more threads. Parts of a launch are blocks of one size. */
 function rowThreads(work: number, part?: object): number {
