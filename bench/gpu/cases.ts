@@ -1,6 +1,7 @@
 /** All that `npm run bench:gpu` measures, what matters most first. */
 import { attentionCases } from "./attention.ts";
 import type { Case } from "./case.ts";
+import { fp8Cases } from "./fp8.ts";
 import { gemmCases } from "./gemm.ts";
 import { groupedCases } from "./grouped.ts";
 import { latentCases } from "./latent.ts";
@@ -14,6 +15,7 @@ export function allCases(tiny: boolean): Case[] {
   const families = [
     gemmCases,
     groupedCases,
+    fp8Cases,
     attentionCases,
     latentCases,
     lossCases,

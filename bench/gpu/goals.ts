@@ -30,6 +30,11 @@ export const GOALS = {
   // 22 and 18 ms for the 12.9 TFLOP of 4096 x 4096 x 128256.
   loss: goal("TFLOPS", 587, 718),
   "loss-forward": goal("TFLOPS", 550, 700),
+  // 2.4 and 3.2 TB/s; 2.2 and 3.1.
+  "fp8-few": goal("of limit", 2.4 / 4.3, 3.2 / 4.3),
+  "fp8-decode": goal("of limit", 2.2 / 4.3, 3.1 / 4.3),
+  "fp8-up": goal("TFLOPS", 950, 1200),
+  "fp8-down": goal("TFLOPS", 850, 1080),
   // 25 and 38 % of the 989 TFLOPS that the data sheet says.
   "v2lite-train": goal("TFLOPS", 247, 376),
 } as const;

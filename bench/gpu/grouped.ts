@@ -2,7 +2,7 @@
 import { bf16Tolerance, type Case, programOf } from "./case.ts";
 import { GOALS } from "./goals.ts";
 
-interface Shape {
+export interface Experts {
   readonly experts: number;
   /** Tokens, each of which goes to `slots` experts. */
   readonly tokens: number;
@@ -13,7 +13,7 @@ interface Shape {
 }
 
 /** DeepSeek-V3's up (gate and up beside each other) and down on 4 or 8 experts of a rank, DeepSeek-V2-Lite's gate on all of its 64. */
-const SHAPES: readonly Shape[] = [
+const SHAPES: readonly Experts[] = [
   { experts: 4, tokens: 4 * 8192, slots: 1, N: 4096, K: 7168 },
   { experts: 4, tokens: 4 * 8192, slots: 1, N: 7168, K: 2048 },
   { experts: 8, tokens: 8 * 4096, slots: 1, N: 4096, K: 7168 },
@@ -22,7 +22,7 @@ const SHAPES: readonly Shape[] = [
 ];
 
 /** Different experts for each token, 0.7 to 1.3 times as many rows for each as were even. */
-function chosen({ experts, tokens, slots }: Shape): Int32Array {
+export function chosenExperts({ experts, tokens, slots }: Experts): Int32Array {
   const weights = Array.from(
     { length: experts },
     (_, e) => 0.7 + (0.6 * ((e * 5) % experts)) / Math.max(1, experts - 1),
@@ -43,6 +43,12 @@ function chosen({ experts, tokens, slots }: Shape): Int32Array {
   }
   return all;
 }
+
+/** Steps of generation: few rows for each expert, so that reading weights takes the time. */
+const FEW: readonly Experts[] = [
+  { experts: 32, tokens: 32 * 20, slots: 1, N: 4096, K: 7168 },
+  { experts: 64, tokens: 64, slots: 6, N: 1408, K: 2048 },
+];
 
 type Kind = "grouped" | "grouped-input" | "grouped-weight";
 
@@ -70,7 +76,7 @@ const BODIES: Readonly<Record<Kind, string>> = {
   program.output %4 {name = "y"}`,
 };
 
-function grouped(kind: Kind, shape: Shape): Case {
+function grouped(kind: Kind, shape: Experts): Case {
   const { experts, tokens, slots, N, K } = shape;
   const rows = tokens * slots;
   const terms = { grouped: K, "grouped-input": N, "grouped-weight": rows / experts }[kind];
@@ -80,19 +86,19 @@ function grouped(kind: Kind, shape: Shape): Case {
     sizes: { T: tokens },
     flops: 2 * rows * N * K,
     bytes: 2 * (rows * (N + K) + experts * N * K),
-    limit: "bf16",
-    goal: GOALS.grouped,
+    ...(rows / experts >= 512 ? { limit: "bf16", goal: GOALS.grouped } : { limit: "memory" }),
     deviations: { w: terms ** -0.5 },
-    integers: { chosen: () => chosen(shape) },
+    integers: { chosen: () => chosenExperts(shape) },
     peer: { op: kind.replace("-", "_"), experts, slots },
     tolerance: bf16Tolerance(),
   };
 }
 
 export function groupedCases(tiny: boolean): Case[] {
+  const few = tiny ? [] : FEW;
   const shapes = tiny ? [{ experts: 3, tokens: 40, slots: 2, N: 136, K: 72 }] : SHAPES;
   return [
-    ...shapes.map((shape) => grouped("grouped", shape)),
+    ...[...shapes, ...few].map((shape) => grouped("grouped", shape)),
     ...shapes.slice(0, 2).map((shape) => grouped("grouped-input", shape)),
     ...shapes.slice(0, 2).map((shape) => grouped("grouped-weight", shape)),
   ];

@@ -146,9 +146,15 @@ class Case:
         except Exception as error:
             self.without[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:300]
             return
-        if not self.peers:
-            self.made = self.results(made if self.reference is None else self.reference())
+        if not self.peers and self.reference is None:
+            self.made = self.results(made)
         self.peers[name] = work
+
+    def compared(self):
+        """Results to compare with; none where there is no peer."""
+        if self.reference is not None:
+            return self.results(self.reference())
+        return self.made if self.peers else None
 
 
 def matmul(given, turned="", f32=False, **_):
@@ -219,6 +225,79 @@ def grouped_weight(given, experts, slots, **_):
     rows, columns = given["x"][token], given["w"].flatten(0, 1)[order]
     case = Case(lambda w: {"y": w})
     case.add("torch._grouped_mm", lambda: torch._grouped_mm(rows.t(), columns, offs=ends))
+    return case
+
+
+def quantized(x):
+    """Codes of x[.., K] and a scale for 128 of them: the largest magnitude, at least 1e-4, over 448."""
+    tiles = x.float().unflatten(-1, (-1, 128))
+    scale = tiles.abs().amax(-1).clamp(min=1e-4) / 448
+    return (tiles / scale[..., None]).to(torch.float8_e4m3fn).flatten(-2), scale
+
+
+def quantized_weight(w):
+    """Codes of w[.., N, K] and a scale for 128 x 128 of them."""
+    tiles = w.float().unflatten(-1, (-1, 128)).unflatten(-3, (-1, 128))
+    scale = tiles.abs().amax((-1, -3)).clamp(min=1e-4) / 448
+    codes = (tiles / scale[..., None, :, None]).to(torch.float8_e4m3fn)
+    return codes.flatten(-2).flatten(-3, -2), scale
+
+
+def plain(codes, scale):
+    return (codes.float().unflatten(-1, (-1, 128)) * scale[..., None]).flatten(-2)
+
+
+def plain_weight(codes, scale):
+    return plain(codes, scale.repeat_interleave(128, -2))
+
+
+def fp8_matmul(given, turned, **_):
+    x, w = given["x"], given["w"].t() if turned else given["w"]
+    (a, a_scale), (b, b_scale) = quantized(x), quantized_weight(w)
+    one = torch.ones((), device=DEVICE)
+    rows, columns = torch.ones(x.shape[0], 1, device=DEVICE), torch.ones(1, w.shape[0], device=DEVICE)
+    outer = a_scale.t().contiguous().t()
+
+    def multiply(left, right, fast=False):
+        return torch._scaled_mm(a, b.t(), scale_a=left, scale_b=right, out_dtype=torch.bfloat16, use_fast_accum=fast)
+
+    case = Case(lambda y: {"y": y}, lambda: (plain(a, a_scale) @ plain_weight(b, b_scale).t()).to(torch.bfloat16))
+    case.add("cuBLAS, the same scales", lambda: multiply(outer, b_scale.t()))
+    # Not the same product: there are no scales of tiles, and nothing is promoted.
+    case.add("cuBLAS, one scale", lambda: multiply(one, one, True))
+    case.add("torch, scales of rows", lambda: multiply(rows, columns, True))
+    return case
+
+
+def fp8_grouped(given, experts, slots, **_):
+    order, ends, token = routed(given, experts, slots)
+    (a, a_scale), (b, b_scale) = quantized(given["x"]), quantized_weight(given["w"])
+    rows, row_scale = a[token], a_scale[token]
+    ones = torch.ones(rows.shape[0], device=DEVICE), torch.ones(experts, b.shape[1], device=DEVICE)
+
+    def exact():
+        y = torch.empty(rows.shape[0], b.shape[1], dtype=torch.bfloat16, device=DEVICE)
+        start = 0
+        for expert, end in enumerate(ends.tolist()):
+            left = plain(rows[start:end], row_scale[start:end])
+            y[start:end] = left @ plain_weight(b[expert], b_scale[expert]).t()
+            start = end
+        return y
+
+    case = Case(scattered(order, slots), exact)
+    # Scales of rows instead of tiles: the same product is not there.
+    case.add(
+        "torch._scaled_grouped_mm, scales of rows",
+        lambda: torch._scaled_grouped_mm(
+            rows, b.transpose(1, 2), *ones, offs=ends, out_dtype=torch.bfloat16, use_fast_accum=True
+        ),
+    )
+    return case
+
+
+def fp8_cast(given, **_):
+    case = Case(lambda made: {"codes": made[0], "scale": made[1]})
+    case.add("torch", lambda: quantized(given["x"]))
     return case
 
 
@@ -454,7 +533,7 @@ def adamw(given, **_):
 OPS = {
     op.__name__: op
     for op in (
-        *(matmul, matmul_f32, heads, grouped, grouped_input, grouped_weight, attention, attention_backward, mla_decode),
+        *(matmul, matmul_f32, heads, grouped, grouped_input, grouped_weight, fp8_matmul, fp8_grouped, fp8_cast, attention, attention_backward, mla_decode),
         *(norm, norm_backward, swiglu, swiglu_backward, softmax, cast, transpose, embedding, embedding_backward),
         *(combine, router, loss, loss_forward, adamw),
     )
@@ -470,12 +549,12 @@ def opened(request):
             given[one["name"]] = stored(one["file"], one["dtype"]).view(one["shape"])
     parameters = {key: value for key, value in request.items() if key not in ("do", "op", "inputs", "results")}
     case = OPS[request["op"]](given, **parameters)
-    compared = {}
-    if case.peers:
+    compared, known = {}, case.compared()
+    if known is not None:
         for one in request["results"]:
             ours = stored(one["file"], one["dtype"])
             first, last = one["parts"]
-            flat = case.made[one["name"]].detach().reshape(-1)
+            flat = known[one["name"]].detach().reshape(-1)
             if flat.numel() != math.prod(one["shape"]):
                 raise ValueError(f"{one['name']}: ours has {math.prod(one['shape'])} elements, the peer's {flat.numel()}")
             theirs = flat if last == 0 else torch.cat([flat[:first], flat[flat.numel() - last :]])
