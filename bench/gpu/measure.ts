@@ -38,6 +38,7 @@ export interface Row {
   readonly status: "measured" | "wrong" | "failed" | "skipped";
   readonly why?: string;
   readonly gpu?: string;
+  /** Entry points. */
   readonly kernels?: readonly string[];
   readonly us?: number;
   readonly runs?: number;

@@ -5,10 +5,11 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { architecturesOf } from "../../runtime/device/cuda/gpu.ts";
 import { openCudaSession, type CudaSession } from "../../runtime/device/cuda/session.ts";
 import { DeviceLostError, type Elements } from "../../runtime/device/session.ts";
 import type { Case } from "./case.ts";
-import { type BenchPackage, benchPackage, type Store } from "./package.ts";
+import { type BenchPackage, benchPackage, entryPoints, type Store } from "./package.ts";
 import { directoryOf } from "./directory.ts";
 import { wholes } from "./v2lite.ts";
 import { runWhole } from "./whole.ts";
@@ -62,7 +63,7 @@ async function open(made: BenchPackage, directory: string, one: Case, exchange: 
   await session.run({ program: "once", sizes: one.sizes, inputs: {} });
   const results = made.stores.flatMap((store) => (store.written ? [resultOf(session, store, exchange)] : []));
   const launches = session.profile().filter(({ program }) => program === "once");
-  const kernels = [...new Set(launches.map(({ kernel }) => kernel))];
+  const kernels = entryPoints(made, one.sizes, architecturesOf(session.gpu));
   // `timed` has the launch that empties the cache in front of these.
   const us = made.counted.reduce((sum, launch) => sum + launches[launch - 1]!.nanoseconds / 1000, 0);
   const seconds = (performance.now() - start) / 1000;

@@ -2,7 +2,10 @@
 import { lowered } from "../../compiler/package/package.ts";
 import { printCuda } from "../../compiler/targets/cuda/print.ts";
 import type { Blocks, BufferSpec, Launch, LaunchProgram, Sizes } from "../../runtime/program/launch.ts";
-import { elementsOf, sizeOf } from "../../runtime/program/launch.ts";
+import { boundExtents, elementsOf, sizeOf } from "../../runtime/program/launch.ts";
+import { entriesFor } from "../../runtime/device/cuda/launches.ts";
+import { type SimtKernels, workOf } from "../../runtime/program/grids.ts";
+import { stepsOf } from "../../runtime/program/steps.ts";
 import { LIKELIEST_CUDA, LIKELIEST_CUDA_TEXT } from "../../runtime/device/cuda/likeliest.ts";
 import type { Case } from "./case.ts";
 import { factorBits, FILLED, fillKernels, fillName } from "./fill.ts";
@@ -23,6 +26,8 @@ export interface Store {
 
 export interface BenchPackage {
   readonly files: ReadonlyMap<string, string>;
+  /** The case's program, all of it kept between calls. */
+  readonly once: LaunchProgram;
   readonly stores: readonly Store[];
   /** Launches of a repetition in `timed`; the first one only empties the cache. */
   readonly launches: number;
@@ -64,7 +69,20 @@ export function benchPackage(one: Case, small: boolean): BenchPackage {
   const files = new Map([...texts].map(([name, text]) => [`kernels/cuda/${name}`, text]));
   files.set("program.json", `${JSON.stringify({ format: 1, programs: [fill, once, timed] })}\n`);
   const counted = program.launches.flatMap(({ kernel }, i) => (one.shared?.test(kernel) ? [] : [i + 1]));
-  return { files, stores, launches: program.launches.length + 1, repetitions, counted };
+  return { files, once, stores, launches: program.launches.length + 1, repetitions, counted };
+}
+
+/** The entry points that a call runs on a GPU of these architectures, in their order. */
+export function entryPoints(made: BenchPackage, sizes: Sizes, architectures: readonly string[]): string[] {
+  const table = JSON.parse(made.files.get("kernels/cuda/cuda.json")!) as SimtKernels;
+  const kernels = new Map(table.kernels.map((kernel) => [kernel.name, entriesFor(kernel, architectures)]));
+  const names = [...stepsOf(made.once, sizes)].flatMap((step) => {
+    const launch = made.once.launches[step.launch]!;
+    const kernel = kernels.get(launch.kernel)!;
+    const { runs } = workOf(kernel, boundExtents(launch, kernel, step.sizes));
+    return runs.flatMap(({ grids }) => grids.map(({ grid }) => `${kernel.name}_${grid.name}`));
+  });
+  return [...new Set(names)];
 }
 
 /** Inputs, outputs and caches become states: their numbers stay on the GPU. */

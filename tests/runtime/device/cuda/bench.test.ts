@@ -37,9 +37,9 @@ test("every case has a time, a line and what it was measured with", { timeout: 3
   expect(text).toContain("3 measured, 0 wrong, 0 failed, 0 skipped");
   expect(status).toBe(0);
   expect(rows.map(({ name, kernels }) => [name, kernels])).toEqual([
-    ["gemm/80x136x72", ["gemm_y"]],
-    ["grouped/3x27x136x72", ["gemm_y"]],
-    ["mla-decode/2x3x40", ["rows_span_to", "plane_out"]],
+    ["gemm/80x136x72", ["gemm_y_tensor"]],
+    ["grouped/3x27x136x72", ["gemm_y_tensor_sort", "gemm_y_tensor"]],
+    ["mla-decode/2x3x40", ["rows_span_to_main", "plane_out_tensor"]],
   ]);
   for (const { us, tflops, flops, compared } of rows) {
     expect(us).toBeGreaterThan(0);
