@@ -236,6 +236,14 @@ DSK_INLINE Descriptor wgmma_descriptor(const void* tile, int leading, int stride
 #endif
 }
 
+// The same number, of which the compiler knows nothing: what is made of it in a loop is made anew in each turn, and fills no registers.
+DSK_INLINE int anew(int x) {
+#ifndef DSK_HARNESS
+  asm volatile("" : "+r"(x));
+#endif
+  return x;
+}
+
 // The descriptor of what lies `bytes` behind in the same tile.
 DSK_INLINE Descriptor wgmma_behind(Descriptor tile, int bytes) {
   return tile + (bytes >> 4);

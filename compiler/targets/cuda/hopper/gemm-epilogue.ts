@@ -6,7 +6,7 @@ import { stored } from "../language.ts";
 import { printScatter } from "./gemm-groups.ts";
 import type { Operands } from "./gemm-operands.ts";
 import type { GemmPlan, StagedResult } from "./gemm-plan.ts";
-import type { Printing } from "./gemm-printing.ts";
+import { isWhole, type Printing } from "./gemm-printing.ts";
 import { ROWS } from "./gemm-schedule.ts";
 import type { Step } from "./schedule.ts";
 import { tensorMap } from "./tensor-maps.ts";
@@ -43,12 +43,17 @@ export class Epilogue {
     return this.#plan.staged.some(({ stmt }) => this.#reads(stmt.value).m);
   }
 
+  /** Whether rows leave one by one. */
+  get scatters(): boolean {
+    return this.#plan.staged.some(({ matrix }) => matrix.gathered !== undefined);
+  }
+
   /** A step `stage TO`, `scatter TO` or `finish`. */
   compute(name: string): void {
     const staged = this.#plan.staged.find(({ stmt }) => name.endsWith(` ${stmt.to}`));
     if (staged === undefined) this.#finish();
     else if (name.startsWith("scatter"))
-      printScatter(this.#printing, this.#plan.kernel.m, staged.matrix, staged.columns, this.#order);
+      printScatter(this.#printing, this.#plan.kernel.m, staged.matrix, staged.columns);
     else this.#stage(staged);
   }
 
@@ -118,7 +123,7 @@ export class Epilogue {
         if (reads.n) lines.add("const int n = at.n + i / 4 * 8 + column + i % 2;");
         const value = (): void => lines.add(`pair[j] = ${this.#scalars([stmt.value]).print(stmt.value)};`);
         // Columns beyond the end are not stored, and must not be read.
-        if (reads.n && !this.#wholeColumns) lines.block("if (n < n_end)", value);
+        if (reads.n && !isWhole(this.#plan.kernel.n, this.#plan.tile.tileN)) lines.block("if (n < n_end)", value);
         else value();
       });
     };
@@ -147,12 +152,6 @@ export class Epilogue {
         "stmatrix_x4(shared.staged[part][stored] + own * 128 + (chunk ^ own % 8) * 16, packed[0], packed[1], packed[2], packed[3]);",
       );
     });
-  }
-
-  get #wholeColumns(): boolean {
-    const { kernel, tile } = this.#plan;
-    const size = kernel.n.reduce<number>((n, { extent }) => (typeof extent === "number" ? n * extent : NaN), 1);
-    return size % tile.tileN === 0;
   }
 
   /** Whether an expression reads memory by its row, or by its column. */

@@ -3,12 +3,15 @@
  * stands here is printed for kernels with groups only.
  */
 import type { Scratch } from "../../../../runtime/program/grids.ts";
+import type { Lines } from "../../../emit/lines.ts";
 import type { Axis, GemmKernel, Groups } from "../../../kernel-ir/types.ts";
 import type { Printing } from "./gemm-printing.ts";
-import { bytesOf, LINE_BYTES, type Matrix, termsAreNeighbors } from "./tensor-maps.ts";
+import { bytesOf, LINE_BYTES, type Matrix } from "./tensor-maps.ts";
 
-/** Threads of a block that sorts: each block finds the rows of one group. */
-export const SORTERS = 256;
+/** Threads of a block that sorts: each block finds the rows of one group, each warp those of a part of all rows. */
+export const SORTERS = 1024;
+/** Terms of a block that a warp gathers: a quarter of them. */
+const TERMS_OF_WARP = 16;
 
 /** What is sorted: all rows, or all terms. */
 export function sortedAxes({ m, products, groups }: GemmKernel): readonly Axis[] {
@@ -25,9 +28,8 @@ export function groupScratch(kernel: GemmKernel): Scratch[] {
   ];
 }
 
-/** `place_of` with groups: those of rows are found by where their tiles begin; those of terms are batches. */
-export function groupRaster({ over, group }: Groups, raster: number): string[] {
-  const count = group.extent as number;
+/** `place_of` with groups: those of rows have as many tiles as their rows need; those of terms are batches. */
+export function groupRaster({ over }: Groups, raster: number): string[] {
   if (over === "k")
     return [
       "// A tile's terms are those of its group, from `first` to `end` in their order.",
@@ -41,24 +43,46 @@ export function groupRaster({ over, group }: Groups, raster: number): string[] {
       "}",
     ];
   return [
-    "// A tile has rows of one group, from `m` in their order to `end` at most. The tiles of a group begin at starts / TILE_M",
-    "// + group: that leaves each enough of them, whatever the groups before have. The last group are rows without one.",
+    "// A tile has rows of one group, from `m` in their order to `end` at most; `tiles` rows of tiles are before those of a group.",
+    `// What runs at once shares A and B in the second-level cache: ${raster} rows of a group's tiles follow each other column by column.`,
+    "// The last group are rows without one.",
     "struct Place {",
     "  int m, n, batch, end;",
     "};",
-    "DSK_INLINE Place place_of(int tile, int rows, int columns, const int* starts) {",
-    `  const int first = tile / (${raster} * columns) * ${raster}, height = min(${raster}, rows - first), j = tile - first * columns;`,
-    "  const int row = first + j % height;",
-    `  int group = 0, above = ${count + 1};`,
+    "DSK_INLINE Place place_of(int tile, int columns, const int* starts, const int* tiles) {",
+    "  int group = 0, above = GROUPS + 1;",
     "  while (group + 1 < above) {",
     "    const int middle = (group + above) / 2;",
-    "    if (starts[middle] / TILE_M + middle <= row) group = middle;",
+    "    if (tiles[middle] * columns <= tile) group = middle;",
     "    else above = middle;",
     "  }",
-    "  const int m = starts[group] + (row - starts[group] / TILE_M - group) * TILE_M;",
-    "  return {m, j / height * TILE_N, group, starts[group + 1]};",
+    "  const int rows = tiles[group + 1] - tiles[group], i = tile - tiles[group] * columns;",
+    `  const int first = i / (${raster} * columns) * ${raster}, height = min(${raster}, rows - first), j = i - first * columns;`,
+    "  return {starts[group] + (first + j % height) * TILE_M, j / height * TILE_N, group, starts[group + 1]};",
     "}",
   ];
+}
+
+/** What a block does first: it notes where groups begin and, for groups of rows, how many rows of tiles are before each. */
+export function printStarts(lines: Lines, { over }: Groups, starts: string): void {
+  lines.add(`for (int i = threadIdx.x; i < GROUPS + 2; i += blockDim.x) shared.starts[i] = ${starts}[i];`);
+  if (over === "k") return;
+  lines.block("if (threadIdx.x < 32)", () => {
+    lines.add("int before = 0;");
+    lines.block("for (int first = 0; first < GROUPS + 2; first += 32)", () => {
+      lines.add(`const int group = first + lane, next = min(group, GROUPS) + 1;`);
+      lines.add(
+        `const int own = group > GROUPS ? 0 : (${starts}[next] - ${starts}[next - 1] + TILE_M - 1) / TILE_M;`,
+        "int sum = own;",
+      );
+      lines.block("for (int distance = 1; distance < 32; distance *= 2)", () => {
+        lines.add("const int below = __shfl_up_sync(0xffffffffu, sum, distance);");
+        lines.add("if (lane >= distance) sum += below;");
+      });
+      lines.add("if (group < GROUPS + 2) shared.tiles[group] = before + sum - own;");
+      lines.add("before += __shfl_sync(0xffffffffu, sum, 31);");
+    });
+  });
 }
 
 /** The body of the entry point that sorts: block g counts rows of groups before g, then writes down its own in their order. */
@@ -67,7 +91,8 @@ export function printSort(kernel: GemmKernel, printing: Printing, order: string,
   const groups = kernel.groups!;
   const count = groups.group.extent as number;
   const axes = sortedAxes(kernel);
-  lines.add("__shared__ int counts[8];");
+  const warps = SORTERS / 32;
+  lines.add(`__shared__ int counts[${warps}];`);
   lines.add("const int own = blockIdx.x, thread = threadIdx.x, warp = thread / 32, lane = thread % 32;");
   lines.add(`const int sorted_end = ${axes.map(({ extent }) => String(extent)).join(" * ")};`);
   lines.add(`// The group of a row; ${count} for none.`);
@@ -80,42 +105,26 @@ export function printSort(kernel: GemmKernel, printing: Printing, order: string,
     },
     "};",
   );
-  lines.add("int before = 0;");
-  lines.add(`for (int i = thread; i < sorted_end; i += ${SORTERS}) before += group_of(i) < own;`);
-  lines.add("int at = over_block<Sum, 256>(before);");
+  lines.add("// Each warp looks at a part of the rows, many at a time.");
+  lines.add(
+    `const int length = (sorted_end + ${SORTERS - 1}) / ${SORTERS} * 32, first = warp * length, end = min(first + length, sorted_end);`,
+    "int before = 0, all = 0;",
+    "#pragma unroll 8",
+  );
+  lines.block("for (int i = first + lane; i < end; i += 32)", () => {
+    lines.add("const int group = group_of(i);", "before += group < own;", "all += group == own;");
+  });
+  lines.add(`int at = over_block<Sum, ${SORTERS}>(before);`);
   lines.add(`if (thread == 0) ${starts}[own] = at;`);
   lines.add(`if (thread == 0 && own == ${count}) ${starts}[own + 1] = sorted_end;`);
-  lines.block(`for (int first = 0; first < sorted_end; first += ${SORTERS})`, () => {
-    lines.add("const bool mine = first + thread < sorted_end && group_of(first + thread) == own;");
+  lines.add("all = over_lanes<Sum, 32>(all);", "if (lane == 0) counts[warp] = all;", "__syncthreads();");
+  lines.add(`for (int i = 0; i < ${warps}; i++) at += i < warp ? counts[i] : 0;`);
+  lines.add("#pragma unroll 8");
+  lines.block("for (int line = first; line < end; line += 32)", () => {
+    lines.add("const bool mine = line + lane < end && group_of(line + lane) == own;");
     lines.add("const unsigned found = __ballot_sync(0xffffffffu, mine);");
-    lines.add("if (lane == 0) counts[warp] = __popc(found);", "__syncthreads();");
-    lines.add("int all = 0, earlier = 0;");
-    lines.block("for (int i = 0; i < 8; i++)", () => {
-      lines.add("earlier += i < warp ? counts[i] : 0;", "all += counts[i];");
-    });
-    lines.add(
-      `if (mine) ${order}[at + earlier + __popc(found & ((1u << lane) - 1))] = first + thread;`,
-      "at += all;",
-      "__syncthreads();",
-    );
+    lines.add(`if (mine) ${order}[at + __popc(found & ((1u << lane) - 1))] = line + lane;`, "at += __popc(found);");
   });
-}
-
-/** Elements of a line of 16 bytes. */
-function elementsOf({ arg }: Matrix): number {
-  return 16 / bytesOf(arg.dtype);
-}
-
-/** Lines of 16 bytes that a thread copies: of how many rows, and how they follow each other. */
-function linesOf(
-  matrix: Matrix,
-  tile: number,
-  terms: number,
-): { rows: number; lines: number; step: number; count: number } {
-  const [rows, length] = termsAreNeighbors(matrix) ? [tile, terms] : [terms, tile];
-  const lines = length / elementsOf(matrix);
-  const step = 128 / lines;
-  return { rows, lines, step, count: rows / step };
 }
 
 /** In front of a loop over terms: where the rows of A lie, which stay the same. */
@@ -124,54 +133,75 @@ export function printRowOffsets(
   m: readonly Axis[],
   matrix: Matrix,
   tile: number,
-  terms: number,
   order: string,
   loop: string,
 ): void {
   const { lines } = printing;
-  const { step, count } = linesOf(matrix, tile, terms);
-  lines.add("// Where this thread's rows of A begin; -1 where there is none.", `long long from_${loop}[${count}];`);
-  lines.add("#pragma unroll");
+  const count = tile / ROWS_AT_ONCE;
+  lines.add(
+    "// Where this thread's rows begin, in lines of 16 bytes: those beyond the end are as the last one, those without a group are 0.",
+    `int from_${loop}[${count}];`,
+    `const int bytes_${loop} = at.batch == GROUPS ? 0 : 16;`,
+    "#pragma unroll",
+  );
   lines.block(`for (int i = 0; i < ${count}; i++)`, () => {
-    lines.add(`const int at_row = at.m + thread / ${128 / step} + i * ${step};`);
-    lines.add(`const int row = ${order}[min(at_row, at.end - 1)];`);
-    printOffset(printing, m, matrix, "row", `from_${loop}[i]`);
-    lines.add(`if (at_row >= at.end || at.batch == GROUPS) from_${loop}[i] = -1;`);
+    lines.add(`const int row = ${order}[min(at.m + thread / 8 + i * ${ROWS_AT_ONCE}, at.end - 1)];`);
+    printing.unpack(m, "row", matrix.gathered!);
+    lines.add(
+      `from_${loop}[i] = (int)((${printing.offset(matrix.arg.name, matrix.gathered!)}) / ${elementsOf(matrix)}) + thread % 8;`,
+    );
   });
 }
 
-function printOffset(
-  printing: Printing,
-  axes: readonly Axis[],
-  { arg, gathered }: Matrix,
-  row: string,
-  to: string,
-): void {
-  printing.unpack(axes, row, gathered!);
-  printing.lines.add(`${to} = ${printing.offset(arg.name, gathered!)};`);
+/** Elements of a line of 16 bytes. */
+export function elementsOf({ arg }: Matrix): number {
+  return 16 / bytesOf(arg.dtype);
 }
 
-/** Copies of rows whose terms are neighbors, with the offsets that `printRowOffsets` made. */
+/** Rows that the threads of a warpgroup copy at a time, eight of them 128 bytes. */
+const ROWS_AT_ONCE = 16;
+
+/**
+ * Copies of 128 bytes of rows, with what `printRowOffsets` made.
+ * @param from how many lines behind the begin of rows they lie
+ * @param there whether a line is there, where that is not always so
+ */
 export function printGatherRows(
   { lines }: Printing,
   matrix: Matrix,
   to: string,
   tile: number,
-  terms: number,
-  k: string,
+  from: string,
+  there: string | undefined,
   loop: string,
 ): void {
-  const { step, count } = linesOf(matrix, tile, terms);
   lines.add("#pragma unroll");
-  lines.block(`for (int i = 0; i < ${count}; i++)`, () => {
-    const lanes = 128 / step;
+  lines.block(`for (int i = 0; i < ${tile / ROWS_AT_ONCE}; i++)`, () => {
     lines.add(
-      `const int own = thread / ${lanes} + i * ${step}, line = thread % ${lanes}, k = k_block * TILE_K + line * ${elementsOf(matrix)};`,
+      `unsigned char* const line_to = ${to} + i * ${ROWS_AT_ONCE * 128} + thread / 8 * 128 + (thread % 8 ^ thread / 8 % 8) * 16;`,
     );
-    lines.add(`const long long from = k < ${k} && from_${loop}[i] >= 0 ? from_${loop}[i] + k : -1;`);
-    lines.add(`unsigned char* const line_to = ${to} + own * 128 + (line ^ own % 8) * 16;`);
-    lines.add(`cp_async_16(line_to, ${matrix.arg.name} + (from < 0 ? 0 : from), from < 0 ? 0 : 16);`);
+    const bytes = there === undefined ? `bytes_${loop}` : `${there} ? bytes_${loop} : 0`;
+    const place = `(long long)(from_${loop}[i] + ${from}) * ${elementsOf(matrix)}`;
+    lines.add(`cp_async_16(line_to, ${matrix.arg.name} + ${place}, ${bytes});`);
   });
+}
+
+/** In front of a loop over blocks of sorted terms: the first one of each lane. */
+export function printFirstTerms({ lines }: Printing, order: string): void {
+  lines.add(
+    `// A warp gathers ${TERMS_OF_WARP} terms of a block. Its lanes know where they lie, and look for those of the next block in time.`,
+    `int sorted = at.first + warp * ${TERMS_OF_WARP} + lane % ${TERMS_OF_WARP};`,
+    `int next = sorted < at.end ? ${order}[sorted] : -1;`,
+  );
+}
+
+/** In each turn of that loop. */
+export function printTerms({ lines }: Printing, order: string): void {
+  lines.add(
+    "const int term = next, lane_now = anew(lane);",
+    "sorted += TILE_K;",
+    `next = sorted < at.end ? ${order}[sorted] : -1;`,
+  );
 }
 
 /** Copies of terms whose rows (or columns) are neighbors: 64 of these lie behind each other in shared memory. */
@@ -181,47 +211,49 @@ export function printGatherTerms(
   matrix: Matrix,
   to: string,
   tile: number,
-  terms: number,
-  order: string,
   first: string,
-  end: string,
+  end: string | undefined,
 ): void {
   const { lines } = printing;
-  const { step, count } = linesOf(matrix, tile, terms);
-  const lanes = 128 / step;
-  lines.block(`for (int i = 0; i < ${count}; i++)`, () => {
-    lines.add(`const int own = thread / ${lanes} + i * ${step}, line = thread % ${lanes};`);
+  const lanes = tile / 8;
+  printing.unpack(k, "term", matrix.gathered!);
+  lines.add(
+    `const int place = term < 0 ? -1 : (int)((${printing.offset(matrix.arg.name, matrix.gathered!)}) / 8);  // in lines of 16 bytes`,
+    "#pragma unroll",
+  );
+  lines.block(`for (int i = 0; i < ${(TERMS_OF_WARP * lanes) / 32}; i++)`, () => {
+    lines.add(`const int own = (i * 32 + lane_now) / ${lanes}, line = (i * 32 + lane_now) % ${lanes};`);
+    lines.add("const int from = __shfl_sync(0xffffffffu, place, own);");
+    const inside = end === undefined ? "" : ` && ${first} + line * 8 < ${end}`;
+    lines.add(`const bool there = from >= 0${inside};`);
     lines.add(
-      `const int at_term = at.first + k_block * TILE_K + own, outer = ${first} + line * ${elementsOf(matrix)};`,
+      `unsigned char* const line_to = ${to} + line / 8 * ${LINE_BYTES} * TILE_K + (warp * ${TERMS_OF_WARP} + own) * ${LINE_BYTES} + (line ^ own) % 8 * 16;`,
     );
-    lines.add(`const bool there = at_term < at.end && outer < ${end};`);
-    lines.add(`const int term = there ? ${order}[at_term] : 0;`);
-    lines.add("long long from;");
-    printOffset(printing, k, matrix, "term", "from");
     lines.add(
-      `unsigned char* const line_to = ${to} + line / 8 * ${LINE_BYTES * terms} + own * 128 + (line ^ own) % 8 * 16;`,
+      `cp_async_16(line_to, ${matrix.arg.name} + (there ? (long long)from * 8 + ${first} + line * 8 : 0), there ? 16 : 0);`,
     );
-    lines.add(`cp_async_16(line_to, ${matrix.arg.name} + from + (there ? outer : 0), there ? 16 : 0);`);
   });
 }
 
-/** Copies of staged rows to where they lie: a warp has those that it staged, eight lanes a row. */
-export function printScatter(
-  printing: Printing,
-  m: readonly Axis[],
-  matrix: Matrix,
-  columns: number,
-  order: string,
-): void {
+/** The rows that a lane copies: a warp has those that it staged, eight lanes a row. */
+export function printScattered({ lines }: Printing, order: string): void {
+  lines.add("// Rows that this lane copies, or -1.", "int scattered[4];", "#pragma unroll");
+  lines.block("for (int i = 0; i < 4; i++)", () => {
+    lines.add("const int at_row = at.m + part * 64 + warp * 16 + i * 4 + lane / 8;");
+    lines.add(`scattered[i] = at_row < at.end ? ${order}[at_row] : -1;`);
+  });
+}
+
+/** Copies of staged rows to where they lie. */
+export function printScatter(printing: Printing, m: readonly Axis[], matrix: Matrix, columns: number): void {
   const { lines } = printing;
   const { arg, gathered } = matrix;
   const type = arg.dtype === "f32" ? "float" : arg.dtype;
   lines.add("#pragma unroll");
   lines.block("for (int i = 0; i < 4; i++)", () => {
-    lines.add("const int own = warp * 16 + i * 4 + lane / 8, line = lane % 8, at_row = at.m + part * 64 + own;");
+    lines.add("const int own = warp * 16 + i * 4 + lane / 8, line = lane % 8, m = scattered[i];");
     lines.add(`const int n = at.n + slice * ${columns} + line * ${columns / 8};`);
-    lines.block("if (at_row < at.end && n < n_end)", () => {
-      lines.add(`const int m = ${order}[at_row];`);
+    lines.block("if (m >= 0 && n < n_end)", () => {
       printing.unpack(m, "m", gathered!);
       lines.add(`${type}* const to = ${arg.name} + (${printing.offset(arg.name, gathered!)}) + n;`);
       lines.add(

@@ -3,9 +3,9 @@ import type { TensorMap } from "../../../../runtime/program/grids.ts";
 import type { Lines } from "../../../emit/lines.ts";
 import type { Axis } from "../../../kernel-ir/types.ts";
 import type { Names } from "../../scalars.ts";
-import { printGatherRows, printGatherTerms, printRowOffsets } from "./gemm-groups.ts";
+import { elementsOf, printFirstTerms, printGatherRows, printGatherTerms, printRowOffsets } from "./gemm-groups.ts";
 import type { GemmPlan } from "./gemm-plan.ts";
-import { type Printing, sizeText } from "./gemm-printing.ts";
+import { isWhole, type Printing, sizeText } from "./gemm-printing.ts";
 import { ROWS } from "./gemm-schedule.ts";
 import type { Operand, Step } from "./schedule.ts";
 import { LINE_BYTES, lineOf, type Matrix, tensorMap, termsAreNeighbors } from "./tensor-maps.ts";
@@ -74,12 +74,13 @@ export class Operands {
     return this.#loads.get(label.slice(0, label.indexOf("[")))!;
   }
 
-  /** In front of a loop over blocks of terms: where the rows lie that threads gather. */
+  /** In front of a loop over blocks of terms: where the rows lie that threads gather, or the first terms. */
   printOffsets(printing: Printing, loop: Step & { kind: "loop" }): void {
-    const label = loop.body.flatMap((step) => (step.kind === "gather" ? [step.holds] : []))[0]!;
-    const { m } = this.#plan.kernel;
-    const { matrix } = this.#of(label);
-    printRowOffsets(printing, m, matrix, this.#rowsOf("a"), this.#plan.problem.depth, this.#order, loopOf(label));
+    const label = loop.body.flatMap((step) => (step.kind === "gather" ? [step.holds] : []))[0];
+    if (label === undefined) return;
+    const { m, groups } = this.#plan.kernel;
+    if (groups!.over === "k") return printFirstTerms(printing, this.#order);
+    printRowOffsets(printing, m, this.#of(label).matrix, this.#rowsOf("a"), this.#order, loopOf(label));
   }
 
   printLoad(lines: Lines, holds: string, to: string, barrier: string): void {
@@ -103,11 +104,16 @@ export class Operands {
 
   printGather(printing: Printing, holds: string, to: string): void {
     const { matrix, side, k } = this.#of(holds);
-    const [tile, terms] = [this.#rowsOf(side), this.#plan.problem.depth];
-    if (termsAreNeighbors(matrix))
-      return printGatherRows(printing, matrix, to, tile, terms, sizeText(k), loopOf(holds));
-    const [first, end] = side === "a" ? ["at.m", "m_end"] : ["at.n", "n_end"];
-    printing.lines.block("", () => printGatherTerms(printing, k, matrix, to, tile, terms, this.#order, first, end));
+    const tile = this.#rowsOf(side);
+    const { m, n } = this.#plan.kernel;
+    if (termsAreNeighbors(matrix)) {
+      const line = `k_block * TILE_K + thread % 8 * ${elementsOf(matrix)}`;
+      const there = isWhole(k, this.#plan.problem.depth) ? undefined : `${line} < ${sizeText(k)}`;
+      return printGatherRows(printing, matrix, to, tile, "k_block * 8", there, loopOf(holds));
+    }
+    const [first, axes, end] = side === "a" ? ["at.m", m, "m_end"] : ["at.n", n, "n_end"];
+    const inside = isWhole(axes, tile) ? undefined : end;
+    printing.lines.block("", () => printGatherTerms(printing, k, matrix, to, tile, first, inside));
   }
 
   printMultiply(lines: Lines, step: Step & { kind: "multiply" }): void {

@@ -138,9 +138,9 @@ export function planFew(plan: GemmPlan): GemmPlan | undefined {
   };
 }
 
-/** Where groups begin among the sorted rows: one for each, of those without a group, and the end. */
-export function startsBytes({ group }: Groups): number {
-  return 4 * (sizeOf([group]) + 2);
+/** Where groups begin among the sorted rows, and where their tiles: one for each, of those without a group, and the end. */
+export function startsBytes({ over, group }: Groups): number {
+  return (over === "m" ? 8 : 4) * (sizeOf([group]) + 2);
 }
 
 /** Products that share A and its terms are made in one loop. */

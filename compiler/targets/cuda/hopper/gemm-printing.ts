@@ -46,3 +46,9 @@ export class Printing {
 export function sizeText(axes: readonly Axis[]): string {
   return axes.length === 0 ? "1" : axes.map(({ extent }) => String(extent)).join(" * ");
 }
+
+/** Whether blocks of so many elements of axes are all full. */
+export function isWhole(axes: readonly Axis[], block: number): boolean {
+  const size = axes.reduce((n, { extent }) => (typeof extent === "number" ? n * extent : NaN), 1);
+  return size % block === 0;
+}

@@ -75,7 +75,14 @@ export function gemmSchedule(shape: GemmShape): Schedule {
       : []),
     ...(shape.startsBytes === undefined
       ? []
-      : [{ name: "starts", stages: 1, bytes: shape.startsBytes, holds: "where groups begin, and the end" }]),
+      : [
+          {
+            name: "starts",
+            stages: 1,
+            bytes: shape.startsBytes,
+            holds: "where groups and their tiles begin, and the end",
+          },
+        ]),
   ];
   const products = loops.reduce((n, loop) => n + loop.products.length, 0);
   const registers: RegisterArray[] = Array.from({ length: products }, (_, i) => ({

@@ -7,7 +7,15 @@ import { CUDA_DIALECT } from "../dialect.ts";
 import { storageType } from "../language.ts";
 import { requireSound } from "./check-schedule.ts";
 import { Epilogue } from "./gemm-epilogue.ts";
-import { groupRaster, groupScratch, printSort, SORTERS } from "./gemm-groups.ts";
+import {
+  groupRaster,
+  groupScratch,
+  printScattered,
+  printSort,
+  printStarts,
+  printTerms,
+  SORTERS,
+} from "./gemm-groups.ts";
 import { Operands } from "./gemm-operands.ts";
 import { countOf, type GemmPlan, TOKENS } from "./gemm-plan.ts";
 import { Printing, sizeText } from "./gemm-printing.ts";
@@ -185,7 +193,8 @@ class GemmPrinter {
       () => {
         for (const { name, stages, bytes, each, holds } of buffers) {
           if (name === "starts") {
-            lines.add(`int starts[GROUPS + 2];  // ${holds}`);
+            const tiles = this.#plan.kernel.groups!.over === "m" ? ", tiles[GROUPS + 2]" : "";
+            lines.add(`int starts[GROUPS + 2]${tiles};  // ${holds}`);
             continue;
           }
           const dims = `${each === undefined ? "" : `[${each}]`}[${name === "staged" ? stages : "STAGES"}]`;
@@ -275,16 +284,14 @@ class GemmPrinter {
     lines.add("// The same in all threads of a warp, as the compiler sees by the shuffle.");
     lines.add("const int warpgroup = __shfl_sync(0xffffffffu, (int)threadIdx.x / 128, 0);");
     lines.add("const int thread = threadIdx.x % 128, warp = thread / 32, lane = thread % 32;");
-    lines.add(`const int m_end = ${sizeText(kernel.m)}, n_end = ${sizeText(kernel.n)};`);
-    const more = kernel.groups?.over === "m" ? " + GROUPS + 1" : "";
-    lines.add(
-      `const int tile_rows = (m_end + TILE_M - 1) / TILE_M${more}, tile_columns = (n_end + TILE_N - 1) / TILE_N;`,
-    );
+    const rows = kernel.groups?.over !== "m";
+    lines.add(`const int ${rows ? `m_end = ${sizeText(kernel.m)}, ` : ""}n_end = ${sizeText(kernel.n)};`);
+    const tileRows = rows ? "tile_rows = (m_end + TILE_M - 1) / TILE_M, " : "";
+    lines.add(`const int ${tileRows}tile_columns = (n_end + TILE_N - 1) / TILE_N;`);
     if (kernel.groups?.over !== "k" && this.#plan.split === undefined)
       for (const [i, { k }] of loops.entries())
         lines.add(`const int ${countOf(i)} = ${blocksText(k, this.#plan.problem.depth)};`);
-    if (kernel.groups !== undefined)
-      lines.add(`for (int i = threadIdx.x; i < GROUPS + 2; i += blockDim.x) shared.starts[i] = ${this.#starts}[i];`);
+    if (kernel.groups !== undefined) printStarts(lines, kernel.groups, this.#starts);
     lines.block("if (threadIdx.x == 0)", () => {
       for (const name of this.#operands.maps.keys()) lines.add(`tma_prefetch(&${name});`);
       lines.block("for (int i = 0; i < STAGES; i++)", () => {
@@ -294,6 +301,7 @@ class GemmPrinter {
       lines.add("mbarrier_init_fence();");
     });
     lines.add("__syncthreads();");
+    if (kernel.groups?.over === "m") lines.add("const int tiles = shared.tiles[GROUPS + 1] * tile_columns;");
     const [producer, consumer] = this.#schedule.roles as [Role, Role];
     const steps = (role: Role): void => new SchedulePrinter(this.#schedule, role, lines, this.#hooks(role)).print();
     lines.block("if (warpgroup == 0)", () => {
@@ -336,9 +344,11 @@ class GemmPrinter {
         counter === "tile" ? `for (int tile = blockIdx.x; tile < ${this.#tiles}; tile += gridDim.x)` : undefined,
       enter: ({ counter }) => {
         if (counter === "tile") this.#enterTile(role);
+        const terms = this.#plan.kernel.groups?.over === "k" && role.name === "producer" && counter === "k_block";
+        if (terms) printTerms(this.#printing, this.#order);
       },
       before: (loop) => {
-        const gathers = this.#plan.kernel.groups?.over === "m" && role.name === "producer";
+        const gathers = this.#plan.kernel.groups !== undefined && role.name === "producer";
         if (gathers && loop.counter === "k_block") operands.printOffsets(this.#printing, loop);
       },
       load: (step, to, barrier) => operands.printLoad(lines, step.holds, to, barrier),
@@ -354,8 +364,9 @@ class GemmPrinter {
     };
   }
 
-  /** Tiles are the items of the entry point, which may run before another one. */
+  /** Tiles are the items of the entry point, which may run before another one; groups say how many they have. */
   get #tiles(): string {
+    if (this.#plan.kernel.groups?.over === "m") return "tiles";
     return this.#plan.split === undefined ? "items" : "items_before";
   }
 
@@ -364,16 +375,21 @@ class GemmPrinter {
     const lines = this.#lines;
     const { kernel, problem, split } = this.#plan;
     const { groups } = kernel;
-    const starts = groups === undefined ? "" : ", shared.starts";
-    lines.add(`const Place at = place_of(tile, tile_rows, tile_columns${starts});`);
+    const args =
+      groups === undefined
+        ? "tile_rows, tile_columns"
+        : groups.over === "k"
+          ? "tile_rows, tile_columns, shared.starts"
+          : "tile_columns, shared.starts, shared.tiles";
+    lines.add(`const Place at = place_of(tile, ${args});`);
     if (split !== undefined) {
       const all = Math.ceil(problem.loops[0]!.k / problem.depth);
       lines.add(`const int ${countOf(0)} = min(K_BLOCKS, ${all} - at.part * K_BLOCKS);`);
     }
-    if (groups?.over === "m") lines.add("if (at.m >= at.end) continue;  // its group has no more rows");
     if (groups?.over === "k") lines.add(`const int ${countOf(0)} = max(1, (at.end - at.first + TILE_K - 1) / TILE_K);`);
-    const readsRows = this.#epilogue.readsRows || this.#plan.shape.columnScales !== undefined;
-    if (role.name !== "consumer" || !readsRows) return;
+    if (role.name !== "consumer") return;
+    if (this.#epilogue.scatters) printScattered(this.#printing, this.#order);
+    if (!this.#epilogue.readsRows && this.#plan.shape.columnScales === undefined) return;
     lines.add("// Rows beyond the end are not stored; what is read for them is that of the last one.");
     const row = (more: string): string => {
       const at = `at.m + part * ${ROWS} + row${more}`;

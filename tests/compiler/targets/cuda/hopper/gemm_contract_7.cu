@@ -4,41 +4,39 @@
 //   read chosen: i32[T, 8]
 //   write x_2: bf16[T, 8, 7168]
 // With T = 4096: 962.1 GFLOP, 8120.2 MB; an H200 needs 1889 us, bound by memory.
-// Tiles of 128x256x64, 4 stages: 7168 tiles, bound by second-level cache; 99 % of 55 waves; 128x192 costs 12 % more.
+// Tiles of 128x192x64, 4 stages: 9728 tiles, bound by second-level cache; 100 % of 74 waves; 128x128 costs 17 % more.
 #include "dsk_sm90.cuh"
 #include "dsk_mma.cuh"
 
-constexpr int TILE_M = 128, TILE_N = 256, TILE_K = 64, STAGES = 4;
+constexpr int TILE_M = 128, TILE_N = 192, TILE_K = 64, STAGES = 4;
 constexpr int GROUPS = 256;
 
 // Tiles lie at multiples of 1024 bytes: the pattern of 128-byte swizzle repeats there.
 struct alignas(1024) Shared {
   unsigned char a[STAGES][16384];  // rows of A
-  unsigned char b0[STAGES][32768];  // columns of B
+  unsigned char b0[STAGES][24576];  // columns of B
   unsigned char staged[2][2][8192];  // results on their way out
-  int starts[GROUPS + 2];  // where groups begin, and the end
+  int starts[GROUPS + 2], tiles[GROUPS + 2];  // where groups and their tiles begin, and the end
   Barrier full[STAGES];  // tiles of A and B are there
   Barrier empty[STAGES];  // all warps of the consumers have multiplied them
 };
 static_assert(sizeof(Shared) <= 232448, "a block has 232448 bytes of shared memory");
 
-// wgmma.mma_async: d = a * b where `adds` is 0, else d += a * b; 64 rows, 256 columns, 16 terms.
+// wgmma.mma_async: d = a * b where `adds` is 0, else d += a * b; 64 rows, 192 columns, 16 terms.
 // Of A terms are neighbors, of B columns are neighbors.
-DSK_INLINE void wgmma_n256_kn(float (&d)[128], Descriptor a, Descriptor b, int adds) {
+DSK_INLINE void wgmma_n192_kn(float (&d)[96], Descriptor a, Descriptor b, int adds) {
 #ifdef DSK_HARNESS
-  dsk::sim::wgmma_bf16<256, 0, 1>(d, a, b, adds);
+  dsk::sim::wgmma_bf16<192, 0, 1>(d, a, b, adds);
 #else
-  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %130, 0;\n"
-               "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {"
+  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %98, 0;\n"
+               "wgmma.mma_async.sync.aligned.m64n192k16.f32.bf16.bf16 {"
                "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
                "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
                "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
                "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "
                "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
-               "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "
-               "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "
-               "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127}, "
-               "%128, %129, p, 1, 1, 0, 1;\n}"
+               "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95}, "
+               "%96, %97, p, 1, 1, 0, 1;\n}"
                : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
                  "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
                  "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]),
@@ -50,38 +48,34 @@ DSK_INLINE void wgmma_n256_kn(float (&d)[128], Descriptor a, Descriptor b, int a
                  "+f"(d[64]), "+f"(d[65]), "+f"(d[66]), "+f"(d[67]), "+f"(d[68]), "+f"(d[69]), "+f"(d[70]), "+f"(d[71]),
                  "+f"(d[72]), "+f"(d[73]), "+f"(d[74]), "+f"(d[75]), "+f"(d[76]), "+f"(d[77]), "+f"(d[78]), "+f"(d[79]),
                  "+f"(d[80]), "+f"(d[81]), "+f"(d[82]), "+f"(d[83]), "+f"(d[84]), "+f"(d[85]), "+f"(d[86]), "+f"(d[87]),
-                 "+f"(d[88]), "+f"(d[89]), "+f"(d[90]), "+f"(d[91]), "+f"(d[92]), "+f"(d[93]), "+f"(d[94]), "+f"(d[95]),
-                 "+f"(d[96]), "+f"(d[97]), "+f"(d[98]), "+f"(d[99]), "+f"(d[100]), "+f"(d[101]), "+f"(d[102]), "+f"(d[103]),
-                 "+f"(d[104]), "+f"(d[105]), "+f"(d[106]), "+f"(d[107]), "+f"(d[108]), "+f"(d[109]), "+f"(d[110]), "+f"(d[111]),
-                 "+f"(d[112]), "+f"(d[113]), "+f"(d[114]), "+f"(d[115]), "+f"(d[116]), "+f"(d[117]), "+f"(d[118]), "+f"(d[119]),
-                 "+f"(d[120]), "+f"(d[121]), "+f"(d[122]), "+f"(d[123]), "+f"(d[124]), "+f"(d[125]), "+f"(d[126]), "+f"(d[127])
+                 "+f"(d[88]), "+f"(d[89]), "+f"(d[90]), "+f"(d[91]), "+f"(d[92]), "+f"(d[93]), "+f"(d[94]), "+f"(d[95])
                : "l"(a), "l"(b), "r"(adds));
 #endif
 }
 
-// A tile has rows of one group, from `m` in their order to `end` at most. The tiles of a group begin at starts / TILE_M
-// + group: that leaves each enough of them, whatever the groups before have. The last group are rows without one.
+// A tile has rows of one group, from `m` in their order to `end` at most; `tiles` rows of tiles are before those of a group.
+// What runs at once shares A and B in the second-level cache: 8 rows of a group's tiles follow each other column by column.
+// The last group are rows without one.
 struct Place {
   int m, n, batch, end;
 };
-DSK_INLINE Place place_of(int tile, int rows, int columns, const int* starts) {
-  const int first = tile / (8 * columns) * 8, height = min(8, rows - first), j = tile - first * columns;
-  const int row = first + j % height;
-  int group = 0, above = 257;
+DSK_INLINE Place place_of(int tile, int columns, const int* starts, const int* tiles) {
+  int group = 0, above = GROUPS + 1;
   while (group + 1 < above) {
     const int middle = (group + above) / 2;
-    if (starts[middle] / TILE_M + middle <= row) group = middle;
+    if (tiles[middle] * columns <= tile) group = middle;
     else above = middle;
   }
-  const int m = starts[group] + (row - starts[group] / TILE_M - group) * TILE_M;
-  return {m, j / height * TILE_N, group, starts[group + 1]};
+  const int rows = tiles[group + 1] - tiles[group], i = tile - tiles[group] * columns;
+  const int first = i / (8 * columns) * 8, height = min(8, rows - first), j = i - first * columns;
+  return {starts[group] + (first + j % height) * TILE_M, j / height * TILE_N, group, starts[group + 1]};
 }
 
 // Block g writes down the rows of group g in their order.
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(1024)
 gemm_contract_7_tensor_sort(int items, int items_before, int T, const bf16* x, const bf16* down, const int* chosen,
     bf16* x_2, int* order, int* starts) {
-  __shared__ int counts[8];
+  __shared__ int counts[32];
   const int own = blockIdx.x, thread = threadIdx.x, warp = thread / 32, lane = thread % 32;
   const int sorted_end = T * 8;
   // The group of a row; 256 for none.
@@ -91,24 +85,28 @@ gemm_contract_7_tensor_sort(int items, int items_before, int T, const bf16* x, c
     const int group = chosen[(long long)i_T * 8 + i_K];
     return group < 0 || group >= 256 ? 256 : group;
   };
-  int before = 0;
-  for (int i = thread; i < sorted_end; i += 256) before += group_of(i) < own;
-  int at = over_block<Sum, 256>(before);
+  // Each warp looks at a part of the rows, many at a time.
+  const int length = (sorted_end + 1023) / 1024 * 32, first = warp * length, end = min(first + length, sorted_end);
+  int before = 0, all = 0;
+  #pragma unroll 8
+  for (int i = first + lane; i < end; i += 32) {
+    const int group = group_of(i);
+    before += group < own;
+    all += group == own;
+  }
+  int at = over_block<Sum, 1024>(before);
   if (thread == 0) starts[own] = at;
   if (thread == 0 && own == 256) starts[own + 1] = sorted_end;
-  for (int first = 0; first < sorted_end; first += 256) {
-    const bool mine = first + thread < sorted_end && group_of(first + thread) == own;
+  all = over_lanes<Sum, 32>(all);
+  if (lane == 0) counts[warp] = all;
+  __syncthreads();
+  for (int i = 0; i < 32; i++) at += i < warp ? counts[i] : 0;
+  #pragma unroll 8
+  for (int line = first; line < end; line += 32) {
+    const bool mine = line + lane < end && group_of(line + lane) == own;
     const unsigned found = __ballot_sync(0xffffffffu, mine);
-    if (lane == 0) counts[warp] = __popc(found);
-    __syncthreads();
-    int all = 0, earlier = 0;
-    for (int i = 0; i < 8; i++) {
-      earlier += i < warp ? counts[i] : 0;
-      all += counts[i];
-    }
-    if (mine) order[at + earlier + __popc(found & ((1u << lane) - 1))] = first + thread;
-    at += all;
-    __syncthreads();
+    if (mine) order[at + __popc(found & ((1u << lane) - 1))] = line + lane;
+    at += __popc(found);
   }
 }
 
@@ -119,10 +117,24 @@ gemm_contract_7_tensor(int items, int items_before, int T, const bf16* x, const 
   // The same in all threads of a warp, as the compiler sees by the shuffle.
   const int warpgroup = __shfl_sync(0xffffffffu, (int)threadIdx.x / 128, 0);
   const int thread = threadIdx.x % 128, warp = thread / 32, lane = thread % 32;
-  const int m_end = T * 8, n_end = 7168;
-  const int tile_rows = (m_end + TILE_M - 1) / TILE_M + GROUPS + 1, tile_columns = (n_end + TILE_N - 1) / TILE_N;
+  const int n_end = 7168;
+  const int tile_columns = (n_end + TILE_N - 1) / TILE_N;
   const int k_blocks = 32;
   for (int i = threadIdx.x; i < GROUPS + 2; i += blockDim.x) shared.starts[i] = starts[i];
+  if (threadIdx.x < 32) {
+    int before = 0;
+    for (int first = 0; first < GROUPS + 2; first += 32) {
+      const int group = first + lane, next = min(group, GROUPS) + 1;
+      const int own = group > GROUPS ? 0 : (starts[next] - starts[next - 1] + TILE_M - 1) / TILE_M;
+      int sum = own;
+      for (int distance = 1; distance < 32; distance *= 2) {
+        const int below = __shfl_up_sync(0xffffffffu, sum, distance);
+        if (lane >= distance) sum += below;
+      }
+      if (group < GROUPS + 2) shared.tiles[group] = before + sum - own;
+      before += __shfl_sync(0xffffffffu, sum, 31);
+    }
+  }
   if (threadIdx.x == 0) {
     tma_prefetch(&down_map);
     for (int i = 0; i < STAGES; i++) {
@@ -132,39 +144,35 @@ gemm_contract_7_tensor(int items, int items_before, int T, const bf16* x, const 
     mbarrier_init_fence();
   }
   __syncthreads();
+  const int tiles = shared.tiles[GROUPS + 1] * tile_columns;
   if (warpgroup == 0) {
     // The producer fills the ring.
     registers_decrease<40>();
     int stage = 0, phase = 0;
-    for (int tile = blockIdx.x; tile < items; tile += gridDim.x) {
-      const Place at = place_of(tile, tile_rows, tile_columns, shared.starts);
-      if (at.m >= at.end) continue;  // its group has no more rows
-      // Where this thread's rows of A begin; -1 where there is none.
-      long long from_0[8];
+    for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+      const Place at = place_of(tile, tile_columns, shared.starts, shared.tiles);
+      // Where this thread's rows begin, in lines of 16 bytes: those beyond the end are as the last one, those without a group are 0.
+      int from_0[8];
+      const int bytes_0 = at.batch == GROUPS ? 0 : 16;
       #pragma unroll
       for (int i = 0; i < 8; i++) {
-        const int at_row = at.m + thread / 8 + i * 16;
-        const int row = order[min(at_row, at.end - 1)];
+        const int row = order[min(at.m + thread / 8 + i * 16, at.end - 1)];
         const int i_K = row % 8;
         const int i_T = row / 8;
-        from_0[i] = (long long)i_T * 16384 + i_K * 2048;
-        if (at_row >= at.end || at.batch == GROUPS) from_0[i] = -1;
+        from_0[i] = (int)(((long long)i_T * 16384 + i_K * 2048) / 8) + thread % 8;
       }
       for (int k_block = 0; k_block < k_blocks; k_block++) {
         mbarrier_wait(&shared.empty[stage], phase ^ 1);  // passes at once on the first way round
-        if (thread == 0) mbarrier_expect(&shared.full[stage], 32768);
+        if (thread == 0) mbarrier_expect(&shared.full[stage], 24576);
         #pragma unroll
         for (int i = 0; i < 8; i++) {
-          const int own = thread / 8 + i * 16, line = thread % 8, k = k_block * TILE_K + line * 8;
-          const long long from = k < 2048 && from_0[i] >= 0 ? from_0[i] + k : -1;
-          unsigned char* const line_to = shared.a[stage] + own * 128 + (line ^ own % 8) * 16;
-          cp_async_16(line_to, x + (from < 0 ? 0 : from), from < 0 ? 0 : 16);
+          unsigned char* const line_to = shared.a[stage] + i * 2048 + thread / 8 * 128 + (thread % 8 ^ thread / 8 % 8) * 16;
+          cp_async_16(line_to, x + (long long)(from_0[i] + k_block * 8) * 8, bytes_0);
         }
         if (thread == 0) {
           tma_load_3d(shared.b0[stage], &down_map, &shared.full[stage], at.n, k_block * TILE_K, at.batch);
           tma_load_3d(shared.b0[stage] + 8192, &down_map, &shared.full[stage], at.n + 64, k_block * TILE_K, at.batch);
           tma_load_3d(shared.b0[stage] + 16384, &down_map, &shared.full[stage], at.n + 128, k_block * TILE_K, at.batch);
-          tma_load_3d(shared.b0[stage] + 24576, &down_map, &shared.full[stage], at.n + 192, k_block * TILE_K, at.batch);
         }
         cp_async_commit();
         if (k_block >= 2) cp_async_wait<2>();  // what was asked for two blocks ago
@@ -185,12 +193,18 @@ gemm_contract_7_tensor(int items, int items_before, int T, const bf16* x, const 
     // Consumers multiply what is there: each its own rows of A with all columns of B.
     registers_increase<232>();
     const int part = warpgroup - 1;
-    float sums0[128];
+    float sums0[96];
     int stage = 0, phase = 0;
     int stored = 0;
-    for (int tile = blockIdx.x; tile < items; tile += gridDim.x) {
-      const Place at = place_of(tile, tile_rows, tile_columns, shared.starts);
-      if (at.m >= at.end) continue;  // its group has no more rows
+    for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+      const Place at = place_of(tile, tile_columns, shared.starts, shared.tiles);
+      // Rows that this lane copies, or -1.
+      int scattered[4];
+      #pragma unroll
+      for (int i = 0; i < 4; i++) {
+        const int at_row = at.m + part * 64 + warp * 16 + i * 4 + lane / 8;
+        scattered[i] = at_row < at.end ? order[at_row] : -1;
+      }
       for (int k_block = 0; k_block < k_blocks; k_block++) {
         mbarrier_wait(&shared.full[stage], phase);
         wgmma_fence();
@@ -199,7 +213,7 @@ gemm_contract_7_tensor(int items, int items_before, int T, const bf16* x, const 
           const Descriptor b = wgmma_descriptor(shared.b0[stage], 8192, 1024);
           #pragma unroll
           for (int k = 0; k < TILE_K / 16; k++)
-            wgmma_n256_kn(sums0, wgmma_behind(a, k * 32), wgmma_behind(b, k * 2048), k_block + k > 0);
+            wgmma_n192_kn(sums0, wgmma_behind(a, k * 32), wgmma_behind(b, k * 2048), k_block + k > 0);
         }
         wgmma_commit();
         wgmma_wait<1>();  // the block before is done, this one is on its way
@@ -210,7 +224,7 @@ gemm_contract_7_tensor(int items, int items_before, int T, const bf16* x, const 
       wgmma_settled(sums0);
       if (lane == 0) mbarrier_arrive(&shared.empty[stage == 0 ? 3 : stage - 1]);
       #pragma unroll
-      for (int slice = 0; slice < 4; slice++) {
+      for (int slice = 0; slice < 3; slice++) {
         // stage x_2
         #pragma unroll
         for (int c = 0; c < 4; c++) {
@@ -233,10 +247,9 @@ gemm_contract_7_tensor(int items, int items_before, int T, const bf16* x, const 
         // scatter x_2
         #pragma unroll
         for (int i = 0; i < 4; i++) {
-          const int own = warp * 16 + i * 4 + lane / 8, line = lane % 8, at_row = at.m + part * 64 + own;
+          const int own = warp * 16 + i * 4 + lane / 8, line = lane % 8, m = scattered[i];
           const int n = at.n + slice * 64 + line * 8;
-          if (at_row < at.end && n < n_end) {
-            const int m = order[at_row];
+          if (m >= 0 && n < n_end) {
             const int i_K = m % 8;
             const int i_T = m / 8;
             bf16* const to = x_2 + ((long long)i_T * 57344 + i_K * 7168) + n;
