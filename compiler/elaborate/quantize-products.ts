@@ -28,9 +28,14 @@ const MOVES = new Set(["tensor.cast", "tensor.rename", "tensor.broadcast", "tens
 interface Cut {
   readonly dims: readonly DimLabel[];
   readonly tile: number;
+  /** Whether the product sums over them. */
+  readonly sums: boolean;
 }
 
-/** The program with products in eight bits; equal tiles of equal values are written once for each use. */
+/**
+ * The program with products in eight bits; equal tiles of equal values are written once for each use. Neighbors of codes in memory are
+ * terms of the product's sum, whatever the order of the value's dims: tensor cores take eight-bit operands only so.
+ */
 export function quantizeProducts(program: Program, quantization: Quantization): Program {
   const next = Math.max(-1, ...program.ops.flatMap(({ results }) => results.map(({ id }) => id))) + 1;
   const writer = new Writer(new ProgramBuilder(new Map(program.dims), next), quantization);
@@ -102,12 +107,12 @@ class Writer {
     const isForward = sums.every((label) => forward.includes(label));
     const cuts: Cut[] = isForward
       ? [
-          { dims: sums, tile: alongSums },
-          { dims: others, tile: alongOthers },
+          { dims: sums, tile: alongSums, sums: true },
+          { dims: others, tile: alongOthers, sums: false },
         ]
       : [
-          { dims: others, tile: alongSums },
-          { dims: sums, tile: alongOthers },
+          { dims: others, tile: alongSums, sums: false },
+          { dims: sums, tile: alongOthers, sums: true },
         ];
     return this.#quantized(exact, cuts);
   }
@@ -118,10 +123,10 @@ class Writer {
     // Rows that go to experts are quantized once for all of them.
     if (op?.name === "moe.dispatch") {
       const [x, chosen] = op.operands as [Value, Value];
-      const rows = this.#quantized(x, [{ dims: sums, tile }]);
+      const rows = this.#quantized(x, [{ dims: sums, tile, sums: true }]);
       return this.builder.emit("moe.dispatch", [rows, chosen], { ...value.type, dtype: "f32" }, op.attrs);
     }
-    return this.#quantized(value, [{ dims: sums, tile }]);
+    return this.#quantized(value, [{ dims: sums, tile, sums: true }]);
   }
 
   /** What codes and scales of the value stand for, in f32. */
@@ -129,11 +134,13 @@ class Writer {
     const undo: ((x: Value) => Value)[] = [];
     let tiled = this.#cast(value, "f32");
     const within: DimLabel[] = [];
-    for (const { dims, tile } of cuts.filter(({ dims }) => dims.length > 0)) {
+    const terms: DimLabel[] = [];
+    for (const { dims, tile, sums } of cuts.filter(({ dims }) => dims.length > 0)) {
       const merged = this.#merge(tiled, dims, undo);
-      const [padded, inner] = this.#split(merged.value, merged.label, tile, undo);
+      const [padded, [outer, inner]] = this.#split(merged.value, merged.label, tile, undo);
       tiled = padded;
       within.push(inner);
+      if (sums) terms.push(outer, inner);
     }
     const { builder } = this;
     const { type } = tiled;
@@ -144,14 +151,14 @@ class Writer {
     const bounded = builder.emit("math.max", [most, scalar(LEAST)], tiles);
     const scale = builder.emit("math.div", [bounded, scalar(LARGEST)], tiles, {}, "scale");
     const spread = builder.emit("tensor.broadcast", [scale], type);
-    const codes = this.#cast(builder.emit("math.div", [tiled, spread], type), "f8e4m3", "codes");
+    const stored: TensorType = { dtype: "f8e4m3", dims: [...withoutDims(type.dims, terms), ...terms] };
+    const codes = builder.emit("tensor.cast", [builder.emit("math.div", [tiled, spread], type)], stored, {}, "codes");
     const exact = builder.emit("math.mul", [this.#cast(codes, "f32"), spread], type);
     return undo.reduceRight((x, step) => step(x), exact);
   }
 
-  #cast(value: Value, dtype: "f32" | "f8e4m3", name?: string): Value {
-    if (value.type.dtype === dtype) return value;
-    return this.builder.emit("tensor.cast", [value], { ...value.type, dtype }, {}, name);
+  #cast(value: Value, dtype: "f32"): Value {
+    return value.type.dtype === dtype ? value : this.builder.emit("tensor.cast", [value], { ...value.type, dtype });
   }
 
   /** One dim in the place of several, the last one fastest. */
@@ -187,7 +194,7 @@ class Writer {
     label: DimLabel,
     tile: number,
     undo: ((x: Value) => Value)[],
-  ): readonly [value: Value, inner: DimLabel] {
+  ): readonly [value: Value, into: readonly [tiles: DimLabel, inner: DimLabel]] {
     const { builder } = this;
     const size = this.#size(label);
     const count = Math.ceil(size / tile);
@@ -211,7 +218,7 @@ class Writer {
       into: [tiles, inner],
     });
     undo.push((x) => builder.emit("tensor.merge_dims", [x], before, { dims: [tiles, inner], to: from }));
-    return [split, inner];
+    return [split, [tiles, inner]];
   }
 
   #size(label: DimLabel): number {

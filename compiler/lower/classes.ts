@@ -68,8 +68,8 @@ export class Classes {
     for (const op of program.ops) {
       for (const { id } of op.results) this.producers.set(id, op);
       for (const id of new Set(op.operands.map((x) => x.id))) addTo(this.users, id, op);
-      this.#classes.set(op, this.#classify(op));
     }
+    for (const op of program.ops) this.#classes.set(op, this.#classify(op));
   }
 
   of(op: Op): OpClass {
@@ -153,11 +153,18 @@ export class Classes {
     return name === "math.mul" && operands.some(isWidened);
   }
 
+  /** Whether it makes what codes are rounded from and nothing else: to compute it again is cheaper than to store it in f32. */
+  #onlyCodesOf({ name, results: [result] }: Op): boolean {
+    if (name !== "math.div") return false;
+    const users = this.users.get(result!.id) ?? [];
+    return users.every(({ name, results }) => name === "tensor.cast" && results[0]!.type.dtype === "f8e4m3");
+  }
+
   #classify(op: Op): OpClass {
     const { name } = op;
     if (GIVEN.has(name)) return "given";
     if (EFFECTS.has(name)) return "effect";
-    if (MOVES.has(name) || this.#widensCodes(op)) return "view";
+    if (MOVES.has(name) || this.#widensCodes(op) || this.#onlyCodesOf(op)) return "view";
     if (name === "tensor.reduce" && this.#isSelection(op)) return "view";
     if (name === "moe.contract" || name === "moe.contract_weight") return "gemm";
     const [result] = op.results;

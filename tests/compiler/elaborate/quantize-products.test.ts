@@ -93,14 +93,20 @@ test("products with params are in eight bits, forward and backward, but those th
   expect(plain.program.ops.some(({ results }) => results.some(({ type }) => type.dtype === "f8e4m3"))).toBe(false);
 });
 
-test("codes of a param are the same forward and backward, and written once", () => {
+test("codes of a param are those of one division, written once for each way that products sum", () => {
   const isCode = ({ name, results }: Op): boolean => name === "tensor.cast" && results[0]!.type.dtype === "f8e4m3";
   const { ops } = runPasses(eight.program, { verify: true });
   const params = new Set(products(eight.program).flatMap(([param, isEight]) => (isEight ? [param] : [])));
   const codesOfParams = ops.filter(
     (op) => isCode(op) && !op.results[0]!.type.dims.includes("T") && !op.results[0]!.type.dims.includes("S"),
   );
-  expect(codesOfParams.length).toBe(params.size);
+  // Forward and backward, neighbors are what is summed.
+  expect(codesOfParams.length).toBe(2 * params.size);
+  expect(new Set(codesOfParams.map(({ operands }) => operands[0]!.id)).size).toBe(params.size);
+  const orders = new Set(
+    codesOfParams.map(({ results, operands }) => `${operands[0]!.id} ${results[0]!.type.dims.join()}`),
+  );
+  expect(orders.size).toBe(codesOfParams.length);
 });
 
 const TOKENS = Int32Array.from({ length: 24 }, (_, i) => (i * i * 7 + i) % 160);

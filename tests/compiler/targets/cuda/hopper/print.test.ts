@@ -11,8 +11,10 @@ import { printHopperGemm } from "../../../../../compiler/targets/cuda/hopper/gem
 import { planFew, planGemm } from "../../../../../compiler/targets/cuda/hopper/gemm-plan.ts";
 import { compileCuda, noNvcc } from "../../../../support/nvcc.ts";
 
-/** Matrix products of DeepSeek-V3, as `dskc build specs/deepseek-v3.dsk --emit kernel` prints them. */
-const kernels = parseKernels(readFileSync(join(import.meta.dirname, "v3.kernels"), "utf8")).kernels as GemmKernel[];
+/** Matrix products of DeepSeek-V3, in bf16 and in eight bits, as `dskc build specs/deepseek-v3.dsk --emit kernel` prints them. */
+const kernels = ["v3.kernels", "fp8.kernels"].flatMap(
+  (name) => parseKernels(readFileSync(join(import.meta.dirname, name), "utf8")).kernels as GemmKernel[],
+);
 
 /** Attention of DeepSeek-V3, DeepSeek-V3.2 and Qwen3-30B-A3B, in training and with a cache, printed so. */
 const planes = parseKernels(readFileSync(join(import.meta.dirname, "attention.kernels"), "utf8"))
@@ -40,6 +42,8 @@ describe("kernels for Hopper", () => {
     "gemm_cast_14",
     "gemm_contract_7",
     "gemm_h_few",
+    "fp8_exact",
+    "fp8_mul_3",
     "plane_latent",
     "plane_grouped_cached",
     "plane_absorbed",
