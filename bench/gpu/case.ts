@@ -64,19 +64,18 @@ export function programOf(name: string, dims: Readonly<Record<string, number | "
 
 /**
  * The backward pass of a program whose one output is of floats: an input `d.OUTPUT`, outputs `d.INPUT` of the inputs that are
- * floats. What the forward pass gives is no output any more.
+ * floats. What the forward pass gives stays an output, or is none any more.
  */
-export function backwardOf({ name, dims, ops }: Program, inputs?: readonly string[]): Program {
+export function backwardOf({ name, dims, ops }: Program, which: "alone" | "with forward" = "alone"): Program {
   const builder = new ProgramBuilder(dims, 1 + Math.max(...ops.flatMap(({ results }) => results.map(({ id }) => id))));
-  for (const op of ops) if (op.name !== "program.output") builder.push(op);
+  for (const op of ops) if (op.name !== "program.output" || which === "with forward") builder.push(op);
   const output = ops.find((op) => op.name === "program.output")!;
   const made = output.operands[0]!;
   const up = builder.emit("program.input", [], made.type, { name: `d.${stringAttr(output.attrs, "name")}` });
   const wanted = ops.flatMap((op): [string, Value][] => {
     const [value] = op.results;
     if (op.name !== "program.input" || !isFloat(value!.type.dtype)) return [];
-    const input = stringAttr(op.attrs, "name");
-    return inputs === undefined || inputs.includes(input) ? [[input, value!]] : [];
+    return [[stringAttr(op.attrs, "name"), value!]];
   });
   const found = gradients(
     builder,

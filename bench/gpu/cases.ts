@@ -6,6 +6,7 @@ import { gemmCases } from "./gemm.ts";
 import { groupedCases } from "./grouped.ts";
 import { latentCases } from "./latent.ts";
 import { lossCases } from "./loss.ts";
+import { moeCases } from "./moe.ts";
 import { optimizerCases } from "./optimizer.ts";
 import { routerCases } from "./router.ts";
 import { rowCases } from "./rows.ts";
@@ -16,6 +17,7 @@ export function allCases(tiny: boolean): Case[] {
     gemmCases,
     groupedCases,
     fp8Cases,
+    moeCases,
     attentionCases,
     latentCases,
     lossCases,

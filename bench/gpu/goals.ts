@@ -35,6 +35,10 @@ export const GOALS = {
   "fp8-decode": goal("of limit", 2.2 / 4.3, 3.1 / 4.3),
   "fp8-up": goal("TFLOPS", 950, 1200),
   "fp8-down": goal("TFLOPS", 850, 1080),
+  // Of dense products, which reach the limit.
+  moe: goal("of limit", 0.7, 0.85),
+  // 60 and 78 % backward, which is twice as much.
+  "moe-training": goal("of limit", 3 / (1 / 0.7 + 2 / 0.6), 3 / (1 / 0.85 + 2 / 0.78)),
   // 25 and 38 % of the 989 TFLOPS that the data sheet says.
   "v2lite-train": goal("TFLOPS", 247, 376),
 } as const;

@@ -228,6 +228,40 @@ def grouped_weight(given, experts, slots, **_):
     return case
 
 
+def experts_layer(given, experts, slots):
+    """Rows sorted by their expert, and what they become; `back` finds a token's rows again. Sorting is no part of the time."""
+    order, ends, token = routed(given, experts, slots)
+    back = torch.argsort(order).view(-1, slots)
+
+    def work():
+        rows = given["x"][token]
+        hidden = F.silu(torch._grouped_mm(rows, given["gate"], offs=ends)) * torch._grouped_mm(rows, given["up"], offs=ends)
+        made = torch._grouped_mm(hidden, given["down"], offs=ends)[back]
+        return torch.bmm(given["weight"][:, None, :].to(made.dtype), made)[:, 0]
+
+    return work
+
+
+def moe(given, experts, slots, **_):
+    case = Case(lambda y: {"y": y})
+    case.add("torch._grouped_mm", experts_layer(given, experts, slots))
+    return case
+
+
+def moe_training(given, experts, slots, **_):
+    names = ("x", "gate", "up", "down", "weight")
+    leaves = [given[name].requires_grad_() for name in names]
+    forward = experts_layer(given, experts, slots)
+
+    def both():
+        y = forward()
+        return (y.detach(), *torch.autograd.grad(y, leaves, given["d.y"]))
+
+    case = Case(lambda made: dict(zip(("y", *(f"d.{name}" for name in names)), made)))
+    case.add("torch._grouped_mm", both)
+    return case
+
+
 def quantized(x):
     """Codes of x[.., K] and a scale for 128 of them: the largest magnitude, at least 1e-4, over 448."""
     tiles = x.float().unflatten(-1, (-1, 128))
@@ -533,7 +567,7 @@ def adamw(given, **_):
 OPS = {
     op.__name__: op
     for op in (
-        *(matmul, matmul_f32, heads, grouped, grouped_input, grouped_weight, fp8_matmul, fp8_grouped, fp8_cast, attention, attention_backward, mla_decode),
+        *(matmul, matmul_f32, heads, grouped, grouped_input, grouped_weight, fp8_matmul, fp8_grouped, fp8_cast, moe, moe_training, attention, attention_backward, mla_decode),
         *(norm, norm_backward, swiglu, swiglu_backward, softmax, cast, transpose, embedding, embedding_backward),
         *(combine, router, loss, loss_forward, adamw),
     )
