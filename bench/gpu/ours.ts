@@ -36,7 +36,6 @@ export interface Opened {
   readonly results: readonly Shared[];
   /** Microseconds of the first run. */
   readonly us: number;
-  readonly seconds: number;
 }
 
 interface Open {
@@ -46,8 +45,16 @@ interface Open {
 }
 
 async function open(made: BenchPackage, directory: string, one: Case, exchange: string): Promise<[Open, Opened]> {
-  const start = performance.now();
   const session = await openCudaSession(directory, { profile: true });
+  try {
+    return [{ one, made, session }, await filled(made, session, one, exchange)];
+  } catch (error) {
+    session.close();
+    throw error;
+  }
+}
+
+async function filled(made: BenchPackage, session: CudaSession, one: Case, exchange: string): Promise<Opened> {
   const inputs: Shared[] = [];
   for (const store of made.stores) {
     const { name, dtype, shape, seed, factor } = store;
@@ -63,14 +70,10 @@ async function open(made: BenchPackage, directory: string, one: Case, exchange: 
   await session.run({ program: "once", sizes: one.sizes, inputs: {} });
   const results = made.stores.flatMap((store) => (store.written ? [resultOf(session, store, exchange)] : []));
   const launches = session.profile().filter(({ program }) => program === "once");
-  const kernels = entryPoints(made, one.sizes, architecturesOf(session.gpu));
   // `timed` has the launch that empties the cache in front of these.
   const us = made.counted.reduce((sum, launch) => sum + launches[launch - 1]!.nanoseconds / 1000, 0);
-  const seconds = (performance.now() - start) / 1000;
-  return [
-    { one, made, session },
-    { gpu: session.gpu.name, kernels, inputs, results, us, seconds },
-  ];
+  const kernels = entryPoints(made, one.sizes, architecturesOf(session.gpu));
+  return { gpu: session.gpu.name, kernels, inputs, results, us };
 }
 
 function resultOf(session: CudaSession, { name, store, dtype, shape }: Store, exchange: string): Shared {

@@ -1,6 +1,6 @@
 /** `npm run bench:gpu` with tiny shapes on the stand-in of libcuda, where times mean nothing and everything else is as on a GPU. */
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -18,7 +18,7 @@ function bench(args: readonly string[], env: NodeJS.ProcessEnv): { status: numbe
   rmSync(json, { force: true });
   const { status, stdout, stderr } = spawnSync(
     process.execPath,
-    ["scripts/bench-gpu.mjs", "--tiny", "--no-peer", "--rounds", "1", "--json", json, ...args],
+    ["scripts/bench-gpu.mjs", "--tiny", "--rounds", "1", "--json", json, ...args],
     { encoding: "utf8", env: { ...process.env, ...env } },
   );
   let rows: Row[] = [];
@@ -30,7 +30,7 @@ function bench(args: readonly string[], env: NodeJS.ProcessEnv): { status: numbe
   return { status, text: stdout + stderr, rows };
 }
 
-const CASES = ["--only", "^(gemm|grouped|mla-decode)/"];
+const CASES = ["--no-peer", "--only", "^(gemm|grouped|mla-decode)/"];
 
 test("every case has a time, a line and what it was measured with", { timeout: 300_000 }, () => {
   const { status, text, rows } = bench(CASES, { DSKC_GPU: "simulate" });
@@ -57,8 +57,40 @@ test("a case that fails is told with its reason, the next ones go on", { timeout
   expect(status).toBe(1);
 });
 
+/** Answers as bench/peers/torch_gpu.py does: a millisecond for everything, and the distance that its environment says. */
+const PEER = `#!/usr/bin/env node
+require("node:readline").createInterface({ input: process.stdin }).on("line", (line) => {
+  const request = JSON.parse(line);
+  const compared = Object.fromEntries((request.results ?? []).map(({ name }) => [name, { mean: Number(process.env.APART), worst: 0 }]));
+  console.log(JSON.stringify({
+    limits: { gpu: "none", torch: "none", copy: 1e12, bf16: 1e12 },
+    open: { peers: ["peer"], compared, without: { other: "it is not there" } },
+    time: { us: Array(request.runs).fill(1000) },
+    close: {},
+  }[request.do]));
+});
+`;
+
+test.each([
+  ["0.001", "measured", 0],
+  ["0.1", "wrong", 1],
+] as const)("results that are %s apart are %s", { timeout: 300_000 }, (apart, wanted, code) => {
+  const peer = join(directory, "peer");
+  writeFileSync(peer, PEER, { mode: 0o755 });
+  const env = { DSKC_GPU: "simulate", PYTHON: peer, APART: apart };
+  const { status, text, rows } = bench(["--only", "^gemm/"], env);
+  const [row] = rows as [Row];
+  expect([row.status, status]).toEqual([wanted, code]);
+  expect(row.peers["peer"]!.ratio).toBeCloseTo(1000 / row.us!, 6);
+  expect(row.share).toBeCloseTo(row.flops / row.us! / 1e6, 6);
+  expect(text).toContain("skipped: gemm/80x136x72: other. it is not there");
+  if (wanted === "measured")
+    expect(row.verdict).toBe(row.us! < 1000 ? "goal" : row.us! < 1000 / 0.85 ? "gate" : "below");
+  else expect(text).toContain("| gemm/80x136x72 | wrong |");
+});
+
 test("a whole model has its tokens in a second and the time of each kernel", { timeout: 300_000 }, () => {
-  const { status, text, rows } = bench(["--only", "v2lite-decode/1x"], { DSKC_GPU: "simulate" });
+  const { status, text, rows } = bench(["--no-peer", "--only", "v2lite-decode/1x"], { DSKC_GPU: "simulate" });
   expect(rows.map(({ name, whole }) => [name, whole!.layers])).toEqual([["v2lite-decode/1x6", 3]]);
   const [{ us, whole }] = rows as [Row];
   expect((whole!.tokensPerSecond * us!) / 1e6).toBeCloseTo(1, 6);
