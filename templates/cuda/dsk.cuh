@@ -28,6 +28,17 @@ struct bf16 {
   __device__ __forceinline__ operator float() const { return bits_float((unsigned)bits << 16); }
 };
 
+// cvt.rn.bf16x2: two bf16, `low` in the lower half.
+DSK_INLINE unsigned pack_bf16(float low, float high) {
+#ifdef DSK_HARNESS
+  return dsk::sim::pack_bf16(low, high);
+#else
+  unsigned packed;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+  return packed;
+#endif
+}
+
 struct f16 {
   unsigned short bits;
   f16() = default;

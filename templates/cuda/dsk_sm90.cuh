@@ -323,17 +323,6 @@ DSK_INLINE unsigned short pack_e4m3(float low, float high) {
 #endif
 }
 
-// cvt.rn.bf16x2: two bf16, `low` in the lower half.
-DSK_INLINE unsigned pack_bf16(float low, float high) {
-#ifdef DSK_HARNESS
-  return dsk::sim::pack_bf16(low, high);
-#else
-  unsigned packed;
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
-  return packed;
-#endif
-}
-
 // ex2.approx: 2 to the power of x, with 2 units in the last place.
 DSK_INLINE float power_of_2(float x) {
 #ifdef DSK_HARNESS

@@ -12,7 +12,10 @@ export interface Bindings {
 export function evaluateGemm(kernel: GemmKernel, { sizes, values }: Bindings): void {
   const sizeOf = (extent: Extent): number => (typeof extent === "number" ? extent : sizes[extent]!);
   const at: Record<string, number> = {};
-  const scalars: Record<string, number> = Object.fromEntries(kernel.products.map(({ name }) => [name, 0]));
+  const { prologue } = kernel;
+  const scalars: Record<string, number> = Object.fromEntries(
+    [...kernel.products, ...(prologue?.locals ?? [])].map(({ name }) => [name, 0]),
+  );
   const loop = (axes: readonly Axis[], body: () => void): void => {
     const [first, ...rest] = axes;
     if (first === undefined) return body();
@@ -62,7 +65,7 @@ export function evaluateGemm(kernel: GemmKernel, { sizes, values }: Bindings): v
           case "mul":
             return () => x() * y();
           case "div":
-            return () => Math.floor(x() / y());
+            return expr.dtype === "index" ? () => Math.floor(x() / y()) : () => x() / y();
           case "mod":
             return () => x() % y();
           case "lt":
@@ -73,6 +76,10 @@ export function evaluateGemm(kernel: GemmKernel, { sizes, values }: Bindings): v
             return x;
           case "silu":
             return () => x() / (1 + Math.exp(-x()));
+          case "square":
+            return () => x() ** 2;
+          case "rsqrt":
+            return () => 1 / Math.sqrt(x());
           default:
             throw new Error(`${expr.op} has no meaning here`);
         }
@@ -88,7 +95,21 @@ export function evaluateGemm(kernel: GemmKernel, { sizes, values }: Bindings): v
     if (stmt.kind !== "assign") throw new Error(`an epilogue with ${stmt.kind}`);
     return { to: values[stmt.to]!, where: place(stmt.to, stmt.at), value: compiled(stmt.value) };
   });
+  const ofRow = (prologue?.body ?? []).map((stmt) => {
+    if (stmt.kind === "assign" && stmt.axes.length === 0) {
+      const value = compiled(stmt.value);
+      return () => (scalars[stmt.to] = value());
+    }
+    if (stmt.kind !== "reduce" || stmt.reduction !== "sum") throw new Error(`a row with ${stmt.kind}`);
+    const term = compiled(stmt.value);
+    return () => {
+      let sum = 0;
+      loop(stmt.over, () => (sum += term()));
+      scalars[stmt.to] = sum;
+    };
+  });
   loop([...batch, ...m, ...n], () => {
+    for (const stmt of ofRow) stmt();
     if (groups?.over === "m") at[groups.group.name] = of();
     const none = groups?.over === "m" && of() < 0;
     for (const { name, k, a, b } of products) {

@@ -4,6 +4,7 @@ import type { Axis, Kernel, Reduction, ScalarType, SoloKernel } from "../../kern
 import { Names } from "../scalars.ts";
 import type { Dialect, Part, Team } from "../simt/dialect.ts";
 import type { Frame } from "../simt/frame.ts";
+import { fewRowsOf } from "./few-rows.ts";
 import { cudaLanguage, far, folded, isNear, storageType, stored, valueType } from "./language.ts";
 import { printElementwise } from "./rows/elementwise.ts";
 import { printScatter } from "./rows/scatters.ts";
@@ -17,7 +18,7 @@ export const CUDA_DIALECT: Dialect = {
   special,
   language: (kernel) => cudaLanguage(rangesOf(kernel)),
   names: (stores) => new Names(stores, (index, stride, end) => `${isNear(end) ? index : far(index)} * ${stride}`),
-  threads: { spread: 512, row: rowThreads, serial: 512, plane: 128, planeRow: WARP },
+  threads: { spread: 512, row: rowThreads, serial: 512, few: 256, plane: 128, planeRow: WARP },
   // Of the 48 KiB that a block has without asking for more; the rest is for reductions.
   sharedWords: (part) => Math.floor(11_264 / (part?.parts ?? 1)),
 
@@ -51,6 +52,7 @@ export const CUDA_DIALECT: Dialect = {
   own: () => [],
 
   tiles: TILES,
+  fewRows: fewRowsOf,
 };
 
 /** What has a printer of its own; parts of a launch don't. */
@@ -62,9 +64,9 @@ function special(kernel: SoloKernel, part?: Part): Frame | undefined {
   return undefined;
 }
 
-/** Wide rows have more threads. Parts of a launch are blocks of one size. */
+/** Wide rows have more threads. Parts of a launch are blocks of one size, that of few rows of products. */
 function rowThreads(work: number, part?: object): number {
-  if (part !== undefined) return 64;
+  if (part !== undefined) return 256;
   return work <= 64 ? WARP : work <= 512 ? 64 : work <= 2048 ? 128 : 256;
 }
 

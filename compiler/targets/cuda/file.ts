@@ -30,7 +30,11 @@ export function fileOf(frame: Frame): File {
 
 export function fileText(header: readonly string[], lines: Lines): string {
   const body = lines.text();
-  const prelude = body.includes("mma_m16n8k16") ? "dsk_mma.cuh" : "dsk.cuh";
+  const prelude = body.includes("keep_sums")
+    ? "dsk_few.cuh"
+    : body.includes("mma_m16n8k16")
+      ? "dsk_mma.cuh"
+      : "dsk.cuh";
   return `${header.map((line) => `// ${line}\n`).join("")}\n#include "${prelude}"\n${body}`;
 }
 

@@ -6,6 +6,7 @@ import type { Dialect } from "../simt/dialect.ts";
 import { printSolo } from "../simt/print.ts";
 import { withoutReserved } from "../reserved.ts";
 import { CUDA_DIALECT } from "./dialect.ts";
+import { fewRowsOf } from "./few-rows.ts";
 import { type File, fileOf } from "./file.ts";
 import { printParts } from "./parts.ts";
 import { printHopperAttention } from "./hopper/attention.ts";
@@ -17,7 +18,7 @@ import { MMA_TILES, multipliesBf16 } from "./mma-tiles.ts";
 import { RESERVED } from "./reserved.ts";
 
 /** Headers that kernels include. */
-export const PRELUDES = ["dsk.cuh", "dsk_mma.cuh", "dsk_sm90.cuh"];
+export const PRELUDES = ["dsk.cuh", "dsk_few.cuh", "dsk_mma.cuh", "dsk_sm90.cuh"];
 
 /**
  * Files by name: one for each kernel, another one for what only Hopper can run, the headers and `cuda.json`.
@@ -55,11 +56,18 @@ function printKernel(kernel: Kernel): Printed {
   const { few, many } = printHopper(kernel, file.kernel.scratch);
   if (many === undefined) return { texts, kernel: file.kernel };
   for (const { entry, text } of few === undefined ? [many] : [few, many]) texts.set(entry.file!, text);
-  // Few rows are for other kernels; of those for more rows, the first one that an architecture has.
-  const more = file.kernel.entries.findIndex(({ upTo }) => upTo === undefined);
-  const entries = file.kernel.entries.toSpliced(more, 0, many.entry);
-  const own = { entries: few === undefined ? entries : [few.entry, ...entries], scratch: many.scratch };
-  return { texts, kernel: { ...file.kernel, ...own } };
+  // Few rows are for other kernels, the fewest for that which reads in lines; of those for more rows, the first one that an architecture has.
+  const { entries } = file.kernel;
+  const more = entries.findIndex(({ upTo }) => upTo === undefined);
+  const fewest = kernel.family === "gemm" && fewRowsOf(kernel).length > 0 ? 1 : 0;
+  const own = [
+    ...entries.slice(0, fewest),
+    ...(few === undefined ? [] : [few.entry]),
+    ...entries.slice(fewest, more),
+    many.entry,
+    ...entries.slice(more),
+  ];
+  return { texts, kernel: { ...file.kernel, entries: own, scratch: many.scratch } };
 }
 
 /** What only Hopper can run, where a kernel is of a kind that its tensor cores take; of a product, for few rows, too. */

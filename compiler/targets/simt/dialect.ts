@@ -1,6 +1,7 @@
 /** What differs between the languages in which kernels for workgroups of threads are printed. */
-import type { Arg, Kernel, Local, Reduction, ScalarType, SoloKernel } from "../../kernel-ir/types.ts";
+import type { Arg, GemmKernel, Kernel, Local, Reduction, ScalarType, SoloKernel } from "../../kernel-ir/types.ts";
 import type { Language, Names } from "../scalars.ts";
+import type { FewRows } from "./few-rows.ts";
 import type { Frame } from "./frame.ts";
 import type { Tiles } from "./tiles.ts";
 
@@ -67,6 +68,8 @@ export interface Dialect {
   own(index: string): readonly string[];
 
   readonly tiles: Tiles;
+  /** The language's own ways of few rows, the fewest first; none where it has none that takes the kernel. */
+  fewRows?(kernel: GemmKernel, part?: Part): readonly FewRows[];
 }
 
 /** A kernel that is one of several in a launch: they share what a workgroup has. */
@@ -86,6 +89,8 @@ export interface Threads {
   /** Of a row with so many values. */
   row(work: number, part?: Part): number;
   readonly serial: number;
+  /** Of a workgroup that has few rows of a product: each has a column. */
+  readonly few: number;
   /** Of a workgroup that takes rows of a plane, and of each row. */
   readonly plane: number;
   readonly planeRow: number;

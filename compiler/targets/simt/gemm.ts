@@ -7,13 +7,12 @@ import { constant, walk } from "../../kernel-ir/expr.ts";
 import type { Axis, Expr, GemmKernel, Product, ScalarType } from "../../kernel-ir/types.ts";
 import { extentsOf, knownSize, sizeText } from "./axes.ts";
 import type { Dialect, Parameter, Part } from "./dialect.ts";
+import type { FewRows } from "./few-rows.ts";
 import { Frame } from "./frame.ts";
 import { printAdder, printKeep, sharesOf } from "./shares.ts";
 import { Statements } from "./statements.ts";
 import { COLUMNS, DEPTH, TILE, TOGETHER } from "./tiles.ts";
 
-/** Threads for few rows. */
-const FEW_THREADS = 64;
 /** Threads that sort rows by their groups. */
 const SORTERS = 128;
 /** Rows up to which no tiles are made; of each group where rows have groups. */
@@ -34,12 +33,17 @@ class GemmPrinter {
   readonly #threads: number;
   /** Workgroups that share the terms of a tile. */
   readonly #shares: number | undefined;
+  readonly #fewThreads: number;
+  readonly #fewRows: readonly FewRows[];
 
   constructor(dialect: Dialect, kernel: GemmKernel, part?: Part) {
     this.#kernel = kernel;
     this.#dialect = dialect;
     this.#dtype = kernel.products.some((product) => dialect.wide(product.dtype) === "f64") ? "f64" : "f32";
     this.#rows = (kernel.products.length > 1 ? 4 : 8) / (this.#dtype === "f64" ? 2 : 1);
+    this.#fewThreads = dialect.threads.few;
+    const own = dialect.fewRows?.(kernel, part) ?? [];
+    this.#fewRows = own.length > 0 ? own : [this.#columnOfThread()];
     this.#threads = TILE ** 2 / (this.#rows * COLUMNS);
     this.#shares = part === undefined ? sharesOf(kernel, dialect.tiles.enough) : undefined;
     const products = kernel.products.map(({ name }) => ({ name, dtype: this.#dtype, shape: [] }));
@@ -54,15 +58,22 @@ class GemmPrinter {
     this.#statisticFunctions();
     this.#finish();
     const expert = groups?.over === "m";
-    const few = [
-      { of: extentsOf(batch) },
-      { of: extentsOf(m), ...(this.#together ? { by: TOGETHER } : {}) },
-      { of: extentsOf(n), by: FEW_THREADS },
-    ];
-    // Each group has a tile of its own, however few its rows are.
-    const most = expert ? FEW * groupsOf(groups.group) : FEW;
-    frame.entry("few", FEW_THREADS, few, { upTo: { product: extentsOf(m), most } });
-    this.#few();
+    for (const { name, most, threads, rows, columns, print } of this.#fewRows) {
+      frame.entry(
+        name,
+        threads,
+        [
+          { of: extentsOf(batch) },
+          { of: extentsOf(m), ...(this.#together ? { by: rows } : {}) },
+          { of: extentsOf(n), by: columns },
+        ],
+        { upTo: { product: extentsOf(m), most } },
+      );
+      print(frame, {
+        statistics: (product) => this.#statistics(products[product]!),
+        prologue: (own, group) => this.#prologue(own, group),
+      });
+    }
     if (groups !== undefined) this.#sort();
     const more = expert ? { plus: groupsOf(groups.group) } : {};
     const tiles = [{ of: extentsOf(batch) }, { of: extentsOf(m), by: TILE, ...more }, { of: extentsOf(n), by: TILE }];
@@ -135,12 +146,12 @@ class GemmPrinter {
   }
 
   /** The statements of the prologue for the row `m`. */
-  #prologue(threads: number): void {
+  #prologue(threads: number, group = threads): void {
     const { m, prologue } = this.#kernel;
     if (prologue === undefined) return;
     this.#frame.unpack(m, "m");
     for (const { name, dtype } of prologue.locals) this.#frame.lines.add(this.#dialect.variable(name, dtype));
-    const statements = new Statements(this.#frame, threads);
+    const statements = new Statements(this.#frame, threads, group);
     for (const stmt of prologue.body) statements.print(stmt);
   }
 
@@ -184,6 +195,15 @@ class GemmPrinter {
     });
   }
 
+  /** Each thread has a column. */
+  #columnOfThread(): FewRows {
+    const { groups } = this.#kernel;
+    // Each group has a tile of its own, however few its rows are.
+    const most = groups?.over === "m" ? FEW * groupsOf(groups.group) : FEW;
+    const threads = this.#fewThreads;
+    return { name: "few", most, threads, rows: TOGETHER, columns: threads, print: () => this.#few() };
+  }
+
   /** Whether few rows are taken together: not those of experts, which read different weights. */
   get #together(): boolean {
     return this.#kernel.groups?.over !== "m";
@@ -198,7 +218,7 @@ class GemmPrinter {
     this.#frame.index("first", "m");
     this.#dialect.tiles.eachRow(this.#frame, () => {
       this.#frame.index("m", "first + r");
-      this.#prologue(FEW_THREADS);
+      this.#prologue(this.#fewThreads);
       for (const name of names) this.#frame.lines.add(`${name}_rows[r] = ${name};`);
     });
   }
@@ -236,7 +256,7 @@ class GemmPrinter {
       lines.block(loop("first", "0", sizeText(k), String(staged.terms)), () => {
         frame.index("count", `min(${staged.terms}, ${sizeText(k)} - first)`);
         lines.add(...barrier("shared"));
-        staged.rows(frame, FEW_THREADS, "count", this.#elementOfRow(own[0]!), loadsOf(a));
+        staged.rows(frame, this.#fewThreads, "count", this.#elementOfRow(own[0]!), loadsOf(a));
         lines.add(...barrier("shared"));
         lines.block(loop("j", "0", "count"), () => {
           frame.index("k", "first + j");
@@ -258,11 +278,11 @@ class GemmPrinter {
     const zero = frame.language.literal(0, this.#dtype);
     const together = this.#together;
     const expert = groups?.over === "m";
-    frame.main("few", FEW_THREADS, () => {
+    frame.main("few", this.#fewThreads, () => {
       const { lines } = frame;
       frame.item("item");
-      frame.index("blocks", `(${sizeText(n)} + ${FEW_THREADS - 1}) / ${FEW_THREADS}`);
-      frame.index("n", `item % blocks * ${FEW_THREADS} + lane`);
+      frame.index("blocks", `(${sizeText(n)} + ${this.#fewThreads - 1}) / ${this.#fewThreads}`);
+      frame.index("n", `item % blocks * ${this.#fewThreads} + lane`);
       if (together) {
         frame.index("row_blocks", `(${sizeText(m)} + ${TOGETHER - 1}) / ${TOGETHER}`);
         frame.index("m", `item / blocks % row_blocks * ${TOGETHER}`);
@@ -274,7 +294,7 @@ class GemmPrinter {
       }
       if (expert) frame.index("expert", "group_of(m)");
       if (together) this.#statisticsOfRows();
-      else this.#prologue(FEW_THREADS);
+      else this.#prologue(this.#fewThreads);
       // What the terms have in common is worked out once: dividing is slow.
       frame.unpack(batch, "batch");
       if (together || this.#kernel.prologue === undefined) frame.unpack(m, "m");

@@ -10,7 +10,7 @@ import { folded, rounded, valueType, WGSL } from "./wgsl.ts";
 export const WGSL_DIALECT: Dialect = {
   language: () => WGSL,
   names: (stores) => new Names(stores),
-  threads: { row: () => 64, serial: 256, plane: 64, planeRow: 16 },
+  threads: { row: () => 64, serial: 256, few: 64, plane: 64, planeRow: 16 },
   // The rest of the 32 KiB is for reductions and tiles.
   sharedWords: () => 6144,
 

@@ -1,0 +1,329 @@
+/** The text of products of few rows (few-rows.ts): which rows a block has, sums of its warps' terms, what is done with them. */
+import type { Arg, Expr, GemmKernel } from "../../kernel-ir/types.ts";
+import { knownSize, sizeText } from "../simt/axes.ts";
+import type { RowParts } from "../simt/few-rows.ts";
+import type { Frame } from "../simt/frame.ts";
+import { Statements } from "../simt/statements.ts";
+import { EIGHT, KEPT, type Shape, stepOf, type Stream, THREADS, WARPS } from "./few-rows-plan.ts";
+import { storageType } from "./language.ts";
+
+/** Words of the large operand that a thread asks for before it uses the first of them. */
+const READ_WORDS = 64;
+
+export class FewRowsPrinter {
+  readonly #frame: Frame;
+  readonly #kernel: GemmKernel;
+  readonly #streams: readonly Stream[];
+  readonly #shape: Shape;
+  readonly #parts: RowParts;
+
+  constructor(frame: Frame, kernel: GemmKernel, streams: readonly Stream[], shape: Shape, parts: RowParts) {
+    this.#frame = frame;
+    this.#kernel = kernel;
+    this.#streams = streams;
+    this.#shape = shape;
+    this.#parts = parts;
+  }
+
+  get #columns(): number {
+    return this.#shape.columns;
+  }
+
+  /** Rows that a block has at a time. */
+  get #rows(): number {
+    return EIGHT * this.#shape.eights;
+  }
+
+  print(): void {
+    const { batch, m, n, groups } = this.#kernel;
+    const frame = this.#frame;
+    for (const { number } of this.#streams)
+      frame.share(`kept${number}`, `__shared__ float kept${number}[${KEPT}][${this.#columns / 4}][32];`);
+    if (groups !== undefined) this.#shareMembers();
+    frame.main(this.#shape.name, THREADS, () => {
+      const { lines } = frame;
+      frame.item("item");
+      lines.add("const int warp = threadIdx.x / 32, octet = threadIdx.x % 32 / 4, quad = threadIdx.x % 4;");
+      frame.index("blocks", `(${sizeText(n)} + ${this.#columns - 1}) / ${this.#columns}`);
+      frame.index("first_n", `item % blocks * ${this.#columns}`);
+      if (groups === undefined) {
+        frame.index("row_blocks", `(${sizeText(m)} + ${this.#rows - 1}) / ${this.#rows}`);
+        frame.index("first_row", `item / blocks % row_blocks * ${this.#rows}`);
+        frame.index("batch", "item / blocks / row_blocks");
+        frame.index("rows", `min(${this.#rows}, ${sizeText(m)} - first_row)`);
+        this.#statistics();
+        frame.unpack(batch, "batch");
+        return this.#sums();
+      }
+      frame.index("own", `item / blocks % (${sizeText(m)})`);
+      frame.index("batch", `item / blocks / (${sizeText(m)})`);
+      frame.index("expert", "group_of(own)");
+      frame.unpack(batch, "batch");
+      this.#members();
+      frame.index(frame.names.axis(groups.group.name), "expert");
+      lines.block(`for (int first_row = 0; first_row < count; first_row += ${EIGHT})`, () => {
+        frame.index("rows", `min(${EIGHT}, count - first_row)`);
+        this.#sums();
+        frame.lines.add("__syncthreads();");
+      });
+    });
+  }
+
+  /** A row of those that are taken together. */
+  #row(r: string): string {
+    return this.#kernel.groups === undefined ? `first_row + ${r}` : `members[first_row + ${r}]`;
+  }
+
+  #shareMembers(): void {
+    const most = EIGHT * (this.#kernel.groups!.group.extent as number);
+    this.#frame.share("marks", `__shared__ unsigned marks[${Math.ceil(most / 32)}];`);
+    this.#frame.share("members", `__shared__ unsigned short members[${most}];`);
+  }
+
+  /** The rows of the own row's group, in their order. Only the block of the first of them goes on. */
+  #members(): void {
+    const { m, groups, products } = this.#kernel;
+    const { lines } = this.#frame;
+    const size = sizeText(m);
+    lines.block(`if (expert < 0 || expert >= ${groups!.group.extent})`, () => {
+      lines.add("// Products of a row without a group are 0.");
+      const zeros = products.map(() => "0.0f").join(", ");
+      lines.add(
+        `for (int c = threadIdx.x; c < ${this.#columns}; c += ${THREADS}) finish(batch, own, first_n + c, ${zeros});`,
+        "return;",
+      );
+    });
+    const each = `for (int i = threadIdx.x; i < (${size} + 31) / 32 * 32; i += ${THREADS})`;
+    lines.block(each, () => {
+      lines.add(`const bool mine = i < ${size} && group_of(min(i, ${size} - 1)) == expert;`);
+      lines.add("const unsigned mark = __ballot_sync(0xffffffffu, mine);");
+      lines.add("if (i % 32 == 0) marks[i / 32] = mark;");
+    });
+    lines.add("__syncthreads();", "int count = 0;");
+    lines.block("for (int i = 0; i < own; i += 32)", () => {
+      lines.add("const unsigned before = own - i < 32 ? (1u << (own - i)) - 1 : 0xffffffffu;");
+      lines.add("if ((marks[i / 32] & before) != 0) return;  // the block of an earlier row does it");
+    });
+    lines.block(each, () => {
+      lines.add("int place = __popc(marks[i / 32] & ((1u << i % 32) - 1));");
+      lines.add("for (int j = 0; j < i / 32; j++) place += __popc(marks[j]);");
+      lines.add("if ((marks[i / 32] >> i % 32 & 1) != 0) members[place] = i;");
+    });
+    lines.add(`for (int i = 0; i < (${size} + 31) / 32; i++) count += __popc(marks[i]);`, "__syncthreads();");
+  }
+
+  /** Numbers of rows: each warp computes those of a row. */
+  #statistics(): void {
+    const frame = this.#frame;
+    const names = this.#allStatistics;
+    if (names.length === 0) return;
+    for (const name of names) frame.share(`${name}_rows`, `__shared__ float ${name}_rows[${this.#rows}];`);
+    const body = (): void => {
+      frame.index("m", "first_row + r");
+      frame.index("lane", "threadIdx.x % 32");
+      // A thread asks for many elements at a time.
+      const text = frame.capture(() => this.#parts.prologue(32, THREADS)).trimEnd();
+      frame.lines.add(...text.replaceAll(/^( *)(for \(int \w+ = lane;)/gm, "$1#pragma unroll 16\n$1$2").split("\n"));
+      frame.lines.add(`if (lane == 0) ${names.map((name) => `${name}_rows[r] = ${name}`).join(", ")};`);
+    };
+    frame.lines.block(`for (int r = warp; r < rows; r += ${WARPS})`, body);
+    frame.lines.add("__syncthreads();");
+  }
+
+  get #allStatistics(): string[] {
+    return [...new Set(this.#streams.flatMap(({ number }) => this.#parts.statistics(number)))];
+  }
+
+  /** Sums of rows, and what is done with them. */
+  #sums(): void {
+    const frame = this.#frame;
+    const { lines } = frame;
+    const { eights } = this.#shape;
+    for (const own of this.#streams) {
+      const { number, mma } = own;
+      lines.add(`float sum${number}${eights === 1 ? "" : `[${eights}]`}[${this.#columns / 16}][4] = {};`);
+      if (!mma) lines.add(`float p${number}[4][${EIGHT}] = {};`);
+    }
+    for (const own of this.#alike()) lines.block("", () => this.#stream(own));
+    for (const { number, mma } of this.#streams) if (!mma) lines.add(`over_quads(sum${number}, p${number});`);
+    const finish = (e: string): void => {
+      for (const { number } of this.#streams) lines.add(`keep_sums(kept${number}, sum${number}${e && `[${e}]`});`);
+      lines.add("__syncthreads();");
+      const rows = e === "" ? "rows" : `min(${EIGHT}, rows - ${e} * ${EIGHT})`;
+      lines.block(`for (int i = threadIdx.x; i < ${rows} * ${this.#columns}; i += ${THREADS})`, () => {
+        frame.index("r", `i / ${this.#columns}`);
+        frame.index("c", `i % ${this.#columns}`);
+        const sums = this.#streams.map(({ number, weights }) => {
+          const each = this.#columns / 8;
+          const [octet, column] = weights.inner === 1 ? ["c % 8", "c / 8"] : [`c / ${each}`, `c % ${each}`];
+          return `sum_of_warps(kept${number}, r, ${octet}, ${column})`;
+        });
+        lines.add(
+          `finish(batch, ${this.#row(e === "" ? "r" : `${e} * ${EIGHT} + r`)}, first_n + c, ${sums.join(", ")});`,
+        );
+      });
+    };
+    if (eights === 1) return finish("");
+    lines.add("#pragma unroll");
+    lines.block(`for (int e = 0; e < ${eights}; e++)`, () => {
+      lines.block(`if (e * ${EIGHT} < rows)`, () => {
+        finish("e");
+        lines.add("__syncthreads();");
+      });
+    });
+  }
+
+  /** Products that have their rows and the way of their terms in common. */
+  #alike(): Stream[][] {
+    const alike = new Map<string, Stream[]>();
+    for (const stream of this.#streams) {
+      const { a, k } = stream.product;
+      const key = JSON.stringify([a, k, stream.mma, stream.weights.inner === 1]);
+      alike.set(key, [...(alike.get(key) ?? []), stream]);
+    }
+    return [...alike.values()];
+  }
+
+  #stream(streams: readonly Stream[]): void {
+    const { lines } = this.#frame;
+    const [{ mma, product, weights, rows }] = streams as [Stream];
+    const isNear = weights.inner === 1;
+    const size = knownSize(product.k)!;
+    const each = this.#columns / 8;
+    // What a thread reads at a time for a product: lines, and words of each.
+    const [reads, words] = mma ? (isNear ? [each, 4] : [4, each / 2]) : isNear ? [each, 4] : [1, 4];
+    const step = stepOf(mma, weights.inner);
+    let turns = 8;
+    while (
+      turns > 1 &&
+      (turns * reads * words * streams.length > READ_WORDS ||
+        turns * step * WARPS > size ||
+        size % (turns * step) !== 0)
+    )
+      turns /= 2;
+    for (const { number, weights: own } of streams) {
+      const base = this.#pointer(own.arg, own.at);
+      const type = `const ${storageType(own.arg.dtype)}*`;
+      if (isNear) {
+        lines.add(`${type} b${number}[${reads}];`, "#pragma unroll");
+        lines.add(
+          `for (int i = 0; i < ${reads}; i++) b${number}[i] = ${base} + (long long)min(first_n + i * 8 + octet, ${sizeText(this.#kernel.n)} - 1) * ${own.outer};`,
+        );
+      } else {
+        const last = `${sizeText(this.#kernel.n)} - ${each}`;
+        lines.add(`${type} const b${number} = ${base} + min(first_n + octet * ${each}, ${last});`);
+      }
+    }
+    if (mma) this.#rowsOfA(rows);
+    const of = weights.inner === 1 ? (mma ? 8 : 4) : mma ? 4 : 1;
+    const term = `const int k = first + j * ${step} + quad${of === 1 ? "" : ` * ${of}`};`;
+    const loop = `for (int j = 0; j < ${turns}; j++)`;
+    lines.block(`for (int first = warp * ${turns * step}; first < ${size}; first += ${WARPS * turns * step})`, () => {
+      for (const { number } of streams)
+        lines.add(`${mma ? "unsigned" : "float"} words${number}[${turns}][${reads}][${words}];`);
+      lines.add("#pragma unroll");
+      lines.block(loop, () => {
+        lines.add(term);
+        for (const { number, weights: own } of streams) {
+          const read = `${mma ? "read_words" : "read_floats"}(words${number}[j]`;
+          if (isNear) lines.add(`for (int i = 0; i < ${reads}; i++) ${read}[i], b${number}[i] + k);`);
+          else if (reads === 1) lines.add(`${read}[0], b${number} + ${times("k", own.inner, size)});`);
+          else
+            lines.add(
+              `for (int i = 0; i < ${reads}; i++) ${read}[i], b${number} + ${times("(k + i)", own.inner, size)});`,
+            );
+        }
+      });
+      lines.add("#pragma unroll");
+      lines.block(loop, () => {
+        lines.add(term);
+        if (mma) this.#addByTensorCores(streams, of);
+        else this.#add(streams, isNear);
+      });
+    });
+  }
+
+  /** Where the row of an octet is, in each eight. */
+  #rowsOfA(rows: Stream["rows"]): void {
+    const frame = this.#frame;
+    const { eights } = this.#shape;
+    const own = (e: string): void => {
+      frame.index("row", this.#row(`min(${e}octet, rows - 1)`));
+      if (rows === undefined) return;
+      frame.unpack(this.#kernel.m, "row");
+    };
+    if (eights === 1) {
+      own("");
+      if (rows !== undefined) frame.lines.add(`const bf16* const own_a = ${this.#pointer(rows.arg, rows.at)};`);
+    } else if (rows !== undefined) {
+      frame.lines.add(`const bf16* own_a[${eights}];`, "#pragma unroll");
+      frame.lines.block(`for (int e = 0; e < ${eights}; e++)`, () => {
+        own(`e * ${EIGHT} + `);
+        frame.lines.add(`own_a[e] = ${this.#pointer(rows.arg, rows.at)};`);
+      });
+    }
+  }
+
+  #addByTensorCores(streams: readonly Stream[], terms: number): void {
+    const frame = this.#frame;
+    const [{ number, rows, weights }] = streams as [Stream];
+    const { eights } = this.#shape;
+    const one = (e: string): void => {
+      const { lines } = frame;
+      lines.add(`unsigned left[${terms / 2}];`);
+      if (rows !== undefined) {
+        const type = terms === 8 ? "uint4" : "uint2";
+        lines.add(`const ${type} line = *reinterpret_cast<const ${type}*>(own_a${e && `[${e}]`} + k);`);
+        const parts = ["x", "y", "z", "w"].slice(0, terms / 2);
+        lines.add(`${parts.map((part, i) => `left[${i}] = line.${part}`).join(", ")};`);
+      } else {
+        const place = e === "" ? "min(octet, rows - 1)" : `min(${e} * ${EIGHT} + octet, rows - 1)`;
+        const element = (i: number): string =>
+          this.#element(number, e === "" ? "row" : this.#row(place), `k + ${i}`, place);
+        for (let i = 0; i < terms; i += 2) lines.add(`left[${i / 2}] = pack_bf16(${element(i)}, ${element(i + 1)});`);
+      }
+      for (const { number: own } of streams)
+        lines.add(`add_${weights.inner === 1 ? "terms" : "columns"}(sum${own}${e && `[${e}]`}, words${own}[j], left);`);
+    };
+    if (eights === 1) return one("");
+    frame.lines.add("#pragma unroll");
+    frame.lines.block(`for (int e = 0; e < ${eights}; e++)`, () =>
+      frame.lines.block(`if (e * ${EIGHT} < rows)`, () => one("e")),
+    );
+  }
+
+  #add(streams: readonly Stream[], isNear: boolean): void {
+    const { lines } = this.#frame;
+    const [{ number }] = streams as [Stream];
+    const each = (term: string, words: (i: number) => string): void => {
+      lines.add("#pragma unroll");
+      lines.block(`for (int r = 0; r < ${EIGHT}; r++)`, () =>
+        lines.block("if (r < rows)", () => {
+          lines.add(`const float left = ${this.#element(number, this.#row("r"), term, "r")};`);
+          for (const { number: own } of streams)
+            lines.add(`for (int c = 0; c < 4; c++) p${own}[c][r] += ${words(own)} * left;`);
+        }),
+      );
+    };
+    if (!isNear) return each("k", (own) => `words${own}[j][0][c]`);
+    lines.add("#pragma unroll");
+    lines.block("for (int i = 0; i < 4; i++)", () => each("k + i", (own) => `words${own}[j][c][i]`));
+  }
+
+  /** An element of A. */
+  #element(number: number, row: string, k: string, place: string): string {
+    const statistics = this.#parts.statistics(number).map((name) => `, ${name}_rows[${place}]`);
+    return `a${number}(batch, ${row}, ${k}${statistics.join("")})`;
+  }
+
+  #pointer({ name }: Arg, at: readonly Expr[]): string {
+    const scalars = new Statements(this.#frame, 1).scalars(...at);
+    const offset = this.#frame.names.offset(name, at, (x) => scalars.print(x));
+    return offset === "0" ? name : `${name} + ${offset}`;
+  }
+}
+
+/** The place of a term. */
+function times(k: string, stride: number, size: number): string {
+  return `${size * stride < 2 ** 31 ? "" : "(long long)"}${k} * ${stride}`;
+}

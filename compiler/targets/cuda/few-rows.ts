@@ -1,0 +1,50 @@
+/**
+ * Products of few rows, whose time is that of reading the other operand once: eight warps of a block share the terms of 32 or 64 columns,
+ * each thread reads 8 or 16 bytes at a time. Products of bf16 are made by tensor cores, whose 16 rows are the columns here. Rows of
+ * groups (experts) are taken by the block of the first row of each group, eight at a time.
+ */
+import type { GemmKernel } from "../../kernel-ir/types.ts";
+import { knownSize } from "../simt/axes.ts";
+import type { Part } from "../simt/dialect.ts";
+import type { FewRows } from "../simt/few-rows.ts";
+import { EIGHT, KEPT, type Stream, streamOf, THREADS } from "./few-rows-plan.ts";
+import { FewRowsPrinter } from "./few-rows-text.ts";
+
+/** Columns that few blocks have. */
+const FEW_COLUMNS = 1024;
+/** Blocks that keep all multiprocessors of a large GPU busy. */
+const ENOUGH_BLOCKS = 96;
+/** Bytes of shared memory that sums may take; a block has 48 KiB without asking for more. */
+const SUM_BYTES = 40 * 1024;
+
+/** How the products of a kernel are made of few rows; not at all where an operand is not read in lines of memory. */
+export function fewRowsOf(kernel: GemmKernel, part?: Part): FewRows[] {
+  const { n, groups, products } = kernel;
+  const size = knownSize(n);
+  if (size === undefined || groups?.over === "k") return [];
+  const streams: Stream[] = [];
+  for (const i of products.keys()) {
+    const stream = streamOf(kernel, i);
+    if (stream === undefined) return [];
+    streams.push(stream);
+  }
+  const bytes = (columns: number): number => columns * EIGHT * KEPT * 4 * products.length;
+  const room = SUM_BYTES / (part?.parts ?? 1);
+  if (bytes(32) > room) return [];
+  // Of groups, as many as a row has, where that is known.
+  const own = [...kernel.batch, ...(groups === undefined ? [] : kernel.m)];
+  const batches = knownSize(own.filter(({ extent }) => typeof extent === "number"))!;
+  const wide = streams.every(({ mma }) => mma) && products.length <= 2 && bytes(64) <= room;
+  const columns = wide && Math.ceil(size / 64) * batches >= ENOUGH_BLOCKS ? 64 : 32;
+  const fits = streams.every(({ weights }) => weights.outer !== 1 || size % (columns / 8) === 0);
+  if (!fits) return [];
+  const way = (name: string, most: number, eights: number): FewRows => {
+    const shape = { name, columns, eights };
+    const print: FewRows["print"] = (frame, parts) => new FewRowsPrinter(frame, kernel, streams, shape, parts).print();
+    return { name, most, threads: THREADS, rows: EIGHT * eights, columns, print };
+  };
+  if (groups !== undefined) return [way("few", EIGHT * (groups.group.extent as number), 1)];
+  // Without tensor cores, every eight rows read all again: from the cache, where that is little.
+  if (!streams.every(({ mma }) => mma)) return [way("few", size <= FEW_COLUMNS ? 8 * EIGHT : 2 * EIGHT, 1)];
+  return [way("few", EIGHT, 1), way("some", 8 * EIGHT, 4)];
+}

@@ -1,0 +1,221 @@
+/** Products of few rows that read the large operand once, in the harness, against plain loops. */
+import { describe, expect, test } from "vitest";
+import { parseKernels } from "../../../../compiler/kernel-ir/parse.ts";
+import type { GemmKernel } from "../../../../compiler/kernel-ir/types.ts";
+import { CUDA_DIALECT } from "../../../../compiler/targets/cuda/dialect.ts";
+import { fewRowsOf } from "../../../../compiler/targets/cuda/few-rows.ts";
+import { fileOf } from "../../../../compiler/targets/cuda/file.ts";
+import { printSolo } from "../../../../compiler/targets/simt/print.ts";
+import { productOf } from "../../../../runtime/program/grids.ts";
+import { evaluateGemm } from "../../../support/evaluate-gemm.ts";
+import { runOnHopper } from "../../../support/on-hopper.ts";
+
+function bits(value: number): number {
+  const [word] = new Uint32Array(Float32Array.of(value).buffer);
+  return (word! + 0x7fff + ((word! >>> 16) & 1)) >>> 16;
+}
+
+function value(half: number): number {
+  return new Float32Array(Uint32Array.of(half << 16).buffer)[0]!;
+}
+
+/** Experts that are chosen, or none: -1; never the last one of four. */
+const EXPERTS = [2, 0, 1, -1, 2, 2, 0];
+
+/** The entry point that runs, and the largest difference to the sums in f64, relative to the largest result. */
+async function run(text: string, sizes: Record<string, number>, seed = 1): Promise<{ entry: string; error: number }> {
+  const kernel = parseKernels(text).kernels[0] as GemmKernel;
+  let state = seed;
+  const random = (): number => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32 - 0.5;
+  };
+  const memory: Record<string, Uint16Array | Float32Array | Int32Array> = {};
+  const numbers: Record<string, Float64Array> = {};
+  for (const { name, dtype, shape } of kernel.args) {
+    const drawn = Float32Array.from({ length: productOf(shape, sizes) }, random);
+    if (dtype === "i32") memory[name] = Int32Array.from(drawn, (_, i) => EXPERTS[(i * i + 3 * i) % EXPERTS.length]!);
+    else memory[name] = dtype === "bf16" ? Uint16Array.from(drawn, bits) : drawn;
+    numbers[name] = Float64Array.from(memory[name], (x) => (dtype === "bf16" ? value(x) : x));
+  }
+  const file = fileOf(printSolo(CUDA_DIALECT, kernel));
+  const { entries, scratch } = file.kernel;
+  const entry = entries.find(({ upTo }) => upTo === undefined || productOf(upTo.product, sizes) <= upTo.most)!;
+  await runOnHopper({ text: file.text, entry, scratch }, kernel, sizes, memory, { seed });
+  evaluateGemm(kernel, { sizes, values: numbers });
+  let [error, largest] = [0, 0];
+  for (const { name, dtype, access } of kernel.args) {
+    if (access === "read") continue;
+    for (const [i, wanted] of numbers[name]!.entries()) {
+      const found = dtype === "bf16" ? value(memory[name]![i]!) : memory[name]![i]!;
+      error = Math.max(error, Number.isNaN(found) ? Infinity : Math.abs(found - wanted));
+      largest = Math.max(largest, Math.abs(wanted));
+    }
+  }
+  return { entry: entry.name, error: error / largest };
+}
+
+interface Case {
+  readonly name: string;
+  readonly text: string;
+  readonly rows: readonly number[];
+  readonly error: number;
+}
+
+const CASES: readonly Case[] = [
+  {
+    name: "columns are neighbors: a residual, columns that fill no block",
+    text: `kernel @residual gemm extents [T] {
+      read out: bf16[T, 3, 64]
+      read wo: bf16[3, 64, 328]
+      read x: bf16[T, 328]
+      write h: bf16[T, 328]
+      batch () m (T) n (D < 328)
+      product product: bf16 = sum (H < 3, V < 64) out[T, H, V] @ wo[H, V, D]
+      h[T, D] = (x[T, D] + product[])
+    }`,
+    rows: [1, 5, 8, 9, 64],
+    error: 2 ** -8,
+  },
+  {
+    name: "terms are neighbors: logits in f32",
+    text: `kernel @head gemm extents [B] {
+      read x: bf16[B, 96]
+      read weight: bf16[7001, 96]
+      write logits: f32[B, 7001]
+      batch () m (B) n (V < 7001)
+      product product: bf16 = sum (D < 96) x[B, D] @ weight[V, D]
+      logits[B, V] = f32(product[])
+    }`,
+    rows: [1, 8, 33],
+    error: 2 ** -20,
+  },
+  {
+    name: "rows behind a norm: gate and up",
+    text: `kernel @normed gemm extents [T] {
+      read h: bf16[T, 176]
+      read weight: bf16[176]
+      read gate: bf16[176, 200]
+      read up: bf16[176, 200]
+      write y: bf16[T, 200]
+      batch () m (T) n (F < 200)
+      row local x: f32[]
+      row local x_2: f32[]
+      row x[] = sum over (D < 176) square(f32(h[T, D]))
+      row x_2[] = rsqrt(((x[] / f32 176) + f32 0.000001))
+      product product: bf16 = sum (D < 176) bf16(((f32(h[T, D]) * x_2[]) * weight[D])) @ gate[D, F]
+      product product_2: bf16 = sum (D < 176) bf16(((f32(h[T, D]) * x_2[]) * weight[D])) @ up[D, F]
+      y[T, F] = (silu(product[]) * product_2[])
+    }`,
+    rows: [1, 7, 40],
+    error: 2 ** -7,
+  },
+  {
+    name: "heads, each with columns whose terms are neighbors",
+    text: `kernel @heads gemm extents [T] {
+      read x: bf16[T, 5, 192]
+      read w: bf16[64, 5, 128]
+      write y: bf16[T, 5, 64]
+      batch (H < 5) m (T) n (C < 64)
+      product product: bf16 = sum (N < 128) x[T, H, N] @ w[C, H, N]
+      y[T, H, C] = product[]
+    }`,
+    rows: [3, 20],
+    error: 2 ** -8,
+  },
+  {
+    name: "a router in f32 behind a norm",
+    text: `kernel @router gemm extents [T] {
+      read h: bf16[T, 132]
+      read weight: bf16[132]
+      read gate: f32[132, 40]
+      write y: f32[T, 40]
+      batch () m (T) n (E < 40)
+      row local x: f32[]
+      row local x_2: f32[]
+      row x[] = sum over (D < 132) square(f32(h[T, D]))
+      row x_2[] = rsqrt(((x[] / f32 132) + f32 0.000001))
+      product product: f32 = sum (D < 132) ((f32(h[T, D]) * x_2[]) * weight[D]) @ gate[D, E]
+      y[T, E] = product[]
+    }`,
+    rows: [1, 6, 61],
+    error: 2 ** -20,
+  },
+  {
+    name: "f32 whose terms are neighbors, beside weights of bf16",
+    text: `kernel @wide gemm extents [T] {
+      read x: f32[T, 144]
+      read a: f32[56, 144]
+      read b: bf16[144, 56]
+      write y: f32[T, 56]
+      batch () m (T) n (F < 56)
+      product product: f32 = sum (D < 144) x[T, D] @ a[F, D]
+      product product_2: f32 = sum (D < 144) x[T, D] @ b[D, F]
+      y[T, F] = (product[] - product_2[])
+    }`,
+    rows: [2, 8, 11],
+    error: 2 ** -20,
+  },
+  {
+    name: "rows of experts, some without one: gate and up",
+    text: `kernel @experts gemm extents [T] {
+      read chosen: i32[T, 2]
+      read x: bf16[T, 80]
+      read gate: bf16[4, 80, 136]
+      read up: bf16[4, 80, 136]
+      write y: bf16[T, 2, 136]
+      batch () m (T, K < 2) n (F < 136)
+      group (E < 4) over m of chosen[T, K]
+      product product: bf16 = sum (D < 80) select((chosen[T, K] < i32 0), bf16 0, x[T, D]) @ gate[E, D, F]
+      product product_2: bf16 = sum (D < 80) select((chosen[T, K] < i32 0), bf16 0, x[T, D]) @ up[E, D, F]
+      y[T, K, F] = (silu(product[]) * product_2[])
+    }`,
+    rows: [1, 9, 16],
+    error: 2 ** -7,
+  },
+  {
+    name: "rows of many experts back",
+    text: `kernel @experts_back gemm extents [T] {
+      read x: bf16[T, 2, 96]
+      read down: bf16[40, 264, 96]
+      read chosen: i32[T, 2]
+      write y: f32[T, 2, 264]
+      batch () m (T, K < 2) n (D < 264)
+      group (E < 40) over m of chosen[T, K]
+      product product: bf16 = sum (F < 96) x[T, K, F] @ down[E, D, F]
+      y[T, K, D] = product[]
+    }`,
+    rows: [1, 150],
+    error: 2 ** -20,
+  },
+];
+
+describe("products of few rows on CUDA", () => {
+  test.each(CASES)(
+    "$name",
+    async ({ text, rows, error }) => {
+      for (const [seed, size] of rows.entries()) {
+        const sizes = { T: size, B: size };
+        const found = await run(text, sizes, seed + 1);
+        expect(found.entry).toMatch(size <= 8 || found.entry === "few" ? "few" : "some");
+        expect(found.error, `${size} rows`).toBeLessThan(error);
+      }
+    },
+    120_000,
+  );
+
+  test("what is not read in lines is left to threads with a column each", () => {
+    const kernel = (b: string, at: string): GemmKernel =>
+      parseKernels(`kernel @odd gemm extents [T] {
+      read x: bf16[T, 64]
+      read w: ${b}
+      write y: f32[T, 36]
+      batch () m (T) n (F < 36)
+      product product: bf16 = sum (D < 64) x[T, D] @ w[${at}]
+      y[T, F] = product[]
+    }`).kernels[0] as GemmKernel;
+    expect(fewRowsOf(kernel("bf16[64, 40]", "D, F")).map(({ name }) => name)).toEqual(["few", "some"]);
+    expect(fewRowsOf(kernel("bf16[64, 36]", "D, F"))).toEqual([]);
+    expect(fewRowsOf(kernel("bf16[64, 72]", "D, (F * 2)"))).toEqual([]);
+  });
+});
