@@ -4,11 +4,12 @@
 //   read h: f32[T, 64]
 //   write x_2: f32[T, 64]
 
-#include "dsk.cuh"
+#include "dsk_few.cuh"
 
-extern "C" __global__ void __launch_bounds__(64, 4) gemm_add_few(
+extern "C" __global__ void __launch_bounds__(256, 1) gemm_add_few(
     int items, int items_before, int T, const float* __restrict__ x, const float* __restrict__ down,
     const float* __restrict__ h, float* __restrict__ x_2) {
+  __shared__ float kept0[4][8][32];
   const auto a0 = [&](int batch, int m_, int i_F) -> float {
     const int i_T = clamp(m_, 0, T - 1);
     return x[(long long)i_T * 96 + i_F];
@@ -18,28 +19,45 @@ extern "C" __global__ void __launch_bounds__(64, 4) gemm_add_few(
       x_2[(long long)i_T * 64 + i_D] = (h[(long long)i_T * 64 + i_D] + product);
     }
   };
-  const int lane = threadIdx.x;
   const int item = blockIdx.x;
-  const int blocks = (64 + 63) / 64;
-  const int n = item % blocks * 64 + lane;
-  const int row_blocks = (T + 3) / 4;
-  const int i_T = item / blocks % row_blocks * 4;
+  const int warp = threadIdx.x / 32, octet = threadIdx.x % 32 / 4, quad = threadIdx.x % 4;
+  const int blocks = (64 + 31) / 32;
+  const int first_n = item % blocks * 32;
+  const int row_blocks = (T + 7) / 8;
+  const int first_row = item / blocks % row_blocks * 8;
   const int batch = item / blocks / row_blocks;
-  const int rows = min(4, T - i_T);
-  const int i_D = min(n, 64 - 1);
-  float sum0[4] = {};
-  for (int i_F = 0; i_F < 96; i_F++) {
-    const float b = down[i_F * 64 + i_D];
-    if (rows == 1) {
-      sum0[0] += x[(long long)i_T * 96 + i_F] * b;
-    } else {
+  const int rows = min(8, T - first_row);
+  float sum0[2][4] = {};
+  float p0[4][8] = {};
+  {
+    const float* const b0 = down + min(first_n + octet * 4, 64 - 4);
+    for (int first = warp * 8; first < 96; first += 64) {
+      float words0[2][1][4];
       #pragma unroll
-      for (int r = 0; r < 4; r++) sum0[r] += a0(batch, i_T + r, i_F) * b;
+      for (int j = 0; j < 2; j++) {
+        const int k = first + j * 4 + quad;
+        read_floats(words0[j][0], b0 + k * 64);
+      }
+      #pragma unroll
+      for (int j = 0; j < 2; j++) {
+        const int k = first + j * 4 + quad;
+        #pragma unroll
+        for (int r = 0; r < 8; r++) {
+          if (r < rows) {
+            const float left = a0(batch, first_row + r, k);
+            for (int c = 0; c < 4; c++) p0[c][r] += words0[j][0][c] * left;
+          }
+        }
+      }
     }
   }
-  if (n < 64) {
-    #pragma unroll
-    for (int r = 0; r < 4; r++) if (r < rows) finish(batch, i_T + r, n, sum0[r]);
+  over_quads(sum0, p0);
+  keep_sums(kept0, sum0);
+  __syncthreads();
+  for (int i = threadIdx.x; i < rows * 32; i += 256) {
+    const int r = i / 32;
+    const int c = i % 32;
+    finish(batch, first_row + r, first_n + c, sum_of_warps(kept0, r, c / 4, c % 4));
   }
 }
 

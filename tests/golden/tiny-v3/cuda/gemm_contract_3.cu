@@ -3,11 +3,12 @@
 //   read weight: f32[160, 64]
 //   write logits: f32[B, 160]
 
-#include "dsk.cuh"
+#include "dsk_few.cuh"
 
-extern "C" __global__ void __launch_bounds__(64, 4) gemm_contract_3_few(
+extern "C" __global__ void __launch_bounds__(256, 1) gemm_contract_3_few(
     int items, int items_before, int B, const float* __restrict__ x, const float* __restrict__ weight,
     float* __restrict__ logits) {
+  __shared__ float kept0[4][8][32];
   const auto a0 = [&](int batch, int m_, int i_D) -> float {
     const int i_B = clamp(m_, 0, B - 1);
     return x[(long long)i_B * 64 + i_D];
@@ -17,28 +18,50 @@ extern "C" __global__ void __launch_bounds__(64, 4) gemm_contract_3_few(
       logits[(long long)i_B * 160 + i_V] = product;
     }
   };
-  const int lane = threadIdx.x;
   const int item = blockIdx.x;
-  const int blocks = (160 + 63) / 64;
-  const int n = item % blocks * 64 + lane;
-  const int row_blocks = (B + 3) / 4;
-  const int i_B = item / blocks % row_blocks * 4;
+  const int warp = threadIdx.x / 32, octet = threadIdx.x % 32 / 4, quad = threadIdx.x % 4;
+  const int blocks = (160 + 31) / 32;
+  const int first_n = item % blocks * 32;
+  const int row_blocks = (B + 7) / 8;
+  const int first_row = item / blocks % row_blocks * 8;
   const int batch = item / blocks / row_blocks;
-  const int rows = min(4, B - i_B);
-  const int i_V = min(n, 160 - 1);
-  float sum0[4] = {};
-  for (int i_D = 0; i_D < 64; i_D++) {
-    const float b = weight[i_V * 64 + i_D];
-    if (rows == 1) {
-      sum0[0] += x[(long long)i_B * 64 + i_D] * b;
-    } else {
+  const int rows = min(8, B - first_row);
+  float sum0[2][4] = {};
+  float p0[4][8] = {};
+  {
+    const float* b0[4];
+    #pragma unroll
+    for (int i = 0; i < 4; i++) b0[i] = weight + (long long)min(first_n + i * 8 + octet, 160 - 1) * 64;
+    for (int first = warp * 16; first < 64; first += 128) {
+      float words0[1][4][4];
       #pragma unroll
-      for (int r = 0; r < 4; r++) sum0[r] += a0(batch, i_B + r, i_D) * b;
+      for (int j = 0; j < 1; j++) {
+        const int k = first + j * 16 + quad * 4;
+        for (int i = 0; i < 4; i++) read_floats(words0[j][i], b0[i] + k);
+      }
+      #pragma unroll
+      for (int j = 0; j < 1; j++) {
+        const int k = first + j * 16 + quad * 4;
+        #pragma unroll
+        for (int i = 0; i < 4; i++) {
+          #pragma unroll
+          for (int r = 0; r < 8; r++) {
+            if (r < rows) {
+              const float left = a0(batch, first_row + r, k + i);
+              for (int c = 0; c < 4; c++) p0[c][r] += words0[j][c][i] * left;
+            }
+          }
+        }
+      }
     }
   }
-  if (n < 160) {
-    #pragma unroll
-    for (int r = 0; r < 4; r++) if (r < rows) finish(batch, i_B + r, n, sum0[r]);
+  over_quads(sum0, p0);
+  keep_sums(kept0, sum0);
+  __syncthreads();
+  for (int i = threadIdx.x; i < rows * 32; i += 256) {
+    const int r = i / 32;
+    const int c = i % 32;
+    finish(batch, first_row + r, first_n + c, sum_of_warps(kept0, r, c % 8, c / 8));
   }
 }
 

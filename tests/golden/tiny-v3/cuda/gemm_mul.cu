@@ -5,11 +5,14 @@
 //   read up: f32[64, 96]
 //   write x_3: f32[T, 96]
 
-#include "dsk.cuh"
+#include "dsk_few.cuh"
 
-extern "C" __global__ void __launch_bounds__(64, 4) gemm_mul_few(
+extern "C" __global__ void __launch_bounds__(256, 1) gemm_mul_few(
     int items, int items_before, int T, const float* __restrict__ h, const float* __restrict__ weight,
     const float* __restrict__ gate, const float* __restrict__ up, float* __restrict__ x_3) {
+  __shared__ float kept0[4][8][32];
+  __shared__ float kept1[4][8][32];
+  __shared__ float x_2_rows[8];
   const auto a0 = [&](int batch, int m_, int i_D, float x_2) -> float {
     const int i_T = clamp(m_, 0, T - 1);
     return ((h[(long long)i_T * 64 + i_D] * x_2) * weight[i_D]);
@@ -19,54 +22,70 @@ extern "C" __global__ void __launch_bounds__(64, 4) gemm_mul_few(
       x_3[(long long)i_T * 96 + i_F] = (silu(product) * product_2);
     }
   };
-  const int lane = threadIdx.x;
   const int item = blockIdx.x;
-  const int blocks = (96 + 63) / 64;
-  const int n = item % blocks * 64 + lane;
-  const int row_blocks = (T + 3) / 4;
-  const int first = item / blocks % row_blocks * 4;
+  const int warp = threadIdx.x / 32, octet = threadIdx.x % 32 / 4, quad = threadIdx.x % 4;
+  const int blocks = (96 + 31) / 32;
+  const int first_n = item % blocks * 32;
+  const int row_blocks = (T + 7) / 8;
+  const int first_row = item / blocks % row_blocks * 8;
   const int batch = item / blocks / row_blocks;
-  const int rows = min(4, T - first);
-  float x_2_rows[4];
-  #pragma unroll
-  for (int r = 0; r < 4; r++) {
-    if (r < rows) {
-      const int i_T = first + r;
-      float x;
-      float x_2;
-      {
-        float part1 = 0.0f;
-        for (int i_D = lane; i_D < 64; i_D += 64) {
-          part1 = part1 + square(h[(long long)i_T * 64 + i_D]);
-        }
-        x = over_block<Sum, 64>(part1);
+  const int rows = min(8, T - first_row);
+  for (int r = warp; r < rows; r += 8) {
+    const int i_T = first_row + r;
+    const int lane = threadIdx.x % 32;
+    float x;
+    float x_2;
+    {
+      float part1 = 0.0f;
+      #pragma unroll 16
+      for (int i_D = lane; i_D < 64; i_D += 32) {
+        part1 = part1 + square(h[(long long)i_T * 64 + i_D]);
       }
-      x_2 = rsqrtf(((x / 64.0f) + 0.000001f));
-      x_2_rows[r] = x_2;
+      x = over_lanes<Sum, 32>(part1);
+    }
+    x_2 = rsqrtf(((x / 64.0f) + 0.000001f));
+    if (lane == 0) x_2_rows[r] = x_2;
+  }
+  __syncthreads();
+  float sum0[2][4] = {};
+  float p0[4][8] = {};
+  float sum1[2][4] = {};
+  float p1[4][8] = {};
+  {
+    const float* const b0 = gate + min(first_n + octet * 4, 96 - 4);
+    const float* const b1 = up + min(first_n + octet * 4, 96 - 4);
+    for (int first = warp * 8; first < 64; first += 64) {
+      float words0[2][1][4];
+      float words1[2][1][4];
+      #pragma unroll
+      for (int j = 0; j < 2; j++) {
+        const int k = first + j * 4 + quad;
+        read_floats(words0[j][0], b0 + k * 96);
+        read_floats(words1[j][0], b1 + k * 96);
+      }
+      #pragma unroll
+      for (int j = 0; j < 2; j++) {
+        const int k = first + j * 4 + quad;
+        #pragma unroll
+        for (int r = 0; r < 8; r++) {
+          if (r < rows) {
+            const float left = a0(batch, first_row + r, k, x_2_rows[r]);
+            for (int c = 0; c < 4; c++) p0[c][r] += words0[j][0][c] * left;
+            for (int c = 0; c < 4; c++) p1[c][r] += words1[j][0][c] * left;
+          }
+        }
+      }
     }
   }
-  const int i_T = first;
-  const int i_F = min(n, 96 - 1);
-  float sum0[4] = {};
-  float sum1[4] = {};
-  for (int i_D = 0; i_D < 64; i_D++) {
-    const float b0 = gate[i_D * 96 + i_F];
-    const float b1 = up[i_D * 96 + i_F];
-    if (rows == 1) {
-      const float x_2 = x_2_rows[0];
-      const float a = ((h[(long long)i_T * 64 + i_D] * x_2) * weight[i_D]);
-      sum0[0] += a * b0;
-      sum1[0] += a * b1;
-    } else {
-      #pragma unroll
-      for (int r = 0; r < 4; r++) sum0[r] += a0(batch, first + r, i_D, x_2_rows[r]) * b0;
-      #pragma unroll
-      for (int r = 0; r < 4; r++) sum1[r] += a0(batch, first + r, i_D, x_2_rows[r]) * b1;
-    }
-  }
-  if (n < 96) {
-    #pragma unroll
-    for (int r = 0; r < 4; r++) if (r < rows) finish(batch, first + r, n, sum0[r], sum1[r]);
+  over_quads(sum0, p0);
+  over_quads(sum1, p1);
+  keep_sums(kept0, sum0);
+  keep_sums(kept1, sum1);
+  __syncthreads();
+  for (int i = threadIdx.x; i < rows * 32; i += 256) {
+    const int r = i / 32;
+    const int c = i % 32;
+    finish(batch, first_row + r, first_n + c, sum_of_warps(kept0, r, c / 4, c % 4), sum_of_warps(kept1, r, c / 4, c % 4));
   }
 }
 

@@ -5,12 +5,22 @@
 //   read up: f32[8, 64, 16]
 //   write x_2: f32[T, 3, 16]
 
-#include "dsk.cuh"
+#include "dsk_few.cuh"
 
-extern "C" __global__ void __launch_bounds__(64, 4) gemm_mul_2_few(
+extern "C" __global__ void __launch_bounds__(256, 1) gemm_mul_2_few(
     int items, int items_before, int T, const int* __restrict__ chosen, const float* __restrict__ x,
     const float* __restrict__ gate, const float* __restrict__ up, float* __restrict__ x_2, int* __restrict__ order,
     int* __restrict__ starts, int* __restrict__ counts) {
+  __shared__ float kept0[4][8][32];
+  __shared__ float kept1[4][8][32];
+  __shared__ unsigned marks[2];
+  __shared__ unsigned short members[64];
+  const auto a0 = [&](int batch, int m_, int i_D) -> float {
+    const int m = clamp(m_, 0, T * 3 - 1);
+    const int i_K = m % 3;
+    const int i_T = m / 3;
+    return ((chosen[(long long)i_T * 3 + i_K] < 0) ? 0.0f : x[(long long)i_T * 64 + i_D]);
+  };
   const auto group_of = [&](int m) -> int {
     const int i_K = m % 3;
     const int i_T = m / 3;
@@ -23,27 +33,79 @@ extern "C" __global__ void __launch_bounds__(64, 4) gemm_mul_2_few(
       x_2[(long long)i_T * 48 + i_K * 16 + i_F_2] = (silu(product) * product_2);
     }
   };
-  const int lane = threadIdx.x;
   const int item = blockIdx.x;
-  const int blocks = (16 + 63) / 64;
-  const int n = item % blocks * 64 + lane;
-  const int m = item / blocks % (T * 3);
+  const int warp = threadIdx.x / 32, octet = threadIdx.x % 32 / 4, quad = threadIdx.x % 4;
+  const int blocks = (16 + 31) / 32;
+  const int first_n = item % blocks * 32;
+  const int own = item / blocks % (T * 3);
   const int batch = item / blocks / (T * 3);
-  const int i_E = group_of(m);
-  const int i_K = m % 3;
-  const int i_T = m / 3;
-  const int i_F_2 = min(n, 16 - 1);
-  float sum0 = 0.0f;
-  float sum1 = 0.0f;
-  if (i_E >= 0 && i_E < 8) {
-    for (int i_D = 0; i_D < 64; i_D++) {
-      const float a = ((chosen[(long long)i_T * 3 + i_K] < 0) ? 0.0f : x[(long long)i_T * 64 + i_D]);
-      sum0 += a * gate[i_E * 1024 + i_D * 16 + i_F_2];
-      sum1 += a * up[i_E * 1024 + i_D * 16 + i_F_2];
-    }
+  const int i_E = group_of(own);
+  if (i_E < 0 || i_E >= 8) {
+    // Products of a row without a group are 0.
+    for (int c = threadIdx.x; c < 32; c += 256) finish(batch, own, first_n + c, 0.0f, 0.0f);
+    return;
   }
-  if (n < 16) {
-    finish(batch, m, n, sum0, sum1);
+  for (int i = threadIdx.x; i < (T * 3 + 31) / 32 * 32; i += 256) {
+    const bool mine = i < T * 3 && group_of(min(i, T * 3 - 1)) == i_E;
+    const unsigned mark = __ballot_sync(0xffffffffu, mine);
+    if (i % 32 == 0) marks[i / 32] = mark;
+  }
+  __syncthreads();
+  int count = 0;
+  for (int i = 0; i < own; i += 32) {
+    const unsigned before = own - i < 32 ? (1u << (own - i)) - 1 : 0xffffffffu;
+    if ((marks[i / 32] & before) != 0) return;  // the block of an earlier row does it
+  }
+  for (int i = threadIdx.x; i < (T * 3 + 31) / 32 * 32; i += 256) {
+    int place = __popc(marks[i / 32] & ((1u << i % 32) - 1));
+    for (int j = 0; j < i / 32; j++) place += __popc(marks[j]);
+    if ((marks[i / 32] >> i % 32 & 1) != 0) members[place] = i;
+  }
+  for (int i = 0; i < (T * 3 + 31) / 32; i++) count += __popc(marks[i]);
+  __syncthreads();
+  for (int first_row = 0; first_row < count; first_row += 8) {
+    const int rows = min(8, count - first_row);
+    float sum0[2][4] = {};
+    float p0[4][8] = {};
+    float sum1[2][4] = {};
+    float p1[4][8] = {};
+    {
+      const float* const b0 = gate + i_E * 1024 + min(first_n + octet * 4, 16 - 4);
+      const float* const b1 = up + i_E * 1024 + min(first_n + octet * 4, 16 - 4);
+      for (int first = warp * 8; first < 64; first += 64) {
+        float words0[2][1][4];
+        float words1[2][1][4];
+        #pragma unroll
+        for (int j = 0; j < 2; j++) {
+          const int k = first + j * 4 + quad;
+          read_floats(words0[j][0], b0 + k * 16);
+          read_floats(words1[j][0], b1 + k * 16);
+        }
+        #pragma unroll
+        for (int j = 0; j < 2; j++) {
+          const int k = first + j * 4 + quad;
+          #pragma unroll
+          for (int r = 0; r < 8; r++) {
+            if (r < rows) {
+              const float left = a0(batch, members[first_row + r], k);
+              for (int c = 0; c < 4; c++) p0[c][r] += words0[j][0][c] * left;
+              for (int c = 0; c < 4; c++) p1[c][r] += words1[j][0][c] * left;
+            }
+          }
+        }
+      }
+    }
+    over_quads(sum0, p0);
+    over_quads(sum1, p1);
+    keep_sums(kept0, sum0);
+    keep_sums(kept1, sum1);
+    __syncthreads();
+    for (int i = threadIdx.x; i < rows * 32; i += 256) {
+      const int r = i / 32;
+      const int c = i % 32;
+      finish(batch, members[first_row + r], first_n + c, sum_of_warps(kept0, r, c / 4, c % 4), sum_of_warps(kept1, r, c / 4, c % 4));
+    }
+    __syncthreads();
   }
 }
 

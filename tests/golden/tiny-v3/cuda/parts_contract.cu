@@ -8,11 +8,12 @@
 //   read wkv_a: f32[64, 24]
 //   write x_3: f32[T, 24]
 
-#include "dsk.cuh"
+#include "dsk_few.cuh"
 
 static __device__ __forceinline__ void run_few_1(
     int block, int items, int items_before, int T, const float* __restrict__ x, const float* __restrict__ wq_a,
     float* __restrict__ x_2) {
+  __shared__ float kept0[4][8][32];
   const auto a0 = [&](int batch, int m_, int i_D) -> float {
     const int i_T = clamp(m_, 0, T - 1);
     return x[(long long)i_T * 64 + i_D];
@@ -22,32 +23,49 @@ static __device__ __forceinline__ void run_few_1(
       x_2[(long long)i_T * 24 + i_Q] = product;
     }
   };
-  const int lane = threadIdx.x;
   const int item = block;
-  const int blocks = (24 + 63) / 64;
-  const int n = item % blocks * 64 + lane;
-  const int row_blocks = (T + 3) / 4;
-  const int i_T = item / blocks % row_blocks * 4;
+  const int warp = threadIdx.x / 32, octet = threadIdx.x % 32 / 4, quad = threadIdx.x % 4;
+  const int blocks = (24 + 31) / 32;
+  const int first_n = item % blocks * 32;
+  const int row_blocks = (T + 7) / 8;
+  const int first_row = item / blocks % row_blocks * 8;
   const int batch = item / blocks / row_blocks;
-  const int rows = min(4, T - i_T);
-  const int i_Q = min(n, 24 - 1);
-  float sum0[4] = {};
-  for (int i_D = 0; i_D < 64; i_D++) {
-    const float b = wq_a[i_D * 24 + i_Q];
-    if (rows == 1) {
-      sum0[0] += x[(long long)i_T * 64 + i_D] * b;
-    } else {
+  const int rows = min(8, T - first_row);
+  float sum0[2][4] = {};
+  float p0[4][8] = {};
+  {
+    const float* const b0 = wq_a + min(first_n + octet * 4, 24 - 4);
+    for (int first = warp * 8; first < 64; first += 64) {
+      float words0[2][1][4];
       #pragma unroll
-      for (int r = 0; r < 4; r++) sum0[r] += a0(batch, i_T + r, i_D) * b;
+      for (int j = 0; j < 2; j++) {
+        const int k = first + j * 4 + quad;
+        read_floats(words0[j][0], b0 + k * 24);
+      }
+      #pragma unroll
+      for (int j = 0; j < 2; j++) {
+        const int k = first + j * 4 + quad;
+        #pragma unroll
+        for (int r = 0; r < 8; r++) {
+          if (r < rows) {
+            const float left = a0(batch, first_row + r, k);
+            for (int c = 0; c < 4; c++) p0[c][r] += words0[j][0][c] * left;
+          }
+        }
+      }
     }
   }
-  if (n < 24) {
-    #pragma unroll
-    for (int r = 0; r < 4; r++) if (r < rows) finish(batch, i_T + r, n, sum0[r]);
+  over_quads(sum0, p0);
+  keep_sums(kept0, sum0);
+  __syncthreads();
+  for (int i = threadIdx.x; i < rows * 32; i += 256) {
+    const int r = i / 32;
+    const int c = i % 32;
+    finish(batch, first_row + r, first_n + c, sum_of_warps(kept0, r, c / 4, c % 4));
   }
 }
 
-extern "C" __global__ void __launch_bounds__(64, 4) parts_contract_few_1(
+extern "C" __global__ void __launch_bounds__(256, 1) parts_contract_few_1(
     int items_1, int items_before_1, int items_2, int items_before_2, int T, const float* __restrict__ x,
     const float* __restrict__ wq_a, float* __restrict__ x_2, const float* __restrict__ wkv_a, float* __restrict__ x_3) {
   run_few_1(blockIdx.x, items_1, items_before_1, T, x, wq_a, x_2);
@@ -118,6 +136,7 @@ extern "C" __global__ void __launch_bounds__(64, 4) parts_contract_tile_1(
 static __device__ __forceinline__ void run_few_2(
     int block, int items, int items_before, int T, const float* __restrict__ x, const float* __restrict__ wkv_a,
     float* __restrict__ x_3) {
+  __shared__ float kept0[4][8][32];
   const auto a0 = [&](int batch, int m_, int i_D) -> float {
     const int i_T = clamp(m_, 0, T - 1);
     return x[(long long)i_T * 64 + i_D];
@@ -127,32 +146,49 @@ static __device__ __forceinline__ void run_few_2(
       x_3[(long long)i_T * 24 + i_C_R] = product_2;
     }
   };
-  const int lane = threadIdx.x;
   const int item = block;
-  const int blocks = (24 + 63) / 64;
-  const int n = item % blocks * 64 + lane;
-  const int row_blocks = (T + 3) / 4;
-  const int i_T = item / blocks % row_blocks * 4;
+  const int warp = threadIdx.x / 32, octet = threadIdx.x % 32 / 4, quad = threadIdx.x % 4;
+  const int blocks = (24 + 31) / 32;
+  const int first_n = item % blocks * 32;
+  const int row_blocks = (T + 7) / 8;
+  const int first_row = item / blocks % row_blocks * 8;
   const int batch = item / blocks / row_blocks;
-  const int rows = min(4, T - i_T);
-  const int i_C_R = min(n, 24 - 1);
-  float sum0[4] = {};
-  for (int i_D = 0; i_D < 64; i_D++) {
-    const float b = wkv_a[i_D * 24 + i_C_R];
-    if (rows == 1) {
-      sum0[0] += x[(long long)i_T * 64 + i_D] * b;
-    } else {
+  const int rows = min(8, T - first_row);
+  float sum0[2][4] = {};
+  float p0[4][8] = {};
+  {
+    const float* const b0 = wkv_a + min(first_n + octet * 4, 24 - 4);
+    for (int first = warp * 8; first < 64; first += 64) {
+      float words0[2][1][4];
       #pragma unroll
-      for (int r = 0; r < 4; r++) sum0[r] += a0(batch, i_T + r, i_D) * b;
+      for (int j = 0; j < 2; j++) {
+        const int k = first + j * 4 + quad;
+        read_floats(words0[j][0], b0 + k * 24);
+      }
+      #pragma unroll
+      for (int j = 0; j < 2; j++) {
+        const int k = first + j * 4 + quad;
+        #pragma unroll
+        for (int r = 0; r < 8; r++) {
+          if (r < rows) {
+            const float left = a0(batch, first_row + r, k);
+            for (int c = 0; c < 4; c++) p0[c][r] += words0[j][0][c] * left;
+          }
+        }
+      }
     }
   }
-  if (n < 24) {
-    #pragma unroll
-    for (int r = 0; r < 4; r++) if (r < rows) finish(batch, i_T + r, n, sum0[r]);
+  over_quads(sum0, p0);
+  keep_sums(kept0, sum0);
+  __syncthreads();
+  for (int i = threadIdx.x; i < rows * 32; i += 256) {
+    const int r = i / 32;
+    const int c = i % 32;
+    finish(batch, first_row + r, first_n + c, sum_of_warps(kept0, r, c / 4, c % 4));
   }
 }
 
-extern "C" __global__ void __launch_bounds__(64, 4) parts_contract_few_2(
+extern "C" __global__ void __launch_bounds__(256, 1) parts_contract_few_2(
     int items_1, int items_before_1, int items_2, int items_before_2, int T, const float* __restrict__ x,
     const float* __restrict__ wq_a, float* __restrict__ x_2, const float* __restrict__ wkv_a, float* __restrict__ x_3) {
   run_few_2(blockIdx.x, items_2, items_before_2, T, x, wkv_a, x_3);
@@ -220,7 +256,7 @@ extern "C" __global__ void __launch_bounds__(64, 4) parts_contract_tile_2(
   }
 }
 
-extern "C" __global__ void __launch_bounds__(64, 4) parts_contract_all_parts(
+extern "C" __global__ void __launch_bounds__(256, 1) parts_contract_all_parts(
     int items_1, int items_before_1, int items_2, int items_before_2, int T, const float* __restrict__ x,
     const float* __restrict__ wq_a, float* __restrict__ x_2, const float* __restrict__ wkv_a, float* __restrict__ x_3) {
   int block = blockIdx.x;

@@ -10,11 +10,13 @@
 //   read wkv_a: f32[64, 24]
 //   write x_5: f32[T, 24]
 
-#include "dsk.cuh"
+#include "dsk_few.cuh"
 
 static __device__ __forceinline__ void run_few_1(
     int block, int items, int items_before, int T, const float* __restrict__ x_2, const float* __restrict__ weight,
     const float* __restrict__ wq_a, float* __restrict__ x_4) {
+  __shared__ float kept0[4][8][32];
+  __shared__ float x_3_rows[8];
   const auto a0 = [&](int batch, int m_, int i_D, float x_3) -> float {
     const int i_T = clamp(m_, 0, T - 1);
     return ((x_2[(long long)i_T * 64 + i_D] * x_3) * weight[i_D]);
@@ -24,52 +26,66 @@ static __device__ __forceinline__ void run_few_1(
       x_4[(long long)i_T * 24 + i_Q] = product;
     }
   };
-  const int lane = threadIdx.x;
   const int item = block;
-  const int blocks = (24 + 63) / 64;
-  const int n = item % blocks * 64 + lane;
-  const int row_blocks = (T + 3) / 4;
-  const int first = item / blocks % row_blocks * 4;
+  const int warp = threadIdx.x / 32, octet = threadIdx.x % 32 / 4, quad = threadIdx.x % 4;
+  const int blocks = (24 + 31) / 32;
+  const int first_n = item % blocks * 32;
+  const int row_blocks = (T + 7) / 8;
+  const int first_row = item / blocks % row_blocks * 8;
   const int batch = item / blocks / row_blocks;
-  const int rows = min(4, T - first);
-  float x_3_rows[4];
-  #pragma unroll
-  for (int r = 0; r < 4; r++) {
-    if (r < rows) {
-      const int i_T = first + r;
-      float x;
-      float x_3;
-      {
-        float part1 = 0.0f;
-        for (int i_D = lane; i_D < 64; i_D += 64) {
-          part1 = part1 + square(x_2[(long long)i_T * 64 + i_D]);
-        }
-        x = over_block<Sum, 64>(part1);
+  const int rows = min(8, T - first_row);
+  for (int r = warp; r < rows; r += 8) {
+    const int i_T = first_row + r;
+    const int lane = threadIdx.x % 32;
+    float x;
+    float x_3;
+    {
+      float part1 = 0.0f;
+      #pragma unroll 16
+      for (int i_D = lane; i_D < 64; i_D += 32) {
+        part1 = part1 + square(x_2[(long long)i_T * 64 + i_D]);
       }
-      x_3 = rsqrtf(((x / 64.0f) + 0.000001f));
-      x_3_rows[r] = x_3;
+      x = over_lanes<Sum, 32>(part1);
     }
+    x_3 = rsqrtf(((x / 64.0f) + 0.000001f));
+    if (lane == 0) x_3_rows[r] = x_3;
   }
-  const int i_T = first;
-  const int i_Q = min(n, 24 - 1);
-  float sum0[4] = {};
-  for (int i_D = 0; i_D < 64; i_D++) {
-    const float b = wq_a[i_D * 24 + i_Q];
-    if (rows == 1) {
-      const float x_3 = x_3_rows[0];
-      sum0[0] += ((x_2[(long long)i_T * 64 + i_D] * x_3) * weight[i_D]) * b;
-    } else {
+  __syncthreads();
+  float sum0[2][4] = {};
+  float p0[4][8] = {};
+  {
+    const float* const b0 = wq_a + min(first_n + octet * 4, 24 - 4);
+    for (int first = warp * 8; first < 64; first += 64) {
+      float words0[2][1][4];
       #pragma unroll
-      for (int r = 0; r < 4; r++) sum0[r] += a0(batch, first + r, i_D, x_3_rows[r]) * b;
+      for (int j = 0; j < 2; j++) {
+        const int k = first + j * 4 + quad;
+        read_floats(words0[j][0], b0 + k * 24);
+      }
+      #pragma unroll
+      for (int j = 0; j < 2; j++) {
+        const int k = first + j * 4 + quad;
+        #pragma unroll
+        for (int r = 0; r < 8; r++) {
+          if (r < rows) {
+            const float left = a0(batch, first_row + r, k, x_3_rows[r]);
+            for (int c = 0; c < 4; c++) p0[c][r] += words0[j][0][c] * left;
+          }
+        }
+      }
     }
   }
-  if (n < 24) {
-    #pragma unroll
-    for (int r = 0; r < 4; r++) if (r < rows) finish(batch, first + r, n, sum0[r]);
+  over_quads(sum0, p0);
+  keep_sums(kept0, sum0);
+  __syncthreads();
+  for (int i = threadIdx.x; i < rows * 32; i += 256) {
+    const int r = i / 32;
+    const int c = i % 32;
+    finish(batch, first_row + r, first_n + c, sum_of_warps(kept0, r, c / 4, c % 4));
   }
 }
 
-extern "C" __global__ void __launch_bounds__(64, 4) parts_contract_2_few_1(
+extern "C" __global__ void __launch_bounds__(256, 1) parts_contract_2_few_1(
     int items_1, int items_before_1, int items_2, int items_before_2, int T, const float* __restrict__ x_2,
     const float* __restrict__ weight, const float* __restrict__ wq_a, float* __restrict__ x_4, const float* __restrict__ wkv_a,
     float* __restrict__ x_5) {
@@ -160,6 +176,8 @@ extern "C" __global__ void __launch_bounds__(64, 4) parts_contract_2_tile_1(
 static __device__ __forceinline__ void run_few_2(
     int block, int items, int items_before, int T, const float* __restrict__ x_2, const float* __restrict__ weight,
     const float* __restrict__ wkv_a, float* __restrict__ x_5) {
+  __shared__ float kept0[4][8][32];
+  __shared__ float x_7_rows[8];
   const auto a0 = [&](int batch, int m_, int i_D, float x_7) -> float {
     const int i_T = clamp(m_, 0, T - 1);
     return ((x_2[(long long)i_T * 64 + i_D] * x_7) * weight[i_D]);
@@ -169,52 +187,66 @@ static __device__ __forceinline__ void run_few_2(
       x_5[(long long)i_T * 24 + i_C_R] = product_2;
     }
   };
-  const int lane = threadIdx.x;
   const int item = block;
-  const int blocks = (24 + 63) / 64;
-  const int n = item % blocks * 64 + lane;
-  const int row_blocks = (T + 3) / 4;
-  const int first = item / blocks % row_blocks * 4;
+  const int warp = threadIdx.x / 32, octet = threadIdx.x % 32 / 4, quad = threadIdx.x % 4;
+  const int blocks = (24 + 31) / 32;
+  const int first_n = item % blocks * 32;
+  const int row_blocks = (T + 7) / 8;
+  const int first_row = item / blocks % row_blocks * 8;
   const int batch = item / blocks / row_blocks;
-  const int rows = min(4, T - first);
-  float x_7_rows[4];
-  #pragma unroll
-  for (int r = 0; r < 4; r++) {
-    if (r < rows) {
-      const int i_T = first + r;
-      float x_6;
-      float x_7;
-      {
-        float part1 = 0.0f;
-        for (int i_D = lane; i_D < 64; i_D += 64) {
-          part1 = part1 + square(x_2[(long long)i_T * 64 + i_D]);
-        }
-        x_6 = over_block<Sum, 64>(part1);
+  const int rows = min(8, T - first_row);
+  for (int r = warp; r < rows; r += 8) {
+    const int i_T = first_row + r;
+    const int lane = threadIdx.x % 32;
+    float x_6;
+    float x_7;
+    {
+      float part1 = 0.0f;
+      #pragma unroll 16
+      for (int i_D = lane; i_D < 64; i_D += 32) {
+        part1 = part1 + square(x_2[(long long)i_T * 64 + i_D]);
       }
-      x_7 = rsqrtf(((x_6 / 64.0f) + 0.000001f));
-      x_7_rows[r] = x_7;
+      x_6 = over_lanes<Sum, 32>(part1);
     }
+    x_7 = rsqrtf(((x_6 / 64.0f) + 0.000001f));
+    if (lane == 0) x_7_rows[r] = x_7;
   }
-  const int i_T = first;
-  const int i_C_R = min(n, 24 - 1);
-  float sum0[4] = {};
-  for (int i_D = 0; i_D < 64; i_D++) {
-    const float b = wkv_a[i_D * 24 + i_C_R];
-    if (rows == 1) {
-      const float x_7 = x_7_rows[0];
-      sum0[0] += ((x_2[(long long)i_T * 64 + i_D] * x_7) * weight[i_D]) * b;
-    } else {
+  __syncthreads();
+  float sum0[2][4] = {};
+  float p0[4][8] = {};
+  {
+    const float* const b0 = wkv_a + min(first_n + octet * 4, 24 - 4);
+    for (int first = warp * 8; first < 64; first += 64) {
+      float words0[2][1][4];
       #pragma unroll
-      for (int r = 0; r < 4; r++) sum0[r] += a0(batch, first + r, i_D, x_7_rows[r]) * b;
+      for (int j = 0; j < 2; j++) {
+        const int k = first + j * 4 + quad;
+        read_floats(words0[j][0], b0 + k * 24);
+      }
+      #pragma unroll
+      for (int j = 0; j < 2; j++) {
+        const int k = first + j * 4 + quad;
+        #pragma unroll
+        for (int r = 0; r < 8; r++) {
+          if (r < rows) {
+            const float left = a0(batch, first_row + r, k, x_7_rows[r]);
+            for (int c = 0; c < 4; c++) p0[c][r] += words0[j][0][c] * left;
+          }
+        }
+      }
     }
   }
-  if (n < 24) {
-    #pragma unroll
-    for (int r = 0; r < 4; r++) if (r < rows) finish(batch, first + r, n, sum0[r]);
+  over_quads(sum0, p0);
+  keep_sums(kept0, sum0);
+  __syncthreads();
+  for (int i = threadIdx.x; i < rows * 32; i += 256) {
+    const int r = i / 32;
+    const int c = i % 32;
+    finish(batch, first_row + r, first_n + c, sum_of_warps(kept0, r, c / 4, c % 4));
   }
 }
 
-extern "C" __global__ void __launch_bounds__(64, 4) parts_contract_2_few_2(
+extern "C" __global__ void __launch_bounds__(256, 1) parts_contract_2_few_2(
     int items_1, int items_before_1, int items_2, int items_before_2, int T, const float* __restrict__ x_2,
     const float* __restrict__ weight, const float* __restrict__ wq_a, float* __restrict__ x_4, const float* __restrict__ wkv_a,
     float* __restrict__ x_5) {
@@ -302,7 +334,7 @@ extern "C" __global__ void __launch_bounds__(64, 4) parts_contract_2_tile_2(
   }
 }
 
-extern "C" __global__ void __launch_bounds__(64, 4) parts_contract_2_all_parts(
+extern "C" __global__ void __launch_bounds__(256, 1) parts_contract_2_all_parts(
     int items_1, int items_before_1, int items_2, int items_before_2, int T, const float* __restrict__ x_2,
     const float* __restrict__ weight, const float* __restrict__ wq_a, float* __restrict__ x_4, const float* __restrict__ wkv_a,
     float* __restrict__ x_5) {

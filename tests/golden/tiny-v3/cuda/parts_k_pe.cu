@@ -15,7 +15,7 @@
 //   read wk_b: f32[16, 4, 16]
 //   write x_14: f32[T, 4, 16]
 
-#include "dsk.cuh"
+#include "dsk_few.cuh"
 
 static __device__ __forceinline__ void run_main_1(
     int block, int items, int items_before, int T, const float* __restrict__ x_2, const float* __restrict__ x_4,
@@ -31,45 +31,45 @@ static __device__ __forceinline__ void run_main_1(
   const int i_T = block;
   float x;
   x = rsqrtf(((x_2[i_T] / 16.0f) + 0.000001f));
-  for (int i_C = lane; i_C < 16; i_C += 64) {
+  for (int i_C = lane; i_C < 16; i_C += 256) {
     x_3[i_C] = ((x_4[(long long)i_T * 24 + i_C] * x) * weight[i_C]);
   }
   __syncthreads();
-  for (int i_C = lane; i_C < 16; i_C += 64) {
+  for (int i_C = lane; i_C < 16; i_C += 256) {
     latent[(long long)(row_[i_T]) * 16 + i_C] = x_3[i_C];
   }
-  for (int i_P = lane; i_P < 4; i_P += 64) {
+  for (int i_P = lane; i_P < 4; i_P += 256) {
     const int v0 = (i_P * 2);
     x_5[i_P] = ((x_4[(long long)i_T * 24 + (v0 + 16)] * x_6[(long long)i_T * 4 + i_P]) - (x_4[(long long)i_T * 24 + (v0 + 17)] * x_7[(long long)i_T * 4 + i_P]));
   }
-  for (int i_P = lane; i_P < 4; i_P += 64) {
+  for (int i_P = lane; i_P < 4; i_P += 256) {
     const int v1 = (i_P * 2);
     x_8[i_P] = ((x_4[(long long)i_T * 24 + (v1 + 16)] * x_7[(long long)i_T * 4 + i_P]) + (x_4[(long long)i_T * 24 + (v1 + 17)] * x_6[(long long)i_T * 4 + i_P]));
   }
   __syncthreads();
-  for (int i2 = lane; i2 < 4 * 2; i2 += 64) {
+  for (int i2 = lane; i2 < 4 * 2; i2 += 256) {
     const int i_pair = i2 % 2;
     const int i_P = i2 / 2;
     x_9[i_P * 2 + i_pair] = ((i_pair < 1) ? x_5[i_P] : x_8[i_P]);
   }
   __syncthreads();
-  for (int i_R = lane; i_R < 8; i_R += 64) {
+  for (int i_R = lane; i_R < 8; i_R += 256) {
     key_pe[(long long)(row_[i_T]) * 8 + i_R] = x_9[i_R];
   }
-  for (int i3 = lane; i3 < 4 * 4; i3 += 64) {
+  for (int i3 = lane; i3 < 4 * 4; i3 += 256) {
     const int i_P = i3 % 4;
     const int i_H = i3 / 4;
     const int v4 = (i_P * 2);
     x_10[i_H * 4 + i_P] = ((x_11[(long long)i_T * 96 + i_H * 24 + (v4 + 16)] * x_6[(long long)i_T * 4 + i_P]) - (x_11[(long long)i_T * 96 + i_H * 24 + (v4 + 17)] * x_7[(long long)i_T * 4 + i_P]));
   }
-  for (int i5 = lane; i5 < 4 * 4; i5 += 64) {
+  for (int i5 = lane; i5 < 4 * 4; i5 += 256) {
     const int i_P = i5 % 4;
     const int i_H = i5 / 4;
     const int v6 = (i_P * 2);
     x_12[i_H * 4 + i_P] = ((x_11[(long long)i_T * 96 + i_H * 24 + (v6 + 16)] * x_7[(long long)i_T * 4 + i_P]) + (x_11[(long long)i_T * 96 + i_H * 24 + (v6 + 17)] * x_6[(long long)i_T * 4 + i_P]));
   }
   __syncthreads();
-  for (int i7 = lane; i7 < 4 * 4 * 2; i7 += 64) {
+  for (int i7 = lane; i7 < 4 * 4 * 2; i7 += 256) {
     const int i_pair = i7 % 2;
     const int i_P = (i7 / 2) % 4;
     const int i_H = (i7 / 2) / 4;
@@ -77,7 +77,7 @@ static __device__ __forceinline__ void run_main_1(
   }
 }
 
-extern "C" __global__ void __launch_bounds__(64, 4) parts_k_pe_main_1(
+extern "C" __global__ void __launch_bounds__(256, 1) parts_k_pe_main_1(
     int items_1, int items_before_1, int items_2, int items_before_2, int T, const float* __restrict__ x_2,
     const float* __restrict__ x_4, const float* __restrict__ weight, float* __restrict__ latent, const int* __restrict__ row_,
     const float* __restrict__ x_6, const float* __restrict__ x_7, float* __restrict__ key_pe, const float* __restrict__ x_11,
@@ -88,6 +88,7 @@ extern "C" __global__ void __launch_bounds__(64, 4) parts_k_pe_main_1(
 static __device__ __forceinline__ void run_few_2(
     int block, int items, int items_before, int T, const float* __restrict__ x_11, const float* __restrict__ wk_b,
     float* __restrict__ x_14) {
+  __shared__ float kept0[4][8][32];
   const auto a0 = [&](int i_H, int m_, int k_) -> float {
     const int i_T = clamp(m_, 0, T - 1);
     const int i_N = clamp(k_, 0, 16 - 1);
@@ -98,32 +99,54 @@ static __device__ __forceinline__ void run_few_2(
       x_14[(long long)i_T * 64 + i_H * 16 + i_C] = product;
     }
   };
-  const int lane = threadIdx.x;
   const int item = block;
-  const int blocks = (16 + 63) / 64;
-  const int n = item % blocks * 64 + lane;
-  const int row_blocks = (T + 3) / 4;
-  const int i_T = item / blocks % row_blocks * 4;
+  const int warp = threadIdx.x / 32, octet = threadIdx.x % 32 / 4, quad = threadIdx.x % 4;
+  const int blocks = (16 + 31) / 32;
+  const int first_n = item % blocks * 32;
+  const int row_blocks = (T + 7) / 8;
+  const int first_row = item / blocks % row_blocks * 8;
   const int i_H = item / blocks / row_blocks;
-  const int rows = min(4, T - i_T);
-  const int i_C = min(n, 16 - 1);
-  float sum0[4] = {};
-  for (int i_N = 0; i_N < 16; i_N++) {
-    const float b = wk_b[i_C * 64 + i_H * 16 + i_N];
-    if (rows == 1) {
-      sum0[0] += x_11[(long long)i_T * 96 + i_H * 24 + i_N] * b;
-    } else {
+  const int rows = min(8, T - first_row);
+  float sum0[2][4] = {};
+  float p0[4][8] = {};
+  {
+    const float* b0[4];
+    #pragma unroll
+    for (int i = 0; i < 4; i++) b0[i] = wk_b + i_H * 16 + (long long)min(first_n + i * 8 + octet, 16 - 1) * 64;
+    for (int first = warp * 16; first < 16; first += 128) {
+      float words0[1][4][4];
       #pragma unroll
-      for (int r = 0; r < 4; r++) sum0[r] += a0(i_H, i_T + r, i_N) * b;
+      for (int j = 0; j < 1; j++) {
+        const int k = first + j * 16 + quad * 4;
+        for (int i = 0; i < 4; i++) read_floats(words0[j][i], b0[i] + k);
+      }
+      #pragma unroll
+      for (int j = 0; j < 1; j++) {
+        const int k = first + j * 16 + quad * 4;
+        #pragma unroll
+        for (int i = 0; i < 4; i++) {
+          #pragma unroll
+          for (int r = 0; r < 8; r++) {
+            if (r < rows) {
+              const float left = a0(i_H, first_row + r, k + i);
+              for (int c = 0; c < 4; c++) p0[c][r] += words0[j][c][i] * left;
+            }
+          }
+        }
+      }
     }
   }
-  if (n < 16) {
-    #pragma unroll
-    for (int r = 0; r < 4; r++) if (r < rows) finish(i_H, i_T + r, n, sum0[r]);
+  over_quads(sum0, p0);
+  keep_sums(kept0, sum0);
+  __syncthreads();
+  for (int i = threadIdx.x; i < rows * 32; i += 256) {
+    const int r = i / 32;
+    const int c = i % 32;
+    finish(i_H, first_row + r, first_n + c, sum_of_warps(kept0, r, c % 8, c / 8));
   }
 }
 
-extern "C" __global__ void __launch_bounds__(64, 4) parts_k_pe_few_2(
+extern "C" __global__ void __launch_bounds__(256, 1) parts_k_pe_few_2(
     int items_1, int items_before_1, int items_2, int items_before_2, int T, const float* __restrict__ x_2,
     const float* __restrict__ x_4, const float* __restrict__ weight, float* __restrict__ latent, const int* __restrict__ row_,
     const float* __restrict__ x_6, const float* __restrict__ x_7, float* __restrict__ key_pe, const float* __restrict__ x_11,
@@ -197,7 +220,7 @@ extern "C" __global__ void __launch_bounds__(64, 4) parts_k_pe_tile_2(
   }
 }
 
-extern "C" __global__ void __launch_bounds__(64, 4) parts_k_pe_all_parts(
+extern "C" __global__ void __launch_bounds__(256, 1) parts_k_pe_all_parts(
     int items_1, int items_before_1, int items_2, int items_before_2, int T, const float* __restrict__ x_2,
     const float* __restrict__ x_4, const float* __restrict__ weight, float* __restrict__ latent, const int* __restrict__ row_,
     const float* __restrict__ x_6, const float* __restrict__ x_7, float* __restrict__ key_pe, const float* __restrict__ x_11,

@@ -14,7 +14,7 @@
 //   read up: f32[64, 16]
 //   write x_5: f32[T, 16]
 
-#include "dsk.cuh"
+#include "dsk_few.cuh"
 
 static __device__ __forceinline__ void run_main_1(
     int block, int items, int items_before, int T, const float* __restrict__ h, float* __restrict__ x) {
@@ -22,26 +22,21 @@ static __device__ __forceinline__ void run_main_1(
   const int i_T = block;
   {
     float part0 = 0.0f;
-    for (int i_D = lane; i_D < 64; i_D += 64) {
+    for (int i_D = lane; i_D < 64; i_D += 256) {
       part0 = part0 + square(h[(long long)i_T * 64 + i_D]);
     }
-    const float total1 = over_block<Sum, 64>(part0);
+    const float total1 = over_block<Sum, 256>(part0);
     if (lane == 0) {
       x[i_T] = total1;
     }
   }
 }
 
-extern "C" __global__ void __launch_bounds__(64, 4) parts_mul_main_1(
-    int items_1, int items_before_1, int items_2, int items_before_2, int items_3, int items_before_3, int T,
-    const float* __restrict__ h, float* __restrict__ x, const float* __restrict__ weight, const float* __restrict__ gate,
-    float* __restrict__ x_3, const float* __restrict__ gate_2, const float* __restrict__ up, float* __restrict__ x_5) {
-  run_main_1(blockIdx.x, items_1, items_before_1, T, h, x);
-}
-
 static __device__ __forceinline__ void run_few_2(
     int block, int items, int items_before, int T, const float* __restrict__ h, const float* __restrict__ weight,
     const float* __restrict__ gate, float* __restrict__ x_3) {
+  __shared__ float kept0[4][8][32];
+  __shared__ float x_4_rows[8];
   const auto a0 = [&](int batch, int m_, int i_D, float x_4) -> float {
     const int i_T = clamp(m_, 0, T - 1);
     return ((h[(long long)i_T * 64 + i_D] * x_4) * weight[i_D]);
@@ -51,142 +46,71 @@ static __device__ __forceinline__ void run_few_2(
       x_3[(long long)i_T * 8 + i_E] = product;
     }
   };
-  const int lane = threadIdx.x;
   const int item = block;
-  const int blocks = (8 + 63) / 64;
-  const int n = item % blocks * 64 + lane;
-  const int row_blocks = (T + 3) / 4;
-  const int first = item / blocks % row_blocks * 4;
+  const int warp = threadIdx.x / 32, octet = threadIdx.x % 32 / 4, quad = threadIdx.x % 4;
+  const int blocks = (8 + 31) / 32;
+  const int first_n = item % blocks * 32;
+  const int row_blocks = (T + 7) / 8;
+  const int first_row = item / blocks % row_blocks * 8;
   const int batch = item / blocks / row_blocks;
-  const int rows = min(4, T - first);
-  float x_4_rows[4];
-  #pragma unroll
-  for (int r = 0; r < 4; r++) {
-    if (r < rows) {
-      const int i_T = first + r;
-      float x_2;
-      float x_4;
-      {
-        float part1 = 0.0f;
-        for (int i_D = lane; i_D < 64; i_D += 64) {
-          part1 = part1 + square(h[(long long)i_T * 64 + i_D]);
-        }
-        x_2 = over_block<Sum, 64>(part1);
-      }
-      x_4 = rsqrtf(((x_2 / 64.0f) + 0.000001f));
-      x_4_rows[r] = x_4;
-    }
-  }
-  const int i_T = first;
-  const int i_E = min(n, 8 - 1);
-  float sum0[4] = {};
-  for (int i_D = 0; i_D < 64; i_D++) {
-    const float b = gate[i_D * 8 + i_E];
-    if (rows == 1) {
-      const float x_4 = x_4_rows[0];
-      sum0[0] += ((h[(long long)i_T * 64 + i_D] * x_4) * weight[i_D]) * b;
-    } else {
-      #pragma unroll
-      for (int r = 0; r < 4; r++) sum0[r] += a0(batch, first + r, i_D, x_4_rows[r]) * b;
-    }
-  }
-  if (n < 8) {
-    #pragma unroll
-    for (int r = 0; r < 4; r++) if (r < rows) finish(batch, first + r, n, sum0[r]);
-  }
-}
-
-extern "C" __global__ void __launch_bounds__(64, 4) parts_mul_few_2(
-    int items_1, int items_before_1, int items_2, int items_before_2, int items_3, int items_before_3, int T,
-    const float* __restrict__ h, float* __restrict__ x, const float* __restrict__ weight, const float* __restrict__ gate,
-    float* __restrict__ x_3, const float* __restrict__ gate_2, const float* __restrict__ up, float* __restrict__ x_5) {
-  run_few_2(blockIdx.x, items_2, items_before_2, T, h, weight, gate, x_3);
-}
-
-extern "C" __global__ void __launch_bounds__(64, 4) parts_mul_tile_2(
-    int items_1, int items_before_1, int items_2, int items_before_2, int items_3, int items_before_3, int T,
-    const float* __restrict__ h, float* __restrict__ x, const float* __restrict__ weight, const float* __restrict__ gate,
-    float* __restrict__ x_3, const float* __restrict__ gate_2, const float* __restrict__ up, float* __restrict__ x_5) {
-  __shared__ __align__(16) float tile_a[32][68];
-  __shared__ __align__(16) float tile_b[32][68];
-  __shared__ float x_4_of_row[64];
-  const auto a0 = [&](int batch, int m_, int i_D, float x_4) -> float {
-    const int i_T = clamp(m_, 0, T - 1);
-    return ((h[(long long)i_T * 64 + i_D] * x_4) * weight[i_D]);
-  };
-  const auto b0 = [&](int batch, int n_, int i_D) -> float {
-    const int i_E = clamp(n_, 0, 8 - 1);
-    return gate[i_D * 8 + i_E];
-  };
-  const auto x_4_of = [&](int m_) -> float {
-    const int i_T = clamp(m_, 0, T - 1);
+  const int rows = min(8, T - first_row);
+  for (int r = warp; r < rows; r += 8) {
+    const int i_T = first_row + r;
+    const int lane = threadIdx.x % 32;
     float x_2;
     float x_4;
     {
-      float sum0 = 0.0f;
-      for (int i_D = 0; i_D < 64; i_D++) {
-        sum0 = sum0 + square(h[(long long)i_T * 64 + i_D]);
+      float part1 = 0.0f;
+      #pragma unroll 16
+      for (int i_D = lane; i_D < 64; i_D += 32) {
+        part1 = part1 + square(h[(long long)i_T * 64 + i_D]);
       }
-      x_2 = sum0;
+      x_2 = over_lanes<Sum, 32>(part1);
     }
     x_4 = rsqrtf(((x_2 / 64.0f) + 0.000001f));
-    return x_4;
-  };
-  const auto finish = [&](int batch, int i_T, int i_E, float product) {
-    if ((i_T >= 0) & (i_T < T) & (i_E < 8)) {
-      x_3[(long long)i_T * 8 + i_E] = product;
-    }
-  };
-  const int lane = threadIdx.x;
-  const int item = blockIdx.x;
-  const int first_n = item % ((8 + 63) / 64) * 64;
-  const int row = item / ((8 + 63) / 64) % ((T + 63) / 64);
-  const int batch = item / ((8 + 63) / 64) / ((T + 63) / 64);
-  const int own_m = lane / 8 * 8;
-  const int own_n = lane % 8 * 8;
-  const int first_m = row * 64;
-  if (lane < 64) {
-    x_4_of_row[lane] = x_4_of(first_m + lane);
+    if (lane == 0) x_4_rows[r] = x_4;
   }
-  float p0[8][8] = {};
-  for (int first = 0; first < 64; first += 32) {
-    __syncthreads();
-    #pragma unroll 4
-    for (int i = lane; i < 2048; i += 64) {
-      const int k = i % 32;
-      const int r = i / 32;
-      const int at = first + k;
-      tile_a[k][r] = a0(batch, first_m + r, at, x_4_of_row[r]);
+  __syncthreads();
+  float sum0[2][4] = {};
+  float p0[4][8] = {};
+  {
+    const float* const b0 = gate + min(first_n + octet * 4, 8 - 4);
+    for (int first = warp * 8; first < 64; first += 64) {
+      float words0[2][1][4];
+      #pragma unroll
+      for (int j = 0; j < 2; j++) {
+        const int k = first + j * 4 + quad;
+        read_floats(words0[j][0], b0 + k * 8);
+      }
+      #pragma unroll
+      for (int j = 0; j < 2; j++) {
+        const int k = first + j * 4 + quad;
+        #pragma unroll
+        for (int r = 0; r < 8; r++) {
+          if (r < rows) {
+            const float left = a0(batch, first_row + r, k, x_4_rows[r]);
+            for (int c = 0; c < 4; c++) p0[c][r] += words0[j][0][c] * left;
+          }
+        }
+      }
     }
-    #pragma unroll 4
-    for (int i = lane; i < 2048; i += 64) {
-      const int k = i / 64;
-      const int r = i % 64;
-      const int at = first + k;
-      tile_b[k][r] = b0(batch, first_n + r, at);
-    }
-    __syncthreads();
-    for (int k = 0; k < 32; k++) add_products(p0, &tile_a[k][own_m], &tile_b[k][own_n]);
   }
-  // One row of each thread at a time goes through the memory of the tiles, so that neighbors store neighbors.
-  float (*const slab0)[68] = tile_a;
-  #pragma unroll
-  for (int r = 0; r < 8; r++) {
-    __syncthreads();
-    for (int c = 0; c < 8; c++) slab0[own_m / 8][own_n + c] = p0[r][c];
-    __syncthreads();
-    #pragma unroll 1
-    for (int i = lane; i < 512; i += 64) {
-      const int own = i / 64;
-      const int c = i % 64;
-      finish(batch, first_m + own * 8 + r, first_n + c, slab0[own][c]);
-    }
+  over_quads(sum0, p0);
+  keep_sums(kept0, sum0);
+  __syncthreads();
+  for (int i = threadIdx.x; i < rows * 32; i += 256) {
+    const int r = i / 32;
+    const int c = i % 32;
+    finish(batch, first_row + r, first_n + c, sum_of_warps(kept0, r, c / 4, c % 4));
   }
 }
 
 static __device__ __forceinline__ void run_few_3(
     int block, int items, int items_before, int T, const float* __restrict__ h, const float* __restrict__ weight,
     const float* __restrict__ gate_2, const float* __restrict__ up, float* __restrict__ x_5) {
+  __shared__ float kept0[4][8][32];
+  __shared__ float kept1[4][8][32];
+  __shared__ float x_7_rows[8];
   const auto a0 = [&](int batch, int m_, int i_D, float x_7) -> float {
     const int i_T = clamp(m_, 0, T - 1);
     return ((h[(long long)i_T * 64 + i_D] * x_7) * weight[i_D]);
@@ -196,172 +120,74 @@ static __device__ __forceinline__ void run_few_3(
       x_5[(long long)i_T * 16 + i_Fs] = (silu(product_2) * product_3);
     }
   };
-  const int lane = threadIdx.x;
   const int item = block;
-  const int blocks = (16 + 63) / 64;
-  const int n = item % blocks * 64 + lane;
-  const int row_blocks = (T + 3) / 4;
-  const int first = item / blocks % row_blocks * 4;
+  const int warp = threadIdx.x / 32, octet = threadIdx.x % 32 / 4, quad = threadIdx.x % 4;
+  const int blocks = (16 + 31) / 32;
+  const int first_n = item % blocks * 32;
+  const int row_blocks = (T + 7) / 8;
+  const int first_row = item / blocks % row_blocks * 8;
   const int batch = item / blocks / row_blocks;
-  const int rows = min(4, T - first);
-  float x_7_rows[4];
-  #pragma unroll
-  for (int r = 0; r < 4; r++) {
-    if (r < rows) {
-      const int i_T = first + r;
-      float x_6;
-      float x_7;
-      {
-        float part1 = 0.0f;
-        for (int i_D = lane; i_D < 64; i_D += 64) {
-          part1 = part1 + square(h[(long long)i_T * 64 + i_D]);
-        }
-        x_6 = over_block<Sum, 64>(part1);
-      }
-      x_7 = rsqrtf(((x_6 / 64.0f) + 0.000001f));
-      x_7_rows[r] = x_7;
-    }
-  }
-  const int i_T = first;
-  const int i_Fs = min(n, 16 - 1);
-  float sum0[4] = {};
-  float sum1[4] = {};
-  for (int i_D = 0; i_D < 64; i_D++) {
-    const float b0 = gate_2[i_D * 16 + i_Fs];
-    const float b1 = up[i_D * 16 + i_Fs];
-    if (rows == 1) {
-      const float x_7 = x_7_rows[0];
-      const float a = ((h[(long long)i_T * 64 + i_D] * x_7) * weight[i_D]);
-      sum0[0] += a * b0;
-      sum1[0] += a * b1;
-    } else {
-      #pragma unroll
-      for (int r = 0; r < 4; r++) sum0[r] += a0(batch, first + r, i_D, x_7_rows[r]) * b0;
-      #pragma unroll
-      for (int r = 0; r < 4; r++) sum1[r] += a0(batch, first + r, i_D, x_7_rows[r]) * b1;
-    }
-  }
-  if (n < 16) {
-    #pragma unroll
-    for (int r = 0; r < 4; r++) if (r < rows) finish(batch, first + r, n, sum0[r], sum1[r]);
-  }
-}
-
-extern "C" __global__ void __launch_bounds__(64, 4) parts_mul_few_3(
-    int items_1, int items_before_1, int items_2, int items_before_2, int items_3, int items_before_3, int T,
-    const float* __restrict__ h, float* __restrict__ x, const float* __restrict__ weight, const float* __restrict__ gate,
-    float* __restrict__ x_3, const float* __restrict__ gate_2, const float* __restrict__ up, float* __restrict__ x_5) {
-  run_few_3(blockIdx.x, items_3, items_before_3, T, h, weight, gate_2, up, x_5);
-}
-
-extern "C" __global__ void __launch_bounds__(128, 2) parts_mul_tile_3(
-    int items_1, int items_before_1, int items_2, int items_before_2, int items_3, int items_before_3, int T,
-    const float* __restrict__ h, float* __restrict__ x, const float* __restrict__ weight, const float* __restrict__ gate,
-    float* __restrict__ x_3, const float* __restrict__ gate_2, const float* __restrict__ up, float* __restrict__ x_5) {
-  __shared__ __align__(16) float tile_a[32][68];
-  __shared__ __align__(16) float tile_b[32][68];
-  __shared__ float x_7_of_row[64];
-  const auto a0 = [&](int batch, int m_, int i_D, float x_7) -> float {
-    const int i_T = clamp(m_, 0, T - 1);
-    return ((h[(long long)i_T * 64 + i_D] * x_7) * weight[i_D]);
-  };
-  const auto b0 = [&](int batch, int n_, int i_D) -> float {
-    const int i_Fs = clamp(n_, 0, 16 - 1);
-    return gate_2[i_D * 16 + i_Fs];
-  };
-  const auto b1 = [&](int batch, int n_, int i_D) -> float {
-    const int i_Fs = clamp(n_, 0, 16 - 1);
-    return up[i_D * 16 + i_Fs];
-  };
-  const auto x_7_of = [&](int m_) -> float {
-    const int i_T = clamp(m_, 0, T - 1);
+  const int rows = min(8, T - first_row);
+  for (int r = warp; r < rows; r += 8) {
+    const int i_T = first_row + r;
+    const int lane = threadIdx.x % 32;
     float x_6;
     float x_7;
     {
-      float sum0 = 0.0f;
-      for (int i_D = 0; i_D < 64; i_D++) {
-        sum0 = sum0 + square(h[(long long)i_T * 64 + i_D]);
+      float part1 = 0.0f;
+      #pragma unroll 16
+      for (int i_D = lane; i_D < 64; i_D += 32) {
+        part1 = part1 + square(h[(long long)i_T * 64 + i_D]);
       }
-      x_6 = sum0;
+      x_6 = over_lanes<Sum, 32>(part1);
     }
     x_7 = rsqrtf(((x_6 / 64.0f) + 0.000001f));
-    return x_7;
-  };
-  const auto finish = [&](int batch, int i_T, int i_Fs, float product_2, float product_3) {
-    if ((i_T >= 0) & (i_T < T) & (i_Fs < 16)) {
-      x_5[(long long)i_T * 16 + i_Fs] = (silu(product_2) * product_3);
-    }
-  };
-  const int lane = threadIdx.x;
-  const int item = blockIdx.x;
-  const int first_n = item % ((16 + 63) / 64) * 64;
-  const int row = item / ((16 + 63) / 64) % ((T + 63) / 64);
-  const int batch = item / ((16 + 63) / 64) / ((T + 63) / 64);
-  const int own_m = lane / 8 * 4;
-  const int own_n = lane % 8 * 8;
-  const int first_m = row * 64;
-  if (lane < 64) {
-    x_7_of_row[lane] = x_7_of(first_m + lane);
+    if (lane == 0) x_7_rows[r] = x_7;
   }
+  __syncthreads();
+  float sum0[2][4] = {};
   float p0[4][8] = {};
+  float sum1[2][4] = {};
   float p1[4][8] = {};
-  for (int first = 0; first < 64; first += 32) {
-    __syncthreads();
-    #pragma unroll 4
-    for (int i = lane; i < 2048; i += 128) {
-      const int k = i % 32;
-      const int r = i / 32;
-      const int at = first + k;
-      tile_a[k][r] = a0(batch, first_m + r, at, x_7_of_row[r]);
+  {
+    const float* const b0 = gate_2 + min(first_n + octet * 4, 16 - 4);
+    const float* const b1 = up + min(first_n + octet * 4, 16 - 4);
+    for (int first = warp * 8; first < 64; first += 64) {
+      float words0[2][1][4];
+      float words1[2][1][4];
+      #pragma unroll
+      for (int j = 0; j < 2; j++) {
+        const int k = first + j * 4 + quad;
+        read_floats(words0[j][0], b0 + k * 16);
+        read_floats(words1[j][0], b1 + k * 16);
+      }
+      #pragma unroll
+      for (int j = 0; j < 2; j++) {
+        const int k = first + j * 4 + quad;
+        #pragma unroll
+        for (int r = 0; r < 8; r++) {
+          if (r < rows) {
+            const float left = a0(batch, first_row + r, k, x_7_rows[r]);
+            for (int c = 0; c < 4; c++) p0[c][r] += words0[j][0][c] * left;
+            for (int c = 0; c < 4; c++) p1[c][r] += words1[j][0][c] * left;
+          }
+        }
+      }
     }
-    #pragma unroll 4
-    for (int i = lane; i < 2048; i += 128) {
-      const int k = i / 64;
-      const int r = i % 64;
-      const int at = first + k;
-      tile_b[k][r] = b0(batch, first_n + r, at);
-    }
-    __syncthreads();
-    for (int k = 0; k < 32; k++) add_products(p0, &tile_a[k][own_m], &tile_b[k][own_n]);
   }
-  for (int first = 0; first < 64; first += 32) {
-    __syncthreads();
-    #pragma unroll 4
-    for (int i = lane; i < 2048; i += 128) {
-      const int k = i % 32;
-      const int r = i / 32;
-      const int at = first + k;
-      tile_a[k][r] = a0(batch, first_m + r, at, x_7_of_row[r]);
-    }
-    #pragma unroll 4
-    for (int i = lane; i < 2048; i += 128) {
-      const int k = i / 64;
-      const int r = i % 64;
-      const int at = first + k;
-      tile_b[k][r] = b1(batch, first_n + r, at);
-    }
-    __syncthreads();
-    for (int k = 0; k < 32; k++) add_products(p1, &tile_a[k][own_m], &tile_b[k][own_n]);
-  }
-  // One row of each thread at a time goes through the memory of the tiles, so that neighbors store neighbors.
-  float (*const slab0)[68] = tile_a;
-  float (*const slab1)[68] = tile_a + 16;
-  #pragma unroll
-  for (int r = 0; r < 4; r++) {
-    __syncthreads();
-    for (int c = 0; c < 8; c++) slab0[own_m / 4][own_n + c] = p0[r][c];
-    for (int c = 0; c < 8; c++) slab1[own_m / 4][own_n + c] = p1[r][c];
-    __syncthreads();
-    #pragma unroll 1
-    for (int i = lane; i < 1024; i += 128) {
-      const int own = i / 64;
-      const int c = i % 64;
-      finish(batch, first_m + own * 4 + r, first_n + c, slab0[own][c], slab1[own][c]);
-    }
+  over_quads(sum0, p0);
+  over_quads(sum1, p1);
+  keep_sums(kept0, sum0);
+  keep_sums(kept1, sum1);
+  __syncthreads();
+  for (int i = threadIdx.x; i < rows * 32; i += 256) {
+    const int r = i / 32;
+    const int c = i % 32;
+    finish(batch, first_row + r, first_n + c, sum_of_warps(kept0, r, c / 4, c % 4), sum_of_warps(kept1, r, c / 4, c % 4));
   }
 }
 
-extern "C" __global__ void __launch_bounds__(64, 4) parts_mul_all_parts(
+extern "C" __global__ void __launch_bounds__(256, 1) parts_mul_all_parts(
     int items_1, int items_before_1, int items_2, int items_before_2, int items_3, int items_before_3, int T,
     const float* __restrict__ h, float* __restrict__ x, const float* __restrict__ weight, const float* __restrict__ gate,
     float* __restrict__ x_3, const float* __restrict__ gate_2, const float* __restrict__ up, float* __restrict__ x_5) {

@@ -14,7 +14,7 @@
 //   read down: f32[16, 64]
 //   write x_14: f32[T, 64]
 
-#include "dsk.cuh"
+#include "dsk_few.cuh"
 
 static __device__ __forceinline__ void run_main_1(
     int block, int items, int items_before, int T, const float* __restrict__ x_2, float* __restrict__ x_3,
@@ -35,24 +35,24 @@ static __device__ __forceinline__ void run_main_1(
   const int i_T = block;
   float x;
   x = rsqrtf(((x_2[i_T] / 64.0f) + 0.000001f));
-  for (int i_D = lane; i_D < 64; i_D += 64) {
+  for (int i_D = lane; i_D < 64; i_D += 256) {
     x_3[(long long)i_T * 64 + i_D] = ((h[(long long)i_T * 64 + i_D] * x) * weight[i_D]);
   }
-  for (int i_E = lane; i_E < 8; i_E += 64) {
+  for (int i_E = lane; i_E < 8; i_E += 256) {
     affinity[i_E] = sigmoid(x_4[(long long)i_T * 8 + i_E]);
   }
   __syncthreads();
-  for (int i_E = lane; i_E < 8; i_E += 64) {
+  for (int i_E = lane; i_E < 8; i_E += 256) {
     x_5[i_E] = (affinity[i_E] + bias[i_E]);
   }
   __syncthreads();
   for (int i_G = 0; i_G < 4; i_G++) {
     __syncthreads();
-    for (int i_E_G = lane; i_E_G < 2; i_E_G += 64) {
+    for (int i_E_G = lane; i_E_G < 2; i_E_G += 256) {
       values0[i_E_G] = x_5[((i_G * 2) + i_E_G)];
     }
     __syncthreads();
-    for (int i_E_G = lane; i_E_G < 2; i_E_G += 64) {
+    for (int i_E_G = lane; i_E_G < 2; i_E_G += 256) {
       int i_best = 0;
       for (int i_E_G_other = 0; i_E_G_other < 2; i_E_G_other++) {
         i_best += i_E_G_other != i_E_G && comes_before(values0[i_E_G_other], i_E_G_other, values0[i_E_G], i_E_G);
@@ -63,7 +63,7 @@ static __device__ __forceinline__ void run_main_1(
     }
   }
   __syncthreads();
-  for (int i_G = lane; i_G < 4; i_G += 64) {
+  for (int i_G = lane; i_G < 4; i_G += 256) {
     float sum1 = 0.0f;
     for (int i_best = 0; i_best < 2; i_best++) {
       const int v2 = x_6[i_G * 2 + i_best];
@@ -73,11 +73,11 @@ static __device__ __forceinline__ void run_main_1(
   }
   __syncthreads();
   __syncthreads();
-  for (int i_G = lane; i_G < 4; i_G += 64) {
+  for (int i_G = lane; i_G < 4; i_G += 256) {
     values3[i_G] = x_7[i_G];
   }
   __syncthreads();
-  for (int i_G = lane; i_G < 4; i_G += 64) {
+  for (int i_G = lane; i_G < 4; i_G += 256) {
     int i_keep = 0;
     for (int i_G_other = 0; i_G_other < 4; i_G_other++) {
       i_keep += i_G_other != i_G && comes_before(values3[i_G_other], i_G_other, values3[i_G], i_G);
@@ -86,7 +86,7 @@ static __device__ __forceinline__ void run_main_1(
       x_8[i_keep] = i_G;
     }
   }
-  for (int i_G = lane; i_G < 4; i_G += 64) {
+  for (int i_G = lane; i_G < 4; i_G += 256) {
     x_9[i_G] = 0.0f;
   }
   __syncthreads();
@@ -98,22 +98,22 @@ static __device__ __forceinline__ void run_main_1(
     }
   }
   __syncthreads();
-  for (int i_G = lane; i_G < 4; i_G += 64) {
+  for (int i_G = lane; i_G < 4; i_G += 256) {
     x_10[i_G] = (x_9[i_G] > 0.0f);
   }
   __syncthreads();
-  for (int i4 = lane; i4 < 4 * 2; i4 += 64) {
+  for (int i4 = lane; i4 < 4 * 2; i4 += 256) {
     const int i_E_G = i4 % 2;
     const int i_G = i4 / 2;
     x_11[i_G * 2 + i_E_G] = ((x_10[i_G] != 0) ? x_5[((i_G * 2) + i_E_G)] : (-infinity()));
   }
   __syncthreads();
   __syncthreads();
-  for (int i_E = lane; i_E < 8; i_E += 64) {
+  for (int i_E = lane; i_E < 8; i_E += 256) {
     values5[i_E] = x_11[i_E];
   }
   __syncthreads();
-  for (int i_E = lane; i_E < 8; i_E += 64) {
+  for (int i_E = lane; i_E < 8; i_E += 256) {
     int i_K = 0;
     for (int i_E_other = 0; i_E_other < 8; i_E_other++) {
       i_K += i_E_other != i_E && comes_before(values5[i_E_other], i_E_other, values5[i_E], i_E);
@@ -123,7 +123,7 @@ static __device__ __forceinline__ void run_main_1(
     }
   }
   __syncthreads();
-  for (int i_K = lane; i_K < 3; i_K += 64) {
+  for (int i_K = lane; i_K < 3; i_K += 256) {
     const int v6 = chosen[(long long)i_T * 3 + i_K];
     picked[(long long)i_T * 3 + i_K] = ((v6 < 0) ? 0.0f : affinity[min(max(v6, 0), 7)]);
   }
@@ -137,7 +137,7 @@ static __device__ __forceinline__ void run_main_1(
   }
 }
 
-extern "C" __global__ void __launch_bounds__(64, 4) parts_picked_main_1(
+extern "C" __global__ void __launch_bounds__(256, 1) parts_picked_main_1(
     int items_1, int items_before_1, int items_2, int items_before_2, int T, const float* __restrict__ x_2,
     float* __restrict__ x_3, const float* __restrict__ h, const float* __restrict__ weight, const float* __restrict__ x_4,
     const float* __restrict__ bias, int* __restrict__ chosen, float* __restrict__ picked, float* __restrict__ x_12,
@@ -148,6 +148,7 @@ extern "C" __global__ void __launch_bounds__(64, 4) parts_picked_main_1(
 static __device__ __forceinline__ void run_few_2(
     int block, int items, int items_before, int T, const float* __restrict__ x_13, const float* __restrict__ down,
     float* __restrict__ x_14) {
+  __shared__ float kept0[4][8][32];
   const auto a0 = [&](int batch, int m_, int k_) -> float {
     const int i_T = clamp(m_, 0, T - 1);
     const int i_Fs = clamp(k_, 0, 16 - 1);
@@ -158,32 +159,49 @@ static __device__ __forceinline__ void run_few_2(
       x_14[(long long)i_T * 64 + i_D] = product;
     }
   };
-  const int lane = threadIdx.x;
   const int item = block;
-  const int blocks = (64 + 63) / 64;
-  const int n = item % blocks * 64 + lane;
-  const int row_blocks = (T + 3) / 4;
-  const int i_T = item / blocks % row_blocks * 4;
+  const int warp = threadIdx.x / 32, octet = threadIdx.x % 32 / 4, quad = threadIdx.x % 4;
+  const int blocks = (64 + 31) / 32;
+  const int first_n = item % blocks * 32;
+  const int row_blocks = (T + 7) / 8;
+  const int first_row = item / blocks % row_blocks * 8;
   const int batch = item / blocks / row_blocks;
-  const int rows = min(4, T - i_T);
-  const int i_D = min(n, 64 - 1);
-  float sum0[4] = {};
-  for (int i_Fs = 0; i_Fs < 16; i_Fs++) {
-    const float b = down[i_Fs * 64 + i_D];
-    if (rows == 1) {
-      sum0[0] += x_13[(long long)i_T * 16 + i_Fs] * b;
-    } else {
+  const int rows = min(8, T - first_row);
+  float sum0[2][4] = {};
+  float p0[4][8] = {};
+  {
+    const float* const b0 = down + min(first_n + octet * 4, 64 - 4);
+    for (int first = warp * 4; first < 16; first += 32) {
+      float words0[1][1][4];
       #pragma unroll
-      for (int r = 0; r < 4; r++) sum0[r] += a0(batch, i_T + r, i_Fs) * b;
+      for (int j = 0; j < 1; j++) {
+        const int k = first + j * 4 + quad;
+        read_floats(words0[j][0], b0 + k * 64);
+      }
+      #pragma unroll
+      for (int j = 0; j < 1; j++) {
+        const int k = first + j * 4 + quad;
+        #pragma unroll
+        for (int r = 0; r < 8; r++) {
+          if (r < rows) {
+            const float left = a0(batch, first_row + r, k);
+            for (int c = 0; c < 4; c++) p0[c][r] += words0[j][0][c] * left;
+          }
+        }
+      }
     }
   }
-  if (n < 64) {
-    #pragma unroll
-    for (int r = 0; r < 4; r++) if (r < rows) finish(batch, i_T + r, n, sum0[r]);
+  over_quads(sum0, p0);
+  keep_sums(kept0, sum0);
+  __syncthreads();
+  for (int i = threadIdx.x; i < rows * 32; i += 256) {
+    const int r = i / 32;
+    const int c = i % 32;
+    finish(batch, first_row + r, first_n + c, sum_of_warps(kept0, r, c / 4, c % 4));
   }
 }
 
-extern "C" __global__ void __launch_bounds__(64, 4) parts_picked_few_2(
+extern "C" __global__ void __launch_bounds__(256, 1) parts_picked_few_2(
     int items_1, int items_before_1, int items_2, int items_before_2, int T, const float* __restrict__ x_2,
     float* __restrict__ x_3, const float* __restrict__ h, const float* __restrict__ weight, const float* __restrict__ x_4,
     const float* __restrict__ bias, int* __restrict__ chosen, float* __restrict__ picked, float* __restrict__ x_12,
@@ -256,7 +274,7 @@ extern "C" __global__ void __launch_bounds__(64, 4) parts_picked_tile_2(
   }
 }
 
-extern "C" __global__ void __launch_bounds__(64, 4) parts_picked_all_parts(
+extern "C" __global__ void __launch_bounds__(256, 1) parts_picked_all_parts(
     int items_1, int items_before_1, int items_2, int items_before_2, int T, const float* __restrict__ x_2,
     float* __restrict__ x_3, const float* __restrict__ h, const float* __restrict__ weight, const float* __restrict__ x_4,
     const float* __restrict__ bias, int* __restrict__ chosen, float* __restrict__ picked, float* __restrict__ x_12,

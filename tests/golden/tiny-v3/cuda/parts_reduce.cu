@@ -8,11 +8,14 @@
 //   read x_5: f32[T, 24]
 //   write x_6: f32[T]
 
-#include "dsk.cuh"
+#include "dsk_few.cuh"
 
-static __device__ __forceinline__ void run_few_1(
-    int block, int items, int items_before, int T, const float* __restrict__ x_2, const float* __restrict__ weight,
-    const float* __restrict__ wq_b, float* __restrict__ x_4) {
+extern "C" __global__ void __launch_bounds__(256, 1) parts_reduce_few_1(
+    int items_1, int items_before_1, int items_2, int items_before_2, int T, const float* __restrict__ x_2,
+    const float* __restrict__ weight, const float* __restrict__ wq_b, float* __restrict__ x_4, const float* __restrict__ x_5,
+    float* __restrict__ x_6) {
+  __shared__ float kept0[4][8][32];
+  __shared__ float x_3_rows[8];
   const auto a0 = [&](int batch, int m_, int k_, float x_3) -> float {
     const int i_T = clamp(m_, 0, T - 1);
     const int i_Q = clamp(k_, 0, 24 - 1);
@@ -25,58 +28,63 @@ static __device__ __forceinline__ void run_few_1(
       x_4[(long long)i_T * 96 + i_H * 24 + i_N_R] = product;
     }
   };
-  const int lane = threadIdx.x;
-  const int item = block;
-  const int blocks = (4 * 24 + 63) / 64;
-  const int n = item % blocks * 64 + lane;
-  const int row_blocks = (T + 3) / 4;
-  const int first = item / blocks % row_blocks * 4;
+  const int item = blockIdx.x;
+  const int warp = threadIdx.x / 32, octet = threadIdx.x % 32 / 4, quad = threadIdx.x % 4;
+  const int blocks = (4 * 24 + 31) / 32;
+  const int first_n = item % blocks * 32;
+  const int row_blocks = (T + 7) / 8;
+  const int first_row = item / blocks % row_blocks * 8;
   const int batch = item / blocks / row_blocks;
-  const int rows = min(4, T - first);
-  float x_3_rows[4];
-  #pragma unroll
-  for (int r = 0; r < 4; r++) {
-    if (r < rows) {
-      const int i_T = first + r;
-      float x;
-      float x_3;
-      {
-        float part1 = 0.0f;
-        for (int i_Q = lane; i_Q < 24; i_Q += 64) {
-          part1 = part1 + square(x_2[(long long)i_T * 24 + i_Q]);
-        }
-        x = over_block<Sum, 64>(part1);
+  const int rows = min(8, T - first_row);
+  for (int r = warp; r < rows; r += 8) {
+    const int i_T = first_row + r;
+    const int lane = threadIdx.x % 32;
+    float x;
+    float x_3;
+    {
+      float part1 = 0.0f;
+      #pragma unroll 16
+      for (int i_Q = lane; i_Q < 24; i_Q += 32) {
+        part1 = part1 + square(x_2[(long long)i_T * 24 + i_Q]);
       }
-      x_3 = rsqrtf(((x / 24.0f) + 0.000001f));
-      x_3_rows[r] = x_3;
+      x = over_lanes<Sum, 32>(part1);
     }
+    x_3 = rsqrtf(((x / 24.0f) + 0.000001f));
+    if (lane == 0) x_3_rows[r] = x_3;
   }
-  const int i_T = first;
-  const int own_n = min(n, 4 * 24 - 1);
-  const int i_N_R = own_n % 24;
-  const int i_H = own_n / 24;
-  float sum0[4] = {};
-  for (int i_Q = 0; i_Q < 24; i_Q++) {
-    const float b = wq_b[i_Q * 96 + i_H * 24 + i_N_R];
-    if (rows == 1) {
-      const float x_3 = x_3_rows[0];
-      sum0[0] += ((x_2[(long long)i_T * 24 + i_Q] * x_3) * weight[i_Q]) * b;
-    } else {
+  __syncthreads();
+  float sum0[2][4] = {};
+  float p0[4][8] = {};
+  {
+    const float* const b0 = wq_b + min(first_n + octet * 4, 4 * 24 - 4);
+    for (int first = warp * 4; first < 24; first += 32) {
+      float words0[1][1][4];
       #pragma unroll
-      for (int r = 0; r < 4; r++) sum0[r] += a0(batch, first + r, i_Q, x_3_rows[r]) * b;
+      for (int j = 0; j < 1; j++) {
+        const int k = first + j * 4 + quad;
+        read_floats(words0[j][0], b0 + k * 96);
+      }
+      #pragma unroll
+      for (int j = 0; j < 1; j++) {
+        const int k = first + j * 4 + quad;
+        #pragma unroll
+        for (int r = 0; r < 8; r++) {
+          if (r < rows) {
+            const float left = a0(batch, first_row + r, k, x_3_rows[r]);
+            for (int c = 0; c < 4; c++) p0[c][r] += words0[j][0][c] * left;
+          }
+        }
+      }
     }
   }
-  if (n < 4 * 24) {
-    #pragma unroll
-    for (int r = 0; r < 4; r++) if (r < rows) finish(batch, first + r, n, sum0[r]);
+  over_quads(sum0, p0);
+  keep_sums(kept0, sum0);
+  __syncthreads();
+  for (int i = threadIdx.x; i < rows * 32; i += 256) {
+    const int r = i / 32;
+    const int c = i % 32;
+    finish(batch, first_row + r, first_n + c, sum_of_warps(kept0, r, c / 4, c % 4));
   }
-}
-
-extern "C" __global__ void __launch_bounds__(64, 4) parts_reduce_few_1(
-    int items_1, int items_before_1, int items_2, int items_before_2, int T, const float* __restrict__ x_2,
-    const float* __restrict__ weight, const float* __restrict__ wq_b, float* __restrict__ x_4, const float* __restrict__ x_5,
-    float* __restrict__ x_6) {
-  run_few_1(blockIdx.x, items_1, items_before_1, T, x_2, weight, wq_b, x_4);
 }
 
 extern "C" __global__ void __launch_bounds__(64, 4) parts_reduce_tile_1(
@@ -166,10 +174,12 @@ extern "C" __global__ void __launch_bounds__(64, 4) parts_reduce_tile_1(
   }
 }
 
-static __device__ __forceinline__ void run_main_2(
-    int block, int items, int items_before, int T, const float* __restrict__ x_5, float* __restrict__ x_6) {
+extern "C" __global__ void __launch_bounds__(64, 4) parts_reduce_main_2(
+    int items_1, int items_before_1, int items_2, int items_before_2, int T, const float* __restrict__ x_2,
+    const float* __restrict__ weight, const float* __restrict__ wq_b, float* __restrict__ x_4, const float* __restrict__ x_5,
+    float* __restrict__ x_6) {
   const int lane = threadIdx.x;
-  const int i_T = block * 64 + lane;
+  const int i_T = blockIdx.x * 64 + lane;
   if (i_T >= T) {
     return;
   }
@@ -178,24 +188,4 @@ static __device__ __forceinline__ void run_main_2(
     sum0 = sum0 + square(x_5[(long long)i_T * 24 + i_C]);
   }
   x_6[i_T] = sum0;
-}
-
-extern "C" __global__ void __launch_bounds__(64, 4) parts_reduce_main_2(
-    int items_1, int items_before_1, int items_2, int items_before_2, int T, const float* __restrict__ x_2,
-    const float* __restrict__ weight, const float* __restrict__ wq_b, float* __restrict__ x_4, const float* __restrict__ x_5,
-    float* __restrict__ x_6) {
-  run_main_2(blockIdx.x, items_2, items_before_2, T, x_5, x_6);
-}
-
-extern "C" __global__ void __launch_bounds__(64, 4) parts_reduce_all_parts(
-    int items_1, int items_before_1, int items_2, int items_before_2, int T, const float* __restrict__ x_2,
-    const float* __restrict__ weight, const float* __restrict__ wq_b, float* __restrict__ x_4, const float* __restrict__ x_5,
-    float* __restrict__ x_6) {
-  int block = blockIdx.x;
-  if (block < items_1) {
-    run_few_1(block, items_1, items_before_1, T, x_2, weight, wq_b, x_4);
-    return;
-  }
-  block -= items_1;
-  run_main_2(block, items_2, items_before_2, T, x_5, x_6);
 }
