@@ -4,7 +4,7 @@
  */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { findGpus } from "../runtime/device/cuda/gpu.ts";
+import { architecturesOf, findGpus } from "../runtime/device/cuda/gpu.ts";
 import type { Case } from "./gpu/case.ts";
 import { allCases } from "./gpu/cases.ts";
 import { directoryOf, SIMULATED } from "./gpu/directory.ts";
@@ -46,9 +46,12 @@ const [models, left] = [true, false].map((wanted) =>
   wholes(options.tiny).filter(({ name }) => wanted === (options.only !== undefined && only.test(name))),
 ) as [Whole[], Whole[]];
 
+/** What kernels are prepared for. */
+const HOPPER = architecturesOf({ major: 9, minor: 0 });
+
 async function prepare(): Promise<void> {
   for (const [i, one] of cases.entries()) {
-    const directory = await directoryOf(benchPackage(one, options.tiny).files);
+    const directory = await directoryOf(benchPackage(one, options.tiny, HOPPER).files);
     console.log(`${i + 1} of ${cases.length}: ${one.name} in ${directory}`);
   }
   // Those are packages of a kind.

@@ -5,12 +5,12 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { architecturesOf } from "../../runtime/device/cuda/gpu.ts";
+import { architecturesOf, gpuOf } from "../../runtime/device/cuda/gpu.ts";
 import { openCudaSession, type CudaSession } from "../../runtime/device/cuda/session.ts";
 import { DeviceLostError, type Elements } from "../../runtime/device/session.ts";
 import type { Case } from "./case.ts";
-import { type BenchPackage, benchPackage, entryPoints, type Store } from "./package.ts";
-import { directoryOf } from "./directory.ts";
+import { type BenchPackage, benchPackage, type Store } from "./package.ts";
+import { directoryOf, useDriver } from "./directory.ts";
 import { wholes } from "./v2lite.ts";
 import { runWhole } from "./whole.ts";
 
@@ -72,8 +72,7 @@ async function filled(made: BenchPackage, session: CudaSession, one: Case, excha
   const launches = session.profile().filter(({ program }) => program === "once");
   // `timed` has the launch that empties the cache in front of these.
   const us = made.counted.reduce((sum, launch) => sum + launches[launch - 1]!.nanoseconds / 1000, 0);
-  const kernels = entryPoints(made, one.sizes, architecturesOf(session.gpu));
-  return { gpu: session.gpu.name, kernels, inputs, results, us };
+  return { gpu: session.gpu.name, kernels: made.symbols, inputs, results, us };
 }
 
 function resultOf(session: CudaSession, { name, store, dtype, shape }: Store, exchange: string): Shared {
@@ -109,6 +108,7 @@ async function time({ one, made, session }: Open): Promise<number[]> {
 
 /** Answers requests until the input ends. */
 export async function serveOurs(cases: readonly Case[], small: boolean): Promise<void> {
+  await useDriver();
   let opened: Open | undefined;
   // A session without programs keeps the driver's context, which takes longer to make than most cases.
   let keeper: CudaSession | undefined;
@@ -134,7 +134,7 @@ export async function serveOurs(cases: readonly Case[], small: boolean): Promise
           continue;
         }
         const one = cases.find(({ name }) => name === request.name)!;
-        const made = benchPackage(one, small);
+        const made = benchPackage(one, small, architecturesOf(gpuOf()));
         const directory = await directoryOf(made.files);
         keeper ??= await openCudaSession(directory, { programs: {} });
         const [own, told] = await open(made, directory, one, request.exchange);

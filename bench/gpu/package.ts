@@ -2,11 +2,9 @@
 import { lowered } from "../../compiler/package/package.ts";
 import { printCuda } from "../../compiler/targets/cuda/print.ts";
 import type { Blocks, BufferSpec, Launch, LaunchProgram, Sizes } from "../../runtime/program/launch.ts";
-import { boundExtents, elementsOf, sizeOf } from "../../runtime/program/launch.ts";
-import { entriesFor } from "../../runtime/device/cuda/launches.ts";
-import { type SimtKernels, workOf } from "../../runtime/program/grids.ts";
-import { stepsOf } from "../../runtime/program/steps.ts";
-import { LIKELIEST_CUDA, LIKELIEST_CUDA_TEXT } from "../../runtime/device/cuda/likeliest.ts";
+import { elementsOf, sizeOf } from "../../runtime/program/launch.ts";
+import type { SimtKernels } from "../../runtime/program/grids.ts";
+import { usedEntries } from "./entries.ts";
 import type { Case } from "./case.ts";
 import { factorBits, FILLED, fillKernels, fillName } from "./fill.ts";
 
@@ -26,8 +24,8 @@ export interface Store {
 
 export interface BenchPackage {
   readonly files: ReadonlyMap<string, string>;
-  /** The case's program, all of it kept between calls. */
-  readonly once: LaunchProgram;
+  /** Entry points that a call runs, in their order. */
+  readonly symbols: readonly string[];
   readonly stores: readonly Store[];
   /** Launches of a repetition in `timed`; the first one only empties the cache. */
   readonly launches: number;
@@ -44,9 +42,9 @@ const LONG = 2000;
 
 /**
  * Programs `fill` (numbers for all that is read), `once`, and `timed`: the same several times, the cache emptied before each, so
- * that the GPU has work while the next launch is on its way.
+ * that the GPU has work while the next launch is on its way. Of kernels there is what a GPU of these architectures runs.
  */
-export function benchPackage(one: Case, small: boolean): BenchPackage {
+export function benchPackage(one: Case, small: boolean, architectures: readonly string[]): BenchPackage {
   const { kernels, programs } = lowered([one.program]);
   const program = programs[0]!;
   const buffers = program.buffers.map((spec) => keptBuffer(spec, one.sizes));
@@ -63,26 +61,21 @@ export function benchPackage(one: Case, small: boolean): BenchPackage {
       seed === undefined ? [] : [fillLaunch(i, dtype, elementsOf({ shape }, {}), seed, factor!)],
     ),
   };
-  const own = fillKernels();
-  const texts = printCuda(kernels, [...own, { kernel: LIKELIEST_CUDA, text: LIKELIEST_CUDA_TEXT }]);
   const once = { ...program, name: "once", buffers };
-  const files = new Map([...texts].map(([name, text]) => [`kernels/cuda/${name}`, text]));
+  const texts = printCuda(kernels, fillKernels());
+  const table = JSON.parse(texts.get("cuda.json")!) as SimtKernels;
+  const others = new Set([...fill.launches.map(({ kernel }) => kernel), fillName(flush.dtype)]);
+  const used = usedEntries(table.kernels, once, { sizes: one.sizes, architectures, others });
+  texts.set("cuda.json", JSON.stringify({ ...table, kernels: used.kernels }));
+  const files = new Map(
+    [...texts].flatMap(([name, text]) =>
+      name.endsWith(".cu") && !used.files.has(name.slice(0, -".cu".length)) ? [] : [[`kernels/cuda/${name}`, text]],
+    ),
+  );
   files.set("program.json", `${JSON.stringify({ format: 1, programs: [fill, once, timed] })}\n`);
   const counted = program.launches.flatMap(({ kernel }, i) => (one.shared?.test(kernel) ? [] : [i + 1]));
-  return { files, once, stores, launches: program.launches.length + 1, repetitions, counted };
-}
-
-/** The entry points that a call runs on a GPU of these architectures, in their order. */
-export function entryPoints(made: BenchPackage, sizes: Sizes, architectures: readonly string[]): string[] {
-  const table = JSON.parse(made.files.get("kernels/cuda/cuda.json")!) as SimtKernels;
-  const kernels = new Map(table.kernels.map((kernel) => [kernel.name, entriesFor(kernel, architectures)]));
-  const names = [...stepsOf(made.once, sizes)].flatMap((step) => {
-    const launch = made.once.launches[step.launch]!;
-    const kernel = kernels.get(launch.kernel)!;
-    const { runs } = workOf(kernel, boundExtents(launch, kernel, step.sizes));
-    return runs.flatMap(({ grids }) => grids.map(({ grid }) => `${kernel.name}_${grid.name}`));
-  });
-  return [...new Set(names)];
+  const { symbols } = used;
+  return { files, symbols, stores, launches: program.launches.length + 1, repetitions, counted };
 }
 
 /** Inputs, outputs and caches become states: their numbers stay on the GPU. */
