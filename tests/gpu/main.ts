@@ -16,8 +16,10 @@ interface File {
 const FILES: readonly File[] = [
   { name: "sessions", load: () => import("../runtime/device/cuda/session.test.ts") },
   { name: "products on tensor cores", load: () => import("../compiler/targets/cuda/hopper/gemm.test.ts") },
+  { name: "eight bits on tensor cores", load: () => import("../compiler/targets/cuda/hopper/fp8.test.ts") },
   { name: "attention on tensor cores", load: () => import("../compiler/targets/cuda/hopper/attention.test.ts") },
   { name: "programs of all families", load: () => import("../compiler/targets/cuda/random.test.ts") },
+  { name: "few results of many terms", load: () => import("../compiler/targets/cuda/shares.test.ts") },
   { name: "sums of many terms, wide rows", load: () => import("../compiler/targets/cuda/spread.test.ts") },
   { name: "a model in bf16", load: () => import("../parity/bf16.test.ts"), tests: /^cuda, products/ },
   { name: "products in eight bits", load: () => import("../parity/fp8-products.test.ts"), tests: /^cuda/ },

@@ -2,6 +2,7 @@
 // them waits for it: then all of its reads are done, and a thread of one warp may speak for the warpgroup. Sums are in the machine's
 // hands from the product until the warp's own wgmma.wait_group: in between its registers hold NaN.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "sim_elements.h"
@@ -140,6 +141,23 @@ void read_registers(const unsigned (&registers)[kLanes][4], Number number, float
   }
 }
 
+// The tensor cores of Hopper shift all addends of a sum of e4m3 products to the exponent of the largest one and keep 13 bits behind its
+// first one: sums are coarser than f32 (DeepSeek-V3, arXiv 2412.19437, section 3.5.2).
+void add_aligned(float& sum, const float (&products)[32]) {
+  float largest = std::fabs(sum);
+  for (const float product : products) largest = std::max(largest, std::fabs(product));
+  if (largest == 0 || !std::isfinite(largest)) {
+    for (const float product : products) sum += product;
+    return;
+  }
+  int exponent;
+  std::frexp(largest, &exponent);
+  const double unit = std::ldexp(1.0, exponent - 1 - 13);
+  double whole = std::trunc(sum / unit);
+  for (const float product : products) whole += std::trunc(product / unit);
+  sum = static_cast<float>(whole * unit);
+}
+
 void compute(Product& product) {
   static float a[32][kMaxN], b[32][kMaxN];
   const WgmmaCall& call = product.call;
@@ -155,6 +173,14 @@ void compute(Product& product) {
     if (!call.accumulate) std::memset(sums.values, 0, sizeof sums.values);
     for (uint32_t i = 0; i < kRows; ++i) {
       float* const row = sums.values[i];
+      if (call.number == Number::kE4m3) {
+        float products[32];
+        for (uint32_t j = 0; j < call.n; ++j) {
+          for (uint32_t k = 0; k < 32; ++k) products[k] = a[k][i] * b[k][j];
+          add_aligned(row[j], products);
+        }
+        continue;
+      }
       for (uint32_t k = 0; k < terms; ++k) {
         const float factor = a[k][i];
         const float* const column = b[k];
