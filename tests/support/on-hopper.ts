@@ -10,7 +10,7 @@ import { runKernel, type MapSpec, type Numbers } from "./cuda/run-kernel.ts";
 import type { HopperFile } from "../../compiler/targets/cuda/hopper/gemm.ts";
 import { bytesOf } from "../../compiler/targets/cuda/hopper/tensor-maps.ts";
 import type { Kernel } from "../../compiler/kernel-ir/types.ts";
-import { productOf, type SimtKernel, workOf } from "../../runtime/program/grids.ts";
+import { type Grid, productOf, type SimtKernel, workOf } from "../../runtime/program/grids.ts";
 import type { Elements } from "../../runtime/device/session.ts";
 import type { LaunchProgram, Sizes } from "../../runtime/program/launch.ts";
 
@@ -23,7 +23,7 @@ export async function runOnHopper(
   { blocks = 2, seed = 1 }: { readonly blocks?: number; readonly seed?: number } = {},
 ): Promise<void> {
   if (REAL) return onGpu(file, kernel, sizes, values, blocks);
-  const { text, entry, scratch: arrays } = file;
+  const { text, entry, scratch: arrays, more } = file;
   const { name, extents } = kernel;
   const table: SimtKernel = { name, args: [], writes: [], extents, scratch: arrays, entries: [entry] };
   const { items, runs } = workOf(table, sizes);
@@ -40,7 +40,7 @@ export async function runOnHopper(
         swizzle,
       }));
       await runKernel({
-        source: text,
+        source: more?.get(grid.file!) ?? text,
         kernel: `${kernel.name}_${grid.name}`,
         grid: grid.most === undefined ? groups : Math.min(groups, blocks),
         block: grid.workgroupSize,
@@ -56,17 +56,19 @@ const LAUNCHES = 50;
 
 /** All arguments are stores of a session, and the program is one launch. */
 async function onGpu(
-  { text, entry, scratch }: HopperFile,
+  { text, entry, scratch, more = new Map() }: HopperFile,
   kernel: Kernel,
   sizes: Sizes,
   values: Readonly<Record<string, Numbers>>,
   blocks: number,
 ): Promise<void> {
   const { name, extents } = kernel;
-  const file = `${name}.sm_90a`;
-  const { most } = entry;
-  const own = { ...entry, file, only: "sm_90a", ...(most !== undefined && { most: Math.min(most, blocks) }) };
-  const before = entry.before && { ...entry.before, file };
+  const few = <G extends Grid>(grid: G): G => ({
+    ...grid,
+    ...(grid.most !== undefined && { most: Math.min(grid.most, blocks) }),
+  });
+  const before = entry.before && few(entry.before);
+  const own = { ...few(entry), only: "sm_90a" };
   const args = kernel.args.map(({ name }) => name);
   const writes = kernel.args.flatMap(({ name, access }) => (access === "read" ? [] : [name]));
   const entries = [before === undefined ? own : { ...own, before }];
@@ -80,7 +82,7 @@ async function onGpu(
   const preludes = ["dsk.cuh", "dsk_mma.cuh", "dsk_sm90.cuh"];
   const directory = await realPackage(
     new Map([
-      [`${CUDA_KERNELS}/${file}.cu`, text],
+      ...[[entry.file!, text] as const, ...more].map(([file, own]) => [`${CUDA_KERNELS}/${file}.cu`, own] as const),
       [`${CUDA_KERNELS}/${LIKELIEST_CUDA.name}.cu`, LIKELIEST_CUDA_TEXT],
       ...preludes.map((path) => [`${CUDA_KERNELS}/${path}`, readFileSync(`templates/cuda/${path}`, "utf8")] as const),
       [`${CUDA_KERNELS}/cuda.json`, JSON.stringify({ format: 1, kernels: [table, LIKELIEST_CUDA] })],

@@ -11,6 +11,8 @@ import { type File, fileOf } from "./file.ts";
 import { printParts } from "./parts.ts";
 import { printHopperAttention } from "./hopper/attention.ts";
 import { planAttention } from "./hopper/attention-plan.ts";
+import { printHopperBackward } from "./hopper/backward.ts";
+import { planBackward } from "./hopper/backward-plan.ts";
 import { type HopperFile, printHopperGemm } from "./hopper/gemm.ts";
 import { planFew, planGemm } from "./hopper/gemm-plan.ts";
 import { ATTENTION_RESERVED, HOPPER_RESERVED } from "./hopper/reserved.ts";
@@ -55,7 +57,10 @@ function printKernel(kernel: Kernel): Printed {
   const texts = new Map([[name, file.text]]);
   const { few, many } = printHopper(kernel, file.kernel.scratch);
   if (many === undefined) return { texts, kernel: file.kernel };
-  for (const { entry, text } of few === undefined ? [many] : [few, many]) texts.set(entry.file!, text);
+  for (const { entry, text, more = [] } of few === undefined ? [many] : [few, many]) {
+    texts.set(entry.file!, text);
+    for (const [file, other] of more) texts.set(file, other);
+  }
   // Few rows are for other kernels, the fewest for that which reads in lines; of those for more rows, the first one that an architecture has.
   const { entries } = file.kernel;
   const more = entries.findIndex(({ upTo }) => upTo === undefined);
@@ -74,7 +79,9 @@ function printKernel(kernel: Kernel): Printed {
 function printHopper(kernel: Kernel, scratch: readonly Scratch[]): { few?: HopperFile; many?: HopperFile } {
   if (kernel.family === "plane") {
     const plan = planAttention(kernel);
-    return "why" in plan ? {} : { many: printHopperAttention(plan, scratch) };
+    if (!("why" in plan)) return { many: printHopperAttention(plan, scratch) };
+    const backward = planBackward(kernel);
+    return "why" in backward ? {} : { many: printHopperBackward(backward, scratch) };
   }
   const plan = kernel.family === "gemm" ? planGemm(kernel) : undefined;
   if (plan === undefined || "why" in plan) return {};

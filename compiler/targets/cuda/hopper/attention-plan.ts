@@ -93,7 +93,10 @@ export function planAttention(kernel: PlaneKernel): AttentionPlan | Refusal {
     if ("why" in term) return term;
     terms.push(term);
   }
-  const { leave } = softmax;
+  const [leave, ...others] = softmax.rest;
+  if (others.length > 0) return { why: `${kindOf(leave!)} stands behind the softmax` };
+  if (leave?.kind !== "leave_rows" || leave.local !== enter.local)
+    return { why: "weights do not leave as sums of values" };
   const along = leave.n.at(-1);
   if (along === undefined || leave.n.length !== 1) return { why: `values have ${leave.n.length} dims` };
   const values = columnRows(kernel, leave.b, along);
@@ -132,6 +135,10 @@ export function planAttention(kernel: PlaneKernel): AttentionPlan | Refusal {
   };
 }
 
+function kindOf(stmt: PlaneStmt): string {
+  return stmt.kind === "row" ? stmt.stmt.kind : stmt.kind;
+}
+
 /** Different things of columns that are compared. */
 export function columnsCompared(comparisons: readonly Comparison[]): Expr[] {
   return [...new Map(comparisons.map(({ column }) => [JSON.stringify(column), column])).values()];
@@ -158,17 +165,18 @@ function shapeOf(of: Omit<AttentionShape, "consumers" | "stages" | "columns">): 
   return undefined;
 }
 
-interface Softmax {
+export interface Softmax {
   readonly scale: number;
   readonly seen?: Expr;
   readonly sum: string;
   readonly after: readonly (Stmt & { kind: "assign" })[];
   readonly factor: Expr;
-  readonly leave: PlaneStmt & { kind: "leave_rows" };
+  /** What stands behind it. */
+  readonly rest: readonly PlaneStmt[];
 }
 
-/** The statements behind the scores: a factor, the largest one, exponentials, their sum, a factor for the row, and the way out. */
-function softmaxOf(kernel: PlaneKernel, local: string, body: readonly PlaneStmt[]): Softmax | Refusal {
+/** The statements behind the scores: a factor, the largest one, exponentials, their sum, a factor for the row. */
+export function softmaxOf(kernel: PlaneKernel, local: string, body: readonly PlaneStmt[]): Softmax | Refusal {
   const column = kernel.column.name;
   const score: Expr = { kind: "load", from: local, at: [{ kind: "axis", axis: column }], dtype: "f32" };
   const isScore = (expr: Expr): boolean => same(expr, score);
@@ -197,22 +205,20 @@ function softmaxOf(kernel: PlaneKernel, local: string, body: readonly PlaneStmt[
   if (sum === undefined || !isScore(sum.value)) return { why: "exponentials are not summed" };
   const after: (Stmt & { kind: "assign" })[] = [];
   let factor = ONE;
-  const leave = rest.pop();
-  for (const stmt of rest) {
+  for (let [stmt] = rest; stmt !== undefined; rest.shift(), [stmt] = rest) {
     const value_ = overColumns(stmt, local, column);
     if (value_ !== undefined) {
       const next = factorOf(value_, isScore, column);
       if (next === undefined) return { why: "weights are more than multiplied by something of their row" };
       factor = times(factor, next);
-    } else if (stmt.kind === "row" && stmt.stmt.kind === "assign" && stmt.stmt.axes.length === 0) after.push(stmt.stmt);
-    else return { why: `${stmt.kind === "row" ? stmt.stmt.kind : stmt.kind} stands behind the softmax` };
+    } else if (stmt.kind === "row" && stmt.stmt.kind === "assign" && stmt.stmt.at.length === 0) after.push(stmt.stmt);
+    else break;
   }
-  if (leave?.kind !== "leave_rows" || leave.local !== local) return { why: "weights do not leave as sums of values" };
-  return { scale, ...(seen === undefined ? {} : { seen }), sum: sum.to, after, factor, leave };
+  return { scale, ...(seen === undefined ? {} : { seen }), sum: sum.to, after, factor, rest };
 }
 
 /** What a statement makes of the local of each column. */
-function overColumns(stmt: PlaneStmt | undefined, local: string, column: string): Expr | undefined {
+export function overColumns(stmt: PlaneStmt | undefined, local: string, column: string): Expr | undefined {
   if (stmt?.kind !== "row" || stmt.stmt.kind !== "assign") return undefined;
   const { axes, to, at, value } = stmt.stmt;
   const [own] = at;
@@ -220,7 +226,7 @@ function overColumns(stmt: PlaneStmt | undefined, local: string, column: string)
   return fits && at.length === 1 && own?.kind === "axis" && own.axis === column ? value : undefined;
 }
 
-function reduction(stmt: PlaneStmt | undefined, of: Reduction): (Stmt & { kind: "reduce" }) | undefined {
+export function reduction(stmt: PlaneStmt | undefined, of: Reduction): (Stmt & { kind: "reduce" }) | undefined {
   if (stmt?.kind !== "row" || stmt.stmt.kind !== "reduce" || stmt.stmt.reduction !== of) return undefined;
   return stmt.stmt.axes.length === 0 && stmt.stmt.over.length === 1 ? stmt.stmt : undefined;
 }
@@ -259,7 +265,7 @@ function times(a: Expr, b: Expr): Expr {
   return same(b, ONE) ? a : { kind: "op", op: "mul", operands: [a, b], dtype: "f32" };
 }
 
-function constantOf(expr: Expr): number | undefined {
+export function constantOf(expr: Expr): number | undefined {
   return expr.kind === "const" && typeof expr.value === "number" ? expr.value : undefined;
 }
 
@@ -270,7 +276,7 @@ export function usesAxis(expr: Expr, axis: string): boolean {
 }
 
 /** Conditions that all must hold, each a comparison of integers of a column and of a row. */
-function comparisonsOf(kernel: PlaneKernel, seen: Expr): Comparison[] | undefined {
+export function comparisonsOf(kernel: PlaneKernel, seen: Expr): Comparison[] | undefined {
   if (isOp(seen, "and")) {
     const [a, b] = seen.operands.map((operand) => comparisonsOf(kernel, operand));
     return a === undefined || b === undefined ? undefined : [...a, ...b];
@@ -289,7 +295,7 @@ function comparisonsOf(kernel: PlaneKernel, seen: Expr): Comparison[] | undefine
 
 const TURNED = { lt: "gt", le: "ge", gt: "lt", ge: "le", eq: "eq" } as const;
 
-function termOf(kernel: PlaneKernel, { k, a, b }: Terms): ScoreTerm | Refusal {
+export function termOf(kernel: PlaneKernel, { k, a, b }: Terms): ScoreTerm | Refusal {
   const along = k.at(-1);
   if (along === undefined || k.length !== 1) return { why: `scores sum over ${k.length} dims` };
   const queries = rowsOf(kernel, a, along);
@@ -299,7 +305,7 @@ function termOf(kernel: PlaneKernel, { k, a, b }: Terms): ScoreTerm | Refusal {
 }
 
 /** Rows whose elements are neighbors, at multiples of 16 bytes. */
-function rowsOf(kernel: PlaneKernel, expr: Expr, along: Axis): TensorRows | Refusal {
+export function rowsOf(kernel: PlaneKernel, expr: Expr, along: Axis): TensorRows | Refusal {
   const { extent } = along;
   if (typeof extent !== "number" || extent % LINE !== 0)
     return { why: `rows of ${extent} elements, no multiple of 64` };
@@ -316,15 +322,20 @@ function rowsOf(kernel: PlaneKernel, expr: Expr, along: Axis): TensorRows | Refu
   return { arg, at: expr.at.map((x) => substitute(x, first, () => undefined)), along: { ...along, extent } };
 }
 
-/** Rows of keys or values; the copy engine takes them where they lie at equal distances. */
-function columnRows(kernel: PlaneKernel, expr: Expr, along: Axis): ColumnRows | Refusal {
+/** Rows of keys or values, or of other axes; the copy engine takes them where they lie at equal distances. */
+export function columnRows(
+  kernel: PlaneKernel,
+  expr: Expr,
+  along: Axis,
+  axes: readonly Axis[] = [kernel.column],
+): ColumnRows | Refusal {
   const rows = rowsOf(kernel, expr, along);
   if ("why" in rows) return rows;
-  const { batch, column } = kernel;
-  const operand = operandOf(expr, [column], [along], kernel.args);
+  const { batch } = kernel;
+  const operand = operandOf(expr, axes, [along], kernel.args);
   if (operand.kind !== "strided") return rows;
   const { shape } = rows.arg;
-  const outer = linear([column], operand.at.outer, shape);
+  const outer = linear(axes, operand.at.outer, shape);
   const stride = batch.length === 0 ? none(operand.at.fixed) : linear(batch, operand.at.fixed, shape);
   if (outer === undefined || stride === undefined || outer <= 0) return rows;
   return { ...rows, matrix: { arg: rows.arg, outer, inner: 1, batch: stride } };
@@ -334,7 +345,7 @@ function none(at: readonly Expr[]): number | undefined {
   return at.every((x) => known(x) === 0) ? 0 : undefined;
 }
 
-function same(a: unknown, b: unknown): boolean {
+export function same(a: unknown, b: unknown): boolean {
   return JSON.stringify(a) === JSON.stringify(b);
 }
 

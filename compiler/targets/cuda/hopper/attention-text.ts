@@ -24,10 +24,13 @@ export class AttentionText {
   /** Different things of columns, and of rows, that are compared. */
   readonly #columns: readonly Expr[];
   readonly #rows: readonly Expr[];
+  /** The place of the block in the ring. */
+  readonly #ring: string;
   #fresh = 0;
 
-  constructor(plan: AttentionPlan, lines: Lines, names: Names) {
+  constructor(plan: AttentionPlan, lines: Lines, names: Names, ring = "key") {
     this.#plan = plan;
+    this.#ring = ring;
     this.#lines = lines;
     this.#names = names;
     const { comparisons = [] } = plan;
@@ -160,7 +163,7 @@ export class AttentionText {
   }
 
   rangesAt(first: string): void {
-    this.#lines.add(`find_ranges(${first}, shared.ranges[key]);`);
+    this.#lines.add(`find_ranges(${first}, shared.ranges[${this.#ring}]);`);
   }
 
   /** A consumer's rows: what each thread's two see. */
@@ -266,7 +269,8 @@ export class AttentionText {
   #surely(): string[] | undefined {
     const { seen, comparisons } = this.#plan;
     if (seen !== undefined && comparisons === undefined) return undefined;
-    const range = (one: Comparison, end: 0 | 1): string => `shared.ranges[key][${2 * this.#columnOf(one) + end}]`;
+    const range = (one: Comparison, end: 0 | 1): string =>
+      `shared.ranges[${this.#ring}][${2 * this.#columnOf(one) + end}]`;
     const tests = (comparisons ?? []).flatMap((one) => {
       const ends =
         one.op === "eq" ? ([0, 1] as const) : one.op === "lt" || one.op === "le" ? ([1] as const) : ([0] as const);

@@ -40,6 +40,8 @@ export interface HopperFile {
   readonly entry: Entry;
   /** What all entry points of the kernel have in the arena. */
   readonly scratch: readonly Scratch[];
+  /** Files of entry points that run before it, by their names without `.cu`. */
+  readonly more?: ReadonlyMap<string, string>;
 }
 
 /** @param others arrays in the arena that the kernel's other entry points have; they come first */

@@ -1,5 +1,6 @@
 /** A schedule of each kind that kernels are printed from: what tests check, and break. */
 import type { AttentionShape } from "./attention-plan.ts";
+import type { BackwardShape } from "./backward-plan.ts";
 import type { GemmShape } from "./gemm-schedule.ts";
 
 const COPIED = { a: false, b: false };
@@ -155,5 +156,19 @@ export const ATTENTION_SHAPES: readonly AttentionShape[] = [
     valuesGathered: true,
     halves: true,
     ranges: 2,
+  },
+];
+
+/** Each is a schedule of rows and one of columns. */
+export const BACKWARD_SHAPES: readonly BackwardShape[] = [
+  {
+    name: "backward, two products",
+    stages: 3,
+    columns: 64,
+    rows: 64,
+    parts: [128, 64],
+    width: 128,
+    ranges: 2,
+    compared: 2,
   },
 ];

@@ -1,13 +1,21 @@
 import { describe, expect, test } from "vitest";
 import { faultOf } from "../../../../compiler/targets/cuda/hopper/check-schedule.ts";
 import { attentionRuns, attentionSchedule } from "../../../../compiler/targets/cuda/hopper/attention-schedule.ts";
+import {
+  backwardRuns,
+  columnsSchedule,
+  rowsSchedule,
+} from "../../../../compiler/targets/cuda/hopper/backward-schedule.ts";
 import { gemmRuns, gemmSchedule } from "../../../../compiler/targets/cuda/hopper/gemm-schedule.ts";
-import { ATTENTION_SHAPES, GEMM_SHAPES } from "../../../../compiler/targets/cuda/hopper/shipped.ts";
+import { ATTENTION_SHAPES, BACKWARD_SHAPES, GEMM_SHAPES } from "../../../../compiler/targets/cuda/hopper/shipped.ts";
 import { mutantsOf } from "../../../support/schedule-mutants.ts";
 
 const shipped = [
   ...GEMM_SHAPES.map((shape) => ({ schedule: gemmSchedule(shape), runs: gemmRuns(shape) })),
   ...ATTENTION_SHAPES.map((shape) => ({ schedule: attentionSchedule(shape), runs: attentionRuns(shape) })),
+  ...BACKWARD_SHAPES.flatMap((shape) =>
+    [rowsSchedule(shape), columnsSchedule(shape)].map((schedule) => ({ schedule, runs: backwardRuns(shape) })),
+  ),
 ];
 
 describe("schedules of Hopper kernels", () => {
@@ -23,7 +31,7 @@ describe("schedules of Hopper kernels", () => {
     const passed = mutants.filter(({ fault }) => fault === undefined).map(({ what }) => what);
     expect(passed.length / mutants.length).toBeLessThan(0.05);
     for (const sentence of mutants.flatMap(({ fault }) => fault ?? [])) expect(sentence).toMatch(/^[^.]{20,}$/);
-  });
+  }, 300_000);
 
   test("sentences say what is wrong", async () => {
     const [{ schedule, runs }] = shipped as [(typeof shipped)[0]];

@@ -5,6 +5,8 @@ import { parseKernels } from "../../../../../compiler/kernel-ir/parse.ts";
 import type { GemmKernel, PlaneKernel } from "../../../../../compiler/kernel-ir/types.ts";
 import { printHopperAttention } from "../../../../../compiler/targets/cuda/hopper/attention.ts";
 import { planAttention } from "../../../../../compiler/targets/cuda/hopper/attention-plan.ts";
+import { printHopperBackward } from "../../../../../compiler/targets/cuda/hopper/backward.ts";
+import { planBackward } from "../../../../../compiler/targets/cuda/hopper/backward-plan.ts";
 import { ATTENTION_RESERVED } from "../../../../../compiler/targets/cuda/hopper/reserved.ts";
 import { withoutReserved } from "../../../../../compiler/targets/reserved.ts";
 import { printHopperGemm } from "../../../../../compiler/targets/cuda/hopper/gemm.ts";
@@ -20,6 +22,10 @@ const kernels = ["v3.kernels", "fp8.kernels"].flatMap(
 const planes = parseKernels(readFileSync(join(import.meta.dirname, "attention.kernels"), "utf8"))
   .kernels as PlaneKernel[];
 
+/** The same backward: DeepSeek-V3, DeepSeek-V2-Lite and DeepSeekMath 7B. */
+const backward = parseKernels(readFileSync(join(import.meta.dirname, "backward.kernels"), "utf8"))
+  .kernels as PlaneKernel[];
+
 const files = [
   ...kernels.flatMap((kernel) => {
     const plan = planGemm(kernel);
@@ -32,6 +38,15 @@ const files = [
     const plan = planAttention(withoutReserved(kernel, ATTENTION_RESERVED));
     if ("why" in plan) throw new Error(`${kernel.name}: ${plan.why}`);
     return { name: kernel.name, text: printHopperAttention(plan).text };
+  }),
+  ...backward.flatMap((kernel) => {
+    const plan = planBackward(withoutReserved(kernel, ATTENTION_RESERVED));
+    if ("why" in plan) throw new Error(`${kernel.name}: ${plan.why}`);
+    const { text, more } = printHopperBackward(plan);
+    return [
+      { name: `${kernel.name}_columns`, text },
+      ...[...more!.values()].map((rows) => ({ name: `${kernel.name}_rows`, text: rows })),
+    ];
   }),
 ];
 
@@ -47,6 +62,8 @@ describe("kernels for Hopper", () => {
     "plane_latent",
     "plane_grouped_cached",
     "plane_absorbed",
+    "plane_latent_backward_rows",
+    "plane_latent_backward_columns",
   ])("%s is as it was reviewed", async (name) => {
     const { text } = files.find((file) => file.name === name)!;
     await expect(text).toMatchFileSnapshot(`${name}.cu`);

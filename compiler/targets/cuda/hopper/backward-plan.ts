@@ -1,0 +1,241 @@
+/** Which planes are attention's backward pass that the tensor cores take: scores and the slopes of weights enter, gradients leave. */
+import { isOp, walk } from "../../../kernel-ir/expr.ts";
+import type { Axis, Expr, PlaneKernel, PlaneStmt } from "../../../kernel-ir/types.ts";
+import {
+  type AttentionPlan,
+  columnRows,
+  type ColumnRows,
+  columnsCompared,
+  comparisonsOf,
+  constantOf,
+  overColumns,
+  reduction,
+  rowsOf,
+  same,
+  type ScoreTerm,
+  type Softmax,
+  softmaxOf,
+  type TensorRows,
+  termOf,
+} from "./attention-plan.ts";
+import { CONSUMERS, depthOf } from "./backward-schedule.ts";
+import type { Refusal } from "./gemm-plan.ts";
+import { ROWS } from "./gemm-schedule.ts";
+import { SHARED_BYTES } from "./schedule.ts";
+
+/** A product of the scores, and what its operands get: a gradient that nobody wants is not there. */
+export interface BackwardTerm extends ScoreTerm {
+  readonly queries: ColumnRows;
+  readonly dQueries?: TensorRows;
+  readonly dKeys?: TensorRows;
+}
+
+export interface BackwardPlan {
+  readonly kernel: PlaneKernel;
+  readonly terms: readonly BackwardTerm[];
+  /** Gradients of the forward pass's results, which rows have, and the values: their product is the slope of the loss by weights. */
+  readonly up: ColumnRows;
+  readonly values: ColumnRows;
+  readonly dValues?: TensorRows;
+  /** What slopes of scores are multiplied by at last. */
+  readonly factor: number;
+  /** The scores and their softmax as the forward pass has them; what stands for its results are `up`. */
+  readonly forward: AttentionPlan;
+  readonly shape: BackwardShape;
+}
+
+export interface BackwardShape {
+  readonly name: string;
+  /** Blocks that are in shared memory at a time: columns where a kernel has tiles of rows, rows where it has tiles of columns. */
+  readonly stages: number;
+  readonly columns: number;
+  readonly rows: number;
+  /** Elements of a query, part by part, and of a value. */
+  readonly parts: readonly number[];
+  readonly width: number;
+  /** Things of columns, and of rows, that are compared. */
+  readonly ranges: number;
+  readonly compared: number;
+}
+
+type Leave = PlaneStmt & { readonly kind: "leave_rows" | "leave_columns" };
+
+/** The plan of a kernel that has no names of ATTENTION_RESERVED. */
+export function planBackward(kernel: PlaneKernel): BackwardPlan | Refusal {
+  const entered = kernel.body.flatMap((stmt) => (stmt.kind === "enter" ? [stmt] : []));
+  if (entered.length !== 2 || kernel.body.slice(0, 2).some(({ kind }) => kind !== "enter"))
+    return { why: `${entered.length} products enter the plane: it is no backward pass` };
+  if (kernel.rows.length !== 1) return { why: "rows are tokens and heads" };
+  const rest = kernel.body.slice(2);
+  const first = softmaxOf(kernel, entered[0]!.local, rest);
+  const [scores, slopes] = "why" in first ? [entered[1]!, entered[0]!] : [entered[0]!, entered[1]!];
+  const softmax = "why" in first ? softmaxOf(kernel, scores.local, rest) : first;
+  if ("why" in softmax) return softmax;
+  if (!onlySums(softmax)) return { why: "weights are multiplied by more than their sum says" };
+  const slope = slopeOf(kernel, scores.local, slopes.local, softmax.rest);
+  if ("why" in slope) return slope;
+
+  const [product, ...products] = slopes.products;
+  if (product === undefined || products.length > 0) return { why: "slopes of weights are several products" };
+  const weighed = termOf(kernel, product);
+  if ("why" in weighed) return { why: `slopes: ${weighed.why}` };
+  const up = columnRows(kernel, product.a, weighed.queries.along as Axis, kernel.rows);
+  if ("why" in up) return up;
+
+  const left = new Set<Leave>(slope.leaves);
+  /** The gradient of an operand: what leaves as sums of the other one. */
+  const gradient = (kind: Leave["kind"], local: string, other: TensorRows): TensorRows | Refusal | undefined => {
+    for (const leave of left) {
+      const [along, ...more] = leave.n;
+      if (leave.kind !== kind || leave.local !== local || along === undefined || more.length > 0) continue;
+      const factor = rowsOf(kernel, leave.kind === "leave_rows" ? leave.b : leave.x, along);
+      if ("why" in factor || !isSame(factor, other)) continue;
+      left.delete(leave);
+      return rowsOf(kernel, { kind: "load", from: leave.to, at: leave.at, dtype: "bf16" }, along);
+    }
+    return undefined;
+  };
+  const terms: BackwardTerm[] = [];
+  for (const one of scores.products) {
+    const term = termOf(kernel, one);
+    if ("why" in term) return term;
+    const queries = columnRows(kernel, one.a, term.queries.along as Axis, kernel.rows);
+    if ("why" in queries) return queries;
+    const dQueries = gradient("leave_rows", slopes.local, term.keys);
+    const dKeys = gradient("leave_columns", slopes.local, queries);
+    for (const found of [dQueries, dKeys])
+      if (found !== undefined && "why" in found) return { why: `gradients: ${found.why}` };
+    terms.push({
+      queries,
+      keys: term.keys,
+      ...(dQueries === undefined ? {} : { dQueries: dQueries as TensorRows }),
+      ...(dKeys === undefined ? {} : { dKeys: dKeys as TensorRows }),
+    });
+  }
+  const dValues = gradient("leave_columns", scores.local, up);
+  if (dValues !== undefined && "why" in dValues) return { why: `gradients of values: ${dValues.why}` };
+  if (left.size > 0) return { why: "something leaves that is no gradient of queries, keys or values" };
+  const values = weighed.keys;
+  if ([...terms.flatMap(({ queries, keys }) => [queries, keys]), up, values].some(({ matrix }) => matrix === undefined))
+    return { why: "rows or columns do not lie at equal distances" };
+
+  const comparisons = softmax.seen === undefined ? [] : comparisonsOf(kernel, softmax.seen);
+  if (comparisons === undefined) return { why: "a mask that is no comparison" };
+  const shape = shapeOf({
+    name: kernel.name,
+    parts: terms.map(({ keys }) => keys.along.extent),
+    width: values.along.extent,
+    ranges: columnsCompared(comparisons).length,
+    compared: new Map(comparisons.map(({ row }) => [JSON.stringify(row), row])).size,
+  });
+  if ("why" in shape) return shape;
+  const { sum, after, factor, scale, seen } = softmax;
+  const forward: AttentionPlan = {
+    kernel,
+    terms,
+    scale,
+    ...(seen === undefined ? {} : { seen }),
+    comparisons,
+    values,
+    results: up,
+    sum,
+    after,
+    factor,
+    shape: {
+      name: kernel.name,
+      consumers: CONSUMERS,
+      stages: shape.stages,
+      columns: shape.columns,
+      parts: shape.parts.map((depth) => ({ depth, gathered: false })),
+      width: shape.width,
+      valuesGathered: false,
+      halves: false,
+      ranges: shape.ranges,
+    },
+  };
+  return {
+    kernel,
+    terms,
+    up,
+    values,
+    ...(dValues === undefined ? {} : { dValues: dValues as TensorRows }),
+    factor: slope.factor,
+    forward,
+    shape,
+  };
+}
+
+/** Sums of keys and of values have registers beside each other. */
+function shapeOf(of: Omit<BackwardShape, "stages" | "columns" | "rows">): BackwardShape | Refusal {
+  const elements = depthOf(of) + of.width;
+  if (elements > 320) return { why: `keys and values of ${elements} elements: sums of them have no room in registers` };
+  const [columns, rows] = [64, 64];
+  const stages = Math.min(
+    4,
+    Math.floor((SHARED_BYTES - 8192 - CONSUMERS * ROWS * 2 * elements) / (columns * 2 * elements)),
+  );
+  return { ...of, stages, columns, rows };
+}
+
+/** Whether weights are exponentials times what is made of their sum alone, without a sign: 1 / sum, or 0 where that is 0. */
+function onlySums({ sum, after, factor }: Softmax): boolean {
+  const known = new Set([sum]);
+  const isOf = (expr: Expr): boolean => {
+    let fits = true;
+    walk(expr, (part) => {
+      if (part.kind === "load") fits &&= known.has(part.from);
+      else if (part.kind === "const") fits &&= typeof part.value === "number" && part.value >= 0;
+      else fits &&= part.kind === "op" && ["select", "eq", "recip", "mul", "div", "cast"].includes(part.op);
+    });
+    return fits;
+  };
+  for (const { to, value } of after) if (isOf(value)) known.add(to);
+  return isOf(factor);
+}
+
+interface Slope {
+  readonly factor: number;
+  readonly leaves: readonly Leave[];
+}
+
+/** `delta = sum p * dp; dp = p * (dp - delta) * factor`, then sums that leave. */
+function slopeOf(kernel: PlaneKernel, p: string, dp: string, body: readonly PlaneStmt[]): Slope | Refusal {
+  const column = kernel.column.name;
+  const at: Expr[] = [{ kind: "axis", axis: column }];
+  const [sum, assign, ...rest] = body;
+  const isLoad = (expr: Expr, from: string): boolean => same(expr, { kind: "load", from, at, dtype: "f32" });
+  const isProduct = (expr: Expr, a: (x: Expr) => boolean, b: (x: Expr) => boolean): boolean => {
+    if (!isOp(expr, "mul")) return false;
+    const [x, y] = expr.operands as [Expr, Expr];
+    return (a(x) && b(y)) || (a(y) && b(x));
+  };
+  const delta = reduction(sum, "sum");
+  if (
+    delta === undefined ||
+    !isProduct(
+      delta.value,
+      (x) => isLoad(x, p),
+      (x) => isLoad(x, dp),
+    )
+  )
+    return { why: "weights times their slopes are not summed" };
+  let value = overColumns(assign, dp, column);
+  let factor = 1;
+  const times = value !== undefined && isOp(value, "mul") ? constantOf(value.operands[1]!) : undefined;
+  if (times !== undefined && isOp(value!, "mul")) [factor, value] = [times, value.operands[0]!];
+  const isFar = (x: Expr): boolean => {
+    if (!isOp(x, "sub")) return false;
+    const [a, b] = x.operands as [Expr, Expr];
+    return isLoad(a, dp) && b.kind === "load" && b.from === delta.to;
+  };
+  if (value === undefined || !isProduct(value, (x) => isLoad(x, p), isFar))
+    return { why: "slopes of scores are no weights times the distance to that sum" };
+  const leaves = rest.flatMap((stmt) => (stmt.kind === "leave_rows" || stmt.kind === "leave_columns" ? [stmt] : []));
+  if (leaves.length < rest.length) return { why: "something stands behind the slopes of scores" };
+  return { factor, leaves };
+}
+
+/** Whether two loads are the same rows, whatever the axis along them is called. */
+function isSame(a: TensorRows, b: TensorRows): boolean {
+  return same([a.arg.name, a.at, a.along.extent], [b.arg.name, b.at, b.along.extent]);
+}

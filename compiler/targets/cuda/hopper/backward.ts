@@ -1,0 +1,455 @@
+/** Attention's backward pass on the tensor cores of Hopper: a kernel of rows and one of columns, each a file of CUDA C++. */
+import type { Entry, Grid, Scratch, TensorMap } from "../../../../runtime/program/grids.ts";
+import { Lines } from "../../../emit/lines.ts";
+import type { Names } from "../../scalars.ts";
+import { CUDA_DIALECT } from "../dialect.ts";
+import { signature } from "../file.ts";
+import { storageType } from "../language.ts";
+import { tidied } from "../tidy.ts";
+import { type ColumnRows, scalarsOf, type TensorRows } from "./attention-plan.ts";
+import { AttentionText } from "./attention-text.ts";
+import type { BackwardPlan } from "./backward-plan.ts";
+import { backwardRuns, columnsSchedule, CONSUMERS, depthOf, rowsSchedule } from "./backward-schedule.ts";
+import { BackwardText, type Side } from "./backward-text.ts";
+import { requireSound } from "./check-schedule.ts";
+import { ARCHITECTURE, type HopperFile } from "./gemm.ts";
+import { ROWS } from "./gemm-schedule.ts";
+import { type Hooks, SchedulePrinter } from "./print-schedule.ts";
+import { type Role, type Schedule, SHARED_BYTES, type Step, sharedBytes, threadsOf } from "./schedule.ts";
+import { extentsOf, LINE, tensorMap } from "./tensor-maps.ts";
+import { type Wgmma, wgmmaFunction, wgmmaName } from "./wgmma.ts";
+
+/** Blocks of a device: as many as it has multiprocessors. */
+const PROCESSORS = 132;
+/** Bytes of the other side that the second-level cache keeps for heads that run at once. */
+const CACHE_BYTES = 32 * 2 ** 20;
+/** Rows, or columns, of a tile. */
+const TILE = CONSUMERS * ROWS;
+
+/** @param others arrays in the arena that the kernel's other entry points have */
+export function printHopperBackward(plan: BackwardPlan, others: readonly Scratch[] = []): HopperFile {
+  const rows = new BackwardPrinter(plan, "rows", others);
+  const columns = new BackwardPrinter(plan, "columns", others);
+  const before = rows.print();
+  const text = columns.print();
+  const entry: Entry = { ...columns.grid(), only: ARCHITECTURE, before: rows.grid() };
+  const { batch, rows: tokens } = plan.kernel;
+  const own: Scratch[] = [
+    { shape: [...extentsOf(batch), ...extentsOf(tokens), 2], each: false, dtype: "f32" },
+    { shape: [...extentsOf(tokens), 2], each: false, dtype: "i32" },
+  ];
+  return { text, entry, scratch: [...others, ...own], more: new Map([[rows.file, before]]) };
+}
+
+class BackwardPrinter {
+  readonly #plan: BackwardPlan;
+  readonly #side: Side;
+  readonly #others: readonly Scratch[];
+  readonly #schedule: Schedule;
+  readonly #names: Names;
+  readonly #text: BackwardText;
+  readonly #scores: AttentionText;
+  /** Tensor maps by the names of their parameters. */
+  readonly #maps = new Map<string, TensorMap>();
+  readonly #lines = new Lines();
+
+  constructor(plan: BackwardPlan, side: Side, others: readonly Scratch[]) {
+    this.#plan = plan;
+    this.#side = side;
+    this.#others = others;
+    this.#schedule = side === "rows" ? rowsSchedule(plan.shape) : columnsSchedule(plan.shape);
+    requireSound(this.#schedule, backwardRuns(plan.shape));
+    this.#names = CUDA_DIALECT.names([...plan.kernel.args, ...scalarsOf(plan.forward)]);
+    this.#text = new BackwardText(plan, side, this.#lines, this.#names);
+    this.#scores = new AttentionText(plan.forward, this.#lines, this.#names, "stage");
+  }
+
+  /** The file that the kernel is in, without `.cu`. */
+  get file(): string {
+    return `${this.#plan.kernel.name}_${this.#side}.${ARCHITECTURE}`;
+  }
+
+  get #ofRows(): boolean {
+    return this.#side === "rows";
+  }
+
+  /** Columns, or rows, of a block. */
+  get #block(): number {
+    const { rows, columns } = this.#plan.shape;
+    return this.#ofRows ? columns : rows;
+  }
+
+  grid(): Grid {
+    const { batch, rows, column } = this.#plan.kernel;
+    return {
+      name: `tensor_${this.#side}`,
+      file: this.file,
+      workgroupSize: threadsOf(this.#schedule),
+      workgroups: [{ of: extentsOf(batch) }, { of: this.#ofRows ? extentsOf(rows) : [column.extent], by: TILE }],
+      most: PROCESSORS,
+      sharedBytes: sharedBytes(this.#schedule),
+      maps: [...this.#maps.values()],
+    };
+  }
+
+  /** What the producer loads, by buffers: parts of the scores' operand, and the other product's. */
+  get #loaded(): ReadonlyMap<string, readonly ColumnRows[]> {
+    const { terms, up, values } = this.#plan;
+    return this.#ofRows
+      ? new Map([
+          ["k", terms.map(({ keys }) => keys)],
+          ["v", [values]],
+        ])
+      : new Map([
+          ["q", terms.map(({ queries }) => queries)],
+          ["up", [up]],
+        ]);
+  }
+
+  /** What a consumer has of its own rows, or columns, by the places. */
+  get #owned(): ReadonlyMap<string, readonly ColumnRows[]> {
+    const { terms, up, values } = this.#plan;
+    return this.#ofRows
+      ? new Map([
+          ["shared.q[part]", terms.map(({ queries }) => queries)],
+          ["shared.up[part]", [up]],
+        ])
+      : new Map([
+          ["shared.k[part]", terms.map(({ keys }) => keys)],
+          ["shared.v[part]", [values]],
+        ]);
+  }
+
+  /** The parameter of a tensor map. */
+  #map(rows: ColumnRows): string {
+    const { batch, column, rows: tokens } = this.#plan.kernel;
+    const axes = this.#ofRows ? [column] : tokens;
+    const map = tensorMap(rows.matrix!, axes, [rows.along], batch, [LINE, this.#block]);
+    const same = [...this.#maps].find(([, other]) => JSON.stringify(other) === JSON.stringify(map));
+    if (same !== undefined) return same[0];
+    let name = `${map.arg}_map`;
+    for (let i = 2; this.#maps.has(name); i++) name = `${map.arg}_map_${i}`;
+    this.#maps.set(name, map);
+    return name;
+  }
+
+  print(): string {
+    const { shape, forward, factor } = this.#plan;
+    const lines = this.#lines;
+    for (const all of this.#loaded.values()) for (const rows of all) this.#map(rows);
+    lines.add(...this.#header().map((line) => `// ${line}`.trimEnd()));
+    lines.add('#include "dsk_mma.cuh"', '#include "dsk_sm90.cuh"', "");
+    const [tile, block] = this.#ofRows ? [TILE, this.#block] : [this.#block, TILE];
+    lines.add(
+      `constexpr int ROWS = ${tile}, COLUMNS = ${block}, DEPTH = ${depthOf(shape)}, WIDTH = ${shape.width}, STAGES = ${shape.stages};`,
+      "// Of a score, for powers of 2; and of its slope.",
+      `constexpr float SCALE = ${(forward.scale * Math.LOG2E).toPrecision(9)}f, FACTOR = ${factor.toPrecision(9)}f;`,
+      "",
+    );
+    this.#shared();
+    for (const product of this.#wgmmas()) lines.add("", ...wgmmaFunction(product));
+    lines.add("", ...this.#place(), "");
+    this.#products();
+    lines.add("");
+    this.#kernel();
+    return tidied(lines.text());
+  }
+
+  #header(): string[] {
+    const { kernel, shape } = this.#plan;
+    const { width, stages } = shape;
+    const depth = depthOf(shape);
+    const shapes = kernel.args.map((arg) => `${arg.access} ${arg.name}: ${arg.dtype}[${arg.shape.join(", ")}]`);
+    return [
+      this.#ofRows
+        ? `${kernel.name}, rows: attention's backward pass for the tensor cores of sm_90a: statistics, and gradients of queries`
+        : `${kernel.name}, columns: attention's backward pass for the tensor cores of sm_90a: gradients of keys and values`,
+      ...kernel.from,
+      ...shapes.map((text) => `  ${text}`),
+      `Scores of ${depth} terms, values of ${width}: ${this.#ofRows ? 2 * (3 * depth + 2 * width) : 4 * (depth + width)} FLOP for each row and column that it sees.`,
+      `Tiles of ${TILE} ${this.#side}, blocks of ${this.#block} ${this.#ofRows ? "columns" : "rows"}, ${stages} of them in shared memory.`,
+    ];
+  }
+
+  #shared(): void {
+    const { buffers, barriers } = this.#schedule;
+    const lines = this.#lines;
+    lines.add("// Tiles lie at multiples of 1024 bytes: the pattern of 128-byte swizzle repeats there.");
+    lines.block(
+      "struct alignas(1024) Shared",
+      () => {
+        for (const { name, bytes, each, holds } of buffers) {
+          const of = each === undefined ? "[STAGES]" : `[${each}]`;
+          const type = name === "statistics" ? "float" : name === "ranges" || name === "seen" ? "int" : "unsigned char";
+          lines.add(`${type} ${name}${of}[${type === "unsigned char" ? bytes : bytes / 4}];  // ${holds}`);
+        }
+        for (const { name, event } of barriers) lines.add(`Barrier ${name}[STAGES];  // ${event}`);
+      },
+      "};",
+    );
+    lines.add(
+      `static_assert(sizeof(Shared) <= ${SHARED_BYTES}, "a block has ${SHARED_BYTES} bytes of shared memory");`,
+    );
+  }
+
+  get #scoreProduct(): Wgmma {
+    return { n: this.#block, aTurned: false, bTurned: false };
+  }
+
+  /** Products of weights, of so many columns. */
+  #weighed(n: number): Wgmma {
+    return { n, aInRegisters: true, aTurned: false, bTurned: true };
+  }
+
+  get #sums(): number[] {
+    const { shape } = this.#plan;
+    return [...new Set([depthOf(shape), ...(this.#ofRows ? [] : [shape.width])])];
+  }
+
+  #wgmmas(): Wgmma[] {
+    return [this.#scoreProduct, ...this.#sums.map((n) => this.#weighed(n))];
+  }
+
+  /** The tile with a number, some heads at a time. */
+  #place(): string[] {
+    const { shape } = this.#plan;
+    const elements = depthOf(shape) + shape.width;
+    const [first, others, count] = this.#ofRows ? ["m", "columns", "row_tiles"] : ["n", "rows", "column_tiles"];
+    const place = this.#ofRows ? "(row_tiles - 1 - i / count) * ROWS" : "i / count * COLUMNS";
+    return [
+      `// Heads that run at once share the second-level cache: as many as have what blocks load in ${CACHE_BYTES / 2 ** 20} MiB. Of these the`,
+      this.#ofRows
+        ? "// last rows come first, since they mostly see the most columns."
+        : "// first columns come first, since mostly the most rows see them.",
+      `struct Place { int ${first}, head; };`,
+      "struct Span { int first, end; };",
+      `DSK_INLINE Place place_of(int tile, int ${count}, int heads, int ${others}) {`,
+      `  const int together = max(1, min(heads, (int)(${CACHE_BYTES}ll / (${2 * elements}ll * max(1, ${others})))));`,
+      `  const int group = tile / (together * ${count}), i = tile % (together * ${count});`,
+      "  const int count = min(together, heads - group * together);",
+      `  return {${place}, group * together + i % count};`,
+      "}",
+    ];
+  }
+
+  /** Functions for the products of a block. */
+  #products(): void {
+    this.#lines.add(
+      "// A consumer's own 64 rows times those of a block: `depth` terms in lines of 64.",
+      `DSK_INLINE void multiply(float (&scores)[${this.#block / 2}], const unsigned char* own, const unsigned char* block, int depth) {`,
+      "  const Descriptor a = wgmma_descriptor(own, 0, 1024), b = wgmma_descriptor(block, 0, 1024);",
+      "#pragma unroll",
+      "  for (int k = 0; k < depth / 16; k++) {",
+      `    const int own_behind = k / 4 * ${ROWS * 128} + k % 4 * 32, behind = k / 4 * ${this.#block * 128} + k % 4 * 32;`,
+      `    ${wgmmaName(this.#scoreProduct)}(scores, wgmma_behind(a, own_behind), wgmma_behind(b, behind), k > 0);`,
+      "  }",
+      "}",
+    );
+    for (const n of this.#sums)
+      this.#lines.add(
+        "",
+        "// Weights, or slopes of scores, times the rows of a block.",
+        `DSK_INLINE void add_to(float (&sums)[${n / 2}], const unsigned (&weights)[${this.#block / 16}][4], const unsigned char* block, int adds) {`,
+        `  const Descriptor b = wgmma_descriptor(block, ${this.#block * 128}, 1024);`,
+        "#pragma unroll",
+        `  for (int k = 0; k < ${this.#block / 16}; k++) ${wgmmaName(this.#weighed(n))}(sums, weights[k], wgmma_behind(b, k * 2048), adds || k > 0);`,
+        "}",
+      );
+  }
+
+  #kernel(): void {
+    const { kernel } = this.#plan;
+    const read = this.#ofRows ? "" : "const ";
+    const parameters = [
+      "int items",
+      "int items_before",
+      ...kernel.extents.map((extent) => `int ${extent}`),
+      ...kernel.args.map(
+        ({ name, dtype, access }) => `${access === "read" ? "const " : ""}${storageType(dtype)}* __restrict__ ${name}`,
+      ),
+      ...this.#others.map(({ dtype = "i32" }, i) => `${storageType(dtype)}* unused_${i}`),
+      `${read}float* __restrict__ statistics`,
+      `${read}int* __restrict__ spans`,
+      ...[...this.#maps.keys()].map((name) => `const __grid_constant__ CUtensorMap ${name}`),
+    ];
+    const head = `extern "C" __global__ void __launch_bounds__(${threadsOf(this.#schedule)}, 1) ${kernel.name}_tensor_${this.#side}`;
+    this.#lines.block(signature(head, parameters), () => this.#body());
+  }
+
+  #body(): void {
+    const lines = this.#lines;
+    const { rowCount, headCount, columnCount } = this.#scores;
+    lines.add("Shared& shared = *reinterpret_cast<Shared*>(shared_memory());");
+    lines.add("// The same in all threads of a warp, as the compiler sees by the shuffle.");
+    lines.add("const int warpgroup = __shfl_sync(0xffffffffu, (int)threadIdx.x / 128, 0);");
+    lines.add("const int thread = threadIdx.x % 128, warp = thread / 32, lane = thread % 32;");
+    lines.add(`const int m_end = ${rowCount}, heads = ${headCount}, row_tiles = (m_end + ${TILE - 1}) / ${TILE};`);
+    if (!this.#ofRows) lines.add(`const int n_end = ${columnCount}, column_tiles = (n_end + COLUMNS - 1) / COLUMNS;`);
+    lines.block("if (threadIdx.x == 0)", () => {
+      lines.add(`${[...this.#maps.keys()].map((name) => `tma_prefetch(&${name})`).join(", ")};`);
+      lines.block("for (int i = 0; i < STAGES; i++)", () => {
+        for (const { name, arrivals } of this.#schedule.barriers)
+          lines.add(`mbarrier_init(&shared.${name}[i], ${arrivals});`);
+      });
+      lines.add("mbarrier_init_fence();");
+    });
+    lines.add("__syncthreads();");
+    if (this.#ofRows) this.#scores.spans();
+    else this.#spans();
+    const [producer, consumer] = this.#schedule.roles as [Role, Role];
+    const steps = (role: Role): void => new SchedulePrinter(this.#schedule, role, lines, this.#hooks(role)).print();
+    lines.block("if (warpgroup == 0)", () => {
+      lines.add("// The producer fills the ring.", `registers_decrease<${producer.registers}>();`);
+      if (this.#ofRows) this.#scores.ranges();
+      else this.#text.describe();
+      lines.block("if (warp == 0)", () => steps(producer));
+    });
+    lines.block("else", () => {
+      lines.add(
+        `// Consumers have 64 ${this.#side} each.`,
+        `registers_increase<${consumer.registers}>();`,
+        "const int part = warpgroup - 1;",
+        "// Of a thread's first sum. Sum i lies i / 2 % 2 * 8 rows and i / 4 * 8 + i % 2 columns behind it.",
+        `const int ${this.#ofRows ? "row = warp * 16 + lane / 4, " : ""}column = lane % 4 * 2;`,
+      );
+      const floats = this.#schedule.registers.filter(({ name }) => name !== "weights");
+      lines.add(`float ${floats.map(({ name, count }) => `${name}[${count}]`).join(", ")};`);
+      lines.add(`unsigned weights[${this.#block / 16}][4];`);
+      steps(consumer);
+    });
+  }
+
+  /** The rows that see a tile's columns: those of the first and the last tile of rows with one that does. */
+  #spans(): void {
+    const lines = this.#lines;
+    lines.add("// Rows that see columns from n on, by what tiles of rows see together.");
+    lines.block(
+      "const auto span_of = [&](int n)",
+      () => {
+        lines.add("int low = 0x7fffffff, high = 0;");
+        lines.block("for (int i = lane; i < row_tiles; i += 32)", () =>
+          lines.add(
+            "if (spans[2 * i] < n + COLUMNS && spans[2 * i + 1] > n) low = min(low, i), high = max(high, i + 1);",
+          ),
+        );
+        lines.add("low = __reduce_min_sync(0xffffffffu, low), high = __reduce_max_sync(0xffffffffu, high);");
+        lines.add(`return low < high ? Span{low * ${TILE}, min(high * ${TILE}, m_end)} : Span{0, 0};`);
+      },
+      "};",
+    );
+  }
+
+  #hooks(role: Role): Hooks {
+    const lines = this.#lines;
+    const text = this.#text;
+    return {
+      head: ({ counter }) =>
+        counter === "tile" ? "for (int tile = blockIdx.x; tile < items; tile += gridDim.x)" : undefined,
+      enter: ({ counter }) => {
+        if (counter !== "tile") return;
+        if (this.#ofRows) {
+          lines.add(`const Place at = place_of(tile, row_tiles, heads, ${this.#scores.columnCount});`);
+          this.#scores.blocks();
+          if (role.name === "producer")
+            lines.add(
+              "if (at.head == 0 && lane == 0) spans[at.m / ROWS * 2] = span.first, spans[at.m / ROWS * 2 + 1] = span.end;",
+            );
+          else this.#scores.rows();
+        } else {
+          lines.add("const Place at = place_of(tile, column_tiles, heads, m_end);", "const Span span = span_of(at.n);");
+          lines.add(
+            "const int blocks = max(1, (span.end - span.first + ROWS - 1) / ROWS);  // one where no row sees them",
+          );
+          if (role.name === "consumer") text.columns();
+        }
+      },
+      load: (step, to, barrier) => this.#printLoad(step, to, barrier),
+      gather: ({ buffer }) => {
+        // Both buffers of a consumer's own rows in one loop.
+        if (buffer === "q" || buffer === "k") return;
+        text.gather(this.#owned);
+      },
+      multiply: (step) => this.#printMultiply(step),
+      compute: (step) => this.#printCompute(step),
+      store: () => {
+        throw new Error("the copy engine stores nothing here");
+      },
+    };
+  }
+
+  /** The parts of a buffer are loads of their own, in their order. */
+  readonly #printed = new Map<string, number>();
+
+  #printLoad({ buffer, holds }: Step & { kind: "load" }, to: string, barrier: string): void {
+    const parts = this.#loaded.get(buffer)!;
+    const count = this.#printed.get(buffer) ?? 0;
+    this.#printed.set(buffer, count + 1);
+    const part = count % parts.length;
+    const rows = parts[part]!;
+    const before = parts.slice(0, part).reduce((sum, { along }) => sum + along.extent, 0);
+    const [d, batch] = rows.matrix!.batch === 0 ? ["2d", ""] : ["3d", ", at.head"];
+    for (let x = 0; x < rows.along.extent; x += LINE) {
+      const line = (before + x) / LINE;
+      this.#lines.add(
+        `tma_load_${d}(${to}${line === 0 ? "" : ` + ${line * this.#block * 128}`}, &${this.#map(rows)}, ${barrier}, ${x}, ${this.#first(holds)}${batch});`,
+      );
+    }
+  }
+
+  /** The first column (or row) of the block that a label names. */
+  #first(label: string): string {
+    return `span.first + ${label.includes("again") ? "again" : "block"} * ${this.#ofRows ? "COLUMNS" : "ROWS"}`;
+  }
+
+  #printMultiply({ a, b, into, clears }: Step & { kind: "multiply" }): void {
+    const { buffer } = b as { buffer: string };
+    if ("buffer" in a) {
+      const depth = buffer === "k" || buffer === "q" ? "DEPTH" : "WIDTH";
+      return this.#lines.add(`multiply(${into}, shared.${a.buffer}[part], shared.${buffer}[stage], ${depth});`);
+    }
+    const { counter } = clears as { counter: string };
+    this.#lines.add(`add_to(${into}, weights, shared.${buffer}[stage], ${counter} > 0);`);
+  }
+
+  #printCompute(step: Step & { kind: "compute" }): void {
+    const text = this.#text;
+    const { terms, values, dValues, shape } = this.#plan;
+    const label = step.writes?.[0]?.holds ?? "";
+    switch (step.name) {
+      case "ranges of columns":
+        return this.#ofRows ? this.#scores.rangesAt(this.#first(label)) : text.ranges();
+      case "exponentials":
+        return this.#scores.exponentials(this.#first(label));
+      case "nothing is summed":
+        return this.#lines.add("delta[0] = delta[1] = 0.0f;");
+      case "sums of weights times slopes":
+        return text.products();
+      case "statistics":
+        return text.statistics();
+      case "what is known of rows":
+        return this.#lines.add(
+          `describe(${this.#first(label)}, at.head, shared.statistics[stage], shared.seen[stage]);`,
+        );
+      case "weights":
+        return this.#ofRows ? text.weightsOfRows(this.#first(label)) : text.weightsOfColumns();
+      case "slopes of scores":
+        return this.#ofRows ? text.slopesOfRows() : text.slopesOfColumns();
+      case "results":
+        text.placeOfResults();
+        if (this.#ofRows) return text.stage("sums", "shared.q[part]", depthOf(shape));
+        text.stage("dk", "shared.k[part]", depthOf(shape));
+        return text.stage("dv", "shared.v[part]", shape.width);
+      default: {
+        const of = (to: TensorRows | undefined, { along }: TensorRows) => ({ to, extent: along.extent });
+        return text.store(
+          this.#ofRows
+            ? new Map([["shared.q[part]", terms.map(({ dQueries, keys }) => of(dQueries, keys))]])
+            : new Map([
+                ["shared.k[part]", terms.map(({ dKeys, keys }) => of(dKeys, keys))],
+                ["shared.v[part]", [of(dValues, values)]],
+              ]),
+        );
+      }
+    }
+  }
+}

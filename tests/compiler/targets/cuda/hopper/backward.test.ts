@@ -1,0 +1,172 @@
+import { describe, expect, test } from "vitest";
+import { parseKernels } from "../../../../../compiler/kernel-ir/parse.ts";
+import type { PlaneKernel } from "../../../../../compiler/kernel-ir/types.ts";
+import { printHopperBackward } from "../../../../../compiler/targets/cuda/hopper/backward.ts";
+import { planBackward } from "../../../../../compiler/targets/cuda/hopper/backward-plan.ts";
+import { ATTENTION_RESERVED } from "../../../../../compiler/targets/cuda/hopper/reserved.ts";
+import { withoutReserved } from "../../../../../compiler/targets/reserved.ts";
+import { evaluatePlane } from "../../../../support/evaluate-plane.ts";
+import { runOnHopper } from "../../../../support/on-hopper.ts";
+
+interface Case {
+  readonly name: string;
+  readonly text: string;
+  /** Tokens of each document, one behind the other. */
+  readonly documents: readonly number[];
+  readonly blocks?: number;
+}
+
+/** From scores and slopes of weights to slopes of scores. */
+function softmax(seen: string, scale: number): string {
+  return `
+      for (S) p[S] = (p[S] * bf16 ${scale}: bf16)
+      peak[] = max over (S) select(not(${seen}), bf16 -inf, p[S]: bf16)
+      for (S) p[S] = select(not(${seen}), bf16 0, exp((p[S] - select((peak[] == bf16 -inf), f32 0, peak[]): bf16)))
+      sum[] = sum over (S) p[S]
+      inverse[] = select((sum[] == f32 0), f32 0, recip(sum[]))
+      for (S) p[S] = (p[S] * inverse[]: bf16)
+      both[] = sum over (S) (p[S] * dp[S]: bf16)
+      for (S) dp[S] = ((p[S] * (dp[S] - both[]: bf16): bf16) * bf16 ${scale})`;
+}
+
+const CAUSAL = "((pos[S] <= pos[T]) & (seq[T] == seq[S]))";
+
+const PLACES = `
+      read pos: i32[T]
+      read seq: i32[T]
+      read span_from: i32[T]
+      read span_to: i32[T]`;
+
+const LOCALS = `
+      local p: f32[S]
+      local dp: f32[S]
+      local peak: f32[]
+      local sum: f32[]
+      local inverse: f32[]
+      local both: f32[]`;
+
+/** Latent attention: two products, one of them with a key of all heads. */
+const LATENT = `kernel @latent plane extents [S, T] {
+      read out_of: bf16[T, 2, 128]
+      read v: bf16[S, 2, 128]
+      read q: bf16[T, 2, 192]
+      read k: bf16[S, 2, 128]
+      read q_pe: bf16[T, 2, 64]
+      read k_pe: bf16[S, 64]
+      write dv: bf16[S, 2, 128]
+      write dq_pe: bf16[T, 2, 64]
+      write dk_pe: bf16[S, 2, 64]
+      write dq: bf16[T, 2, 128]
+      write dk: bf16[S, 2, 128]
+      ${PLACES}
+      ${LOCALS}
+      batch (H < 2) rows (T) column (S)
+      span span_from[T] to span_to[T]
+      enter dp = sum (Vh < 128) out_of[T, H, Vh] @ v[S, H, Vh]
+      enter p = sum (N < 128) q[T, H, N] @ k[S, H, N] + sum (R < 64) q_pe[T, H, R] @ k_pe[S, R]
+      ${softmax(CAUSAL, 0.1147)}
+      leave (Vh < 128) dv[S, H, Vh] = sum over rows p @ out_of[T, H, Vh]
+      leave (R < 64) dq_pe[T, H, R] = sum over columns dp @ k_pe[S, R]
+      leave (R < 64) dk_pe[S, H, R] = sum over rows dp @ q_pe[T, H, R]
+      leave (N < 128) dq[T, H, N] = sum over columns dp @ k[S, H, N]
+      leave (N < 128) dk[S, H, N] = sum over rows dp @ q[T, H, N]
+    }`;
+
+const CASES: readonly Case[] = [
+  { name: "latent attention of packed documents", documents: [70, 1, 90, 3], text: LATENT },
+  {
+    name: "heads of 128",
+    documents: [40, 131],
+    text: `kernel @heads plane extents [S, T] {
+      read out_of: bf16[T, 2, 128]
+      read v: bf16[T, 2, 128]
+      read q: bf16[T, 2, 128]
+      read k: bf16[T, 2, 128]
+      write dv: bf16[S, 2, 128]
+      write dq: bf16[T, 2, 128]
+      write dk: bf16[S, 2, 128]
+      ${PLACES}
+      ${LOCALS}
+      batch (H < 2) rows (T) column (S)
+      span span_from[T] to span_to[T]
+      enter dp = sum (N < 128) out_of[T, H, N] @ v[S, H, N]
+      enter p = sum (N < 128) q[T, H, N] @ k[S, H, N]
+      ${softmax(CAUSAL, 0.0884)}
+      leave (N < 128) dv[S, H, N] = sum over rows p @ out_of[T, H, N]
+      leave (N < 128) dq[T, H, N] = sum over columns dp @ k[S, H, N]
+      leave (N < 128) dk[S, H, N] = sum over rows dp @ q[T, H, N]
+    }`,
+  },
+];
+
+function bits(value: number): number {
+  const [word] = new Uint32Array(Float32Array.of(value).buffer);
+  return (word! + 0x7fff + ((word! >>> 16) & 1)) >>> 16;
+}
+
+function valueOf(half: number): number {
+  return new Float32Array(Uint32Array.of(half << 16).buffer)[0]!;
+}
+
+/** How far results lie from those in f64, by argument: the norm of the difference over that of the whole. */
+async function errorsOf({ text, documents, blocks = 2 }: Case): Promise<Record<string, number>> {
+  const kernel = withoutReserved(parseKernels(text).kernels[0] as PlaneKernel, ATTENTION_RESERVED);
+  const plan = planBackward(kernel);
+  if ("why" in plan) throw new Error(plan.why);
+  const tokens = documents.reduce((a, b) => a + b, 0);
+  const sizes = { T: tokens, S: tokens };
+  let state = 1;
+  const random = (): number => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32 - 0.5;
+  };
+  const places = documents.flatMap((length, seq) => Array.from({ length }, (_, pos) => ({ pos, seq })));
+  const given: Record<string, readonly number[]> = {
+    pos: places.map(({ pos }) => pos),
+    seq: places.map(({ seq }) => seq),
+    span_from: places.map(({ pos }, i) => i - pos),
+    span_to: places.map((_, i) => i + 1),
+  };
+  const memory: Record<string, Uint16Array | Int32Array> = {};
+  const numbers: Record<string, Float64Array> = {};
+  for (const { name, dtype, shape, access } of kernel.args) {
+    const sizeOf = (extent: string | number): number =>
+      typeof extent === "number" ? extent : sizes[extent as keyof typeof sizes];
+    const size = shape.reduce<number>((n, extent) => n * sizeOf(extent), 1);
+    if (dtype === "bf16") {
+      const halves = Uint16Array.from({ length: size }, () => (access === "read" ? bits(4 * random()) : 0));
+      memory[name] = halves;
+      numbers[name] = Float64Array.from(halves, valueOf);
+      // Whatever was there before.
+      if (access !== "read") halves.fill(bits(NaN));
+    } else {
+      memory[name] = Int32Array.from(given[name]!);
+      numbers[name] = Float64Array.from(given[name]!);
+    }
+  }
+  await runOnHopper(printHopperBackward(plan), kernel, sizes, memory, { blocks });
+  evaluatePlane(kernel, { sizes, values: numbers });
+  const errors: Record<string, number> = {};
+  for (const { name, access } of kernel.args) {
+    if (access === "read") continue;
+    let [apart, whole] = [0, 0];
+    for (const [i, wanted] of numbers[name]!.entries()) {
+      apart += (valueOf(memory[name]![i]!) - wanted) ** 2;
+      whole += wanted ** 2;
+    }
+    errors[name] = Math.sqrt(apart / whole);
+  }
+  return errors;
+}
+
+describe("attention's backward pass on Hopper, in the harness", () => {
+  // Weights, slopes of scores and results are rounded to bf16, each to a relative 2 ** -9 at most.
+  test.each(CASES)(
+    "$name",
+    async (one) => {
+      const far = Object.entries(await errorsOf(one)).filter(([, error]) => !(error < 3 * 2 ** -9));
+      expect(far).toEqual([]);
+    },
+    300_000,
+  );
+});
