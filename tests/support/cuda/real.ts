@@ -18,7 +18,8 @@ export class Prepared extends Error {}
  * @throws Prepared where that is all
  */
 export async function realPackage(files: ReadonlyMap<string, string>): Promise<string> {
-  const directory = await gpuPackage(files);
+  const only = process.env["DSKC_GPU_ARCHITECTURES"]?.split(",") as Architecture[] | undefined;
+  const directory = await gpuPackage(files, only);
   if (mode === "prepare") throw new Prepared(directory);
   return directory;
 }
