@@ -3,6 +3,7 @@
  * compiler lowers and prints as it does for a package; the table is printed line by line, `--json FILE` has all of it.
  */
 import { writeFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { architecturesOf, findGpus } from "../runtime/device/cuda/gpu.ts";
 import type { Case } from "./gpu/case.ts";
@@ -50,13 +51,19 @@ const [models, left] = [true, false].map((wanted) =>
 const HOPPER = architecturesOf({ major: 9, minor: 0 });
 
 async function prepare(): Promise<void> {
-  for (const [i, one] of cases.entries()) {
-    const directory = await directoryOf(benchPackage(one, options.tiny, HOPPER).files);
-    console.log(`${i + 1} of ${cases.length}: ${one.name} in ${directory}`);
-  }
-  // Those are packages of a kind.
-  for (const kind of new Set(wholes(options.tiny).flatMap((one) => (only.test(one.name) ? [one.kind] : []))))
-    console.log(`v2lite-${kind} in ${await directoryOf(wholePackage(kind, options.tiny).files)}`);
+  // Whole models first: they have most kernels. They are packages of a kind.
+  const kinds = new Set(wholes(options.tiny).flatMap((one) => (only.test(one.name) ? [one.kind] : [])));
+  const all = [
+    ...[...kinds].map((kind) => ({ name: `v2lite-${kind}`, files: () => wholePackage(kind, options.tiny).files })),
+    ...cases.map((one) => ({ name: one.name, files: () => benchPackage(one, options.tiny, HOPPER).files })),
+  ];
+  const queue = all.entries();
+  const work = async (): Promise<void> => {
+    for (const [i, { name, files }] of queue)
+      console.log(`${i + 1} of ${all.length}: ${name} in ${await directoryOf(files())}`);
+  };
+  // A case has one or two files, which keep as many processors busy.
+  await Promise.all(Array.from({ length: availableParallelism() }, work));
 }
 
 /** Why nothing can be measured here. */
