@@ -56,11 +56,7 @@ function goalOf({ batch, heads, context }: Shape): Goal | undefined {
 function decode(shape: Shape): Case {
   const { batch, heads, context } = shape;
   const positions = batch * context;
-  // The new tokens' places are the last ones, as the runtime lays a call out: everything before, one sequence behind the other.
-  const before = context - 1;
-  const at = (i: number): [sequence: number, position: number] =>
-    i < batch * before ? [Math.floor(i / before), i % before] : [i - batch * before, before];
-  const column = (of: 0 | 1): Int32Array => Int32Array.from({ length: positions }, (_, i) => at(i)[of]);
+  const last = context - 1;
   const goal = goalOf(shape);
   return {
     name: `mla-decode/${batch}x${heads}x${context}`,
@@ -72,12 +68,13 @@ function decode(shape: Shape): Case {
     limit: heads >= 128 && batch > 1 ? "bf16" : "memory",
     ...(goal === undefined ? {} : { goal }),
     integers: {
-      pos: () => new Int32Array(batch).fill(before),
+      pos: () => new Int32Array(batch).fill(last),
       seq: () => Int32Array.from({ length: batch }, (_, i) => i),
-      "key.pos": () => column(1),
-      "key.seq": () => column(0),
+      // One sequence behind the other, as the runtime lays calls out: a row's columns are neighbors.
+      "key.pos": () => Int32Array.from({ length: positions }, (_, i) => i % context),
+      "key.seq": () => Int32Array.from({ length: positions }, (_, i) => Math.floor(i / context)),
       "cache.slot": () => Int32Array.from({ length: positions }, (_, i) => i),
-      "cache.row": () => Int32Array.from({ length: batch }, (_, i) => batch * before + i),
+      "cache.row": () => Int32Array.from({ length: batch }, (_, i) => i * context + last),
     },
     shared: /^rows_span/,
     peer: { op: "mla_decode", context },

@@ -386,12 +386,13 @@ def attention_backward(given, sequences, length, **_):
 
 
 def mla_decode(given, context, **_):
-    """Rows of the cache: all but the last position of each sequence, one behind the other, then the new ones."""
+    """Rows of the cache are positions, one sequence behind the other; the last one of each is the new token's."""
     batch, heads, width = given["q"].shape
-    before = batch * (context - 1)
 
     def whole(cache, new):
-        return torch.cat([given[cache][:before].view(batch, context - 1, -1), given[new].view(batch, 1, -1)], 1)
+        rows = given[cache].view(batch, context, -1)
+        rows[:, -1] = given[new]
+        return rows
 
     keys = torch.cat([whole("latent", "new"), whole("key_pe", "new_pe")], -1)
     queries = torch.cat([given["q"], given["q_pe"]], -1)
