@@ -26,6 +26,17 @@ DSK_INLINE void read_words(unsigned (&to)[2], const void* from) {
 #endif
 }
 
+// Words of a row that other blocks read, too.
+DSK_INLINE void read_line(unsigned (&to)[4], const void* from) {
+  const uint4 x = *static_cast<const uint4*>(from);
+  to[0] = x.x, to[1] = x.y, to[2] = x.z, to[3] = x.w;
+}
+
+DSK_INLINE void read_line(unsigned (&to)[2], const void* from) {
+  const uint2 x = *static_cast<const uint2*>(from);
+  to[0] = x.x, to[1] = x.y;
+}
+
 // Four neighbors as floats.
 DSK_INLINE void read_floats(float (&to)[4], const float* from) {
   unsigned words[4];

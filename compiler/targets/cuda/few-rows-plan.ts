@@ -8,6 +8,8 @@ export const WARPS = 8;
 export const THREADS = WARPS * 32;
 /** Warps whose sums lie in shared memory: others add theirs to them. */
 export const KEPT = WARPS / 2;
+/** Terms of floats that warps share, of all rows that are taken together. */
+export const STAGED_TERMS = 256;
 /** Rows that are taken together: the columns of B of `mma.m16n8k16`. */
 export const EIGHT = 8;
 

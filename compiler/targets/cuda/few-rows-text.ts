@@ -4,11 +4,11 @@ import { knownSize, sizeText } from "../simt/axes.ts";
 import type { RowParts } from "../simt/few-rows.ts";
 import type { Frame } from "../simt/frame.ts";
 import { Statements } from "../simt/statements.ts";
-import { EIGHT, KEPT, type Shape, stepOf, type Stream, THREADS, WARPS } from "./few-rows-plan.ts";
+import { EIGHT, KEPT, type Shape, STAGED_TERMS, stepOf, type Stream, THREADS, WARPS } from "./few-rows-plan.ts";
 import { storageType } from "./language.ts";
 
 /** Words of the large operand that a thread asks for before it uses the first of them. */
-const READ_WORDS = 64;
+const READ_WORDS = 32;
 
 export class FewRowsPrinter {
   readonly #frame: Frame;
@@ -185,7 +185,8 @@ export class FewRowsPrinter {
   }
 
   #stream(streams: readonly Stream[]): void {
-    const { lines } = this.#frame;
+    const frame = this.#frame;
+    const { lines } = frame;
     const [{ mma, product, weights, rows }] = streams as [Stream];
     const isNear = weights.inner === 1;
     const size = knownSize(product.k)!;
@@ -194,13 +195,10 @@ export class FewRowsPrinter {
     const [reads, words] = mma ? (isNear ? [each, 4] : [4, each / 2]) : isNear ? [each, 4] : [1, 4];
     const step = stepOf(mma, weights.inner);
     let turns = 8;
-    while (
-      turns > 1 &&
-      (turns * reads * words * streams.length > READ_WORDS ||
-        turns * step * WARPS > size ||
-        size % (turns * step) !== 0)
-    )
-      turns /= 2;
+    const isMuch = (): boolean =>
+      turns * reads * words * streams.length > READ_WORDS || (!mma && turns * step * WARPS > this.#stagedTerms);
+    while (turns > 1 && (isMuch() || turns * step * WARPS > size || size % (turns * step) !== 0)) turns /= 2;
+    const together = turns * step * WARPS;
     for (const { number, weights: own } of streams) {
       const base = this.#pointer(own.arg, own.at);
       const type = `const ${storageType(own.arg.dtype)}*`;
@@ -218,29 +216,78 @@ export class FewRowsPrinter {
     const of = weights.inner === 1 ? (mma ? 8 : 4) : mma ? 4 : 1;
     const term = `const int k = first + j * ${step} + quad${of === 1 ? "" : ` * ${of}`};`;
     const loop = `for (int j = 0; j < ${turns}; j++)`;
-    lines.block(`for (int first = warp * ${turns * step}; first < ${size}; first += ${WARPS * turns * step})`, () => {
+    const read = (when?: string): void => {
       for (const { number } of streams)
         lines.add(`${mma ? "unsigned" : "float"} words${number}[${turns}][${reads}][${words}];`);
       lines.add("#pragma unroll");
-      lines.block(loop, () => {
+      lines.block(when === undefined ? loop : `${loop} if (${when})`, () => {
         lines.add(term);
         for (const { number, weights: own } of streams) {
-          const read = `${mma ? "read_words" : "read_floats"}(words${number}[j]`;
-          if (isNear) lines.add(`for (int i = 0; i < ${reads}; i++) ${read}[i], b${number}[i] + k);`);
-          else if (reads === 1) lines.add(`${read}[0], b${number} + ${times("k", own.inner, size)});`);
+          const head = `${mma ? "read_words" : "read_floats"}(words${number}[j]`;
+          if (isNear) lines.add(`for (int i = 0; i < ${reads}; i++) ${head}[i], b${number}[i] + k);`);
+          else if (reads === 1) lines.add(`${head}[0], b${number} + ${times("k", own.inner, size)});`);
           else
             lines.add(
-              `for (int i = 0; i < ${reads}; i++) ${read}[i], b${number} + ${times("(k + i)", own.inner, size)});`,
+              `for (int i = 0; i < ${reads}; i++) ${head}[i], b${number} + ${times("(k + i)", own.inner, size)});`,
             );
         }
       });
-      lines.add("#pragma unroll");
+    };
+    if (!mma) {
+      lines.block(`for (int begin = 0; begin < ${size}; begin += ${together})`, () => {
+        frame.index("first", `begin + warp * ${turns * step}`);
+        const isThere = size % together === 0 ? undefined : `first < ${size}`;
+        read(isThere);
+        lines.add("__syncthreads();");
+        this.#stage(streams[0]!, together, size);
+        lines.add("__syncthreads();", "#pragma unroll");
+        lines.block(isThere === undefined ? loop : `${loop} if (${isThere})`, () => {
+          lines.add(term);
+          this.#add(streams, isNear);
+        });
+      });
+      return;
+    }
+    lines.block(`for (int first = warp * ${turns * step}; first < ${size}; first += ${together})`, () => {
+      read();
+      const { eights } = this.#shape;
+      lines.add(`unsigned line[${turns}][${eights}][${of / 2}];`, "#pragma unroll");
       lines.block(loop, () => {
         lines.add(term);
-        if (mma) this.#addByTensorCores(streams, of);
-        else this.#add(streams, isNear);
+        this.#eachEight(() => this.#readLine(streams[0]!, of));
       });
+      lines.add("#pragma unroll");
+      lines.block(loop, () =>
+        this.#eachEight((e) => {
+          const add = isNear ? "add_terms" : "add_columns";
+          for (const { number } of streams)
+            lines.add(`${add}(sum${number}${eights === 1 ? "" : "[e]"}, words${number}[j], line[j][${e}]);`);
+        }),
+      );
     });
+  }
+
+  /** Terms whose elements of A lie in shared memory. */
+  get #stagedTerms(): number {
+    return STAGED_TERMS / this.#streams.length;
+  }
+
+  /** Elements of A for all warps: floats that every octet needs. */
+  #stage({ number }: Stream, terms: number, size: number): void {
+    const { lines } = this.#frame;
+    this.#frame.share("staged_a", `__shared__ float staged_a[${EIGHT}][${Math.max(32, this.#stagedTerms)}];`);
+    lines.block(`for (int i = threadIdx.x; i < rows * ${terms}; i += ${THREADS})`, () => {
+      lines.add(`const int r = i / ${terms}, k = begin + i % ${terms};`);
+      const element = this.#element(number, this.#row("r"), "k", "r");
+      lines.add(`staged_a[r][i % ${terms}] = ${size % terms === 0 ? element : `k < ${size} ? ${element} : 0.0f`};`);
+    });
+  }
+
+  #eachEight(body: (e: string) => void): void {
+    const { eights } = this.#shape;
+    if (eights === 1) return body("0");
+    this.#frame.lines.add("#pragma unroll");
+    this.#frame.lines.block(`for (int e = 0; e < ${eights}; e++)`, () => body("e"));
   }
 
   /** Where the row of an octet is, in each eight. */
@@ -264,46 +311,29 @@ export class FewRowsPrinter {
     }
   }
 
-  #addByTensorCores(streams: readonly Stream[], terms: number): void {
-    const frame = this.#frame;
-    const [{ number, rows, weights }] = streams as [Stream];
+  /** A thread's terms of the row of its octet. */
+  #readLine({ number, rows }: Stream, terms: number): void {
+    const { lines } = this.#frame;
     const { eights } = this.#shape;
-    const one = (e: string): void => {
-      const { lines } = frame;
-      lines.add(`unsigned left[${terms / 2}];`);
-      if (rows !== undefined) {
-        const type = terms === 8 ? "uint4" : "uint2";
-        lines.add(`const ${type} line = *reinterpret_cast<const ${type}*>(own_a${e && `[${e}]`} + k);`);
-        const parts = ["x", "y", "z", "w"].slice(0, terms / 2);
-        lines.add(`${parts.map((part, i) => `left[${i}] = line.${part}`).join(", ")};`);
-      } else {
-        const place = e === "" ? "min(octet, rows - 1)" : `min(${e} * ${EIGHT} + octet, rows - 1)`;
-        const element = (i: number): string =>
-          this.#element(number, e === "" ? "row" : this.#row(place), `k + ${i}`, place);
-        for (let i = 0; i < terms; i += 2) lines.add(`left[${i / 2}] = pack_bf16(${element(i)}, ${element(i + 1)});`);
-      }
-      for (const { number: own } of streams)
-        lines.add(`add_${weights.inner === 1 ? "terms" : "columns"}(sum${own}${e && `[${e}]`}, words${own}[j], left);`);
-    };
-    if (eights === 1) return one("");
-    frame.lines.add("#pragma unroll");
-    frame.lines.block(`for (int e = 0; e < ${eights}; e++)`, () =>
-      frame.lines.block(`if (e * ${EIGHT} < rows)`, () => one("e")),
-    );
+    const e = eights === 1 ? "0" : "e";
+    if (rows !== undefined) return lines.add(`read_line(line[j][${e}], own_a${eights === 1 ? "" : "[e]"} + k);`);
+    const place = eights === 1 ? "min(octet, rows - 1)" : `min(e * ${EIGHT} + octet, rows - 1)`;
+    const element = (i: number): string =>
+      this.#element(number, eights === 1 ? "row" : this.#row(place), `k + ${i}`, place);
+    for (let i = 0; i < terms; i += 2)
+      lines.add(`line[j][${e}][${i / 2}] = pack_bf16(${element(i)}, ${element(i + 1)});`);
   }
 
+  /** Products of floats; what rows that are not there would have is never looked at. */
   #add(streams: readonly Stream[], isNear: boolean): void {
     const { lines } = this.#frame;
-    const [{ number }] = streams as [Stream];
     const each = (term: string, words: (i: number) => string): void => {
       lines.add("#pragma unroll");
-      lines.block(`for (int r = 0; r < ${EIGHT}; r++)`, () =>
-        lines.block("if (r < rows)", () => {
-          lines.add(`const float left = ${this.#element(number, this.#row("r"), term, "r")};`);
-          for (const { number: own } of streams)
-            lines.add(`for (int c = 0; c < 4; c++) p${own}[c][r] += ${words(own)} * left;`);
-        }),
-      );
+      lines.block(`for (int r = 0; r < ${EIGHT}; r++)`, () => {
+        lines.add(`const float left = staged_a[r][${term} - begin];`);
+        for (const { number: own } of streams)
+          lines.add(`for (int c = 0; c < 4; c++) p${own}[c][r] += ${words(own)} * left;`);
+      });
     };
     if (!isNear) return each("k", (own) => `words${own}[j][0][c]`);
     lines.add("#pragma unroll");

@@ -7,7 +7,7 @@ import type { GemmKernel } from "../../kernel-ir/types.ts";
 import { knownSize } from "../simt/axes.ts";
 import type { Part } from "../simt/dialect.ts";
 import type { FewRows } from "../simt/few-rows.ts";
-import { EIGHT, KEPT, type Stream, streamOf, THREADS } from "./few-rows-plan.ts";
+import { EIGHT, KEPT, STAGED_TERMS, type Stream, streamOf, THREADS } from "./few-rows-plan.ts";
 import { FewRowsPrinter } from "./few-rows-text.ts";
 
 /** Columns that few blocks have. */
@@ -15,7 +15,7 @@ const FEW_COLUMNS = 1024;
 /** Blocks that keep all multiprocessors of a large GPU busy. */
 const ENOUGH_BLOCKS = 96;
 /** Bytes of shared memory that sums may take; a block has 48 KiB without asking for more. */
-const SUM_BYTES = 40 * 1024;
+const SUM_BYTES = 47 * 1024;
 
 /** How the products of a kernel are made of few rows; not at all where an operand is not read in lines of memory. */
 export function fewRowsOf(kernel: GemmKernel, part?: Part): FewRows[] {
@@ -28,7 +28,8 @@ export function fewRowsOf(kernel: GemmKernel, part?: Part): FewRows[] {
     if (stream === undefined) return [];
     streams.push(stream);
   }
-  const bytes = (columns: number): number => columns * EIGHT * KEPT * 4 * products.length;
+  const staged = streams.every(({ mma }) => mma) ? 0 : (EIGHT * STAGED_TERMS * 4) / products.length;
+  const bytes = (columns: number): number => columns * EIGHT * KEPT * 4 * products.length + staged;
   const room = SUM_BYTES / (part?.parts ?? 1);
   if (bytes(32) > room) return [];
   // Of groups, as many as a row has, where that is known.

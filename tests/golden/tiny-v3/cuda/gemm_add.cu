@@ -10,6 +10,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) gemm_add_few(
     int items, int items_before, int T, const float* __restrict__ x, const float* __restrict__ down,
     const float* __restrict__ h, float* __restrict__ x_2) {
   __shared__ float kept0[4][8][32];
+  __shared__ float staged_a[8][256];
   const auto a0 = [&](int batch, int m_, int i_F) -> float {
     const int i_T = clamp(m_, 0, T - 1);
     return x[(long long)i_T * 96 + i_F];
@@ -31,22 +32,27 @@ extern "C" __global__ void __launch_bounds__(256, 1) gemm_add_few(
   float p0[4][8] = {};
   {
     const float* const b0 = down + min(first_n + octet * 4, 64 - 4);
-    for (int first = warp * 8; first < 96; first += 64) {
+    for (int begin = 0; begin < 96; begin += 64) {
+      const int first = begin + warp * 8;
       float words0[2][1][4];
       #pragma unroll
-      for (int j = 0; j < 2; j++) {
+      for (int j = 0; j < 2; j++) if (first < 96) {
         const int k = first + j * 4 + quad;
         read_floats(words0[j][0], b0 + k * 64);
       }
+      __syncthreads();
+      for (int i = threadIdx.x; i < rows * 64; i += 256) {
+        const int r = i / 64, k = begin + i % 64;
+        staged_a[r][i % 64] = k < 96 ? a0(batch, first_row + r, k) : 0.0f;
+      }
+      __syncthreads();
       #pragma unroll
-      for (int j = 0; j < 2; j++) {
+      for (int j = 0; j < 2; j++) if (first < 96) {
         const int k = first + j * 4 + quad;
         #pragma unroll
         for (int r = 0; r < 8; r++) {
-          if (r < rows) {
-            const float left = a0(batch, first_row + r, k);
-            for (int c = 0; c < 4; c++) p0[c][r] += words0[j][0][c] * left;
-          }
+          const float left = staged_a[r][k - begin];
+          for (int c = 0; c < 4; c++) p0[c][r] += words0[j][0][c] * left;
         }
       }
     }

@@ -13,6 +13,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) gemm_contract_2_few(
   __shared__ float kept0[4][8][32];
   __shared__ unsigned marks[2];
   __shared__ unsigned short members[64];
+  __shared__ float staged_a[8][256];
   const auto a0 = [&](int batch, int m_, int k_) -> float {
     const int m = clamp(m_, 0, T * 3 - 1);
     const int i_F_2 = clamp(k_, 0, 16 - 1);
@@ -68,22 +69,27 @@ extern "C" __global__ void __launch_bounds__(256, 1) gemm_contract_2_few(
     float p0[4][8] = {};
     {
       const float* const b0 = down + i_E * 1024 + min(first_n + octet * 4, 64 - 4);
-      for (int first = warp * 4; first < 16; first += 32) {
+      for (int begin = 0; begin < 16; begin += 32) {
+        const int first = begin + warp * 4;
         float words0[1][1][4];
         #pragma unroll
-        for (int j = 0; j < 1; j++) {
+        for (int j = 0; j < 1; j++) if (first < 16) {
           const int k = first + j * 4 + quad;
           read_floats(words0[j][0], b0 + k * 64);
         }
+        __syncthreads();
+        for (int i = threadIdx.x; i < rows * 32; i += 256) {
+          const int r = i / 32, k = begin + i % 32;
+          staged_a[r][i % 32] = k < 16 ? a0(batch, members[first_row + r], k) : 0.0f;
+        }
+        __syncthreads();
         #pragma unroll
-        for (int j = 0; j < 1; j++) {
+        for (int j = 0; j < 1; j++) if (first < 16) {
           const int k = first + j * 4 + quad;
           #pragma unroll
           for (int r = 0; r < 8; r++) {
-            if (r < rows) {
-              const float left = a0(batch, members[first_row + r], k);
-              for (int c = 0; c < 4; c++) p0[c][r] += words0[j][0][c] * left;
-            }
+            const float left = staged_a[r][k - begin];
+            for (int c = 0; c < 4; c++) p0[c][r] += words0[j][0][c] * left;
           }
         }
       }

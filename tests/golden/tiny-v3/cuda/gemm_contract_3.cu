@@ -9,6 +9,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) gemm_contract_3_few(
     int items, int items_before, int B, const float* __restrict__ x, const float* __restrict__ weight,
     float* __restrict__ logits) {
   __shared__ float kept0[4][8][32];
+  __shared__ float staged_a[8][256];
   const auto a0 = [&](int batch, int m_, int i_D) -> float {
     const int i_B = clamp(m_, 0, B - 1);
     return x[(long long)i_B * 64 + i_D];
@@ -32,24 +33,29 @@ extern "C" __global__ void __launch_bounds__(256, 1) gemm_contract_3_few(
     const float* b0[4];
     #pragma unroll
     for (int i = 0; i < 4; i++) b0[i] = weight + (long long)min(first_n + i * 8 + octet, 160 - 1) * 64;
-    for (int first = warp * 16; first < 64; first += 128) {
+    for (int begin = 0; begin < 64; begin += 128) {
+      const int first = begin + warp * 16;
       float words0[1][4][4];
       #pragma unroll
-      for (int j = 0; j < 1; j++) {
+      for (int j = 0; j < 1; j++) if (first < 64) {
         const int k = first + j * 16 + quad * 4;
         for (int i = 0; i < 4; i++) read_floats(words0[j][i], b0[i] + k);
       }
+      __syncthreads();
+      for (int i = threadIdx.x; i < rows * 128; i += 256) {
+        const int r = i / 128, k = begin + i % 128;
+        staged_a[r][i % 128] = k < 64 ? a0(batch, first_row + r, k) : 0.0f;
+      }
+      __syncthreads();
       #pragma unroll
-      for (int j = 0; j < 1; j++) {
+      for (int j = 0; j < 1; j++) if (first < 64) {
         const int k = first + j * 16 + quad * 4;
         #pragma unroll
         for (int i = 0; i < 4; i++) {
           #pragma unroll
           for (int r = 0; r < 8; r++) {
-            if (r < rows) {
-              const float left = a0(batch, first_row + r, k + i);
-              for (int c = 0; c < 4; c++) p0[c][r] += words0[j][c][i] * left;
-            }
+            const float left = staged_a[r][k + i - begin];
+            for (int c = 0; c < 4; c++) p0[c][r] += words0[j][c][i] * left;
           }
         }
       }

@@ -14,6 +14,7 @@ static __device__ __forceinline__ void run_few_1(
     int block, int items, int items_before, int T, const float* __restrict__ x, const float* __restrict__ wq_a,
     float* __restrict__ x_2) {
   __shared__ float kept0[4][8][32];
+  __shared__ float staged_a[8][256];
   const auto a0 = [&](int batch, int m_, int i_D) -> float {
     const int i_T = clamp(m_, 0, T - 1);
     return x[(long long)i_T * 64 + i_D];
@@ -35,22 +36,27 @@ static __device__ __forceinline__ void run_few_1(
   float p0[4][8] = {};
   {
     const float* const b0 = wq_a + min(first_n + octet * 4, 24 - 4);
-    for (int first = warp * 8; first < 64; first += 64) {
+    for (int begin = 0; begin < 64; begin += 64) {
+      const int first = begin + warp * 8;
       float words0[2][1][4];
       #pragma unroll
       for (int j = 0; j < 2; j++) {
         const int k = first + j * 4 + quad;
         read_floats(words0[j][0], b0 + k * 24);
       }
+      __syncthreads();
+      for (int i = threadIdx.x; i < rows * 64; i += 256) {
+        const int r = i / 64, k = begin + i % 64;
+        staged_a[r][i % 64] = a0(batch, first_row + r, k);
+      }
+      __syncthreads();
       #pragma unroll
       for (int j = 0; j < 2; j++) {
         const int k = first + j * 4 + quad;
         #pragma unroll
         for (int r = 0; r < 8; r++) {
-          if (r < rows) {
-            const float left = a0(batch, first_row + r, k);
-            for (int c = 0; c < 4; c++) p0[c][r] += words0[j][0][c] * left;
-          }
+          const float left = staged_a[r][k - begin];
+          for (int c = 0; c < 4; c++) p0[c][r] += words0[j][0][c] * left;
         }
       }
     }
@@ -137,6 +143,7 @@ static __device__ __forceinline__ void run_few_2(
     int block, int items, int items_before, int T, const float* __restrict__ x, const float* __restrict__ wkv_a,
     float* __restrict__ x_3) {
   __shared__ float kept0[4][8][32];
+  __shared__ float staged_a[8][256];
   const auto a0 = [&](int batch, int m_, int i_D) -> float {
     const int i_T = clamp(m_, 0, T - 1);
     return x[(long long)i_T * 64 + i_D];
@@ -158,22 +165,27 @@ static __device__ __forceinline__ void run_few_2(
   float p0[4][8] = {};
   {
     const float* const b0 = wkv_a + min(first_n + octet * 4, 24 - 4);
-    for (int first = warp * 8; first < 64; first += 64) {
+    for (int begin = 0; begin < 64; begin += 64) {
+      const int first = begin + warp * 8;
       float words0[2][1][4];
       #pragma unroll
       for (int j = 0; j < 2; j++) {
         const int k = first + j * 4 + quad;
         read_floats(words0[j][0], b0 + k * 24);
       }
+      __syncthreads();
+      for (int i = threadIdx.x; i < rows * 64; i += 256) {
+        const int r = i / 64, k = begin + i % 64;
+        staged_a[r][i % 64] = a0(batch, first_row + r, k);
+      }
+      __syncthreads();
       #pragma unroll
       for (int j = 0; j < 2; j++) {
         const int k = first + j * 4 + quad;
         #pragma unroll
         for (int r = 0; r < 8; r++) {
-          if (r < rows) {
-            const float left = a0(batch, first_row + r, k);
-            for (int c = 0; c < 4; c++) p0[c][r] += words0[j][0][c] * left;
-          }
+          const float left = staged_a[r][k - begin];
+          for (int c = 0; c < 4; c++) p0[c][r] += words0[j][0][c] * left;
         }
       }
     }

@@ -89,6 +89,7 @@ static __device__ __forceinline__ void run_few_2(
     int block, int items, int items_before, int T, const float* __restrict__ x_11, const float* __restrict__ wk_b,
     float* __restrict__ x_14) {
   __shared__ float kept0[4][8][32];
+  __shared__ float staged_a[8][256];
   const auto a0 = [&](int i_H, int m_, int k_) -> float {
     const int i_T = clamp(m_, 0, T - 1);
     const int i_N = clamp(k_, 0, 16 - 1);
@@ -113,24 +114,29 @@ static __device__ __forceinline__ void run_few_2(
     const float* b0[4];
     #pragma unroll
     for (int i = 0; i < 4; i++) b0[i] = wk_b + i_H * 16 + (long long)min(first_n + i * 8 + octet, 16 - 1) * 64;
-    for (int first = warp * 16; first < 16; first += 128) {
+    for (int begin = 0; begin < 16; begin += 128) {
+      const int first = begin + warp * 16;
       float words0[1][4][4];
       #pragma unroll
-      for (int j = 0; j < 1; j++) {
+      for (int j = 0; j < 1; j++) if (first < 16) {
         const int k = first + j * 16 + quad * 4;
         for (int i = 0; i < 4; i++) read_floats(words0[j][i], b0[i] + k);
       }
+      __syncthreads();
+      for (int i = threadIdx.x; i < rows * 128; i += 256) {
+        const int r = i / 128, k = begin + i % 128;
+        staged_a[r][i % 128] = k < 16 ? a0(i_H, first_row + r, k) : 0.0f;
+      }
+      __syncthreads();
       #pragma unroll
-      for (int j = 0; j < 1; j++) {
+      for (int j = 0; j < 1; j++) if (first < 16) {
         const int k = first + j * 16 + quad * 4;
         #pragma unroll
         for (int i = 0; i < 4; i++) {
           #pragma unroll
           for (int r = 0; r < 8; r++) {
-            if (r < rows) {
-              const float left = a0(i_H, first_row + r, k + i);
-              for (int c = 0; c < 4; c++) p0[c][r] += words0[j][c][i] * left;
-            }
+            const float left = staged_a[r][k + i - begin];
+            for (int c = 0; c < 4; c++) p0[c][r] += words0[j][c][i] * left;
           }
         }
       }

@@ -37,6 +37,7 @@ static __device__ __forceinline__ void run_few_2(
     const float* __restrict__ gate, float* __restrict__ x_3) {
   __shared__ float kept0[4][8][32];
   __shared__ float x_4_rows[8];
+  __shared__ float staged_a[8][256];
   const auto a0 = [&](int batch, int m_, int i_D, float x_4) -> float {
     const int i_T = clamp(m_, 0, T - 1);
     return ((h[(long long)i_T * 64 + i_D] * x_4) * weight[i_D]);
@@ -75,22 +76,27 @@ static __device__ __forceinline__ void run_few_2(
   float p0[4][8] = {};
   {
     const float* const b0 = gate + min(first_n + octet * 4, 8 - 4);
-    for (int first = warp * 8; first < 64; first += 64) {
+    for (int begin = 0; begin < 64; begin += 64) {
+      const int first = begin + warp * 8;
       float words0[2][1][4];
       #pragma unroll
       for (int j = 0; j < 2; j++) {
         const int k = first + j * 4 + quad;
         read_floats(words0[j][0], b0 + k * 8);
       }
+      __syncthreads();
+      for (int i = threadIdx.x; i < rows * 64; i += 256) {
+        const int r = i / 64, k = begin + i % 64;
+        staged_a[r][i % 64] = a0(batch, first_row + r, k, x_4_rows[r]);
+      }
+      __syncthreads();
       #pragma unroll
       for (int j = 0; j < 2; j++) {
         const int k = first + j * 4 + quad;
         #pragma unroll
         for (int r = 0; r < 8; r++) {
-          if (r < rows) {
-            const float left = a0(batch, first_row + r, k, x_4_rows[r]);
-            for (int c = 0; c < 4; c++) p0[c][r] += words0[j][0][c] * left;
-          }
+          const float left = staged_a[r][k - begin];
+          for (int c = 0; c < 4; c++) p0[c][r] += words0[j][0][c] * left;
         }
       }
     }
@@ -111,6 +117,7 @@ static __device__ __forceinline__ void run_few_3(
   __shared__ float kept0[4][8][32];
   __shared__ float kept1[4][8][32];
   __shared__ float x_7_rows[8];
+  __shared__ float staged_a[8][128];
   const auto a0 = [&](int batch, int m_, int i_D, float x_7) -> float {
     const int i_T = clamp(m_, 0, T - 1);
     return ((h[(long long)i_T * 64 + i_D] * x_7) * weight[i_D]);
@@ -152,7 +159,8 @@ static __device__ __forceinline__ void run_few_3(
   {
     const float* const b0 = gate_2 + min(first_n + octet * 4, 16 - 4);
     const float* const b1 = up + min(first_n + octet * 4, 16 - 4);
-    for (int first = warp * 8; first < 64; first += 64) {
+    for (int begin = 0; begin < 64; begin += 64) {
+      const int first = begin + warp * 8;
       float words0[2][1][4];
       float words1[2][1][4];
       #pragma unroll
@@ -161,16 +169,20 @@ static __device__ __forceinline__ void run_few_3(
         read_floats(words0[j][0], b0 + k * 16);
         read_floats(words1[j][0], b1 + k * 16);
       }
+      __syncthreads();
+      for (int i = threadIdx.x; i < rows * 64; i += 256) {
+        const int r = i / 64, k = begin + i % 64;
+        staged_a[r][i % 64] = a0(batch, first_row + r, k, x_7_rows[r]);
+      }
+      __syncthreads();
       #pragma unroll
       for (int j = 0; j < 2; j++) {
         const int k = first + j * 4 + quad;
         #pragma unroll
         for (int r = 0; r < 8; r++) {
-          if (r < rows) {
-            const float left = a0(batch, first_row + r, k, x_7_rows[r]);
-            for (int c = 0; c < 4; c++) p0[c][r] += words0[j][0][c] * left;
-            for (int c = 0; c < 4; c++) p1[c][r] += words1[j][0][c] * left;
-          }
+          const float left = staged_a[r][k - begin];
+          for (int c = 0; c < 4; c++) p0[c][r] += words0[j][0][c] * left;
+          for (int c = 0; c < 4; c++) p1[c][r] += words1[j][0][c] * left;
         }
       }
     }

@@ -149,6 +149,7 @@ static __device__ __forceinline__ void run_few_2(
     int block, int items, int items_before, int T, const float* __restrict__ x_13, const float* __restrict__ down,
     float* __restrict__ x_14) {
   __shared__ float kept0[4][8][32];
+  __shared__ float staged_a[8][256];
   const auto a0 = [&](int batch, int m_, int k_) -> float {
     const int i_T = clamp(m_, 0, T - 1);
     const int i_Fs = clamp(k_, 0, 16 - 1);
@@ -171,22 +172,27 @@ static __device__ __forceinline__ void run_few_2(
   float p0[4][8] = {};
   {
     const float* const b0 = down + min(first_n + octet * 4, 64 - 4);
-    for (int first = warp * 4; first < 16; first += 32) {
+    for (int begin = 0; begin < 16; begin += 32) {
+      const int first = begin + warp * 4;
       float words0[1][1][4];
       #pragma unroll
-      for (int j = 0; j < 1; j++) {
+      for (int j = 0; j < 1; j++) if (first < 16) {
         const int k = first + j * 4 + quad;
         read_floats(words0[j][0], b0 + k * 64);
       }
+      __syncthreads();
+      for (int i = threadIdx.x; i < rows * 32; i += 256) {
+        const int r = i / 32, k = begin + i % 32;
+        staged_a[r][i % 32] = k < 16 ? a0(batch, first_row + r, k) : 0.0f;
+      }
+      __syncthreads();
       #pragma unroll
-      for (int j = 0; j < 1; j++) {
+      for (int j = 0; j < 1; j++) if (first < 16) {
         const int k = first + j * 4 + quad;
         #pragma unroll
         for (int r = 0; r < 8; r++) {
-          if (r < rows) {
-            const float left = a0(batch, first_row + r, k);
-            for (int c = 0; c < 4; c++) p0[c][r] += words0[j][0][c] * left;
-          }
+          const float left = staged_a[r][k - begin];
+          for (int c = 0; c < 4; c++) p0[c][r] += words0[j][0][c] * left;
         }
       }
     }

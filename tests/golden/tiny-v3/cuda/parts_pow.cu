@@ -18,6 +18,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) parts_pow_few_1(
     const float* __restrict__ x_5, float* __restrict__ x_6, float* __restrict__ x_7) {
   __shared__ float kept0[4][8][32];
   __shared__ float x_3_rows[8];
+  __shared__ float staged_a[8][256];
   const auto a0 = [&](int batch, int m_, int k_, float x_3) -> float {
     const int i_T = clamp(m_, 0, T - 1);
     const int i_Q = clamp(k_, 0, 24 - 1);
@@ -59,22 +60,27 @@ extern "C" __global__ void __launch_bounds__(256, 1) parts_pow_few_1(
   float p0[4][8] = {};
   {
     const float* const b0 = wq_b + min(first_n + octet * 4, 4 * 24 - 4);
-    for (int first = warp * 4; first < 24; first += 32) {
+    for (int begin = 0; begin < 24; begin += 32) {
+      const int first = begin + warp * 4;
       float words0[1][1][4];
       #pragma unroll
-      for (int j = 0; j < 1; j++) {
+      for (int j = 0; j < 1; j++) if (first < 24) {
         const int k = first + j * 4 + quad;
         read_floats(words0[j][0], b0 + k * 96);
       }
+      __syncthreads();
+      for (int i = threadIdx.x; i < rows * 32; i += 256) {
+        const int r = i / 32, k = begin + i % 32;
+        staged_a[r][i % 32] = k < 24 ? a0(batch, first_row + r, k, x_3_rows[r]) : 0.0f;
+      }
+      __syncthreads();
       #pragma unroll
-      for (int j = 0; j < 1; j++) {
+      for (int j = 0; j < 1; j++) if (first < 24) {
         const int k = first + j * 4 + quad;
         #pragma unroll
         for (int r = 0; r < 8; r++) {
-          if (r < rows) {
-            const float left = a0(batch, first_row + r, k, x_3_rows[r]);
-            for (int c = 0; c < 4; c++) p0[c][r] += words0[j][0][c] * left;
-          }
+          const float left = staged_a[r][k - begin];
+          for (int c = 0; c < 4; c++) p0[c][r] += words0[j][0][c] * left;
         }
       }
     }
