@@ -34,7 +34,8 @@ export function narrowed(
     const made = built[i];
     if (made === undefined) return [unit];
     const { kernel, values, buffers: given } = made;
-    if (bindingsOf(given, buffers, target) > target.bindings) return split(unit, classes);
+    const bound = bindingsOf(given, buffers, target);
+    if (bound > target.bindings) return split(unit, classes, Math.ceil(bound / target.bindings));
     for (const id of outsized(kernel as Kernel, values ?? new Map(), target)) spill.add(id);
     return [unit];
   });
@@ -52,8 +53,11 @@ function outsized(kernel: Kernel, values: ReadonlyMap<string, number>, target: C
   return found.map(({ name }) => values.get(name)!);
 }
 
-/** The unit as two, or as it is. Products part from their epilogues; rows between those that do not meet, else halfway. */
-function split(unit: Unit, classes: Classes): Unit[] {
+/**
+ * The unit as several, or as it is. Products part from their epilogues; rows between those that do not meet, else anywhere.
+ * @param count how many there are of rows
+ */
+function split(unit: Unit, classes: Classes, count: number): Unit[] {
   const { kind, ops, level } = unit;
   const updates = ops.some(({ results }) =>
     results.some(({ id }) => classes.users.get(id)?.some(({ name }) => name === "model.update")),
@@ -67,9 +71,9 @@ function split(unit: Unit, classes: Classes): Unit[] {
   }
   const apart = components(ops, classes);
   const lists = apart.length > 1 ? apart : ops.map((op) => [op]);
-  const half = Math.ceil(lists.length / 2);
-  return [lists.slice(0, half), lists.slice(half)].map((each): Unit => {
-    const mine = new Set(each.flat());
+  const size = Math.ceil(lists.length / count);
+  return Array.from({ length: Math.ceil(lists.length / size) }, (_, i): Unit => {
+    const mine = new Set(lists.slice(i * size, (i + 1) * size).flat());
     return { kind, level, ops: ops.filter((op) => mine.has(op)) };
   });
 }

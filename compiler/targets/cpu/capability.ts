@@ -10,7 +10,8 @@ export const CPU: Capability = {
   threads: 1,
   itemBytes: Infinity,
   runTimeLocals: true,
-  bindings: Infinity,
+  // Nothing stops more, but the norm of all gradients of a deep model would have more than a thousand: nobody reads such a list.
+  bindings: 128,
   arenaIsOne: false,
   largestBuffer: Infinity,
   largestBinding: Infinity,
