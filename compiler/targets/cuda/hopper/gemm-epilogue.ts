@@ -115,23 +115,27 @@ export class Epilogue {
   #stage({ stmt, matrix, columns }: StagedResult): void {
     const { lines } = this.#printing;
     const reads = this.#reads(stmt.value);
+    // Columns beyond the end are not stored, and must not be read: as many at once as lie inside together. ptxas takes four times
+    // as long when it is asked for each.
+    const together = !reads.n ? 0 : this.#inside(matrix.arg.dtype === "f32" ? 8 : 16);
+    const inside = (unit: number, first: string, body: () => void): void => {
+      if (unit === together) lines.block(`if (${first} < n_end)`, body);
+      else body();
+    };
     const pair = (index: string): void => {
-      lines.add(`float pair[2] = {};`, "#pragma unroll");
+      lines.add("#pragma unroll");
       lines.block("for (int j = 0; j < 2; j++)", () => {
         lines.add(`const int i = ${index};`);
         if (reads.m) lines.add("const int m = i / 2 % 2 == 0 ? m_low : m_high;");
         if (reads.n) lines.add("const int n = at.n + i / 4 * 8 + column + i % 2;");
-        const value = (): void => lines.add(`pair[j] = ${this.#scalars([stmt.value]).print(stmt.value)};`);
-        // Columns beyond the end are not stored, and must not be read.
-        if (reads.n && !isWhole(this.#plan.kernel.n, this.#plan.tile.tileN)) lines.block("if (n < n_end)", value);
-        else value();
+        inside(1, "n", () => lines.add(`pair[j] = ${this.#scalars([stmt.value]).print(stmt.value)};`));
       });
     };
     if (matrix.arg.dtype === "f32") {
       lines.add("#pragma unroll");
       lines.block(`for (int f = 0; f < ${columns / 4}; f++)`, () => {
-        lines.add("// 8 columns behind each other; of them rows 8 apart in turn.");
-        pair(`slice * ${columns / 2} + f * 2 + j`);
+        lines.add("// 8 columns behind each other; of them rows 8 apart in turn.", "float pair[2] = {};");
+        inside(8, `at.n + slice * ${columns} + f / 2 * 8`, () => pair(`slice * ${columns / 2} + f * 2 + j`));
         lines.add("const int own = row + f % 2 * 8, chunk = f / 2 * 2 + column / 4;");
         lines.add(
           "float* const to = reinterpret_cast<float*>(shared.staged[part][stored] + own * 128 + (chunk ^ own % 8) * 16);",
@@ -142,16 +146,28 @@ export class Epilogue {
     }
     lines.add("#pragma unroll");
     lines.block(`for (int c = 0; c < ${columns / 16}; c++)`, () => {
-      lines.add("unsigned packed[4];  // 8 x 8 results each: rows 8 apart, then columns", "#pragma unroll");
-      lines.block("for (int e = 0; e < 4; e++)", () => {
-        pair(`slice * ${columns / 2} + c * 8 + e * 2 + j`);
-        lines.add("packed[e] = pack_bf16(pair[0], pair[1]);");
+      lines.add("unsigned packed[4] = {};  // 8 x 8 results each: rows 8 apart, then columns");
+      inside(16, `at.n + slice * ${columns} + c * 16`, () => {
+        lines.add("#pragma unroll");
+        lines.block("for (int e = 0; e < 4; e++)", () => {
+          lines.add("float pair[2] = {};");
+          inside(8, `at.n + slice * ${columns} + c * 16 + e / 2 * 8`, () =>
+            pair(`slice * ${columns / 2} + c * 8 + e * 2 + j`),
+          );
+          lines.add("packed[e] = pack_bf16(pair[0], pair[1]);");
+        });
       });
       lines.add("const int own = warp * 16 + lane % 16, chunk = c * 2 + lane / 16;");
       lines.add(
         "stmatrix_x4(shared.staged[part][stored] + own * 128 + (chunk ^ own % 8) * 16, packed[0], packed[1], packed[2], packed[3]);",
       );
     });
+  }
+
+  /** Columns that are inside or outside together: 0 where all of a tile always are inside, else `most`, 8 or 1. */
+  #inside(most: number): number {
+    const { kernel, tile } = this.#plan;
+    return isWhole(kernel.n, tile.tileN) ? 0 : ([most, 8].find((unit) => isWhole(kernel.n, unit)) ?? 1);
   }
 
   /** Whether an expression reads memory by its row, or by its column. */
