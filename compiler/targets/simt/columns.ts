@@ -134,6 +134,10 @@ function printShare(
   frame.index("part", `lane / ${COLUMNS}`);
   lines.add(language.named("inside", "bool", `column < ${sizeText(kernel.columns)}`));
   frame.unpack(kernel.columns, "column");
+  const isLong =
+    (knownSize(kernel.over) ?? 0) >= 2 ** 31 ||
+    kernel.over.filter(({ extent }) => typeof extent === "string").length > 1;
+  const loop = isLong ? dialect.longLoop : dialect.loop;
   for (const [i, sum] of kernel.sums.entries()) {
     const { reduction, value } = sum;
     const dtype = dialect.wide(dtypeOf(value));
@@ -141,7 +145,7 @@ function printShare(
     lines.block("", () => {
       lines.add(dialect.variable("sum", dtype, startOf(language, reduction, dtype)));
       lines.block("if (inside)", () =>
-        lines.block(dialect.loop("row", first, sizeText(kernel.over), step), () => {
+        lines.block(loop("row", first, sizeText(kernel.over), step), () => {
           frame.unpack(kernel.over, "row");
           const term = statements.scalars(value).print(value);
           lines.add(`sum = ${dialect.fold(reduction, dtype, "sum", term)};`);

@@ -1,9 +1,26 @@
 /** The launches of a call as the addon takes them (runtime/native/cuda.ts). */
 import type { NativeCudaEntry, NativeTensorMap } from "../../native/cuda.ts";
-import { type Entry, type Grid, productOf, type SimtKernel, type TensorMap, workOf } from "../../program/grids.ts";
-import { boundExtents, type LaunchProgram, type Sizes, STORAGE_BYTES, type StorageType } from "../../program/launch.ts";
+import {
+  type Entry,
+  type Grid,
+  productOf,
+  type SimtKernel,
+  type TensorMap,
+  type Work,
+  workOf,
+} from "../../program/grids.ts";
+import {
+  boundExtents,
+  elementsOf,
+  type Launch,
+  type LaunchProgram,
+  type Sizes,
+  STORAGE_BYTES,
+  type StorageType,
+} from "../../program/launch.ts";
 import { firstElement, stepsOf } from "../../program/steps.ts";
 import type { Layout } from "../layout.ts";
+import { DeviceError } from "../session.ts";
 
 /** Memories, as the addon numbers them. */
 export const ARENA = 0;
@@ -96,6 +113,11 @@ function nativeMap(kernel: SimtKernel, { arg, dtype, box, swizzle }: TensorMap):
   return { pointer, type, swizzle: SWIZZLES[swizzle], box };
 }
 
+/** The largest `int` of a kernel: what it counts is no more. */
+const MOST = 2 ** 31 - 1;
+/** Elements of a list that one launch has; a kernel may count a block of them further. */
+const MOST_ELEMENTS = 2 ** 30;
+
 /** What a call is made of: the numbers for the addon, and how many items each launch of the program has. */
 export interface Launches {
   readonly numbers: number[];
@@ -106,8 +128,11 @@ export interface Launches {
 }
 
 /**
+ * A list of more elements than a kernel counts (the experts of a layer in one parameter) is several launches.
+ *
  * @param kernels of each launch of the program
  * @param kept where each buffer lies that is kept between calls; undefined for others
+ * @throws DeviceError where anything else is more than a kernel counts
  */
 export function launchesOf(
   program: LaunchProgram,
@@ -123,31 +148,72 @@ export function launchesOf(
   for (const step of stepsOf(program, sizes)) {
     const launch = program.launches[step.launch]!;
     const kernel = kernels[step.launch]!;
-    const bound = boundExtents(launch, kernel, step.sizes);
-    const work = workOf(kernel, bound);
-    const ints = [...work.items, ...kernel.extents.map((name) => bound[name]!)];
-    const pointers: number[] = [];
-    for (const buffer of launch.args) {
-      const spec = program.buffers[buffer]!;
-      const { space, offset } = kept[buffer] ?? { space: ARENA, offset: layout.offsets[buffer]! };
-      pointers.push(space, offset + firstElement(spec, step) * STORAGE_BYTES[spec.dtype]);
-    }
-    const scratch = layout.scratch(kernel, bound, work);
-    for (const offset of scratch.places) pointers.push(ARENA, offset);
-    // The entry for these sizes may need more than the one for those that the layout was planned for.
-    bytes = Math.max(bytes, scratch.end);
-    for (const { grids } of work.runs) {
-      for (const { grid, groups } of grids) {
-        if (groups === 0) continue;
-        const cluster = grid.cluster ?? 1;
-        const blocks = Math.ceil(groups / cluster) * cluster;
-        numbers.push(step.launch, entries.get(kernel.name)!.get(grid.name)!, blocks, ...ints, ...pointers);
-        for (const map of grid.maps ?? []) numbers.push(...dimsOf(map, bound));
+    const whole = boundExtents(launch, kernel, step.sizes);
+    for (const { first, bound } of piecesOf(launch, kernel, whole)) {
+      const work = workOf(kernel, bound);
+      checkCounts(launch, kernel, bound, work);
+      const ints = [...work.items, ...kernel.extents.map((name) => bound[name]!)];
+      const pointers: number[] = [];
+      for (const buffer of launch.args) {
+        const spec = program.buffers[buffer]!;
+        const { space, offset } = kept[buffer] ?? { space: ARENA, offset: layout.offsets[buffer]! };
+        const begin = firstElement(spec, step) + (elementsOf(spec, step.sizes) === 1 ? 0 : first);
+        pointers.push(space, offset + begin * STORAGE_BYTES[spec.dtype]);
       }
+      const scratch = layout.scratch(kernel, bound, work);
+      for (const offset of scratch.places) pointers.push(ARENA, offset);
+      // The entry for these sizes may need more than the one for those that the layout was planned for.
+      bytes = Math.max(bytes, scratch.end);
+      for (const { grids } of work.runs) {
+        for (const { grid, groups } of grids) {
+          if (groups === 0) continue;
+          const cluster = grid.cluster ?? 1;
+          const blocks = Math.ceil(groups / cluster) * cluster;
+          numbers.push(step.launch, entries.get(kernel.name)!.get(grid.name)!, blocks, ...ints, ...pointers);
+          for (const map of grid.maps ?? []) numbers.push(...dimsOf(map, bound));
+        }
+      }
+      items[step.launch]! += work.items.filter((_, i) => i % 2 === 0).reduce((a, b) => a + b, 0);
     }
-    items[step.launch]! += work.items.filter((_, i) => i % 2 === 0).reduce((a, b) => a + b, 0);
   }
   return { numbers, items, bytes };
+}
+
+interface Piece {
+  /** Its first element. */
+  readonly first: number;
+  /** The kernel's extents there. */
+  readonly bound: Sizes;
+}
+
+/** A kernel of lists of elements has their length as its only extent, and the launch knows it (compiler/lower/flatten.ts). */
+function piecesOf({ extents }: Launch, kernel: SimtKernel, whole: Sizes): Piece[] {
+  const [name] = kernel.extents;
+  const [elements] = extents;
+  if (kernel.extents.length !== 1 || typeof elements !== "number" || elements <= MOST_ELEMENTS)
+    return [{ first: 0, bound: whole }];
+  return Array.from({ length: Math.ceil(elements / MOST_ELEMENTS) }, (_, i) => {
+    const first = i * MOST_ELEMENTS;
+    return { first, bound: { [name!]: Math.min(MOST_ELEMENTS, elements - first) } };
+  });
+}
+
+/** Blocks that take turns (`most`) count with more bits; others find the index of a row or a column in 32. */
+function checkCounts({ note }: Launch, kernel: SimtKernel, bound: Sizes, { items, runs }: Work): void {
+  const refuse = (what: string, size: number): never => {
+    const place = note === undefined ? kernel.name : `${kernel.name}: ${note}`;
+    const [has, most] = [size, MOST].map((n) => n.toLocaleString("en-US"));
+    throw new DeviceError(`kernel ${place}: ${what} is ${has}, and kernels count to ${most}: make shorter calls`);
+  };
+  for (const [name, size] of Object.entries(bound)) if (size > MOST) refuse(name, size);
+  for (const { grid } of runs.flatMap(({ grids }) => grids)) {
+    if (grid.most !== undefined) continue;
+    for (const { of } of grid.workgroups) {
+      const size = productOf(of, bound);
+      if (size > MOST) refuse(of.join(" * "), size);
+    }
+  }
+  for (const size of items) if (size > MOST) refuse("the number of its blocks", size);
 }
 
 /** The sizes of a tensor map's dims, and the strides of all but the innermost in bytes. */

@@ -21,6 +21,13 @@ export interface MapSpec {
 
 export type Numbers = Float32Array | Int32Array | Uint32Array | Uint16Array | Uint8Array;
 
+/** What a kernel touches of an array that is too large to have. */
+export interface Window {
+  readonly window: Numbers;
+  /** The element of the array that is the window's first. */
+  readonly first: number;
+}
+
 export interface KernelRun {
   /** The text of a kernel file. */
   readonly source: string;
@@ -28,8 +35,8 @@ export interface KernelRun {
   readonly grid?: number;
   readonly block: number;
   readonly sharedBytes?: number;
-  /** In the order of the parameters: ints, buffers (which get what the kernel writes), and maps of buffers among them. */
-  readonly args: readonly (number | Numbers | MapSpec)[];
+  /** In the order of the parameters: ints, buffers (which get what the kernel writes), and windows and maps of buffers among them. */
+  readonly args: readonly (number | Numbers | Window | MapSpec)[];
   readonly seed?: number;
   readonly sanitizer?: Sanitizer;
   /** Of the stand-in, e.g. DSK_WORKERS. */
@@ -97,7 +104,9 @@ async function moduleOf(source: string, sanitizer: Sanitizer | undefined): Promi
 
 /** Those of arguments and of maps, each once. */
 function buffersOf({ args }: KernelRun): Numbers[] {
-  const all = args.map((arg) => (typeof arg === "number" || ArrayBuffer.isView(arg) ? arg : arg.of));
+  const all = args.map((arg) =>
+    typeof arg === "number" || ArrayBuffer.isView(arg) ? arg : "window" in arg ? arg.window : arg.of,
+  );
   return [...new Set(all.filter((arg): arg is Numbers => typeof arg !== "number"))];
 }
 
@@ -110,7 +119,9 @@ function job(run: KernelRun, module: string, buffers: readonly Numbers[], paths:
   let maps = 0;
   for (const arg of run.args) {
     if (typeof arg === "number") lines.push(`param int ${arg}`);
-    else if (ArrayBuffer.isView(arg)) lines.push(`param buffer ${buffers.indexOf(arg)}`);
+    else if (ArrayBuffer.isView(arg)) lines.push(`param buffer ${buffers.indexOf(arg)} 0`);
+    else if ("window" in arg)
+      lines.push(`param buffer ${buffers.indexOf(arg.window)} ${arg.first * arg.window.BYTES_PER_ELEMENT}`);
     else {
       const { type, swizzle, dims, strides, box } = arg;
       const numbers = [

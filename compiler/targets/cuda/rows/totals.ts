@@ -19,7 +19,7 @@ export function printTotals(dialect: Dialect, kernel: ColumnsKernel): Frame | un
   const [sum, more] = kernel.sums;
   const size = knownSize(kernel.over);
   if (kernel.columns.length > 0 || sum === undefined || more !== undefined) return undefined;
-  if (size === undefined || size % WIDTH !== 0 || size < 2 * LEAST || size >= 2 ** 31) return undefined;
+  if (size === undefined || size % WIDTH !== 0 || size < 2 * LEAST) return undefined;
   const flat = flattened(kernel, sum.value);
   if (flat === undefined) return undefined;
   const frame = new Frame(dialect, kernel);
@@ -37,7 +37,9 @@ export function printTotals(dialect: Dialect, kernel: ColumnsKernel): Frame | un
     const i = names.axis("element");
     lines.add(dialect.variable("sum", dtype, startOf(language, sum.reduction, dtype)), "#pragma unroll 4");
     const [from, step] = [`(blockIdx.x * ${THREADS} + lane) * ${WIDTH}`, `gridDim.x * ${THREADS * WIDTH}`];
-    lines.block(`for (int ${i} = ${from}; ${i} < ${size}; ${i} += ${step})`, () => {
+    // The last step of a thread goes beyond the end.
+    const isNear = size + BLOCKS * THREADS * WIDTH < 2 ** 31;
+    lines.block(`for (${isNear ? "int" : "long long"} ${i} = ${from}; ${i} < ${size}; ${i} += ${step})`, () => {
       const term = vectors.ofNeighbor(flat.value);
       vectors.each(() => lines.add(take(statements.scalars(term).print(term))));
     });

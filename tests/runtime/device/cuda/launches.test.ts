@@ -108,4 +108,60 @@ describe("launches", () => {
     expect(numbers).toEqual([...run(64, 0), ...run(64, 64), ...run(22, 128)]);
     expect([...items]).toEqual([3]);
   });
+
+  test("a list of more elements than 32 bits count is several launches, which begin where the one before ends", () => {
+    const elements = 256 * 7168 * 2048;
+    const kernel: SimtKernel = {
+      name: "update",
+      args: ["rate", "gradient", "weight"],
+      writes: ["weight"],
+      extents: ["elements"],
+      scratch: [],
+      entries: [{ name: "main", workgroupSize: 256, workgroups: [{ of: ["elements"], by: 4096 }] }],
+    };
+    const program: LaunchProgram = {
+      name: "p",
+      dims: [],
+      buffers: [
+        buffer("param", "rate", "f32"),
+        buffer("param", "gradient", "bf16", 256, 7168, 2048),
+        buffer("param", "weight", "f32", 256, 7168, 2048),
+      ],
+      launches: [{ kernel: "update", args: [0, 1, 2], extents: [elements] }],
+    };
+    const places = [0, 64, 64 + 2 * elements].map((offset) => ({ space: 1, offset }));
+    const { numbers } = launchesOf(
+      program,
+      [kernel],
+      entriesOf([kernel]).numbers,
+      places,
+      planLayout(program, {}, [kernel]),
+      {},
+    );
+    const piece = (first: number, count: number): number[] => {
+      const pointers = [1, 0, 1, 64 + 2 * first, 1, 64 + 2 * elements + 4 * first];
+      return [0, 0, Math.ceil(count / 4096), Math.ceil(count / 4096), 0, count, ...pointers];
+    };
+    const most = 2 ** 30;
+    const rest = elements - 3 * most;
+    expect(numbers).toEqual([0, 1, 2].flatMap((i) => piece(i * most, most)).concat(piece(3 * most, rest)));
+  });
+
+  test("what a kernel cannot count is refused, with its place", () => {
+    const note = "model.dsk:3:1";
+    const program = { ...PROGRAM, launches: [{ ...PROGRAM.launches[0]!, note }] };
+    expect(() => launches(2 ** 31, program)).toThrow(
+      "kernel product: model.dsk:3:1: T is 2,147,483,648, and kernels count to 2,147,483,647: make shorter calls",
+    );
+    const rows: SimtKernel = {
+      ...KERNELS[0]!,
+      entries: [{ name: "main", workgroupSize: 64, workgroups: [{ of: ["T", 4096], by: 64 }] }],
+    };
+    const [T] = [2 ** 20];
+    const layout = planLayout(PROGRAM, { T }, [rows]);
+    const kept = PROGRAM.buffers.map(() => ({ space: 1, offset: 0 }));
+    expect(() => launchesOf(PROGRAM, [rows], entriesOf([rows]).numbers, kept, layout, { T })).toThrow(
+      "kernel product: T * 4096 is 4,294,967,296, and kernels count to 2,147,483,647: make shorter calls",
+    );
+  });
 });

@@ -4,7 +4,8 @@
 //   kernel NAME GRID BLOCK SHARED_BYTES
 //   buffer PATH               memory with the file's bytes; they are written back
 //   map BUFFER TYPE SWIZZLE RANK DIMS... STRIDES... BOX...
-//   param int VALUE | param buffer NUMBER | param map NUMBER
+//   param int VALUE | param buffer NUMBER BEFORE | param map NUMBER
+// A buffer may be what a kernel touches of a larger array: BEFORE bytes of the array, which are nowhere, lie before it.
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -97,6 +98,7 @@ int main(int, char** arguments) {
   std::vector<Buffer> buffers;
   std::vector<std::unique_ptr<CUtensorMap>> maps;
   std::vector<std::unique_ptr<int>> ints;
+  std::vector<std::unique_ptr<CUdeviceptr>> pointers;
   std::vector<void*> params;
   std::ifstream job(arguments[1]);
   for (std::string text; std::getline(job, text);) {
@@ -119,7 +121,10 @@ int main(int, char** arguments) {
         ints.push_back(std::make_unique<int>(value));
         params.push_back(ints.back().get());
       } else if (word == "buffer") {
-        params.push_back(&buffers[static_cast<size_t>(value)].device);
+        CUdeviceptr before = 0;
+        line >> before;
+        pointers.push_back(std::make_unique<CUdeviceptr>(buffers[static_cast<size_t>(value)].device - before));
+        params.push_back(pointers.back().get());
       } else {
         params.push_back(maps[static_cast<size_t>(value)].get());
       }
