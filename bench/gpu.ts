@@ -117,7 +117,8 @@ async function measureAll(): Promise<void> {
   } finally {
     bench.close();
   }
-  console.log(["", ...summaries(rows), ...rows.flatMap((row) => wholeLines(row))].join("\n"));
+  const goals = new Map(cases.flatMap(({ name, goal }) => (goal === undefined ? [] : [[name, goal] as const])));
+  console.log(["", ...summaries(rows, goals), ...rows.flatMap((row) => wholeLines(row))].join("\n"));
   for (const { name } of left) console.log(`skipped: ${name}, which has to be asked for (--only v2lite)`);
   for (const [what, reason] of bench.without) console.log(`skipped: ${what}. ${reason}`);
   const count = (status: Row["status"]): number => rows.filter((row) => row.status === status).length;

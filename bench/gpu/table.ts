@@ -43,21 +43,24 @@ export function wholeLines({ name, us = 0, whole }: Row, most = 12): string[] {
   return [...whole.refused.map((why) => `${name}: ${why}`), head, ...kernels];
 }
 
-/** By family: the geometric mean of times as fast as the best peer. */
-export function summaries(rows: readonly Row[]): string[] {
-  const families = new Map<string, number[]>();
-  for (const { name, status, peers } of rows) {
-    if (status !== "measured") continue;
-    const [family] = name.split("/") as [string];
-    const own = families.get(family) ?? families.set(family, []).get(family)!;
-    const ratios = Object.values(peers).map(({ ratio }) => ratio);
-    if (ratios.length > 0) own.push(Math.min(...ratios));
+/** By family: the geometric mean of times as fast as the best peer, and what that reaches where it is what the family has to reach. */
+export function summaries(rows: readonly Row[], goals: ReadonlyMap<string, Goal>): string[] {
+  const families = new Map<string, Row[]>();
+  for (const row of rows) {
+    const [family] = row.name.split("/") as [string];
+    if (row.status === "measured" && Object.keys(row.peers).length > 0)
+      families.set(family, [...(families.get(family) ?? []), row]);
   }
-  return [...families].flatMap(([family, ratios]) => {
-    if (ratios.length === 0) return [];
+  return [...families].map(([family, own]) => {
+    const ratios = own.map(({ peers }) => Math.min(...Object.values(peers).map(({ ratio }) => ratio)));
     const mean = Math.exp(ratios.reduce((sum, ratio) => sum + Math.log(ratio), 0) / ratios.length);
+    const goal = goals.get(own[0]!.name);
+    const reached =
+      goal?.unit === "x peer"
+        ? `: ${mean >= goal.goal ? "the goal" : mean >= goal.gate ? "the gate" : "below the gate"}`
+        : "";
     const worst = Math.min(...ratios).toFixed(2);
-    return `${family}: ${mean.toFixed(2)} times as fast as the best peer in the geometric mean of ${ratios.length}, ${worst} at worst`;
+    return `${family}: ${mean.toFixed(2)} times as fast as the best peer in the geometric mean of ${ratios.length}, ${worst} at worst${reached}`;
   });
 }
 
