@@ -273,11 +273,13 @@ def quantized(x):
 
 
 def quantized_weight(w):
-    """Codes of w[.., N, K] and a scale for 128 x 128 of them."""
-    tiles = w.float().unflatten(-1, (-1, 128)).unflatten(-3, (-1, 128))
+    """Codes of w[.., N, K] and a scale for 128 x 128 of them; the last rows may be fewer."""
+    columns = w.shape[-2]
+    whole = F.pad(w.float(), (0, 0, 0, -columns % 128))
+    tiles = whole.unflatten(-1, (-1, 128)).unflatten(-3, (-1, 128))
     scale = tiles.abs().amax((-1, -3)).clamp(min=1e-4) / 448
     codes = (tiles / scale[..., None, :, None]).to(torch.float8_e4m3fn)
-    return codes.flatten(-2).flatten(-3, -2), scale
+    return codes.flatten(-2).flatten(-3, -2)[..., :columns, :], scale
 
 
 def plain(codes, scale):
@@ -285,7 +287,7 @@ def plain(codes, scale):
 
 
 def plain_weight(codes, scale):
-    return plain(codes, scale.repeat_interleave(128, -2))
+    return plain(codes, scale.repeat_interleave(128, -2)[..., : codes.shape[-2], :])
 
 
 def fp8_matmul(given, turned, **_):
