@@ -26,9 +26,12 @@ export const TILES: Tiles = {
   place: () => {},
   sums: ({ lines }, i, rows, dtype) => lines.add(`${valueType(dtype)} p${i}[${rows}][${COLUMNS}] = {};`),
   load({ lines }, { letter, threads, alongTerms, term, element }) {
-    // Neighboring threads read neighboring elements.
-    const [k, r] = alongTerms ? [`i % ${DEPTH}`, `i / ${DEPTH}`] : [`i / ${TILE}`, `i % ${TILE}`];
-    lines.add("#pragma unroll 4");
+    // Neighboring threads read neighboring elements; of neighboring terms eight, and four rows, so that a warp stores to 32 banks.
+    const [k, r] = alongTerms
+      ? [`i / 32 % ${DEPTH / 8} * 8 + i % 8`, `i / ${4 * DEPTH} * 4 + i / 8 % 4`]
+      : [`i / ${TILE}`, `i % ${TILE}`];
+    // A thread waits for many elements at once.
+    lines.add("#pragma unroll 16");
     lines.block(`for (int i = lane; i < ${DEPTH * TILE}; i += ${threads})`, () => {
       lines.add(`const int k = ${k};`, `const int r = ${r};`, `const int at = ${term("k")};`);
       lines.add(`tile_${letter}[k][r] = ${element("r")};`);

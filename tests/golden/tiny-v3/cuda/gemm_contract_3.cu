@@ -100,17 +100,17 @@ extern "C" __global__ void __launch_bounds__(64, 4) gemm_contract_3_tile(
   float p0[8][8] = {};
   for (int first = 0; first < 64; first += 32) {
     __syncthreads();
-    #pragma unroll 4
+    #pragma unroll 16
     for (int i = lane; i < 2048; i += 64) {
-      const int k = i % 32;
-      const int r = i / 32;
+      const int k = i / 32 % 4 * 8 + i % 8;
+      const int r = i / 128 * 4 + i / 8 % 4;
       const int at = first + k;
       tile_a[k][r] = a0(batch, first_m + r, at);
     }
-    #pragma unroll 4
+    #pragma unroll 16
     for (int i = lane; i < 2048; i += 64) {
-      const int k = i % 32;
-      const int r = i / 32;
+      const int k = i / 32 % 4 * 8 + i % 8;
+      const int r = i / 128 * 4 + i / 8 % 4;
       const int at = first + k;
       tile_b[k][r] = b0(batch, first_n + r, at);
     }

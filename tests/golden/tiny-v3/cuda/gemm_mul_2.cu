@@ -226,14 +226,14 @@ extern "C" __global__ void __launch_bounds__(128, 2) gemm_mul_2_tile(
   if (expert < 8) {
     for (int first = 0; first < 64; first += 32) {
       __syncthreads();
-      #pragma unroll 4
+      #pragma unroll 16
       for (int i = lane; i < 2048; i += 128) {
-        const int k = i % 32;
-        const int r = i / 32;
+        const int k = i / 32 % 4 * 8 + i % 8;
+        const int r = i / 128 * 4 + i / 8 % 4;
         const int at = first + k;
         tile_a[k][r] = a0(batch, (first_row + r < end_row ? order[first_row + r] : -1), at);
       }
-      #pragma unroll 4
+      #pragma unroll 16
       for (int i = lane; i < 2048; i += 128) {
         const int k = i / 64;
         const int r = i % 64;
@@ -247,14 +247,14 @@ extern "C" __global__ void __launch_bounds__(128, 2) gemm_mul_2_tile(
   if (expert < 8) {
     for (int first = 0; first < 64; first += 32) {
       __syncthreads();
-      #pragma unroll 4
+      #pragma unroll 16
       for (int i = lane; i < 2048; i += 128) {
-        const int k = i % 32;
-        const int r = i / 32;
+        const int k = i / 32 % 4 * 8 + i % 8;
+        const int r = i / 128 * 4 + i / 8 % 4;
         const int at = first + k;
         tile_a[k][r] = a0(batch, (first_row + r < end_row ? order[first_row + r] : -1), at);
       }
-      #pragma unroll 4
+      #pragma unroll 16
       for (int i = lane; i < 2048; i += 128) {
         const int k = i / 64;
         const int r = i % 64;

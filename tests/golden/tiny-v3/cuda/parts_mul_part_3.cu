@@ -149,14 +149,14 @@ extern "C" __global__ void __launch_bounds__(128, 2) parts_mul_tile_3(
   float p1[4][8] = {};
   for (int first = 0; first < 64; first += 32) {
     __syncthreads();
-    #pragma unroll 4
+    #pragma unroll 16
     for (int i = lane; i < 2048; i += 128) {
-      const int k = i % 32;
-      const int r = i / 32;
+      const int k = i / 32 % 4 * 8 + i % 8;
+      const int r = i / 128 * 4 + i / 8 % 4;
       const int at = first + k;
       tile_a[k][r] = a0(batch, first_m + r, at, x_7_of_row[r]);
     }
-    #pragma unroll 4
+    #pragma unroll 16
     for (int i = lane; i < 2048; i += 128) {
       const int k = i / 64;
       const int r = i % 64;
@@ -168,14 +168,14 @@ extern "C" __global__ void __launch_bounds__(128, 2) parts_mul_tile_3(
   }
   for (int first = 0; first < 64; first += 32) {
     __syncthreads();
-    #pragma unroll 4
+    #pragma unroll 16
     for (int i = lane; i < 2048; i += 128) {
-      const int k = i % 32;
-      const int r = i / 32;
+      const int k = i / 32 % 4 * 8 + i % 8;
+      const int r = i / 128 * 4 + i / 8 % 4;
       const int at = first + k;
       tile_a[k][r] = a0(batch, first_m + r, at, x_7_of_row[r]);
     }
-    #pragma unroll 4
+    #pragma unroll 16
     for (int i = lane; i < 2048; i += 128) {
       const int k = i / 64;
       const int r = i % 64;
