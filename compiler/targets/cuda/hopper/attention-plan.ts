@@ -328,10 +328,10 @@ export function columnRows(
   expr: Expr,
   along: Axis,
   axes: readonly Axis[] = [kernel.column],
+  batch: readonly Axis[] = kernel.batch,
 ): ColumnRows | Refusal {
   const rows = rowsOf(kernel, expr, along);
   if ("why" in rows) return rows;
-  const { batch } = kernel;
   const operand = operandOf(expr, axes, [along], kernel.args);
   if (operand.kind !== "strided") return rows;
   const { shape } = rows.arg;

@@ -65,7 +65,10 @@ export function planBackward(kernel: PlaneKernel): BackwardPlan | Refusal {
   const entered = kernel.body.flatMap((stmt) => (stmt.kind === "enter" ? [stmt] : []));
   if (entered.length !== 2 || kernel.body.slice(0, 2).some(({ kind }) => kind !== "enter"))
     return { why: `${entered.length} products enter the plane: it is no backward pass` };
-  if (kernel.rows.length !== 1) return { why: "rows are tokens and heads" };
+  const [tokens, ...inner] = kernel.rows as [Axis, ...Axis[]];
+  if (inner.some(({ extent }) => typeof extent !== "number")) return { why: "heads of a group are not counted" };
+  const rowsAt = (expr: Expr, along: Axis): ColumnRows | Refusal =>
+    columnRows(kernel, expr, along, [tokens], [...kernel.batch, ...inner]);
   const rest = kernel.body.slice(2);
   const first = softmaxOf(kernel, entered[0]!.local, rest);
   const [scores, slopes] = "why" in first ? [entered[1]!, entered[0]!] : [entered[0]!, entered[1]!];
@@ -79,7 +82,7 @@ export function planBackward(kernel: PlaneKernel): BackwardPlan | Refusal {
   if (product === undefined || products.length > 0) return { why: "slopes of weights are several products" };
   const weighed = termOf(kernel, product);
   if ("why" in weighed) return { why: `slopes: ${weighed.why}` };
-  const up = columnRows(kernel, product.a, weighed.queries.along as Axis, kernel.rows);
+  const up = rowsAt(product.a, weighed.queries.along);
   if ("why" in up) return up;
 
   const left = new Set<Leave>(slope.leaves);
@@ -99,7 +102,7 @@ export function planBackward(kernel: PlaneKernel): BackwardPlan | Refusal {
   for (const one of scores.products) {
     const term = termOf(kernel, one);
     if ("why" in term) return term;
-    const queries = columnRows(kernel, one.a, term.queries.along as Axis, kernel.rows);
+    const queries = rowsAt(one.a, term.queries.along);
     if ("why" in queries) return queries;
     const dQueries = gradient("leave_rows", slopes.local, term.keys);
     const dKeys = gradient("leave_columns", slopes.local, queries);
@@ -163,6 +166,23 @@ export function planBackward(kernel: PlaneKernel): BackwardPlan | Refusal {
     forward,
     shape,
   };
+}
+
+/** A block of rows: some heads of a group, for each of them the same tokens, one head behind the other. */
+export interface RowBlock {
+  /** Heads that rows have beside tokens, and those of a block; blocks that have all heads of the same tokens. */
+  readonly inner: number;
+  readonly heads: number;
+  readonly chunks: number;
+  readonly tokens: number;
+}
+
+/** A tile of the copy engine has at least 8 rows: its pattern repeats there. */
+export function rowBlock({ kernel, shape }: BackwardPlan): RowBlock {
+  const inner = kernel.rows.slice(1).reduce((n, { extent }) => n * Number(extent), 1);
+  let heads = 1;
+  while (inner % (2 * heads) === 0 && shape.rows / (2 * heads) >= 8) heads *= 2;
+  return { inner, heads, chunks: inner / heads, tokens: shape.rows / heads };
 }
 
 /** Sums of keys and of values have registers beside each other. */

@@ -280,11 +280,13 @@ function consumer(registers: number, tile: readonly Step[]): Role {
 export function columnsSchedule(shape: BackwardShape): Schedule {
   const { name, stages, rows, width, ranges, compared } = shape;
   const depth = depthOf(shape);
+  // Sums and scores leave no more to the producer.
+  const tight = (depth + width) / 2 + rows * 0.75 > 200;
   const producer: Role = {
     name: "producer",
     warpgroups: 1,
     threads: "warp",
-    registers: 24,
+    registers: tight ? 24 : 40,
     steps: [
       {
         kind: "loop",
@@ -434,7 +436,7 @@ export function columnsSchedule(shape: BackwardShape): Schedule {
       { name: "dk", role: "consumer", count: depth / 2 },
       { name: "dv", role: "consumer", count: width / 2 },
     ],
-    roles: [producer, consumer(240, tile)],
+    roles: [producer, consumer(tight ? 240 : 232, tile)],
     results: [{ role: "consumer", over: [TILES], label: "results[{tile},{part}]" }],
   };
 }

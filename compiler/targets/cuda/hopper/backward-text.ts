@@ -4,7 +4,7 @@ import type { Axis, Expr } from "../../../kernel-ir/types.ts";
 import { type Names, Scalars } from "../../scalars.ts";
 import { cudaLanguage } from "../language.ts";
 import { type Comparison, columnsCompared, type TensorRows } from "./attention-plan.ts";
-import type { BackwardPlan } from "./backward-plan.ts";
+import { type BackwardPlan, rowBlock } from "./backward-plan.ts";
 import { ROWS } from "./gemm-schedule.ts";
 import { LINE } from "./tensor-maps.ts";
 
@@ -50,18 +50,22 @@ export class BackwardText {
     this.#rows = [...new Map(this.#comparisons.map(({ row }) => [JSON.stringify(row), row])).values()];
   }
 
-  /** The axis that a tile has, its end, and where the consumer's own begin. */
-  get #own(): { axis: Axis; end: string; first: string } {
+  /** The axes that a tile has, their end, and where the consumer's own begin. */
+  get #own(): { axes: readonly Axis[]; end: string; first: string } {
     const { rows, column } = this.#plan.kernel;
     return this.#side === "rows"
-      ? { axis: rows[0]!, end: "m_end", first: `at.m + part * ${ROWS}` }
-      : { axis: column, end: "n_end", first: `at.n + part * ${ROWS}` };
+      ? { axes: rows, end: "m_end", first: `at.m + part * ${ROWS}` }
+      : { axes: [column], end: "n_end", first: `at.n + part * ${ROWS}` };
   }
 
   unpackHead(): void {
-    const { batch } = this.#plan.kernel;
-    let rest = "at.head";
-    for (const [i, { name, extent }] of [...batch.entries()].toReversed()) {
+    this.#unpack(this.#plan.kernel.batch, "at.head");
+  }
+
+  /** Axes of a flat index, the last one fastest. */
+  #unpack(axes: readonly Axis[], item: string): void {
+    let rest = item;
+    for (const [i, { name, extent }] of [...axes.entries()].toReversed()) {
       this.#lines.add(`const int ${this.#names.axis(name)} = ${i === 0 ? rest : `${rest} % ${extent}`};`);
       rest = i === 1 ? `${rest} / ${extent}` : `(${rest} / ${extent})`;
     }
@@ -98,14 +102,16 @@ export class BackwardText {
   /** Eight threads for the 128 bytes of a line of each row. */
   #eachRow(body: (inside: string) => void): void {
     const lines = this.#lines;
-    const { axis, end, first } = this.#own;
+    const { axes, end, first } = this.#own;
     lines.add("#pragma unroll 1");
     lines.block("for (int i = 0; i < 4; i++)", () => {
       lines.add(
         "const int mine = anew(thread);",
         "const int own = i * 16 + mine / 8, chunk = mine % 8, place = own * 128 + (chunk ^ own % 8) * 16;",
       );
-      lines.add(`const int ${this.#names.axis(axis.name)} = min(${first} + own, ${end} - 1);`);
+      const flat = `min(${first} + own, ${end} - 1)`;
+      if (axes.length > 1) lines.add(`const int flat = ${flat};`);
+      this.#unpack(axes, axes.length > 1 ? "flat" : flat);
       body(`${first} + own < ${end}`);
     });
   }
@@ -185,13 +191,19 @@ export class BackwardText {
       "// Of rows from `first` on: statistics, what they see and are compared by, beyond the end nothing; then its extremes.",
     );
     lines.block(
-      "const auto describe = [&](int first, int head, float* known, int* seen)",
+      `const auto describe = [&](int first, ${kernel.rows.length > 1 ? "int first_member, " : ""}int head, float* known, int* seen)`,
       () => {
         lines.add(`int ${ends.map(({ name, most }) => `${name} = ${LIMITS[most]}`).join(", ")};`, "#pragma unroll");
         lines.block("for (int i = lane; i < ROWS; i += 32)", () => {
-          lines.add("const bool inside = first + i < m_end;");
-          const row = this.#names.axis(kernel.rows[0]!.name);
-          lines.add(`const int ${row} = min(first + i, m_end - 1);`);
+          const [token, ...others] = kernel.rows as [Axis, ...Axis[]];
+          const { inner, tokens } = rowBlock(this.#plan);
+          const here = this.#names.axis(token.name);
+          const behind = others.length === 0 ? "i" : `i % ${tokens}`;
+          lines.add(`const bool inside = first + ${behind} < ${token.extent};`);
+          lines.add(`const int ${here} = min(first + ${behind}, ${token.extent} - 1);`);
+          if (others.length > 0) lines.add(`const int member = first_member + i / ${tokens};`);
+          this.#unpack(others, "member");
+          const row = others.length === 0 ? here : `${here} * ${inner} + member`;
           lines.add(`const float* own = statistics + (head * (long long)m_end + ${row}) * 2;`);
           lines.add("known[2 * i] = inside ? own[0] : 0.0f, known[2 * i + 1] = inside ? own[1] : 0.0f;");
           const { span } = kernel;
@@ -216,7 +228,7 @@ export class BackwardText {
     lines.block("if (warp == 0)", () => {
       lines.add(`int ${ends.map(({ name, most }) => `${name} = ${LIMITS[most]}`).join(", ")};`, "#pragma unroll");
       lines.block(`for (int i = lane; i < ${ROWS}; i += 32)`, () => {
-        lines.add(`const int ${this.#names.axis(this.#own.axis.name)} = min(${this.#own.first} + i, n_end - 1);`);
+        lines.add(`const int ${this.#names.axis(this.#own.axes[0]!.name)} = min(${this.#own.first} + i, n_end - 1);`);
         const scalars = this.#scalars(this.#columns);
         for (const [i, expr] of this.#columns.entries()) lines.add(`const int column_${i} = ${scalars.print(expr)};`);
         for (const { name, most, of } of ends) lines.add(`${name} = ${KEEPS[most]}(${name}, ${of});`);

@@ -3,12 +3,13 @@ import type { Entry, Grid, Scratch, TensorMap } from "../../../../runtime/progra
 import { Lines } from "../../../emit/lines.ts";
 import type { Names } from "../../scalars.ts";
 import { CUDA_DIALECT } from "../dialect.ts";
+import type { Axis } from "../../../kernel-ir/types.ts";
 import { signature } from "../file.ts";
 import { storageType } from "../language.ts";
 import { tidied } from "../tidy.ts";
 import { type ColumnRows, scalarsOf, type TensorRows } from "./attention-plan.ts";
 import { AttentionText } from "./attention-text.ts";
-import type { BackwardPlan } from "./backward-plan.ts";
+import { type BackwardPlan, rowBlock } from "./backward-plan.ts";
 import { backwardRuns, columnsSchedule, CONSUMERS, depthOf, rowsSchedule } from "./backward-schedule.ts";
 import { BackwardText, type Side } from "./backward-text.ts";
 import { requireSound } from "./check-schedule.ts";
@@ -122,9 +123,12 @@ class BackwardPrinter {
 
   /** The parameter of a tensor map. */
   #map(rows: ColumnRows): string {
-    const { batch, column, rows: tokens } = this.#plan.kernel;
-    const axes = this.#ofRows ? [column] : tokens;
-    const map = tensorMap(rows.matrix!, axes, [rows.along], batch, [LINE, this.#block]);
+    const { batch, column, rows: all } = this.#plan.kernel;
+    const [tokens, ...inner] = all as [Axis, ...Axis[]];
+    const [axes, others, count] = this.#ofRows
+      ? [[column], batch, this.#block]
+      : [[tokens], [...batch, ...inner], rowBlock(this.#plan).tokens];
+    const map = tensorMap(rows.matrix!, axes, [rows.along], others, [LINE, count]);
     const same = [...this.#maps].find(([, other]) => JSON.stringify(other) === JSON.stringify(map));
     if (same !== undefined) return same[0];
     let name = `${map.arg}_map`;
@@ -322,7 +326,7 @@ class BackwardPrinter {
   /** The rows that see a tile's columns: those of the first and the last tile of rows with one that does. */
   #spans(): void {
     const lines = this.#lines;
-    lines.add("// Rows that see columns from n on, by what tiles of rows see together.");
+    lines.add("// Tokens whose rows see columns from n on, by what tiles of rows see together.");
     lines.block(
       "const auto span_of = [&](int n)",
       () => {
@@ -333,7 +337,10 @@ class BackwardPrinter {
           ),
         );
         lines.add("low = __reduce_min_sync(0xffffffffu, low), high = __reduce_max_sync(0xffffffffu, high);");
-        lines.add(`return low < high ? Span{low * ${TILE}, min(high * ${TILE}, m_end)} : Span{0, 0};`);
+        const { inner } = rowBlock(this.#plan);
+        const [first, end] = [`low * ${TILE}`, `min(high * ${TILE}, m_end)`];
+        const tokens = inner === 1 ? [first, end] : [`${first} / ${inner}`, `(${end} + ${inner - 1}) / ${inner}`];
+        lines.add(`return low < high ? Span{${tokens.join(", ")}} : Span{0, 0};`);
       },
       "};",
     );
@@ -344,7 +351,9 @@ class BackwardPrinter {
     const text = this.#text;
     return {
       head: ({ counter }) =>
-        counter === "tile" ? "for (int tile = blockIdx.x; tile < items; tile += gridDim.x)" : undefined,
+        counter === "tile"
+          ? `for (int tile = blockIdx.x; tile < ${this.#ofRows ? "items_before" : "items"}; tile += gridDim.x)`
+          : undefined,
       enter: ({ counter }) => {
         if (counter !== "tile") return;
         if (this.#ofRows) {
@@ -357,8 +366,10 @@ class BackwardPrinter {
           else this.#scores.rows();
         } else {
           lines.add("const Place at = place_of(tile, column_tiles, heads, m_end);", "const Span span = span_of(at.n);");
+          const { tokens, chunks } = rowBlock(this.#plan);
+          const many = chunks === 1 ? "" : ` * ${chunks}`;
           lines.add(
-            "const int blocks = max(1, (span.end - span.first + ROWS - 1) / ROWS);  // one where no row sees them",
+            `const int blocks = max(1, (span.end - span.first + ${tokens - 1}) / ${tokens})${many};  // of ${tokens} tokens; some where no row sees them`,
           );
           if (role.name === "consumer") text.columns();
         }
@@ -387,18 +398,32 @@ class BackwardPrinter {
     const part = count % parts.length;
     const rows = parts[part]!;
     const before = parts.slice(0, part).reduce((sum, { along }) => sum + along.extent, 0);
-    const [d, batch] = rows.matrix!.batch === 0 ? ["2d", ""] : ["3d", ", at.head"];
+    const { inner, heads, tokens } = rowBlock(this.#plan);
+    const grouped = !this.#ofRows && inner > 1;
+    const first = this.#member === "0" ? "" : `${this.#member} + `;
+    const head = grouped ? `at.head * ${inner} + ${first}member` : "at.head";
+    const [d, batch] = rows.matrix!.batch === 0 ? ["2d", ""] : ["3d", `, ${head}`];
     for (let x = 0; x < rows.along.extent; x += LINE) {
       const line = (before + x) / LINE;
+      const place = `${to}${line === 0 ? "" : ` + ${line * this.#block * 128}`}${grouped ? ` + member * ${tokens * 128}` : ""}`;
       this.#lines.add(
-        `tma_load_${d}(${to}${line === 0 ? "" : ` + ${line * this.#block * 128}`}, &${this.#map(rows)}, ${barrier}, ${x}, ${this.#first(holds)}${batch});`,
+        ...(grouped ? ["#pragma unroll", `for (int member = 0; member < ${heads}; member++)`] : []),
+        `${grouped ? "  " : ""}tma_load_${d}(${place}, &${this.#map(rows)}, ${barrier}, ${x}, ${this.#first(holds)}${batch});`,
       );
     }
   }
 
-  /** The first column (or row) of the block that a label names. */
+  /** The first head of a group that a block of rows has. */
+  get #member(): string {
+    const { chunks, heads } = rowBlock(this.#plan);
+    return chunks === 1 ? "0" : `block % ${chunks} * ${heads}`;
+  }
+
+  /** The first column (or token) of the block that a label names. */
   #first(label: string): string {
-    return `span.first + ${label.includes("again") ? "again" : "block"} * ${this.#ofRows ? "COLUMNS" : "ROWS"}`;
+    if (this.#ofRows) return `span.first + ${label.includes("again") ? "again" : "block"} * COLUMNS`;
+    const { chunks, tokens } = rowBlock(this.#plan);
+    return `span.first + block${chunks === 1 ? "" : ` / ${chunks}`} * ${tokens}`;
   }
 
   #printMultiply({ a, b, into, clears }: Step & { kind: "multiply" }): void {
@@ -428,7 +453,7 @@ class BackwardPrinter {
         return text.statistics();
       case "what is known of rows":
         return this.#lines.add(
-          `describe(${this.#first(label)}, at.head, shared.statistics[stage], shared.seen[stage]);`,
+          `describe(${this.#first(label)}, ${this.#plan.kernel.rows.length > 1 ? `${this.#member}, ` : ""}at.head, shared.statistics[stage], shared.seen[stage]);`,
         );
       case "weights":
         return this.#ofRows ? text.weightsOfRows(this.#first(label)) : text.weightsOfColumns();

@@ -39,6 +39,6 @@ export const ATTENTION_RESERVED: ReadonlySet<string> = new Set([
     "high i j key key_phase lane line low m m_end own pack_bf16 pack_rows packed part peaks place place_of power_of_2 r ranges rescale row " +
     "row_tiles s scores shared shared_memory span span_of sums thread tile to total value value_phase warp warpgroup weights " +
     // Of the backward pass.
-    "DEPTH FACTOR add_to again column_tiles delta describe dk dv inside known multiply n n_end pair phase seen slopes spans stage statistics up"
+    "DEPTH FACTOR add_to again column_tiles first_member member delta describe dk dv inside known multiply n n_end pair phase seen slopes spans stage statistics up"
   ).split(" "),
 ]);

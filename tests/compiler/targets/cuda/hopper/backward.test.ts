@@ -97,6 +97,55 @@ const CASES: readonly Case[] = [
       leave (N < 128) dk[S, H, N] = sum over rows dp @ q[T, H, N]
     }`,
   },
+  {
+    name: "groups of heads with one key",
+    documents: [40, 31],
+    text: `kernel @grouped plane extents [S, T] {
+      read out_of: bf16[T, 2, 6, 128]
+      read v: bf16[T, 2, 128]
+      read q: bf16[T, 2, 6, 128]
+      read k: bf16[T, 2, 128]
+      write dv: bf16[S, 2, 128]
+      write dq: bf16[T, 2, 6, 128]
+      write dk: bf16[S, 2, 128]
+      ${PLACES}
+      ${LOCALS}
+      batch (G < 2) rows (T, M < 6) column (S)
+      span span_from[T] to span_to[T]
+      enter dp = sum (N < 128) out_of[T, G, M, N] @ v[S, G, N]
+      enter p = sum (N < 128) q[T, G, M, N] @ k[S, G, N]
+      ${softmax(CAUSAL, 0.0884)}
+      leave (N < 128) dv[S, G, N] = sum over rows p @ out_of[T, G, M, N]
+      leave (N < 128) dq[T, G, M, N] = sum over columns dp @ k[S, G, N]
+      leave (N < 128) dk[S, G, N] = sum over rows dp @ q[T, G, M, N]
+    }`,
+  },
+  {
+    name: "everything sees everything, and nobody wants gradients of queries",
+    documents: [150],
+    blocks: 3,
+    text: `kernel @all plane extents [S, T] {
+      read out_of: bf16[T, 64]
+      read v: bf16[S, 64]
+      read q: bf16[T, 128]
+      read k: bf16[S, 128]
+      write dv: bf16[S, 64]
+      write dk: bf16[S, 128]
+      ${LOCALS}
+      batch () rows (T) column (S)
+      enter p = sum (N < 128) q[T, N] @ k[S, N]
+      enter dp = sum (N < 64) out_of[T, N] @ v[S, N]
+      for (S) p[S] = (p[S] * bf16 0.1: bf16)
+      peak[] = max over (S) p[S]
+      for (S) p[S] = exp((p[S] - peak[]: bf16))
+      sum[] = sum over (S) p[S]
+      for (S) p[S] = (p[S] / sum[]: bf16)
+      both[] = sum over (S) (p[S] * dp[S]: bf16)
+      for (S) dp[S] = (p[S] * (dp[S] - both[]: bf16): bf16)
+      leave (N < 64) dv[S, N] = sum over rows p @ out_of[T, N]
+      leave (N < 128) dk[S, N] = sum over rows dp @ q[T, N]
+    }`,
+  },
 ];
 
 function bits(value: number): number {
@@ -169,4 +218,29 @@ describe("attention's backward pass on Hopper, in the harness", () => {
     },
     300_000,
   );
+});
+
+describe("planes that enter twice and stay with threads", () => {
+  const refused = (text: string): string => {
+    const plan = planBackward(parseKernels(text).kernels[0] as PlaneKernel);
+    return "why" in plan ? plan.why : "nothing";
+  };
+
+  test.each([
+    ["(p[S] * dp[S]: bf16)", "(p[S] + dp[S]: bf16)", "weights times their slopes are not summed"],
+    [
+      "(dp[S] - both[]: bf16)",
+      "(dp[S] - sum[]: bf16)",
+      "slopes of scores are no weights times the distance to that sum",
+    ],
+    ["recip(sum[])", "recip(peak[])", "weights are multiplied by more than their sum says"],
+    [
+      "sum over rows dp @ q_pe[T, H, R]",
+      "sum over rows p @ q_pe[T, H, R]",
+      "something leaves that is no gradient of queries, keys or values",
+    ],
+    ["seq[T] == seq[S]", "(seq[T] + seq[S]) == pos[S]", "a mask that is no comparison"],
+  ])("%s as %s", (from, to, why) => {
+    expect(refused(LATENT.replaceAll(from, to))).toBe(why);
+  });
 });

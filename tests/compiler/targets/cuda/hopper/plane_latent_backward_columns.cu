@@ -170,7 +170,7 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_latent_backward_tenso
     mbarrier_init_fence();
   }
   __syncthreads();
-  // Rows that see columns from n on, by what tiles of rows see together.
+  // Tokens whose rows see columns from n on, by what tiles of rows see together.
   const auto span_of = [&](int n) {
     int low = 0x7fffffff, high = 0;
     for (int i = lane; i < row_tiles; i += 32) {
@@ -187,8 +187,8 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_latent_backward_tenso
       int most_from = -0x7fffffff - 1, least_to = 0x7fffffff, least_row_0 = 0x7fffffff, most_row_1 = -0x7fffffff - 1, least_row_1 = 0x7fffffff;
       #pragma unroll
       for (int i = lane; i < ROWS; i += 32) {
-        const bool inside = first + i < m_end;
-        const int i_T = min(first + i, m_end - 1);
+        const bool inside = first + i < T;
+        const int i_T = min(first + i, T - 1);
         const float* own = statistics + (head * (long long)m_end + i_T) * 2;
         known[2 * i] = inside ? own[0] : 0.0f, known[2 * i + 1] = inside ? own[1] : 0.0f;
         const int from = span_from[i_T], to = inside ? span_to[i_T] : 0;
@@ -218,22 +218,22 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_latent_backward_tenso
       for (int tile = blockIdx.x; tile < items; tile += gridDim.x) {
         const Place at = place_of(tile, column_tiles, heads, m_end);
         const Span span = span_of(at.n);
-        const int blocks = max(1, (span.end - span.first + ROWS - 1) / ROWS);  // one where no row sees them
+        const int blocks = max(1, (span.end - span.first + 63) / 64);  // of 64 tokens; some where no row sees them
         for (int block = 0; block < blocks; block++) {
           mbarrier_wait(&shared.empty[stage], phase ^ 1);  // passes at once on the first way round
           // what is known of rows
-          describe(span.first + block * ROWS, at.head, shared.statistics[stage], shared.seen[stage]);
+          describe(span.first + block * 64, at.head, shared.statistics[stage], shared.seen[stage]);
           if (lane == 0) mbarrier_expect(&shared.full[stage], 40960);
           if (lane == 0) {
-            tma_load_3d(shared.q[stage], &x_5_map, &shared.full[stage], 0, span.first + block * ROWS, at.head);
-            tma_load_3d(shared.q[stage] + 8192, &x_5_map, &shared.full[stage], 64, span.first + block * ROWS, at.head);
+            tma_load_3d(shared.q[stage], &x_5_map, &shared.full[stage], 0, span.first + block * 64, at.head);
+            tma_load_3d(shared.q[stage] + 8192, &x_5_map, &shared.full[stage], 64, span.first + block * 64, at.head);
           }
           if (lane == 0) {
-            tma_load_3d(shared.q[stage] + 16384, &x_7_map, &shared.full[stage], 0, span.first + block * ROWS, at.head);
+            tma_load_3d(shared.q[stage] + 16384, &x_7_map, &shared.full[stage], 0, span.first + block * 64, at.head);
           }
           if (lane == 0) {
-            tma_load_3d(shared.up[stage], &x_2_map, &shared.full[stage], 0, span.first + block * ROWS, at.head);
-            tma_load_3d(shared.up[stage] + 8192, &x_2_map, &shared.full[stage], 64, span.first + block * ROWS, at.head);
+            tma_load_3d(shared.up[stage], &x_2_map, &shared.full[stage], 0, span.first + block * 64, at.head);
+            tma_load_3d(shared.up[stage] + 8192, &x_2_map, &shared.full[stage], 64, span.first + block * 64, at.head);
           }
           if (++stage == STAGES) stage = 0, phase ^= 1;
         }
@@ -251,7 +251,7 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_latent_backward_tenso
     for (int tile = blockIdx.x; tile < items; tile += gridDim.x) {
       const Place at = place_of(tile, column_tiles, heads, m_end);
       const Span span = span_of(at.n);
-      const int blocks = max(1, (span.end - span.first + ROWS - 1) / ROWS);  // one where no row sees them
+      const int blocks = max(1, (span.end - span.first + 63) / 64);  // of 64 tokens; some where no row sees them
       const int i_H = at.head;
       // A row that does not see a column has the score of minus infinity there. Of most blocks rows see all.
       const auto hide = [&](const int* seen) {

@@ -165,7 +165,7 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_latent_backward_tenso
     };
     if (warp == 0) {
       int stage = 0, phase = 0;
-      for (int tile = blockIdx.x; tile < items; tile += gridDim.x) {
+      for (int tile = blockIdx.x; tile < items_before; tile += gridDim.x) {
         const Place at = place_of(tile, row_tiles, heads, S);
         const Span span = span_of(at.m);
         const int blocks = max(1, (span.end - span.first + COLUMNS - 1) / COLUMNS);  // one where rows see nothing
@@ -218,7 +218,7 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_latent_backward_tenso
     float scores[32], slopes[32], sums[96], delta[2], base[2];
     unsigned weights[4][4];
     int stage = 0, phase = 0;
-    for (int tile = blockIdx.x; tile < items; tile += gridDim.x) {
+    for (int tile = blockIdx.x; tile < items_before; tile += gridDim.x) {
       const Place at = place_of(tile, row_tiles, heads, S);
       const Span span = span_of(at.m);
       const int blocks = max(1, (span.end - span.first + COLUMNS - 1) / COLUMNS);  // one where rows see nothing

@@ -22,7 +22,7 @@ const kernels = ["v3.kernels", "fp8.kernels"].flatMap(
 const planes = parseKernels(readFileSync(join(import.meta.dirname, "attention.kernels"), "utf8"))
   .kernels as PlaneKernel[];
 
-/** The same backward: DeepSeek-V3, DeepSeek-V2-Lite and DeepSeekMath 7B. */
+/** The same backward: DeepSeek-V3, DeepSeek-V2-Lite, DeepSeekMath 7B and Qwen3-30B-A3B. */
 const backward = parseKernels(readFileSync(join(import.meta.dirname, "backward.kernels"), "utf8"))
   .kernels as PlaneKernel[];
 
