@@ -57,26 +57,41 @@ async function open(made: BenchPackage, directory: string, one: Case, exchange: 
 async function filled(made: BenchPackage, session: CudaSession, one: Case, exchange: string): Promise<Opened> {
   const inputs: Shared[] = [];
   for (const store of made.stores) {
-    const { name, dtype, shape, seed, factor } = store;
+    const { name, dtype, shape, seed, factor, place } = store;
     if (!store.read) continue;
     if (seed === undefined) {
-      const integers = one.integers?.[name]?.();
-      if (integers === undefined) throw new Error(`${one.name}: there are no numbers for ${name}: ${dtype}`);
-      session.write(store.store, integers);
+      const integers = integersOf(one, store);
+      if (place === "store") session.write(store.store, integers);
       inputs.push({ name, dtype, shape, file: save(exchange, `input.${name}`, [integers]) });
     } else inputs.push({ name, dtype, shape, seed, factor: factor! });
   }
   await session.run({ program: "fill", sizes: {}, inputs: {} });
-  await session.run({ program: "once", sizes: one.sizes, inputs: {} });
-  const results = made.stores.flatMap((store) => (store.written ? [resultOf(session, store, exchange)] : []));
+  const outputs = await session.run({ program: "once", sizes: one.sizes, inputs: givenInputs(one, made) });
+  const results = made.stores.flatMap((store) => {
+    if (!store.written) return [];
+    const elements = store.place === "output" ? outputs[store.store]! : session.read(store.store);
+    return [resultOf(elements, store, exchange)];
+  });
   const launches = session.profile().filter(({ program }) => program === "once");
   // `timed` has the launch that empties the cache in front of these.
-  const us = made.counted.reduce((sum, launch) => sum + launches[launch - 1]!.nanoseconds / 1000, 0);
+  const us = made.counted.reduce((sum, at) => sum + launches[made.before + at - 1]!.nanoseconds / 1000, 0);
   return { gpu: session.gpu.name, kernels: made.symbols, inputs, results, us };
 }
 
-function resultOf(session: CudaSession, { name, store, dtype, shape }: Store, exchange: string): Shared {
-  const elements = session.read(store);
+function integersOf({ name, integers = {} }: Case, store: Store): Int32Array {
+  const found = integers[store.name]?.();
+  if (found === undefined) throw new Error(`${name}: there are no numbers for ${store.name}: ${store.dtype}`);
+  return found;
+}
+
+/** What calls are given, beside what lies in the session. */
+function givenInputs(one: Case, { stores }: BenchPackage): Record<string, Int32Array> {
+  return Object.fromEntries(
+    stores.flatMap((store) => (store.place === "input" ? [[store.store, integersOf(one, store)]] : [])),
+  );
+}
+
+function resultOf(elements: Elements, { name, dtype, shape }: Store, exchange: string): Shared {
   const half = Math.floor(COMPARED / 2 / elements.BYTES_PER_ELEMENT);
   const parts: [number, number] = elements.length <= 2 * half ? [elements.length, 0] : [half, half];
   const pieces = [elements.subarray(0, parts[0]), elements.subarray(elements.length - parts[1])];
@@ -96,11 +111,11 @@ async function time({ one, made, session }: Open): Promise<number[]> {
   const nanoseconds = (): number[] =>
     session.profile().flatMap((launch) => (launch.program === "timed" ? [launch.nanoseconds] : []));
   const before = nanoseconds();
-  await session.run({ program: "timed", sizes: one.sizes, inputs: {} });
+  await session.run({ program: "timed", sizes: one.sizes, inputs: givenInputs(one, made), outputs: [] });
   const after = nanoseconds();
   return Array.from({ length: made.repetitions }, (_, i) =>
     made.counted.reduce((sum, launch) => {
-      const at = i * made.launches + launch;
+      const at = made.before + i * made.launches + launch;
       return sum + (after[at]! - before[at]!) / 1000;
     }, 0),
   );

@@ -8,11 +8,18 @@ import { usedEntries } from "./entries.ts";
 import type { Case } from "./case.ts";
 import { factorBits, FILLED, fillKernels, fillName } from "./fill.ts";
 
-/** A param or state of the session, which the case reads, writes or both. */
+/**
+ * Where an array lies: in a param or state of the session; or, where the program runs blocks of rows, which find theirs by a dim whose
+ * size a call gives, in a temp that each call fills, or as an input or output of calls.
+ */
+type Place = "store" | "temp" | "input" | "output";
+
+/** An array that the case reads, writes or both. */
 export interface Store {
   /** Of the program: without what makes it unique among stores. */
   readonly name: string;
   readonly store: string;
+  readonly place: Place;
   readonly dtype: BufferSpec["dtype"];
   readonly shape: readonly number[];
   readonly read: boolean;
@@ -27,6 +34,8 @@ export interface BenchPackage {
   /** Entry points that a call runs, in their order. */
   readonly symbols: readonly string[];
   readonly stores: readonly Store[];
+  /** Launches in front of those of `once` and of the first repetition. */
+  readonly before: number;
   /** Launches of a repetition in `timed`; the first one only empties the cache. */
   readonly launches: number;
   readonly repetitions: number;
@@ -47,25 +56,35 @@ const LONG = 2000;
 export function benchPackage(one: Case, small: boolean, architectures: readonly string[]): BenchPackage {
   const { kernels, programs } = lowered([one.program]);
   const program = programs[0]!;
-  const buffers = program.buffers.map((spec) => keptBuffer(spec, one.sizes));
-  const stores = buffers.flatMap((spec, i) => storeOf(spec, i, { one, program, kernels }));
+  const blockDims = new Set((program.blocks ?? []).map(({ dim }) => dim));
+  const places = program.buffers.map((spec) => placeOf(spec, blockDims));
+  const buffers = program.buffers.map((spec, i) => keptBuffer(spec, places[i], one.sizes));
+  const stores = buffers.flatMap((spec, i) => storeOf(spec, i, { one, program, kernels, place: places[i] }));
   const flush: BufferSpec = { kind: "state", name: "flushed", dtype: "f32", shape: [small ? 1 << 12 : FLUSHED] };
   const floor = Math.max(one.flops / 800e6, one.bytes / 3e6);
   const repetitions = floor < LONG ? 6 : 2;
-  const timed = repeated({ ...program, buffers }, flush, repetitions);
+  const kept = stores.filter(({ place }) => place === "store");
   const fill: LaunchProgram = {
     name: "fill",
     dims: [],
-    buffers: stores.map(({ store }) => buffers.find(({ name }) => name === store)!),
-    launches: stores.flatMap(({ dtype, shape, seed, factor }, i) =>
-      seed === undefined ? [] : [fillLaunch(i, dtype, elementsOf({ shape }, {}), seed, factor!)],
-    ),
+    buffers: kept.map(({ store }) => buffers.find(({ name }) => name === store)!),
+    launches: kept.flatMap((store, i) => filling(store, i)),
   };
-  const once = { ...program, name: "once", buffers };
+  const before = stores.flatMap((store) =>
+    store.place === "temp"
+      ? filling(
+          store,
+          buffers.findIndex(({ name }) => name === store.store),
+        )
+      : [],
+  );
+  const own = { ...program, buffers };
+  const once = behind(before, { ...own, name: "once" });
+  const timed = behind(before, repeated(own, flush, repetitions));
   const texts = printCuda(kernels, fillKernels());
   const table = JSON.parse(texts.get("cuda.json")!) as SimtKernels;
-  const others = new Set([...fill.launches.map(({ kernel }) => kernel), fillName(flush.dtype)]);
-  const used = usedEntries(table.kernels, once, { sizes: one.sizes, architectures, others });
+  const others = new Set([...[...fill.launches, ...before].map(({ kernel }) => kernel), fillName(flush.dtype)]);
+  const used = usedEntries(table.kernels, own, { sizes: one.sizes, architectures, others });
   texts.set("cuda.json", JSON.stringify({ ...table, kernels: used.kernels }));
   const files = new Map(
     [...texts].flatMap(([name, text]) =>
@@ -75,25 +94,35 @@ export function benchPackage(one: Case, small: boolean, architectures: readonly 
   files.set("program.json", `${JSON.stringify({ format: 1, programs: [fill, once, timed] })}\n`);
   const counted = program.launches.flatMap(({ kernel }, i) => (one.shared?.test(kernel) ? [] : [i + 1]));
   const { symbols } = used;
-  return { files, symbols, stores, launches: program.launches.length + 1, repetitions, counted };
+  const launches = program.launches.length + 1;
+  return { files, symbols, stores, before: before.length, launches, repetitions, counted };
+}
+
+/** Undefined for temps of the program's own. */
+function placeOf({ kind, dtype, shape }: BufferSpec, blockDims: ReadonlySet<string>): Place | undefined {
+  if (kind === "temp") return undefined;
+  if (!blockDims.has(String(shape[0]))) return "store";
+  return kind === "output" ? "output" : FILLED.has(dtype) ? "temp" : "input";
 }
 
 /** Inputs, outputs and caches become states: their numbers stay on the GPU. */
-function keptBuffer(spec: BufferSpec, sizes: Sizes): BufferSpec {
-  if (spec.kind === "temp") return spec;
+function keptBuffer(spec: BufferSpec, place: Place | undefined, sizes: Sizes): BufferSpec {
+  if (place === undefined || place === "input" || place === "output") return spec;
+  const name = `${spec.kind}.${spec.name}`;
+  if (place === "temp") return { ...spec, kind: "temp", name };
   const shape = spec.shape.map((extent) => sizeOf(extent, sizes));
-  const whole = spec.kind === "cache" ? [sizes["S"]!, ...shape] : shape;
-  return { ...spec, kind: "state", name: `${spec.kind}.${spec.name}`, shape: whole };
+  return { ...spec, kind: "state", name, shape: spec.kind === "cache" ? [sizes["S"]!, ...shape] : shape };
 }
 
 interface Made {
   readonly one: Case;
   readonly program: LaunchProgram;
   readonly kernels: ReturnType<typeof lowered>["kernels"];
+  readonly place: Place | undefined;
 }
 
-function storeOf(spec: BufferSpec, index: number, { one, program, kernels }: Made): Store[] {
-  if (spec.kind === "temp") return [];
+function storeOf(spec: BufferSpec, index: number, { one, program, kernels, place }: Made): Store[] {
+  if (place === undefined) return [];
   const { kind, name } = program.buffers[index]!;
   const access = new Set(
     program.launches.flatMap(({ kernel, args }) => {
@@ -106,8 +135,9 @@ function storeOf(spec: BufferSpec, index: number, { one, program, kernels }: Mad
   const base = {
     name,
     store: spec.name,
+    place,
     dtype: spec.dtype,
-    shape: spec.shape as number[],
+    shape: spec.shape.map((extent) => sizeOf(extent, one.sizes)),
     read: kind !== "output",
     written,
   };
@@ -115,8 +145,20 @@ function storeOf(spec: BufferSpec, index: number, { one, program, kernels }: Mad
   return [{ ...base, seed: index + 1, factor: factorBits(one.deviations?.[name] ?? 1) }];
 }
 
+/** The launch that fills an array, if it is one of floats. */
+function filling({ dtype, shape, seed, factor }: Store, buffer: number): Launch[] {
+  return seed === undefined ? [] : [fillLaunch(buffer, dtype, elementsOf({ shape }, {}), seed, factor!)];
+}
+
 function fillLaunch(buffer: number, dtype: BufferSpec["dtype"], size: number, seed: number, factor: number): Launch {
   return { kernel: fillName(dtype), args: [buffer], extents: [size, seed, factor] };
+}
+
+/** The program with launches in front. */
+function behind(before: readonly Launch[], program: LaunchProgram): LaunchProgram {
+  const blocks = (program.blocks ?? []).map((own): Blocks => ({ ...own, first: own.first + before.length }));
+  const launches = [...before, ...program.launches];
+  return { ...program, launches, ...(blocks.length === 0 ? {} : { blocks }) };
 }
 
 function repeated(program: LaunchProgram, flush: BufferSpec, times: number): LaunchProgram {

@@ -265,10 +265,15 @@ def moe_training(given, experts, slots, **_):
     return case
 
 
+def scales(largest):
+    """At least 1e-4, over 448. torch divides by a number of the processor as a product with its inverse, which is another number."""
+    return largest.clamp(min=1e-4) / torch.tensor(448.0, device=DEVICE)
+
+
 def quantized(x):
-    """Codes of x[.., K] and a scale for 128 of them: the largest magnitude, at least 1e-4, over 448."""
+    """Codes of x[.., K] and a scale for 128 of them."""
     tiles = x.float().unflatten(-1, (-1, 128))
-    scale = tiles.abs().amax(-1).clamp(min=1e-4) / 448
+    scale = scales(tiles.abs().amax(-1))
     return (tiles / scale[..., None]).to(torch.float8_e4m3fn).flatten(-2), scale
 
 
@@ -277,7 +282,7 @@ def quantized_weight(w):
     columns = w.shape[-2]
     whole = F.pad(w.float(), (0, 0, 0, -columns % 128))
     tiles = whole.unflatten(-1, (-1, 128)).unflatten(-3, (-1, 128))
-    scale = tiles.abs().amax((-1, -3)).clamp(min=1e-4) / 448
+    scale = scales(tiles.abs().amax((-1, -3)))
     codes = (tiles / scale[..., None, :, None]).to(torch.float8_e4m3fn)
     return codes.flatten(-2).flatten(-3, -2)[..., :columns, :], scale
 
@@ -291,7 +296,7 @@ def plain_weight(codes, scale):
 
 
 def fp8_matmul(given, turned, **_):
-    x, w = given["x"], given["w"].t() if turned else given["w"]
+    x, w = given["x"], given["w"].t().contiguous() if turned else given["w"]
     (a, a_scale), (b, b_scale) = quantized(x), quantized_weight(w)
     one = torch.ones((), device=DEVICE)
     rows, columns = torch.ones(x.shape[0], 1, device=DEVICE), torch.ones(1, w.shape[0], device=DEVICE)
