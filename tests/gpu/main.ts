@@ -22,6 +22,7 @@ const FILES: readonly File[] = [
   { name: "few results of many terms", load: () => import("../compiler/targets/cuda/shares.test.ts") },
   { name: "sums of many terms, wide rows", load: () => import("../compiler/targets/cuda/spread.test.ts") },
   { name: "a model in bf16", load: () => import("../parity/bf16.test.ts"), tests: /^cuda, products/ },
+  { name: "casts", load: () => import("../parity/casts.test.ts"), tests: /^cuda/ },
   { name: "products in eight bits", load: () => import("../parity/fp8-products.test.ts"), tests: /^cuda/ },
   { name: "models of the fixtures", load: () => import("../parity/cuda.test.ts") },
   { name: "training steps of the fixtures", load: () => import("../parity/cuda-training.test.ts") },

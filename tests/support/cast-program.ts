@@ -2,6 +2,7 @@ import { rounding } from "../../compiler/reference/rounding.ts";
 import { ProgramBuilder } from "../../compiler/tensor-ir/builder.ts";
 import type { Program, Value } from "../../compiler/tensor-ir/types.ts";
 import type { Session } from "../../runtime/device/session.ts";
+import { fixtureTensors } from "./fixture.ts";
 
 const NARROW = ["bf16", "f16", "f8e4m3"] as const;
 
@@ -46,4 +47,23 @@ export async function wrongCasts(session: Session): Promise<string[]> {
       return isRight ? "" : `${dtype} of ${value}: ${got[i]}, not ${round(value)}`;
     }).filter((line) => line !== "");
   });
+}
+
+/** The same against the tables of another implementation (fixture j1): E4M3 beyond its largest number is that number. */
+export async function wrongByTable(session: Session): Promise<string[]> {
+  const tensor = fixtureTensors("j1_fp8_table", "fp8_table.safetensors");
+  const x = Float32Array.from(tensor("x").data);
+  const decode = tensor("e4m3.decode").data;
+  const wanted = { bf16: tensor("bf16").data, f8e4m3: tensor("e4m3.code_sat").data.map((code) => decode[code]!) };
+  const rows = Int32Array.from(x, (_, i) => i);
+  const outputs = await session.run({ program: "casts", sizes: { T: x.length }, inputs: { x, rows } });
+  return Object.entries(wanted).flatMap(([dtype, numbers]) =>
+    numbers.flatMap((want, i) => {
+      const got = outputs[dtype]![i]!;
+      const isSmall = x[i] !== 0 && Math.abs(x[i]!) < 2 ** -126 && got === 0;
+      // For NaN the table has no bf16, but 0.
+      const isLeftOut = dtype === "bf16" && Number.isNaN(x[i]);
+      return Object.is(got, want) || isSmall || isLeftOut ? [] : [`${dtype} of ${x[i]}: ${got}, not ${want}`];
+    }),
+  );
 }
