@@ -58,6 +58,11 @@ export class Names {
     return fresh;
   }
 
+  /** Gives an axis a name. */
+  call(axis: string, name: string): void {
+    this.#axes.set(axis, name);
+  }
+
   /** A name for a variable of the printer that no argument or local has. */
   local(hint: string): string {
     let name = hint;

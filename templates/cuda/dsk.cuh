@@ -225,6 +225,24 @@ template <class Reduction, int THREADS, class T> DSK_INLINE T over_block(T x) {
   return all;
 }
 
+// The same of N values at once.
+template <class Reduction, int THREADS, class T, int N> DSK_INLINE void each_over_block(T (&x)[N]) {
+  __shared__ T warps[THREADS / 32][N];
+#pragma unroll
+  for (int i = 0; i < N; i++) x[i] = over_lanes<Reduction, 32>(x[i]);
+  __syncthreads();  // whoever still reads what the call before left
+  if (threadIdx.x % 32 == 0) {
+#pragma unroll
+    for (int i = 0; i < N; i++) warps[threadIdx.x / 32][i] = x[i];
+  }
+  __syncthreads();
+#pragma unroll
+  for (int i = 0; i < N; i++) {
+    x[i] = warps[0][i];
+    for (int warp = 1; warp < THREADS / 32; warp++) x[i] = Reduction::of(x[i], warps[warp][i]);
+  }
+}
+
 // Values of neighbors in memory, as a thread computes with them.
 template <class F, int N> struct Vector {
   F x[N];

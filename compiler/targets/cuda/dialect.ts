@@ -5,10 +5,12 @@ import { Names } from "../scalars.ts";
 import type { Dialect, Part, Team } from "../simt/dialect.ts";
 import type { Frame } from "../simt/frame.ts";
 import { fewRowsOf } from "./few-rows.ts";
-import { cudaLanguage, far, folded, isNear, storageType, stored, valueType } from "./language.ts";
+import { cudaLanguage, far, folded, isNear, NEIGHBOR, NEIGHBORS, storageType, stored, valueType } from "./language.ts";
 import { printElementwise } from "./rows/elementwise.ts";
+import { ordersByBlock, printOrder } from "./rows/order.ts";
 import { printScatter } from "./rows/scatters.ts";
 import { printTotals } from "./rows/totals.ts";
+import { printWide } from "./rows/wide.ts";
 import { TILES } from "./tiles.ts";
 
 /** Threads of a warp. */
@@ -20,19 +22,21 @@ export const CUDA_DIALECT: Dialect = {
   names: (stores) => new Names(stores, (index, stride, end) => `${isNear(end) ? index : far(index)} * ${stride}`),
   threads: { spread: 512, row: rowThreads, serial: 512, few: 256, plane: 128, planeRow: WARP },
   // Of the 48 KiB that a block has without asking for more; the rest is for reductions.
-  sharedWords: (part) => Math.floor(11_264 / (part?.parts ?? 1)),
+  sharedWords: (kernel, part) => Math.floor((ordersByBlock(kernel) ? 4096 : 11_264) / (part?.parts ?? 1)),
 
   type: valueType,
   wide: widened,
   fold: (reduction, dtype, a, b) => folded(reduction, valueType(dtype), a, b),
   together,
   select: (condition, yes, no) => `(${condition} ? ${yes} : ${no})`,
+  order: printOrder,
   before: (_dtype, x, i, y, j) => `comes_before(${x}, ${i}, ${y}, ${j})`,
   count: (name, condition) => `${name} += ${condition};`,
 
   variable: (name, dtype, value) => `${valueType(dtype)} ${name}${value === undefined ? "" : ` = ${value}`};`,
   array: (name, dtype, size) => `${storageType(dtype)} ${name}[${size}];`,
-  shared: (name, dtype, size) => `__shared__ ${storageType(dtype)} ${name}[${size}];`,
+  shared: (name, dtype, size, isRow = false) =>
+    `__shared__ ${isRow && size >= 128 ? "__align__(16) " : ""}${storageType(dtype)} ${name}[${size}];`,
   loop: (i, from, to, step) =>
     `for (int ${i} = ${from}; ${i} < ${to}; ${i}${step === undefined ? "++" : ` += ${step}`})`,
   longLoop: (i, from, to, step) => `for (long long ${i} = ${from}; ${i} < ${far(to)}; ${i} += ${step})`,
@@ -60,14 +64,14 @@ function special(kernel: SoloKernel, part?: Part): Frame | undefined {
   if (part !== undefined) return undefined;
   if (kernel.family === "serial") return printScatter(CUDA_DIALECT, kernel);
   if (kernel.family === "columns") return printTotals(CUDA_DIALECT, kernel);
-  if (kernel.family === "rows") return printElementwise(CUDA_DIALECT, kernel);
+  if (kernel.family === "rows") return printElementwise(CUDA_DIALECT, kernel) ?? printWide(CUDA_DIALECT, kernel);
   return undefined;
 }
 
 /** Wide rows have more threads. Parts of a launch are blocks of one size, that of few rows of products. */
 function rowThreads(work: number, part?: object): number {
   if (part !== undefined) return 256;
-  return work <= 64 ? WARP : work <= 512 ? 64 : work <= 2048 ? 128 : 256;
+  return work <= 64 ? WARP : work <= 512 ? 64 : work <= 2048 ? 128 : work <= 16_384 ? 256 : 512;
 }
 
 const REDUCTIONS: Readonly<Record<Reduction, string>> = { sum: "Sum", max: "Max", min: "Min" };
@@ -80,7 +84,7 @@ function together(_frame: Frame, reduction: Reduction, _dtype: ScalarType, value
 
 /** How far axes of a kernel run, where it says so. */
 function rangesOf(kernel: Kernel): Ranges {
-  const ranges = new Map<string, number>();
+  const ranges = new Map([[NEIGHBOR, NEIGHBORS]]);
   const visit = (value: unknown): void => {
     if (typeof value !== "object" || value === null) return;
     if ("name" in value && "extent" in value) {

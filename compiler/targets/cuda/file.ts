@@ -35,12 +35,14 @@ export function fileText(header: readonly string[], lines: Lines): string {
     : body.includes("mma_m16n8k16")
       ? "dsk_mma.cuh"
       : "dsk.cuh";
-  return `${header.map((line) => `// ${line}\n`).join("")}\n#include "${prelude}"\n${body}`;
+  const preludes = [prelude, ...(/largest/.test(body) ? ["dsk_select.cuh"] : [])];
+  const includes = preludes.map((name) => `#include "${name}"\n`).join("");
+  return `${header.map((line) => `// ${line}\n`).join("")}\n${includes}${body}`;
 }
 
 /** Without the second bound, ptxas spills registers of small blocks so that more of them run at a time. */
 export function entryHead(name: string, threads: number): string {
-  return `extern "C" __global__ void __launch_bounds__(${threads}, ${Math.max(1, 256 / threads)}) ${name}`;
+  return `extern "C" __global__ void __launch_bounds__(${threads}, ${Math.max(1, Math.floor(256 / threads))}) ${name}`;
 }
 
 /** A function's head, wrapped where it is long. */

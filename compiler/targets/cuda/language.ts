@@ -43,6 +43,10 @@ export function cudaLanguage(ranges: Ranges): Language {
   };
 }
 
+/** The axis of neighbors that a thread moves together, at most so many (rows/vectors.ts). */
+export const NEIGHBOR = "neighbor of a thread";
+export const NEIGHBORS = 8;
+
 const FAR = "long long";
 
 /** Whether an int holds it. */

@@ -20,7 +20,7 @@ import { MMA_TILES, multipliesBf16 } from "./mma-tiles.ts";
 import { RESERVED } from "./reserved.ts";
 
 /** Headers that kernels include. */
-export const PRELUDES = ["dsk.cuh", "dsk_few.cuh", "dsk_mma.cuh", "dsk_sm90.cuh"];
+export const PRELUDES = ["dsk.cuh", "dsk_few.cuh", "dsk_select.cuh", "dsk_mma.cuh", "dsk_sm90.cuh"];
 
 /**
  * Files by name: one for each kernel, another one for what only Hopper can run, the headers and `cuda.json`.

@@ -11,6 +11,8 @@ export const RESERVED: ReadonlySet<string> = new Set(
     "comes_before philox random_uniform random_normal Sum Max Min over_lanes over_block add_products m_ n_ k_ Words own_m own_n first_m first_n rows r c " +
     "e octet quad warp members marks mark mine own_a staged_a line left before read_words read_line read_floats add_columns add_terms over_quads keep_sums " +
     "sum_of_warps pack_bf16 tile_a tile_b expert tile sum share keep columns found here place next at own blocks row_blocks first_row end_row " +
+    "key_of key_and_index index_in largest_of_warp least_of_largest sort_largest least sorted team value_at take " +
+    "Vector Computed Words_of vector_at store_vector element_of words_of zero_all each_over_block place_of is_first term start first turn j all parts " +
     PRINTED
   )
     .split(" ")

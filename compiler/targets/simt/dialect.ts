@@ -1,8 +1,9 @@
 /** What differs between the languages in which kernels for workgroups of threads are printed. */
-import type { Arg, GemmKernel, Kernel, Local, Reduction, ScalarType, SoloKernel } from "../../kernel-ir/types.ts";
+import type { Arg, GemmKernel, Kernel, Local, Reduction, ScalarType, SoloKernel, Stmt } from "../../kernel-ir/types.ts";
 import type { Language, Names } from "../scalars.ts";
 import type { FewRows } from "./few-rows.ts";
 import type { Frame } from "./frame.ts";
+import type { Statements } from "./statements.ts";
 import type { Tiles } from "./tiles.ts";
 
 /** A parameter of a function. */
@@ -16,7 +17,7 @@ export interface Dialect {
   names(stores: readonly (Arg | Local)[]): Names;
   readonly threads: Threads;
   /** Words of shared memory that locals of a kernel may take; the rest is for reductions and tiles. */
-  sharedWords(part?: Part): number;
+  sharedWords(kernel: Kernel, part?: Part): number;
 
   /** The type that a value is computed in. */
   type(dtype: ScalarType): string;
@@ -26,6 +27,8 @@ export interface Dialect {
   /** The fold of the values of all threads that execute a statement together, which each of them gets. */
   together(frame: Frame, reduction: Reduction, dtype: ScalarType, value: string, team: Team): string;
   select(condition: string, yes: string, no: string): string;
+  /** Prints an order of its own, where the language has a better way than to compare all pairs. */
+  order?(frame: Frame, statements: Statements, stmt: Stmt & { kind: "top_k" | "rank" }): boolean;
   /** Whether element i with value x comes before element j with value y. */
   before(dtype: ScalarType, x: string, i: string, y: string, j: string): string;
   /** A statement that counts one where a condition holds. */
@@ -35,8 +38,8 @@ export interface Dialect {
   variable(name: string, dtype: ScalarType, value?: string): string;
   /** A statement that declares an array that each thread has for itself. */
   array(name: string, dtype: ScalarType, size: number): string;
-  /** The declaration of an array that a workgroup shares. */
-  shared(name: string, dtype: ScalarType, size: number): string;
+  /** The declaration of an array that a workgroup shares; neighbors of a row's may be moved together. */
+  shared(name: string, dtype: ScalarType, size: number, isRow?: boolean): string;
   /** The head of a loop. */
   loop(i: string, from: string, to: string, step?: string): string;
   /** The same of one that may have more than 2^31 steps. */

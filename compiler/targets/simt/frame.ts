@@ -58,7 +58,7 @@ export class Frame {
     this.kernel = kernel;
     this.language = dialect.language(kernel);
     this.names = dialect.names([...kernel.args, ...locals]);
-    this.#room = dialect.sharedWords(part);
+    this.#room = dialect.sharedWords(kernel, part);
   }
 
   /** A name that nothing else has. */
@@ -87,7 +87,7 @@ export class Frame {
     const words = dtype === "f64" ? 2 * size : size;
     if (this.teams === 1 && this.#words + words <= this.#room) {
       this.#words += words;
-      this.shared(name, dtype, Math.max(size, 1));
+      this.share(name, this.dialect.shared(name, dtype, Math.max(size, 1), true));
     } else this.#inArena({ name, dtype, shape, common: false });
   }
 

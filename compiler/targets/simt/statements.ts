@@ -155,7 +155,7 @@ export class Statements {
   }
 
   #assign({ axes, to, at, value }: Stmt & { kind: "assign" }): void {
-    this.settle(this.#reads(value, ...at), this.#isValue(to) ? [] : [to]);
+    this.settle(this.reads(value, ...at), this.#isValue(to) ? [] : [to]);
     // A value that is no array is each thread's own, and all threads compute the same.
     if (this.#isValue(to)) return this.store(to, at, value);
     this.each(axes, () => this.store(to, at, value));
@@ -165,7 +165,7 @@ export class Statements {
     const { lines } = this.#frame;
     const dtype = this.#dialect.wide(dtypeOf(value));
     const own = this.#isValue(to);
-    this.settle(this.#reads(value, ...at), own ? [] : [to]);
+    this.settle(this.reads(value, ...at), own ? [] : [to]);
     const results = knownSize(axes) ?? Infinity;
     const terms = knownSize(over) ?? Infinity;
     // Few results of many terms: threads share the terms of one result. Otherwise each thread has results of its own.
@@ -212,7 +212,13 @@ export class Statements {
     return this.#dialect.together(this.#frame, reduction, dtype, value, { threads, group: this.#group });
   }
 
+  /** Whether all threads of the workgroup execute statements together. */
+  get isWholeGroup(): boolean {
+    return this.#group === this.threads;
+  }
+
   #order(stmt: Stmt & { kind: "top_k" | "rank" }): void {
+    if (this.#dialect.order?.(this.#frame, this, stmt) === true) return;
     const { lines, names } = this.#frame;
     const { axes, over, to, at, value } = stmt;
     const wide = this.#dialect.wide(dtypeOf(value));
@@ -224,7 +230,7 @@ export class Statements {
     else this.#frame.array(values, dtype, [over.extent]);
     const element = (x: Expr): string => this.scalars(x).print({ kind: "load", from: values, at: [x], dtype });
     const i = names.axis(over.name);
-    this.settle(this.#reads(value, ...at), [to]);
+    this.settle(this.reads(value, ...at), [to]);
     this.loops(axes, () => {
       this.barrier();
       this.each([over], () => {
@@ -249,7 +255,7 @@ export class Statements {
 
   #scan({ axes, over, exclusive, reverse, value, to, at }: Stmt & { kind: "scan" }): void {
     const { lines, names } = this.#frame;
-    this.settle(this.#reads(value, ...at), [to]);
+    this.settle(this.reads(value, ...at), [to]);
     this.each(axes, () => {
       const sum = this.#frame.temp("sum");
       const i = names.axis(over.name);
@@ -273,7 +279,7 @@ export class Statements {
     this.settle([], [to]);
     this.each(zeroed, () => this.store(to, zeroedAt, constant(dtype === "bool" ? false : 0, dtype)));
     this.barrier();
-    this.settle(this.#reads(when, value, ...at), [to]);
+    this.settle(this.reads(when, value, ...at), [to]);
     // Axes that are indices of the target keep threads apart; along the others terms are added in order.
     const apart = axes.filter(({ name }) => at.some((x) => x.kind === "axis" && x.axis === name));
     const inOrder = axes.filter((axis) => !apart.includes(axis));
@@ -289,7 +295,8 @@ export class Statements {
     );
   }
 
-  #reads(...exprs: readonly Expr[]): Set<string> {
+  /** Arrays that expressions read. */
+  reads(...exprs: readonly Expr[]): Set<string> {
     const found = new Set<string>();
     for (const expr of exprs)
       walk(expr, (part) => {

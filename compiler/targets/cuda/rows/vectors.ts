@@ -3,11 +3,11 @@
  * The first neighbor's index along an axis is a multiple of the width; arrays begin at multiples of 64 bytes, so what is left to
  * prove is that the rest of an address is a multiple of the width, too.
  */
-import { add, known, load } from "../../../kernel-ir/expr.ts";
+import { add, axis, known, load } from "../../../kernel-ir/expr.ts";
 import type { Arg, Expr, Local, ScalarType } from "../../../kernel-ir/types.ts";
 import type { Frame } from "../../simt/frame.ts";
 import { Statements } from "../../simt/statements.ts";
-import { valueType } from "../language.ts";
+import { NEIGHBOR, valueType } from "../language.ts";
 
 /** How a place moves along the axis of neighbors: as they do, not at all, or in some other way. */
 type Motion = "neighbors" | "not" | "other";
@@ -21,11 +21,12 @@ export class Vectors {
   /** Arrays that were read from memory. */
   readonly read = new Set<string>();
 
-  /** @param axis the last axis of what is computed */
-  constructor(frame: Frame, width: number, axis: string) {
+  /** @param along the last axis of what is computed */
+  constructor(frame: Frame, width: number, along: string) {
     this.#frame = frame;
     this.width = width;
-    this.axis = axis;
+    this.axis = along;
+    frame.names.call(NEIGHBOR, "j");
   }
 
   motion(name: string, at: readonly Expr[]): Motion {
@@ -66,7 +67,7 @@ export class Vectors {
       case "extent":
         return expr;
       case "axis":
-        return expr.axis === this.axis ? add(expr, value("j", "index")) : expr;
+        return expr.axis === this.axis ? add(expr, axis(NEIGHBOR)) : expr;
       case "random":
         return { ...expr, element: inner(expr.element), seed: inner(expr.seed), step: inner(expr.step) };
       case "op":
@@ -116,7 +117,6 @@ export class Vectors {
   /** Runs a body for each neighbor `j`. */
   each(body: () => void): void {
     const { lines } = this.#frame;
-    this.#frame.names.declare([{ name: "j", dtype: "index", shape: [] }]);
     lines.add("#pragma unroll");
     lines.block(`for (int j = 0; j < ${this.width}; j++)`, body);
   }
@@ -146,8 +146,8 @@ export function isScalar(store: Arg | Local): boolean {
   return store.shape.length === 0 && !("access" in store);
 }
 
-export function uses(expr: Expr, axis: string): boolean {
-  return JSON.stringify(expr).includes(`{"kind":"axis","axis":${JSON.stringify(axis)}}`);
+export function uses(expr: Expr, name: string): boolean {
+  return JSON.stringify(expr).includes(`{"kind":"axis","axis":${JSON.stringify(name)}}`);
 }
 
 /** What is rounded when it is stored. */

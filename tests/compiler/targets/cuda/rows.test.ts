@@ -1,4 +1,5 @@
 /** Kernels that move neighbors together: blocks that are full and one that is not, places that begin anywhere, every small float. */
+import fc from "fast-check";
 import { expect, test } from "vitest";
 import { runPasses } from "../../../../compiler/passes/pipeline.ts";
 import { runProgram } from "../../../../compiler/reference/run.ts";
@@ -84,3 +85,129 @@ test("totals of whole tensors", async () => {
   expect(errors["sum"]).toBeLessThan(1e-6);
   expect(errors["max"]).toBe(0);
 }, 120_000);
+
+/** A norm, a gate's weighted sum of K rows, and an exponential over a sum of these: values that go from statement to statement. */
+function wideRows(D: number, dtype: "bf16" | "f32"): Program {
+  const builder = new ProgramBuilder(
+    new Map([
+      ["T", null],
+      ["K", 3],
+      ["D", D],
+    ]),
+  );
+  const input = (name: string, dims: readonly string[], own: "bf16" | "f32" = dtype): Value =>
+    builder.emit("program.input", [], { dtype: own, dims }, { name });
+  const [wide, row, kept] = [["T", "D"], ["T"], ["T", "K"]];
+  const op = (name: string, operands: readonly Value[], dims: readonly string[] = wide, attrs = {}): Value =>
+    builder.emit(name, operands, { dtype: "f32", dims }, attrs);
+  const f32 = (x: Value): Value => (x.type.dtype === "f32" ? x : op("tensor.cast", [x], x.type.dims));
+  const output = (name: string, x: Value): void => builder.effect("program.output", [x], { name });
+  const [x, weight, parts] = [input("x", wide), input("weight", ["D"]), input("parts", ["T", "K", "D"])];
+  const gate = input("gate", kept, "f32");
+  const combined = op("tensor.reduce", [op("math.mul", [f32(parts), gate], ["T", "K", "D"])], wide, { kind: "sum" });
+  const h = op("math.add", [f32(x), combined]);
+  const squares = op("tensor.reduce", [op("math.square", [h])], row, { kind: "sum" });
+  const normed = op("math.mul", [op("math.mul", [h, op("math.rsqrt", [squares], row)]), f32(weight)]);
+  output("h", h);
+  output("squares", squares);
+  const stored = dtype === "f32" ? normed : builder.emit("tensor.cast", [normed], { dtype, dims: wide });
+  output("normed", f32(stored));
+  const peak = op("tensor.reduce", [f32(stored)], row, { kind: "max" });
+  const powers = op("math.exp", [op("math.sub", [f32(stored), peak])]);
+  const sum = op("tensor.reduce", [powers], row, { kind: "sum" });
+  output("shares", op("math.div", [powers, sum]));
+  output("dots", op("tensor.reduce", [op("math.mul", [f32(parts), powers], ["T", "K", "D"])], kept, { kind: "sum" }));
+  return builder.finish(`wide_${D}`);
+}
+
+test.each([
+  [136, "f32"],
+  [512, "bf16"],
+  [576, "f32"],
+  [2048, "f32"],
+  [7168, "bf16"],
+  [20_000, "bf16"],
+  [20_002, "f32"],
+] as const)(
+  "wide rows of %i %s",
+  async (D, dtype) => {
+    const T = 3;
+    const errors = await errorsOf(
+      wideRows(D, dtype),
+      { T },
+      {
+        x: randoms(T * D, 4),
+        weight: randoms(D, 5),
+        parts: randoms(T * 3 * D, 6),
+        gate: randoms(T * 3, 7),
+      },
+    );
+    for (const [name, error] of Object.entries(errors))
+      expect([name, error < (dtype === "f32" || /squares|^h$/.test(name) ? 1e-5 : 2 ** -7)]).toEqual([name, true]);
+  },
+  240_000,
+);
+
+const NUMBER = fc.oneof(
+  fc.constantFrom(0, -0, 1, -1, 2, NaN, Infinity, -Infinity),
+  fc.integer({ min: -3, max: 3 }),
+  fc.float({ noNaN: true }),
+);
+
+/** Rows whose values are mostly the same, all different, or of every kind. */
+function orderedRows(T: number, E: number): Float32Array {
+  const rows = fc.sample(fc.array(NUMBER, { minLength: 1, maxLength: 40 }), { numRuns: T, seed: 9 });
+  const wild = randoms(T * E, 11);
+  return Float32Array.from(wild, (x, i) => {
+    const row = rows[Math.floor(i / E)]!;
+    const kind = Math.floor(i / E) % 3;
+    return kind === 0 ? x : row[(kind === 1 ? i * i : i) % row.length]!;
+  });
+}
+
+test.each([
+  [40, 3],
+  [256, 8],
+  [1000, 32],
+  [1500, 40],
+  [3000, 700],
+])(
+  "the largest of %i values: %i",
+  async (E, K) => {
+    const builder = new ProgramBuilder(
+      new Map([
+        ["T", null],
+        ["G", 4],
+        ["E", E],
+        ["K", K],
+      ]),
+    );
+    const x = builder.emit("program.input", [], { dtype: "f32", dims: ["T", "E"] }, { name: "x" });
+    const chosen = builder.emit("tensor.top_k", [x], { dtype: "i32", dims: ["T", "K"] }, { dim: "E", to: "K" });
+    builder.effect("program.output", [chosen], { name: "chosen" });
+    const T = 7;
+    expect(await errorsOf(builder.finish(`top_${E}`), { T }, { x: orderedRows(T, E) })).toEqual({ chosen: 0 });
+  },
+  240_000,
+);
+
+test.each([20, 1700])(
+  "places below a limit among %i",
+  async (S) => {
+    const builder = new ProgramBuilder(
+      new Map([
+        ["T", null],
+        ["S", null],
+      ]),
+    );
+    const x = builder.emit("program.input", [], { dtype: "f32", dims: ["T", "S"] }, { name: "x" });
+    const dims = ["T", "S"];
+    const place = builder.emit("tensor.rank", [x], { dtype: "i32", dims }, { dim: "S" });
+    const limit = builder.emit("tensor.constant", [], { dtype: "i32", dims: [] }, { value: 600 });
+    const kept = builder.emit("math.lt", [place, limit], { dtype: "bool", dims });
+    builder.effect("program.output", [kept], { name: "kept" });
+    const T = 5;
+    expect(await errorsOf(builder.finish("places"), { T, S }, { x: orderedRows(T, S) })).toEqual({ kept: 0 });
+  },
+  240_000,
+);

@@ -15,6 +15,7 @@
 //   write x_14: f32[T, 64]
 
 #include "dsk_few.cuh"
+#include "dsk_select.cuh"
 
 static __device__ __forceinline__ void run_main_1(
     int block, int items, int items_before, int T, const float* __restrict__ x_2, float* __restrict__ x_3,
@@ -28,9 +29,6 @@ static __device__ __forceinline__ void run_main_1(
   __shared__ float x_9[4];
   __shared__ unsigned char x_10[4];
   __shared__ float x_11[8];
-  __shared__ float values0[2];
-  __shared__ float values3[4];
-  __shared__ float values5[8];
   const int lane = threadIdx.x;
   const int i_T = block;
   float x;
@@ -46,45 +44,33 @@ static __device__ __forceinline__ void run_main_1(
     x_5[i_E] = (affinity[i_E] + bias[i_E]);
   }
   __syncthreads();
-  for (int i_G = 0; i_G < 4; i_G++) {
-    __syncthreads();
-    for (int i_E_G = lane; i_E_G < 2; i_E_G += 256) {
-      values0[i_E_G] = x_5[((i_G * 2) + i_E_G)];
-    }
-    __syncthreads();
-    for (int i_E_G = lane; i_E_G < 2; i_E_G += 256) {
-      int i_best = 0;
-      for (int i_E_G_other = 0; i_E_G_other < 2; i_E_G_other++) {
-        i_best += i_E_G_other != i_E_G && comes_before(values0[i_E_G_other], i_E_G_other, values0[i_E_G], i_E_G);
-      }
-      if (i_best < 2) {
-        x_6[i_G * 2 + i_best] = i_E_G;
-      }
-    }
+  for (int i_G = lane / 32; i_G < 4; i_G += 8) {
+    const auto value_at = [&](int i_E_G) {
+      return x_5[((i_G * 2) + i_E_G)];
+    };
+    const auto take = [&](int i_best, int i_E_G) {
+      x_6[i_G * 2 + i_best] = i_E_G;
+    };
+    largest_of_warp<2, 2>(value_at, take);
   }
   __syncthreads();
   for (int i_G = lane; i_G < 4; i_G += 256) {
-    float sum1 = 0.0f;
+    float sum0 = 0.0f;
     for (int i_best = 0; i_best < 2; i_best++) {
-      const int v2 = x_6[i_G * 2 + i_best];
-      sum1 = sum1 + ((v2 < 0) ? 0.0f : x_5[((i_G * 2) + min(max(v2, 0), 1))]);
+      const int v1 = x_6[i_G * 2 + i_best];
+      sum0 = sum0 + ((v1 < 0) ? 0.0f : x_5[((i_G * 2) + min(max(v1, 0), 1))]);
     }
-    x_7[i_G] = sum1;
+    x_7[i_G] = sum0;
   }
   __syncthreads();
-  __syncthreads();
-  for (int i_G = lane; i_G < 4; i_G += 256) {
-    values3[i_G] = x_7[i_G];
-  }
-  __syncthreads();
-  for (int i_G = lane; i_G < 4; i_G += 256) {
-    int i_keep = 0;
-    for (int i_G_other = 0; i_G_other < 4; i_G_other++) {
-      i_keep += i_G_other != i_G && comes_before(values3[i_G_other], i_G_other, values3[i_G], i_G);
-    }
-    if (i_keep < 2) {
+  if (lane < 32) {
+    const auto value_at = [&](int i_G) {
+      return x_7[i_G];
+    };
+    const auto take = [&](int i_keep, int i_G) {
       x_8[i_keep] = i_G;
-    }
+    };
+    largest_of_warp<4, 2>(value_at, take);
   }
   for (int i_G = lane; i_G < 4; i_G += 256) {
     x_9[i_G] = 0.0f;
@@ -102,38 +88,33 @@ static __device__ __forceinline__ void run_main_1(
     x_10[i_G] = (x_9[i_G] > 0.0f);
   }
   __syncthreads();
-  for (int i4 = lane; i4 < 4 * 2; i4 += 256) {
-    const int i_E_G = i4 % 2;
-    const int i_G = i4 / 2;
+  for (int i2 = lane; i2 < 4 * 2; i2 += 256) {
+    const int i_E_G = i2 % 2;
+    const int i_G = i2 / 2;
     x_11[i_G * 2 + i_E_G] = ((x_10[i_G] != 0) ? x_5[((i_G * 2) + i_E_G)] : (-infinity()));
   }
   __syncthreads();
-  __syncthreads();
-  for (int i_E = lane; i_E < 8; i_E += 256) {
-    values5[i_E] = x_11[i_E];
-  }
-  __syncthreads();
-  for (int i_E = lane; i_E < 8; i_E += 256) {
-    int i_K = 0;
-    for (int i_E_other = 0; i_E_other < 8; i_E_other++) {
-      i_K += i_E_other != i_E && comes_before(values5[i_E_other], i_E_other, values5[i_E], i_E);
-    }
-    if (i_K < 3) {
+  if (lane < 32) {
+    const auto value_at = [&](int i_E) {
+      return x_11[i_E];
+    };
+    const auto take = [&](int i_K, int i_E) {
       chosen[(long long)i_T * 3 + i_K] = i_E;
-    }
+    };
+    largest_of_warp<8, 3>(value_at, take);
   }
   __syncthreads();
   for (int i_K = lane; i_K < 3; i_K += 256) {
-    const int v6 = chosen[(long long)i_T * 3 + i_K];
-    picked[(long long)i_T * 3 + i_K] = ((v6 < 0) ? 0.0f : affinity[min(max(v6, 0), 7)]);
+    const int v3 = chosen[(long long)i_T * 3 + i_K];
+    picked[(long long)i_T * 3 + i_K] = ((v3 < 0) ? 0.0f : affinity[min(max(v3, 0), 7)]);
   }
   __syncthreads();
   if (lane == 0) {
-    float sum7 = 0.0f;
+    float sum4 = 0.0f;
     for (int i_K = 0; i_K < 3; i_K++) {
-      sum7 = sum7 + picked[(long long)i_T * 3 + i_K];
+      sum4 = sum4 + picked[(long long)i_T * 3 + i_K];
     }
-    x_12[i_T] = sum7;
+    x_12[i_T] = sum4;
   }
 }
 
