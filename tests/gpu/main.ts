@@ -34,6 +34,8 @@ const files = new RegExp(process.env["DSKC_GPU_FILES"] ?? ".");
 const only = new RegExp(process.env["DSKC_GPU_ONLY"] ?? ".");
 /** The file that this process runs. */
 const own = process.env["DSKC_GPU_FILE"];
+/** A tool of compute-sanitizer under which each file runs: memcheck, synccheck, initcheck. */
+const sanitizer = process.env["DSKC_GPU_SANITIZER"];
 const preparing = process.env["DSKC_GPU"] === "prepare";
 /** Seconds that a file may take on a GPU; all kernels are small. */
 const limit = Number(process.env["DSKC_GPU_SECONDS"] ?? 300);
@@ -80,16 +82,27 @@ async function runAll(): Promise<void> {
 }
 
 async function inChild({ name }: File): Promise<Counts> {
-  const child = spawn(process.execPath, [process.argv[1]!], { env: { ...process.env, DSKC_GPU_FILE: name } });
+  const run = [process.execPath, process.argv[1]!];
+  const checked = ["compute-sanitizer", "--tool", sanitizer!, "--error-exitcode", "3", ...run];
+  const [command, ...args] = sanitizer === undefined ? run : checked;
+  const child = spawn(command!, args, { env: { ...process.env, DSKC_GPU_FILE: name } });
   let [text, late] = ["", false];
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (text += String(data)));
   const timer = setTimeout(() => (late = child.kill("SIGKILL")), preparing ? 2 ** 31 - 1 : limit * 1000);
-  await new Promise((resolve) => child.on("close", resolve));
+  const code = await new Promise((resolve) =>
+    child.on("close", resolve).on("error", ({ message }) => resolve(message)),
+  );
   clearTimeout(timer);
   const lines = text.trimEnd().split("\n");
-  const counts = lines.at(-1)!.startsWith("{") ? (JSON.parse(lines.pop()!) as Counts) : undefined;
+  const last = lines.findLastIndex((line) => line.startsWith("{"));
+  const counts = last < 0 ? undefined : (JSON.parse(lines.splice(last, 1)[0]!) as Counts);
   console.log(lines.join("\n"));
-  if (counts !== undefined) return counts;
+  if (counts !== undefined && code === 0) return counts;
+  if (counts !== undefined) {
+    console.log(`  FAILED   ${sanitizer} finds what is said above`);
+    return { ...counts, failed: counts.failed + 1 };
+  }
+  if (typeof code === "string") console.log(`  FAILED   ${code}`);
   const passed = lines.filter((line) => line.startsWith("  passed ")).length;
   const failed = lines.filter((line) => line.startsWith("  FAILED ")).length + 1;
   console.log(`  FAILED   the test after these ${late ? `had not ended after ${limit} s` : "ended the process"}`);
