@@ -212,6 +212,15 @@ DSK_INLINE void wgmma_settled(float (&sums)[count]) {
 #endif
 }
 
+// The same of sums in several arrays.
+template <int arrays, int count>
+DSK_INLINE void wgmma_settled(float (&sums)[arrays][count]) {
+#ifndef DSK_HARNESS
+#pragma unroll
+  for (int i = 0; i < arrays; i++) wgmma_settled(sums[i]);
+#endif
+}
+
 // The same of rows of A that products read from registers: others may be there behind the wait.
 template <int products>
 DSK_INLINE void wgmma_settled(unsigned (&a)[products][4]) {
@@ -363,4 +372,24 @@ template <int products>
 DSK_INLINE void pack_rows(unsigned (&a)[products][4], const float (&sums)[products * 8]) {
 #pragma unroll
   for (int i = 0; i < products * 4; i++) a[i / 4][i % 4] = pack_bf16(sums[i * 2], sums[i * 2 + 1]);
+}
+
+// The same in shared memory: a row in each swizzled line of 128 bytes, 16 terms in 32 of them; `warp` is that of the warpgroup.
+template <int count>
+DSK_INLINE void stage_rows(unsigned char* lines, const float (&sums)[count], int warp, int lane) {
+  unsigned a[count / 8][4];
+  pack_rows(a, sums);
+#pragma unroll
+  for (int i = 0; i < count / 8; i++) {
+    const int row = warp * 16 + lane % 16, chunk = i * 2 + lane / 16;
+    stmatrix_x4(lines + row * 128 + (chunk ^ row % 8) * 16, a[i][0], a[i][1], a[i][2], a[i][3]);
+  }
+}
+
+// Sums of a thread's two rows times a factor of each. Mostly all of a warp's are 1: the largest scores stay what they are.
+template <int arrays, int count>
+DSK_INLINE void scale_rows(float (&sums)[arrays][count], float first, float second) {
+  if (!__any_sync(0xffffffffu, first != 1.0f || second != 1.0f)) return;
+#pragma unroll
+  for (int i = 0; i < arrays * count; i++) sums[i / count][i % count] *= i / 2 % 2 == 0 ? first : second;
 }

@@ -11,7 +11,7 @@ const OWN_ARRAY = /^ *[\w ]+\* const (\w+) = .*;$/;
 const ALIAS = /^ *const int (\w+) = ([A-Za-z_]\w*);$/;
 
 export function tidied(body: string): string {
-  return withoutUnused(withoutAliases(body.replaceAll(/\}\n *else \{/g, "} else {").split("\n"))).join("\n");
+  return withoutUnused(withoutAliases(body.replaceAll(/\}\n *else (if .*)?\{/g, "} else $1{").split("\n"))).join("\n");
 }
 
 /** Gives a name whose only purpose is to be another one that other one's name everywhere. */

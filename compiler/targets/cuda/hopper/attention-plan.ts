@@ -70,7 +70,7 @@ export interface AttentionShape {
   readonly parts: readonly { readonly depth: number; readonly gathered: boolean }[];
   readonly width: number;
   readonly valuesGathered: boolean;
-  /** Values are the keys of the first part, and each consumer has one half of their elements, for the same rows. */
+  /** Values are the keys of the first part: one warpgroup has the scores, and each consumer sums one half of the values' elements. */
   readonly halves: boolean;
   /** Whether a block brings the smallest and largest of what its columns are compared by. */
   readonly ranges: number;
@@ -149,12 +149,17 @@ export function depthOf({ parts }: Pick<AttentionShape, "parts">): number {
   return parts.reduce((sum, { depth }) => sum + depth, 0);
 }
 
+/** Whether the producer's threads gather something: then all of them run, and come to the keys' barrier when their copies have arrived. */
+export function gathers({ parts, valuesGathered }: AttentionShape): boolean {
+  return valuesGathered || parts.some(({ gathered }) => gathered);
+}
+
 /** Two warpgroups of rows, and as many columns as fit twice beside the queries. */
 function shapeOf(of: Omit<AttentionShape, "consumers" | "stages" | "columns">): AttentionShape | undefined {
   const { width, halves } = of;
   const depth = depthOf(of);
-  // Queries, and four blocks of keys that are values, too. More columns would take too many registers beside half of the sums.
-  if (halves) return { ...of, consumers: 2, stages: 4, columns: 32 };
+  // Small blocks, of which most are on their way: a block is in use from its scores until the values of the block before the next.
+  if (halves) return { ...of, consumers: 2, stages: 5, columns: 32 };
   for (const columns of [128, 64]) {
     const queries = 2 * ROWS * 2 * Math.max(depth, width);
     const block = columns * 2 * (depth + width);

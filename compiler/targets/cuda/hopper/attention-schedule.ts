@@ -3,8 +3,9 @@
  * values into rings, two consumers have 64 rows of queries each. Scores of a block are multiplied beside the values of the block before, and
  * while one consumer takes exponentials the other one has the tensor cores.
  */
-import { type AttentionShape, depthOf } from "./attention-plan.ts";
+import { type AttentionShape, depthOf, gathers } from "./attention-plan.ts";
 import { ROWS } from "./gemm-schedule.ts";
+import { latentRuns, latentSchedule } from "./latent-schedule.ts";
 import { type Role, type Schedule, type Slot, type Step, WARPGROUP, type When } from "./schedule.ts";
 import type { Counts } from "./simulate-schedule.ts";
 
@@ -16,11 +17,15 @@ const TILES = { counter: "tile", count: "tiles" };
 const BLOCKS = { counter: "block", count: "blocks" };
 
 export function attentionSchedule(shape: AttentionShape): Schedule {
-  const { name, consumers, stages, columns, parts, width, valuesGathered, halves, ranges } = shape;
+  if (shape.halves) return latentSchedule(shape);
+  const { name, consumers, stages, columns, parts, width, valuesGathered, ranges } = shape;
   const warps = 4 * consumers;
   return {
     name,
-    cursors: [{ name: "key", stages }, ...(halves ? [] : [{ name: "value", stages }])],
+    cursors: [
+      { name: "key", stages },
+      { name: "value", stages },
+    ],
     barriers: [
       {
         name: "k_full",
@@ -28,23 +33,12 @@ export function attentionSchedule(shape: AttentionShape): Schedule {
         arrivals: (gathers(shape) ? 4 : 0) + (parts.some(({ gathered }) => !gathered) ? 1 : 0),
         event: "the block's keys are there",
       },
-      {
-        name: "k_empty",
-        stages,
-        arrivals: warps,
-        event: `all warps of the consumers have ${halves ? "summed them" : "their scores"}`,
-      },
-      ...(halves
-        ? []
-        : [
-            { name: "v_full", stages, arrivals: valuesGathered ? 4 : 1, event: "the block's values are there" },
-            { name: "v_empty", stages, arrivals: warps, event: "all warps of the consumers have summed them" },
-          ]),
+      { name: "k_empty", stages, arrivals: warps, event: "all warps of the consumers have their scores" },
+      { name: "v_full", stages, arrivals: valuesGathered ? 4 : 1, event: "the block's values are there" },
+      { name: "v_empty", stages, arrivals: warps, event: "all warps of the consumers have summed them" },
     ],
     named: [
-      halves
-        ? { name: "own_warps", id: 1, threads: consumers * WARPGROUP }
-        : { name: "own_warps", id: 1, threads: WARPGROUP, each: consumers },
+      { name: "own_warps", id: 1, threads: WARPGROUP, each: consumers },
       ...(consumers === 2 ? [{ name: "turn", id: 3, threads: 2 * WARPGROUP, each: 2 }] : []),
     ],
     buffers: [
@@ -52,11 +46,11 @@ export function attentionSchedule(shape: AttentionShape): Schedule {
         name: "q",
         stages: 1,
         bytes: ROWS * 2 * Math.max(depthOf(shape), width),
-        ...(halves ? {} : { each: consumers }),
+        each: consumers,
         holds: "queries, then results on their way out",
       },
       ...parts.map(({ depth }, i) => ({ name: `k${i}`, stages, bytes: columns * 2 * depth, holds: "keys" })),
-      ...(halves ? [] : [{ name: "v", stages, bytes: columns * 2 * width, holds: "values" }]),
+      { name: "v", stages, bytes: columns * 2 * width, holds: "values" },
       ...(ranges === 0
         ? []
         : [
@@ -71,20 +65,15 @@ export function attentionSchedule(shape: AttentionShape): Schedule {
     registers: [
       { name: "scores", role: "consumer", count: columns / 2 },
       { name: "weights", role: "consumer", count: columns / 4 },
-      { name: "sums", role: "consumer", count: width / (halves ? 4 : 2) },
+      { name: "sums", role: "consumer", count: width / 2 },
     ],
     roles: [producer(shape), consumer(shape)],
     results: [{ role: "consumer", over: [TILES], label: "results[{tile},{part}]" }],
   };
 }
 
-/** Whether the producer's threads gather something: then all of them run, and come to the keys' barrier when their copies have arrived. */
-export function gathers({ parts, valuesGathered }: AttentionShape): boolean {
-  return valuesGathered || parts.some(({ gathered }) => gathered);
-}
-
 function producer(shape: AttentionShape): Role {
-  const { columns, parts, width, valuesGathered, halves, ranges } = shape;
+  const { columns, parts, width, valuesGathered, ranges } = shape;
   const all = gathers(shape);
   const keys = parts.map(({ depth, gathered }, i) => ({ buffer: `k${i}`, bytes: columns * 2 * depth, gathered }));
   const values = [{ buffer: "v", bytes: columns * 2 * width, gathered: valuesGathered }];
@@ -143,26 +132,18 @@ function producer(shape: AttentionShape): Role {
     ...arrived("v_full", VALUE, 0),
     { kind: "advance", cursor: "value" },
   ];
-  const together: Step[] = [
-    {
-      kind: "loop",
-      ...BLOCKS,
-      body: [...fill(KEYS, keys, "{block}"), ...arrived("k_full", KEY, 0), { kind: "advance", cursor: "key" }],
-    },
-  ];
   return {
     name: "producer",
     warpgroups: 1,
     threads: all ? "all" : "warp",
     registers: all ? 72 : 40,
-    steps: [{ kind: "loop", ...TILES, body: halves ? together : tile }],
+    steps: [{ kind: "loop", ...TILES, body: tile }],
   };
 }
 
 function consumer(shape: AttentionShape): Role {
-  const { consumers, ranges, parts, halves } = shape;
-  // Rows of both consumers are the same ones where they have halves of values.
-  const own = halves ? "{tile}" : "{tile},{part}";
+  const { consumers, ranges, parts } = shape;
+  const own = "{tile},{part}";
   const pingPong = consumers === 2;
   const turn = (kind: "sync" | "signal", why: string, part?: number): Step[] =>
     pingPong
@@ -179,9 +160,7 @@ function consumer(shape: AttentionShape): Role {
   const weigh = (block: string, at?: number): Step => ({
     kind: "multiply",
     a: { registers: "weights" },
-    b: halves
-      ? { buffer: "k0", at: { cursor: "key", back: 1 }, holds: `k0[{tile},${block}]` }
-      : { buffer: "v", at: VALUE, holds: `v[{tile},${block}]` },
+    b: { buffer: "v", at: VALUE, holds: `v[{tile},${block}]` },
     into: "sums",
     clears: { counter: "block", ...(at === undefined ? {} : { at }) },
   });
@@ -207,17 +186,16 @@ function consumer(shape: AttentionShape): Role {
       { registers: "scores", holds: "what is used up" },
     ],
   });
-  const next = { kind: "advance", cursor: "key" } as const;
-  const keysUsed: Step[] = halves ? [] : [{ kind: "arrive", barrier: "k_empty", at: KEY, by: "warps" }, next];
-  const valuesUsed: Step[] = halves
-    ? [{ kind: "arrive", barrier: "k_empty", at: { cursor: "key", back: 1 }, by: "warps" }]
-    : [
-        { kind: "arrive", barrier: "v_empty", at: VALUE, by: "warps" },
-        { kind: "advance", cursor: "value" },
-      ];
-  const valuesThere: Step[] = halves ? [] : [{ kind: "wait", barrier: "v_full", at: VALUE, phase: "current" }];
-  const term = `p[{tile},{part},{block}] * ${halves ? "k0" : "v"}[{tile},{block}]`;
-  const sums = { registers: "sums", holds: { ...BLOCKS, term } };
+  const keysUsed: Step[] = [
+    { kind: "arrive", barrier: "k_empty", at: KEY, by: "warps" },
+    { kind: "advance", cursor: "key" },
+  ];
+  const valuesUsed: Step[] = [
+    { kind: "arrive", barrier: "v_empty", at: VALUE, by: "warps" },
+    { kind: "advance", cursor: "value" },
+  ];
+  const valuesThere = { kind: "wait", barrier: "v_full", at: VALUE, phase: "current" } as const;
+  const sums = { registers: "sums", holds: { ...BLOCKS, term: "p[{tile},{part},{block}] * v[{tile},{block}]" } };
   const tile: Step[] = [
     { kind: "sync", barrier: "own_warps", of: "own", why: "all warps have stored what is in q" },
     { kind: "gather", buffer: "q", holds: `q[${own}]` },
@@ -232,7 +210,6 @@ function consumer(shape: AttentionShape): Role {
     { kind: "settle", pending: 0, done: ["scores"] },
     exponentials("0"),
     ...keysUsed,
-    ...(halves ? [next] : []),
     weights("0", false),
     {
       kind: "loop",
@@ -244,7 +221,7 @@ function consumer(shape: AttentionShape): Role {
         { kind: "fence" },
         ...score("{block}"),
         { kind: "commit" },
-        ...valuesThere,
+        valuesThere,
         { kind: "fence", why: "ptxas wants one of its own for each array of sums" },
         weigh("{block-1}", 1),
         { kind: "commit" },
@@ -254,11 +231,10 @@ function consumer(shape: AttentionShape): Role {
         ...keysUsed,
         { kind: "settle", pending: 0 },
         ...valuesUsed,
-        ...(halves ? [next] : []),
         weights("{block}", true),
       ],
     },
-    ...valuesThere,
+    valuesThere,
     { kind: "fence" },
     weigh("{block}"),
     { kind: "commit" },
@@ -293,7 +269,9 @@ function consumer(shape: AttentionShape): Role {
 }
 
 /** Trip counts that stand for all: no tile, blocks that all fit into the ring, and more than go round twice. */
-export function attentionRuns({ stages, parts }: AttentionShape): Counts[] {
+export function attentionRuns(shape: AttentionShape): Counts[] {
+  if (shape.halves) return latentRuns(shape);
+  const { stages, parts } = shape;
   return [
     { tiles: 0, blocks: 1 },
     { tiles: 1, blocks: 1 },

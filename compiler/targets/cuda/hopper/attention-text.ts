@@ -8,10 +8,10 @@ import {
   type ColumnRows,
   columnsCompared,
   type Comparison,
+  gathers,
   type TensorRows,
   usesAxis,
 } from "./attention-plan.ts";
-import { gathers } from "./attention-schedule.ts";
 import { ROWS } from "./gemm-schedule.ts";
 import { LINE } from "./tensor-maps.ts";
 
@@ -49,7 +49,7 @@ export class AttentionText {
   }
 
   get queriesAt(): string {
-    return this.#plan.shape.halves ? "shared.q" : "shared.q[part]";
+    return "shared.q[part]";
   }
 
   get rowCount(): string {
@@ -58,6 +58,16 @@ export class AttentionText {
 
   get headCount(): string {
     return sizeText(this.#plan.kernel.batch);
+  }
+
+  /** What columns are compared by: different things. */
+  get columnsCompared(): readonly Expr[] {
+    return this.#columns;
+  }
+
+  /** The variable of a column. */
+  get column(): string {
+    return this.#names.axis(this.#plan.kernel.column.name);
   }
 
   get columnCount(): string {
@@ -81,7 +91,7 @@ export class AttentionText {
         const last = each === "" ? "min(m + ROWS, m_end) - 1" : `(min(m + ROWS, m_end) - 1)${each}`;
         lines.add("int low = 0x7fffffff, high = 0;");
         lines.block(`for (int ${token} = m${each} + lane; ${token} <= ${last}; ${token} += 32)`, () => {
-          const scalars = this.#scalars([span.from, span.to]);
+          const scalars = this.scalars([span.from, span.to]);
           lines.add(`const int from = ${scalars.print(span.from)}, to = ${scalars.print(span.to)};`);
           lines.add("if (from < to) low = min(low, from), high = max(high, to);");
         });
@@ -100,32 +110,46 @@ export class AttentionText {
     );
   }
 
-  /** A function that gathers rows of a block, which lie anywhere; beyond the end they are 0. */
-  gather(name: string, rows: ColumnRows): void {
+  /** A function for each ring whose rows threads gather. */
+  gathers(): void {
+    const { terms, values } = this.#plan;
+    for (const [i, { keys }] of terms.entries()) if (keys.matrix === undefined) this.#gather(`gather_k${i}`, keys);
+    if (values.matrix === undefined) this.#gather("gather_v", values);
+  }
+
+  /** A function that gathers rows of a block. */
+  #gather(name: string, rows: ColumnRows): void {
     const lines = this.#lines;
-    const { batch, column } = this.#plan.kernel;
-    const own = this.#names.axis(column.name);
     lines.block(
       `const auto ${name} = [&](int first, int head, unsigned char* to)`,
       () => {
-        this.#unpack(batch, "head");
-        lines.add("#pragma unroll");
-        lines.block("for (int i = 0; i < COLUMNS / 16; i++)", () => {
-          lines.add(
-            "const int own = i * 16 + thread / 8, chunk = thread % 8, place = own * 128 + (chunk ^ own % 8) * 16;",
-          );
-          lines.add(
-            `const int ${own} = min(first + own, ${this.columnCount} - 1), bytes = first + own < ${this.columnCount} ? 16 : 0;`,
-          );
-          const from = this.#pointer(rows);
-          for (let x = 0; x < rows.along.extent; x += LINE) {
-            const line = x === 0 ? "" : ` + ${(x / LINE) * this.#plan.shape.columns * 128}`;
-            lines.add(`cp_async_16(to${line} + place, ${from}${x === 0 ? "" : ` + ${x}`}, bytes);`);
-          }
-        });
+        this.unpackBatch("head");
+        const all = this.columnCount;
+        this.eachColumn(rows, "to", () =>
+          lines.add(`const int ${this.column} = min(first + own, ${all} - 1), bytes = first + own < ${all} ? 16 : 0;`),
+        );
       },
       "};",
     );
+  }
+
+  /**
+   * Copies of the rows of a block's columns, which lie anywhere: eight threads for the 128 bytes of a line.
+   *
+   * @param before prints where the row `own` lies, and how many bytes are read: beyond the end 0
+   */
+  eachColumn(rows: ColumnRows, to: string, before: () => void): void {
+    const lines = this.#lines;
+    lines.add("#pragma unroll");
+    lines.block("for (int i = 0; i < COLUMNS / 16; i++)", () => {
+      lines.add("const int own = i * 16 + thread / 8, chunk = thread % 8, place = own * 128 + (chunk ^ own % 8) * 16;");
+      before();
+      const from = this.pointer(rows);
+      for (let x = 0; x < rows.along.extent; x += LINE) {
+        const line = x === 0 ? "" : ` + ${(x / LINE) * this.#plan.shape.columns * 128}`;
+        lines.add(`cp_async_16(${to}${line} + place, ${from}${x === 0 ? "" : ` + ${x}`}, bytes);`);
+      }
+    });
   }
 
   /** A function for the smallest and largest of what columns of a block are compared by. */
@@ -143,7 +167,7 @@ export class AttentionText {
         lines.add("#pragma unroll");
         lines.block("for (int i = 0; i < COLUMNS; i += 32)", () => {
           lines.add(`const int ${column} = min(first + i + lane, ${this.columnCount} - 1);`);
-          const scalars = this.#scalars(this.#columns);
+          const scalars = this.scalars(this.#columns);
           for (const [i, expr] of this.#columns.entries()) {
             lines.add(`const int x${i} = ${scalars.print(expr)};`);
             lines.add(`least${i} = min(least${i}, x${i}), most${i} = max(most${i}, x${i});`);
@@ -182,9 +206,9 @@ export class AttentionText {
     lines.block("for (int r = 0; r < 2; r++)", () => {
       if (needed.length > 0 || tokens) {
         lines.add(`const int flat = min(${this.#firstRow} + row + r * 8, m_end - 1);`);
-        this.#unpackRows("flat");
+        this.unpackRows("flat");
       }
-      const scalars = this.#scalars(needed);
+      const scalars = this.scalars(needed);
       lines.add(`from[r] = ${span === undefined ? "0" : scalars.print(span.from)};`);
       lines.add(`to[r] = ${span === undefined ? this.columnCount : scalars.print(span.to)};`);
       for (const [i, expr] of this.#rows.entries()) lines.add(`row_${i}[r] = ${scalars.print(expr)};`);
@@ -218,8 +242,11 @@ export class AttentionText {
         lines.add("#pragma unroll");
         lines.block("for (int j = 0; j < COLUMNS / 4; j++)", () => {
           lines.add("const int behind = j / 2 * 8 + column + j % 2;", "const int s = first + behind;");
+          const of32 = this.#plan.shape.columns === 32;
           for (const i of this.#columns.keys())
-            lines.add(`const int column_${i} = __shfl_sync(0xffffffffu, columns_${i}[j / 8], behind % 32);`);
+            lines.add(
+              `const int column_${i} = __shfl_sync(0xffffffffu, columns_${i}${of32 ? "" : "[j / 8]"}, behind % 32);`,
+            );
           if (generic) lines.add(`const int ${column} = min(s, ${this.columnCount} - 1);`);
           lines.add("#pragma unroll");
           const hide = (holds: readonly string[]): string[] => [
@@ -235,7 +262,7 @@ export class AttentionText {
           lines.block(loop, () => {
             for (const { name } of kernel.rows.filter((axis) => usesAxis(seen, axis.name)))
               lines.add(`const int ${this.#names.axis(name)} = ${this.#names.axis(name)}_of[r];`);
-            lines.add(...hide([this.#scalars([seen]).print(seen)]));
+            lines.add(...hide([this.scalars([seen]).print(seen)]));
           });
         });
       },
@@ -247,13 +274,23 @@ export class AttentionText {
   #loadColumns(): void {
     const lines = this.#lines;
     if (this.#columns.length === 0) return;
+    if (this.#plan.shape.columns === 32) return this.columnsOfLanes("columns_", "const int ");
     lines.add(`int ${this.#columns.map((_, i) => `columns_${i}[COLUMNS / 32]`).join(", ")};`, "#pragma unroll");
     lines.block("for (int j = 0; j < COLUMNS / 32; j++)", () => {
       const column = this.#names.axis(this.#plan.kernel.column.name);
       lines.add(`const int ${column} = min(first + j * 32 + lane, ${this.columnCount} - 1);`);
-      const scalars = this.#scalars(this.#columns);
+      const scalars = this.scalars(this.#columns);
       for (const [i, expr] of this.#columns.entries()) lines.add(`columns_${i}[j] = ${scalars.print(expr)};`);
     });
+  }
+
+  /** What each lane's column of a block of 32 is compared by. */
+  columnsOfLanes(name: string, type: "" | "const int "): void {
+    if (this.#columns.length === 0) return;
+    this.#lines.add(`const int ${this.column} = min(first + lane, ${this.columnCount} - 1);`);
+    const scalars = this.scalars(this.#columns);
+    const values = this.#columns.map((expr, i) => `${name}${i} = ${scalars.print(expr)}`);
+    this.#lines.add(`${type}${values.join(", ")};`);
   }
 
   #columnOf({ column }: Comparison): number {
@@ -279,19 +316,21 @@ export class AttentionText {
     return ["first >= from[r]", "first + COLUMNS <= to[r]", ...tests];
   }
 
-  /** Queries of the consumer's rows into swizzled lines of 64 elements; rows beyond the end are 0. */
-  queries(to: string): void {
+  /** Queries of the consumer's rows into swizzled lines of 64 elements, from a term on; rows beyond the end are 0. */
+  queries(to: string, first = 0): void {
     const { terms } = this.#plan;
     this.#eachRow((place) => {
       const lines = this.#lines;
       lines.add(`const int bytes = ${this.#firstRow} + own < m_end ? 16 : 0;`);
-      let line = 0;
+      let line = -first / LINE;
       for (const { queries } of terms) {
-        const from = this.#pointer(queries);
-        for (let x = 0; x < queries.along.extent; x += LINE, line++)
+        const from = this.pointer(queries);
+        for (let x = 0; x < queries.along.extent; x += LINE, line++) {
+          if (line < 0) continue;
           lines.add(
             `cp_async_16(${to}${line === 0 ? "" : ` + ${line * ROWS * 128}`} + ${place}, ${from}${x === 0 ? "" : ` + ${x}`}, bytes);`,
           );
+        }
       }
     });
   }
@@ -300,25 +339,23 @@ export class AttentionText {
   #eachRow(body: (place: string) => void): void {
     const lines = this.#lines;
     lines.add("#pragma unroll");
-    // Of rows that both consumers have, each takes care of half.
-    const { halves } = this.#plan.shape;
-    lines.block(`for (int i = 0; i < ${halves ? 2 : 4}; i++)`, () => {
-      lines.add(`const int own = ${halves ? "(part * 2 + i)" : "i"} * 16 + thread / 8, chunk = thread % 8;`);
+    lines.block("for (int i = 0; i < 4; i++)", () => {
+      lines.add("const int own = i * 16 + thread / 8, chunk = thread % 8;");
       lines.add("const int place = own * 128 + (chunk ^ own % 8) * 16;");
       lines.add(`const int flat = min(${this.#firstRow} + own, m_end - 1);`);
-      this.#unpackRows("flat");
+      this.unpackRows("flat");
       body("place");
     });
   }
 
-  /** The thread's 16 bytes of the first line of a row. */
-  #pointer(rows: TensorRows): string {
+  /** The thread's first element of a row; by default its 16 bytes of the first line. */
+  pointer(rows: TensorRows, behind = "chunk * 8"): string {
     const lines = this.#lines;
-    const scalars = this.#scalars(rows.at);
+    const scalars = this.scalars(rows.at);
     const offset = this.#names.offset(rows.arg.name, rows.at, (x) => scalars.print(x));
     const name = `p${this.#fresh++}`;
     const type = rows.arg.access === "read" ? "const bf16*" : "bf16*";
-    lines.add(`${type} ${name} = ${rows.arg.name} + ${offset} + chunk * 8;`);
+    lines.add(`${type} ${name} = ${rows.arg.name} + ${offset} + ${behind};`);
     return name;
   }
 
@@ -337,16 +374,8 @@ export class AttentionText {
 
   /** Sums of values times a factor of the row, rounded, in the lines that held queries. */
   stage(): void {
-    const { sum, after, factor, shape } = this.#plan;
     const lines = this.#lines;
-    const half = shape.halves ? `part * ${(shape.width / 2 / LINE) * ROWS * 128} + ` : "";
-    lines.add("float factor[2];", "#pragma unroll");
-    lines.block("for (int r = 0; r < 2; r++)", () => {
-      lines.add(`float ${sum} = total[r] + __shfl_xor_sync(0xffffffffu, total[r], 1);`);
-      lines.add(`${sum} += __shfl_xor_sync(0xffffffffu, ${sum}, 2);`);
-      for (const { to, value } of after) lines.add(`const float ${to} = ${this.#scalars([value]).print(value)};`);
-      lines.add(`factor[r] = ${this.#scalars([factor]).print(factor)};`);
-    });
+    this.factors();
     lines.add("#pragma unroll");
     lines.block("for (int c = 0; c < WIDTH / 16; c++)", () => {
       lines.add("unsigned packed[4];  // 8 x 8 results each: rows 8 apart, then columns", "#pragma unroll");
@@ -356,8 +385,21 @@ export class AttentionText {
       );
       lines.add("const int own = warp * 16 + lane % 16, chunk = c % 4 * 2 + lane / 16;");
       lines.add(
-        `stmatrix_x4(${this.queriesAt} + ${half}c / 4 * ${ROWS * 128} + own * 128 + (chunk ^ own % 8) * 16, packed[0], packed[1], packed[2], packed[3]);`,
+        `stmatrix_x4(${this.queriesAt} + c / 4 * ${ROWS * 128} + own * 128 + (chunk ^ own % 8) * 16, packed[0], packed[1], packed[2], packed[3]);`,
       );
+    });
+  }
+
+  /** What sums of values of a thread's two rows are multiplied by at last. */
+  factors(): void {
+    const { sum, after, factor } = this.#plan;
+    const lines = this.#lines;
+    lines.add("float factor[2];", "#pragma unroll");
+    lines.block("for (int r = 0; r < 2; r++)", () => {
+      lines.add(`float ${sum} = total[r] + __shfl_xor_sync(0xffffffffu, total[r], 1);`);
+      lines.add(`${sum} += __shfl_xor_sync(0xffffffffu, ${sum}, 2);`);
+      for (const { to, value } of after) lines.add(`const float ${to} = ${this.scalars([value]).print(value)};`);
+      lines.add(`factor[r] = ${this.scalars([factor]).print(factor)};`);
     });
   }
 
@@ -367,7 +409,7 @@ export class AttentionText {
     this.#eachRow((place) => {
       const lines = this.#lines;
       lines.block(`if (${this.#firstRow} + own < m_end)`, () => {
-        const to = this.#pointer(results);
+        const to = this.pointer(results);
         for (let x = 0; x < results.along.extent; x += LINE)
           lines.add(
             `*reinterpret_cast<uint4*>(${to}${x === 0 ? "" : ` + ${x}`}) = *reinterpret_cast<const uint4*>(${this.queriesAt} + ${x === 0 ? "" : `${(x / LINE) * ROWS * 128} + `}${place});`,
@@ -376,8 +418,13 @@ export class AttentionText {
     });
   }
 
-  #unpackRows(item: string): void {
+  unpackRows(item: string): void {
     this.#unpack(this.#plan.kernel.rows, item);
+  }
+
+  /** The batch that a number is of. */
+  unpackBatch(item: string): void {
+    this.#unpack(this.#plan.kernel.batch, item);
   }
 
   /** Axes of a flat index, the last one fastest. */
@@ -390,7 +437,7 @@ export class AttentionText {
     }
   }
 
-  #scalars(exprs: readonly Expr[]): Scalars {
+  scalars(exprs: readonly Expr[]): Scalars {
     const { batch, rows, column } = this.#plan.kernel;
     const extents = new Map([...batch, ...rows, column].map(({ name, extent }) => [name, extent]));
     const ranges = (axis: string): number | undefined => {

@@ -5,21 +5,25 @@ import { CUDA_DIALECT } from "../dialect.ts";
 import { signature } from "../file.ts";
 import { tidied } from "../tidy.ts";
 import { storageType } from "../language.ts";
+import { type AttentionRoles, firstColumn, FlashRoles } from "./attention-roles.ts";
 import { attentionRuns, attentionSchedule } from "./attention-schedule.ts";
 import { AttentionText } from "./attention-text.ts";
 import { type AttentionPlan, type ColumnRows, depthOf, scalarsOf } from "./attention-plan.ts";
 import { requireSound } from "./check-schedule.ts";
 import { ARCHITECTURE, type HopperFile } from "./gemm.ts";
-import { ROWS } from "./gemm-schedule.ts";
+import { HELD } from "./latent-schedule.ts";
+import { LatentRoles } from "./latent-roles.ts";
 import { type Hooks, SchedulePrinter } from "./print-schedule.ts";
 import { type Role, type Schedule, SHARED_BYTES, type Step, sharedBytes, threadsOf } from "./schedule.ts";
 import { extentsOf, LINE, tensorMap } from "./tensor-maps.ts";
-import { type Wgmma, wgmmaFunction, wgmmaName } from "./wgmma.ts";
+import { wgmmaFunction } from "./wgmma.ts";
 
 /** Blocks of a device: as many as it has multiprocessors. */
 const PROCESSORS = 132;
 /** Bytes of keys and values that the second-level cache keeps for those that run at once. */
 const CACHE_BYTES = 32 * 2 ** 20;
+/** Buffers of words, and their types; all others hold tiles. */
+const WORDS: Readonly<Record<string, string>> = { ranges: "int", factors: "float" };
 /** The entry point's name. */
 const ENTRY = "tensor";
 
@@ -33,6 +37,7 @@ class AttentionPrinter {
   readonly #others: readonly Scratch[];
   readonly #schedule: Schedule;
   readonly #text: AttentionText;
+  readonly #roles: AttentionRoles;
   /** Tensor maps by the names of their parameters. */
   readonly #maps = new Map<string, TensorMap>();
   readonly #lines = new Lines();
@@ -44,6 +49,8 @@ class AttentionPrinter {
     requireSound(this.#schedule, attentionRuns(plan.shape));
     const names = CUDA_DIALECT.names([...plan.kernel.args, ...scalarsOf(plan)]);
     this.#text = new AttentionText(plan, this.#lines, names);
+    const Roles = plan.shape.halves ? LatentRoles : FlashRoles;
+    this.#roles = new Roles(plan, this.#lines, this.#text);
   }
 
   /** The parameter of a tensor map; keys that are values, too, have one. */
@@ -65,15 +72,15 @@ class AttentionPrinter {
     lines.add(...this.#header().map((line) => `// ${line}`.trimEnd()));
     lines.add('#include "dsk_mma.cuh"', '#include "dsk_sm90.cuh"', "");
     lines.add(
-      `constexpr int ROWS = ${this.#text.tileRows}, COLUMNS = ${shape.columns}, WIDTH = ${this.#width}, STAGES = ${shape.stages};`,
+      `constexpr int ROWS = ${this.#text.tileRows}, COLUMNS = ${shape.columns}, WIDTH = ${this.#roles.width}, STAGES = ${shape.stages}${shape.halves ? `, HELD = ${HELD}` : ""};`,
       `// Of a score, for powers of 2.`,
       `constexpr float SCALE = ${(this.#plan.scale * Math.LOG2E).toPrecision(9)}f;`,
       "",
     );
     this.#shared();
-    for (const product of this.#wgmmas()) lines.add("", ...wgmmaFunction(product));
+    for (const product of this.#roles.wgmmas) lines.add("", ...wgmmaFunction(product));
     lines.add("", ...this.#place(), "");
-    this.#products();
+    this.#roles.products();
     lines.add("");
     this.#kernel();
     const entry: Entry = {
@@ -110,12 +117,14 @@ class AttentionPrinter {
     lines.block(
       "struct alignas(1024) Shared",
       () => {
-        for (const { name, bytes, each, holds } of buffers) {
-          const of = name === "q" ? (each === undefined ? "" : `[${each}]`) : "[STAGES]";
-          if (name === "ranges") lines.add(`int ${name}${of}[${bytes / 4}];  // ${holds}`);
+        for (const { name, bytes, each, stages, holds } of buffers) {
+          const of = stages > 1 ? `[${this.#stages(stages)}]` : each === undefined ? "" : `[${each}]`;
+          const type = WORDS[name];
+          if (type !== undefined) lines.add(`${type} ${name}${of}[${bytes / 4}];  // ${holds}`);
           else lines.add(`unsigned char ${name}${of}[${bytes}];  // ${holds}`);
         }
-        for (const { name, event } of barriers) lines.add(`Barrier ${name}[STAGES];  // ${event}`);
+        for (const { name, stages, event } of barriers)
+          lines.add(`Barrier ${name}[${this.#stages(stages)}];  // ${event}`);
       },
       "};",
     );
@@ -124,28 +133,21 @@ class AttentionPrinter {
     );
   }
 
-  /** Elements of values that a consumer sums. */
-  get #width(): number {
-    const { width, halves } = this.#plan.shape;
-    return halves ? width / 2 : width;
-  }
-
-  get #scoreProduct(): Wgmma {
-    return { n: this.#plan.shape.columns, aTurned: false, bTurned: false };
-  }
-
-  get #valueProduct(): Wgmma {
-    return { n: this.#width, aInRegisters: true, aTurned: false, bTurned: true };
-  }
-
-  #wgmmas(): Wgmma[] {
-    return [this.#scoreProduct, this.#valueProduct];
+  #stages(stages: number): string {
+    return stages === this.#plan.shape.stages ? "STAGES" : String(stages);
   }
 
   /** The tile with a number: rows that see the most first, some heads at a time. */
   #place(): string[] {
-    const { shape } = this.#plan;
+    const { shape, kernel } = this.#plan;
     const elements = depthOf(shape) + shape.width;
+    if (kernel.batch.length === 0)
+      return [
+        "// The last rows come first, since they mostly see the most columns.",
+        "struct Place { int m, head; };",
+        "struct Span { int first, end; };",
+        "DSK_INLINE Place place_of(int tile, int row_tiles) { return {(row_tiles - 1 - tile) * ROWS, 0}; }",
+      ];
     return [
       `// Heads that run at once share the second-level cache: as many as have their keys and values in ${CACHE_BYTES / 2 ** 20} MiB. Of these the`,
       "// last rows come first, since they mostly see the most columns.",
@@ -183,46 +185,39 @@ class AttentionPrinter {
     lines.add("// The same in all threads of a warp, as the compiler sees by the shuffle.");
     lines.add("const int warpgroup = __shfl_sync(0xffffffffu, (int)threadIdx.x / 128, 0);");
     lines.add("const int thread = threadIdx.x % 128, warp = thread / 32, lane = thread % 32;");
-    lines.add(
-      `const int m_end = ${this.#text.rowCount}, heads = ${this.#text.headCount}, row_tiles = (m_end + ROWS - 1) / ROWS;`,
-    );
+    const heads = this.#plan.kernel.batch.length === 0 ? "" : `heads = ${this.#text.headCount}, `;
+    lines.add(`const int m_end = ${this.#text.rowCount}, ${heads}row_tiles = (m_end + ROWS - 1) / ROWS;`);
     lines.block("if (threadIdx.x == 0)", () => {
       if (this.#maps.size > 0)
         lines.add(`${[...this.#maps.keys()].map((name) => `tma_prefetch(&${name})`).join(", ")};`);
-      lines.block("for (int i = 0; i < STAGES; i++)", () => {
-        for (const { name, arrivals } of this.#schedule.barriers)
-          lines.add(`mbarrier_init(&shared.${name}[i], ${arrivals});`);
-      });
+      const { barriers } = this.#schedule;
+      for (const stages of new Set(barriers.map((barrier) => barrier.stages)))
+        lines.block(`for (int i = 0; i < ${this.#stages(stages)}; i++)`, () => {
+          for (const { name, arrivals } of barriers.filter((barrier) => barrier.stages === stages))
+            lines.add(`mbarrier_init(&shared.${name}[i], ${arrivals});`);
+        });
       lines.add("mbarrier_init_fence();");
     });
     lines.add("__syncthreads();");
     this.#text.spans();
-    const [producer, consumer] = this.#schedule.roles as [Role, Role];
-    const steps = (role: Role): void => new SchedulePrinter(this.#schedule, role, lines, this.#hooks(role)).print();
-    lines.block("if (warpgroup == 0)", () => {
-      lines.add("// The producer fills the rings.", `registers_decrease<${producer.registers}>();`);
-      this.#text.ranges();
-      for (const { name } of this.#schedule.buffers)
-        if (/^(k\d+|v)$/.test(name) && this.#columnRows(name).matrix === undefined)
-          this.#text.gather(`gather_${name}`, this.#columnRows(name));
-      if (producer.threads === "warp") lines.block("if (warp == 0)", () => steps(producer));
-      else steps(producer);
-    });
-    lines.block("else", () => {
-      const { halves } = this.#plan.shape;
-      lines.add(
-        halves ? "// Consumers have 64 rows, each a half of their values." : "// Consumers have 64 rows each.",
-        `registers_increase<${consumer.registers}>();`,
-      );
-      lines.add("const int part = warpgroup - 1;");
-      lines.add(
-        "// Of a thread's first sum. Sum i lies i / 2 % 2 * 8 rows and i / 4 * 8 + i % 2 columns behind it.",
-        "const int row = warp * 16 + lane / 4, column = lane % 4 * 2;",
-        "float scores[COLUMNS / 2], sums[WIDTH / 2];",
-        "unsigned weights[COLUMNS / 16][4];",
-      );
-      steps(consumer);
-    });
+    const { roles } = this.#schedule;
+    for (const [i, role] of roles.entries()) {
+      const head = i === 0 ? "if (warpgroup == 0)" : i + 1 < roles.length ? `else if (warpgroup == ${i})` : "else";
+      lines.block(head, () => {
+        const change = i === 0 ? "decrease" : "increase";
+        lines.add(`// ${this.#about(role)}`, `registers_${change}<${role.registers}>();`);
+        this.#roles.prologue(role);
+        const print = (): void => new SchedulePrinter(this.#schedule, role, lines, this.#hooks(role)).print();
+        if (role.threads === "warp") lines.block("if (warp == 0)", print);
+        else print();
+      });
+    }
+  }
+
+  #about({ name }: Role): string {
+    if (name === "producer") return "The producer fills the rings.";
+    if (name === "scorer") return "The scorer has the scores of 64 rows, and makes weights of them.";
+    return this.#plan.shape.halves ? "Consumers sum a half of the values each." : "Consumers have 64 rows each.";
   }
 
   #hooks(role: Role): Hooks {
@@ -233,15 +228,16 @@ class AttentionPrinter {
         counter === "tile" ? "for (int tile = blockIdx.x; tile < items; tile += gridDim.x)" : undefined,
       enter: ({ counter }) => {
         if (counter === "block") return;
-        lines.add(`const Place at = place_of(tile, row_tiles, heads, ${text.columnCount});`);
+        const { batch } = this.#plan.kernel;
+        const more = batch.length === 0 ? "" : `, heads, ${text.columnCount}`;
+        lines.add(`const Place at = place_of(tile, row_tiles${more});`);
         text.blocks();
-        if (role.name === "consumer") text.rows();
+        this.#roles.tile(role);
       },
       load: (step, to, barrier) => this.#printLoad(step, to, barrier),
-      gather: ({ buffer, holds }, to) =>
-        buffer === "q" ? text.queries(to) : lines.add(`gather_${buffer}(${firstColumn(holds)}, at.head, ${to});`),
-      multiply: (step) => this.#printMultiply(step),
-      compute: (step) => this.#printCompute(step),
+      gather: (step, to) => this.#roles.gather(step, to),
+      multiply: (step) => this.#roles.multiply(step),
+      compute: (step) => this.#roles.compute(step),
       store: () => {
         throw new Error("the copy engine stores nothing here");
       },
@@ -263,77 +259,4 @@ class AttentionPrinter {
     const { terms, values } = this.#plan;
     return buffer === "v" ? values : terms[Number(buffer.slice(1))]!.keys;
   }
-
-  /** Functions for the products of a block. */
-  #products(): void {
-    const { columns } = this.#plan.shape;
-    this.#lines.add(
-      "// Queries times keys: `depth` terms in lines of 64.",
-      "DSK_INLINE void add_scores(float (&scores)[COLUMNS / 2], const unsigned char* queries, const unsigned char* keys, int depth, int adds) {",
-      "  const Descriptor a = wgmma_descriptor(queries, 0, 1024), b = wgmma_descriptor(keys, 0, 1024);",
-      "#pragma unroll",
-      "  for (int k = 0; k < depth / 16; k++) {",
-      `    const int queries_behind = k / 4 * ${ROWS * 128} + k % 4 * 32, keys_behind = k / 4 * ${columns * 128} + k % 4 * 32;`,
-      `    ${wgmmaName(this.#scoreProduct)}(scores, wgmma_behind(a, queries_behind), wgmma_behind(b, keys_behind), adds || k > 0);`,
-      "  }",
-      "}",
-      "",
-      "// Weights times values.",
-      "DSK_INLINE void add_values(float (&sums)[WIDTH / 2], const unsigned (&weights)[COLUMNS / 16][4], const unsigned char* values, int adds) {",
-      `  const Descriptor b = wgmma_descriptor(values, ${columns * 128}, 1024);`,
-      "#pragma unroll",
-      "  for (int k = 0; k < COLUMNS / 16; k++)",
-      `    ${wgmmaName(this.#valueProduct)}(sums, weights[k], wgmma_behind(b, k * 2048), adds || k > 0);`,
-      "}",
-    );
-  }
-
-  #printMultiply({ into, b }: Step & { kind: "multiply" }): void {
-    const { parts } = this.#plan.shape;
-    const { buffer, holds = "" } = b as { buffer: string; holds?: string };
-    if (into === "sums") {
-      const { columns, stages, halves } = this.#plan.shape;
-      const adds = holds.includes("-1") ? "block > 1" : "blocks > 1";
-      const values = halves
-        ? `shared.k0[(key + ${stages - 1}) % STAGES] + part * ${columns * this.#width * 2}`
-        : "shared.v[value]";
-      return this.#lines.add(`add_values(sums, weights, ${values}, ${adds});`);
-    }
-    const term = Number(buffer.slice(1));
-    const before = depthOf({ parts: parts.slice(0, term) }) * ROWS * 2;
-    const queries = `${this.#text.queriesAt}${before === 0 ? "" : ` + ${before}`}`;
-    this.#lines.add(
-      `add_scores(scores, ${queries}, shared.${buffer}[key], ${parts[term]!.depth}, ${term === 0 ? 0 : 1});`,
-    );
-  }
-
-  #printCompute(step: Step & { kind: "compute" }): void {
-    const text = this.#text;
-    switch (step.name) {
-      case "ranges of columns":
-        return text.rangesAt(firstColumn(written(step)));
-      case "exponentials":
-        return text.exponentials(firstColumn(written(step)));
-      case "weights":
-        return text.weights();
-      case "rescale":
-        return text.rescale();
-      case "results":
-        return text.stage();
-      default:
-        return text.store();
-    }
-  }
-}
-
-/** Of the block that a label names: `{block}` is the last one where a tile's last values are meant. */
-function firstColumn(label: string): string {
-  if (label.includes("{block-1}")) return "span.first + (block - 1) * COLUMNS";
-  if (!label.includes("{block}")) return "span.first";
-  return `span.first + ${label.startsWith("v[") ? "(blocks - 1)" : "block"} * COLUMNS`;
-}
-
-/** The label of the first thing that a step writes. */
-function written({ writes = [] }: Step & { kind: "compute" }): string {
-  return writes[0]!.holds;
 }

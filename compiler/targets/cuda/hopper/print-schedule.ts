@@ -96,9 +96,9 @@ export class SchedulePrinter {
   #plain(step: Exclude<Step, { kind: "loop" }>, when?: string): void {
     const lines = this.#lines;
     const why = step.why === undefined ? "" : `  // ${step.why}`;
-    const one = (condition: string | undefined, statement: string): void => {
+    const one = (condition: string | undefined, statement: string, comment = why): void => {
       const both = [when, condition].filter((x) => x !== undefined).join(" && ");
-      lines.add(`${both === "" ? "" : `if (${both}) `}${statement}${why}`);
+      lines.add(`${both === "" ? "" : `if (${both}) `}${statement}${comment}`);
     };
     const leader =
       this.#role.threads === "one" ? undefined : this.#role.threads === "warp" ? "lane == 0" : "thread == 0";
@@ -115,7 +115,7 @@ export class SchedulePrinter {
       }
       case "arrive":
         // What all lanes copied is behind the arrival of one.
-        if (step.by === "warps" && this.#some(({ kind }) => kind === "gather")) one(undefined, "__syncwarp();");
+        if (step.by === "warps" && this.#some(({ kind }) => kind === "gather")) one(undefined, "__syncwarp();", "");
         return one(this.#who(step.by), `mbarrier_arrive(${this.#barrier(step.barrier, step.at)});`);
       case "expect":
         return one(leader, `mbarrier_expect(${this.#barrier(step.barrier, step.at)}, ${step.bytes});`);

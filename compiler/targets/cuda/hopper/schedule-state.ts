@@ -116,7 +116,7 @@ export function clearsNow(actor: Actor, { counter, at: turn = 0 }: Clears): bool
 }
 
 export function filled(label: Label, counters: ReadonlyMap<string, number>, part: number): Label {
-  return label.replaceAll(/\{(\w+)(-1)?\}/g, (_, name: string, before: string | undefined) =>
-    String((name === "part" ? part : (counters.get(name) ?? 0)) - (before === undefined ? 0 : 1)),
+  return label.replaceAll(/\{(\w+)([+-]1)?\}/g, (_, name: string, more: string | undefined) =>
+    String((name === "part" ? part : (counters.get(name) ?? 0)) + Number(more ?? 0)),
   );
 }

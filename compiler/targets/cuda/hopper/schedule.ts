@@ -89,13 +89,16 @@ export interface When {
 }
 
 /**
- * Labels say what memory holds: `a[{tile},{k_block}]` with the values of counters, `{k_block-1}` of the turn before, `{part}` the
+ * Labels say what memory holds: `a[{tile},{k_block}]` with the values of counters, `{k_block-1}` of the turn before (`+1`: behind), `{part}` the
  * warpgroup of the role. The checker carries them from loads through products to the results.
  */
 export type Label = string;
 
-/** What registers must hold: a term for every value of a counter, or one label. */
-export type Expected = Label | { readonly counter: string; readonly count: string; readonly term: Label };
+/** What registers must hold: a term for every value of a counter, several, or one label. */
+export type Expected =
+  | Label
+  | readonly Label[]
+  | { readonly counter: string; readonly count: string; readonly term: Label };
 
 export type Operand =
   | { readonly buffer: string; readonly at?: Slot; readonly holds?: Label }
@@ -143,8 +146,14 @@ type Plain =
       readonly bytes: number;
       readonly holds: Label;
     }
-  /** All threads start copies of their own (cp.async) into a buffer. */
-  | { readonly kind: "gather"; readonly buffer: string; readonly at?: Slot; readonly holds: Label }
+  /** All threads start copies of their own (cp.async) into a buffer; `reads`: where from, as registers say. */
+  | {
+      readonly kind: "gather";
+      readonly buffer: string;
+      readonly at?: Slot;
+      readonly reads?: readonly { readonly registers: string; readonly holds: Expected }[];
+      readonly holds: Label;
+    }
   | { readonly kind: "commit_copies" }
   | { readonly kind: "settle_copies"; readonly pending: number }
   /** wgmma.fence: registers that were touched may be summed into. */

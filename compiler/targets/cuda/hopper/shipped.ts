@@ -146,7 +146,7 @@ export const ATTENTION_SHAPES: readonly AttentionShape[] = [
   {
     name: "attention, halves of latent values",
     consumers: 2,
-    stages: 4,
+    stages: 5,
     columns: 32,
     parts: [
       { depth: 512, gathered: true },
@@ -156,6 +156,20 @@ export const ATTENTION_SHAPES: readonly AttentionShape[] = [
     valuesGathered: true,
     halves: true,
     ranges: 2,
+  },
+  {
+    name: "attention, halves of latent values, a part of the keys at equal distances",
+    consumers: 2,
+    stages: 5,
+    columns: 32,
+    parts: [
+      { depth: 512, gathered: true },
+      { depth: 64, gathered: false },
+    ],
+    width: 512,
+    valuesGathered: true,
+    halves: true,
+    ranges: 0,
   },
 ];
 

@@ -266,6 +266,14 @@ class Run {
         if (actor.leads) this.#load(actor, step);
         return yield;
       case "gather": {
+        for (const { registers, holds } of step.reads ?? [])
+          this.#mustHold(
+            actor,
+            `the gather of ${step.buffer}`,
+            registers,
+            this.#registers(actor, registers).terms,
+            holds,
+          );
         const event = this.#write(actor, step.buffer, step.at, step.holds);
         actor.copies.open.push({ event, registers: [] });
         return;
@@ -503,10 +511,10 @@ class Run {
 
   #mustHold(actor: Actor, who: string, name: string, terms: readonly Label[], holds: Expected): void {
     const wanted: Label[] = [];
-    if (typeof holds === "string") wanted.push(filled(holds, actor.counters, actor.part));
-    else
+    if (typeof holds === "object" && "term" in holds)
       for (let i = 0; i < this.#count(holds.count, actor.counters); i++)
         wanted.push(filled(holds.term, new Map([...actor.counters, [holds.counter, i]]), actor.part));
+    else for (const label of [holds].flat()) wanted.push(filled(label, actor.counters, actor.part));
     const left = [...terms];
     for (const term of wanted) {
       const i = left.indexOf(term);

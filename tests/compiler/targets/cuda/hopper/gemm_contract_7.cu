@@ -228,7 +228,7 @@ gemm_contract_7_tensor(int items, int items_before, int T, const bf16* x, const 
         // stage x_2
         #pragma unroll
         for (int c = 0; c < 4; c++) {
-          unsigned packed[4];  // 8 x 8 results each: rows 8 apart, then columns
+          unsigned packed[4] = {};  // 8 x 8 results each: rows 8 apart, then columns
           #pragma unroll
           for (int e = 0; e < 4; e++) {
             float pair[2] = {};

@@ -146,7 +146,7 @@ gemm_h_tensor(int items, int items_before, int T, const bf16* out, const bf16* w
         // stage h
         #pragma unroll
         for (int c = 0; c < 4; c++) {
-          unsigned packed[4];  // 8 x 8 results each: rows 8 apart, then columns
+          unsigned packed[4] = {};  // 8 x 8 results each: rows 8 apart, then columns
           #pragma unroll
           for (int e = 0; e < 4; e++) {
             float pair[2] = {};

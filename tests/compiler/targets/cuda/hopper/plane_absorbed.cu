@@ -12,22 +12,27 @@
 //   read span_from: i32[T]
 //   read span_to: i32[T]
 // Scores of 576 terms, values of 512: 2176 FLOP for each row and column that it sees.
-// Tiles of 64 rows, blocks of 32 columns, 4 of them in shared memory.
+// Tiles of 64 rows, blocks of 32 columns, 5 of them in shared memory.
 #include "dsk_mma.cuh"
 #include "dsk_sm90.cuh"
 
-constexpr int ROWS = 64, COLUMNS = 32, WIDTH = 256, STAGES = 4;
+constexpr int ROWS = 64, COLUMNS = 32, WIDTH = 256, STAGES = 5, HELD = 448;
 // Of a score, for powers of 2.
 constexpr float SCALE = 0.195101102f;
 
 // Tiles lie at multiples of 1024 bytes: the pattern of 128-byte swizzle repeats there.
 struct alignas(1024) Shared {
-  unsigned char q[73728];  // queries, then results on their way out
+  unsigned char q[16384];  // terms of queries that no registers have
   unsigned char k0[STAGES][32768];  // keys
   unsigned char k1[STAGES][4096];  // keys
+  unsigned char p[2][8192];  // weights, in the first bytes of each line
+  float factors[2][64];  // what a row's sums are multiplied by
   int ranges[STAGES][4];  // the smallest and largest of what columns are compared by
   Barrier k_full[STAGES];  // the block's keys are there
   Barrier k_empty[STAGES];  // all warps of the consumers have summed them
+  Barrier p_full[2];  // the block's weights and factors are there
+  Barrier p_turn[2];  // the scores behind them are multiplied
+  Barrier p_empty[2];  // all warps of the consumers are done with them
 };
 static_assert(sizeof(Shared) <= 232448, "a block has 232448 bytes of shared memory");
 
@@ -47,23 +52,35 @@ DSK_INLINE void wgmma_n32_kk(float (&d)[16], Descriptor a, Descriptor b, int add
 #endif
 }
 
-// wgmma.mma_async: d = a * b where `adds` is 0, else d += a * b; 64 rows, 256 columns, 16 terms.
-// A is in registers, of B columns are neighbors.
-DSK_INLINE void wgmma_n256_rn(float (&d)[128], const unsigned (&a)[4], Descriptor b, int adds) {
+// wgmma.mma_async: d = a * b where `adds` is 0, else d += a * b; 64 rows, 32 columns, 16 terms.
+// A is in registers, of B terms are neighbors.
+DSK_INLINE void wgmma_n32_rk(float (&d)[16], const unsigned (&a)[4], Descriptor b, int adds) {
 #ifdef DSK_HARNESS
-  dsk::sim::wgmma_bf16<256, 1>(d, a, b, adds);
+  dsk::sim::wgmma_bf16<32, 0>(d, a, b, adds);
 #else
-  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %133, 0;\n"
-               "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {"
+  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %21, 0;\n"
+               "wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16 {"
+               "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15}, "
+               "{%16, %17, %18, %19}, %20, p, 1, 1, 0;\n}"
+               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
+                 "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(adds));
+#endif
+}
+
+// wgmma.mma_async: d = a * b where `adds` is 0, else d += a * b; 64 rows, 128 columns, 16 terms.
+// Of A terms are neighbors, of B columns are neighbors.
+DSK_INLINE void wgmma_n128_kn(float (&d)[64], Descriptor a, Descriptor b, int adds) {
+#ifdef DSK_HARNESS
+  dsk::sim::wgmma_bf16<128, 0, 1>(d, a, b, adds);
+#else
+  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"
+               "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
                "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
                "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
                "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-               "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "
-               "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
-               "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "
-               "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "
-               "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127}, "
-               "{%128, %129, %130, %131}, %132, p, 1, 1, 1;\n}"
+               "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
+               "%64, %65, p, 1, 1, 0, 1;\n}"
                : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
                  "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
                  "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]),
@@ -71,49 +88,41 @@ DSK_INLINE void wgmma_n256_rn(float (&d)[128], const unsigned (&a)[4], Descripto
                  "+f"(d[32]), "+f"(d[33]), "+f"(d[34]), "+f"(d[35]), "+f"(d[36]), "+f"(d[37]), "+f"(d[38]), "+f"(d[39]),
                  "+f"(d[40]), "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]),
                  "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]),
-                 "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63]),
-                 "+f"(d[64]), "+f"(d[65]), "+f"(d[66]), "+f"(d[67]), "+f"(d[68]), "+f"(d[69]), "+f"(d[70]), "+f"(d[71]),
-                 "+f"(d[72]), "+f"(d[73]), "+f"(d[74]), "+f"(d[75]), "+f"(d[76]), "+f"(d[77]), "+f"(d[78]), "+f"(d[79]),
-                 "+f"(d[80]), "+f"(d[81]), "+f"(d[82]), "+f"(d[83]), "+f"(d[84]), "+f"(d[85]), "+f"(d[86]), "+f"(d[87]),
-                 "+f"(d[88]), "+f"(d[89]), "+f"(d[90]), "+f"(d[91]), "+f"(d[92]), "+f"(d[93]), "+f"(d[94]), "+f"(d[95]),
-                 "+f"(d[96]), "+f"(d[97]), "+f"(d[98]), "+f"(d[99]), "+f"(d[100]), "+f"(d[101]), "+f"(d[102]), "+f"(d[103]),
-                 "+f"(d[104]), "+f"(d[105]), "+f"(d[106]), "+f"(d[107]), "+f"(d[108]), "+f"(d[109]), "+f"(d[110]), "+f"(d[111]),
-                 "+f"(d[112]), "+f"(d[113]), "+f"(d[114]), "+f"(d[115]), "+f"(d[116]), "+f"(d[117]), "+f"(d[118]), "+f"(d[119]),
-                 "+f"(d[120]), "+f"(d[121]), "+f"(d[122]), "+f"(d[123]), "+f"(d[124]), "+f"(d[125]), "+f"(d[126]), "+f"(d[127])
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(adds));
+                 "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63])
+               : "l"(a), "l"(b), "r"(adds));
 #endif
 }
 
-// Heads that run at once share the second-level cache: as many as have their keys and values in 32 MiB. Of these the
-// last rows come first, since they mostly see the most columns.
+// The last rows come first, since they mostly see the most columns.
 struct Place { int m, head; };
 struct Span { int first, end; };
-DSK_INLINE Place place_of(int tile, int row_tiles, int heads, int columns) {
-  const int together = max(1, min(heads, (int)(33554432ll / (2176ll * max(1, columns)))));
-  const int group = tile / (together * row_tiles), i = tile % (together * row_tiles);
-  const int count = min(together, heads - group * together);
-  return {(row_tiles - 1 - i / count) * ROWS, group * together + i % count};
-}
+DSK_INLINE Place place_of(int tile, int row_tiles) { return {(row_tiles - 1 - tile) * ROWS, 0}; }
 
-// Queries times keys: `depth` terms in lines of 64.
-DSK_INLINE void add_scores(float (&scores)[COLUMNS / 2], const unsigned char* queries, const unsigned char* keys, int depth, int adds) {
+// Queries times keys: terms of queries in registers, then `depth` terms in lines of 64.
+DSK_INLINE void start_scores(float (&scores)[COLUMNS / 2], const unsigned (&queries)[HELD / 16][4], const unsigned char* keys) {
+  const Descriptor b = wgmma_descriptor(keys, 0, 1024);
+#pragma unroll
+  for (int k = 0; k < HELD / 16; k++)
+    wgmma_n32_rk(scores, queries[k], wgmma_behind(b, k / 4 * 4096 + k % 4 * 32), k > 0);
+}
+DSK_INLINE void add_scores(float (&scores)[COLUMNS / 2], const unsigned char* queries, const unsigned char* keys, int depth) {
   const Descriptor a = wgmma_descriptor(queries, 0, 1024), b = wgmma_descriptor(keys, 0, 1024);
 #pragma unroll
-  for (int k = 0; k < depth / 16; k++) {
-    const int queries_behind = k / 4 * 8192 + k % 4 * 32, keys_behind = k / 4 * 4096 + k % 4 * 32;
-    wgmma_n32_kk(scores, wgmma_behind(a, queries_behind), wgmma_behind(b, keys_behind), adds || k > 0);
-  }
+  for (int k = 0; k < depth / 16; k++)
+    wgmma_n32_kk(scores, wgmma_behind(a, k / 4 * 8192 + k % 4 * 32), wgmma_behind(b, k / 4 * 4096 + k % 4 * 32), 1);
 }
 
 // Weights times values.
-DSK_INLINE void add_values(float (&sums)[WIDTH / 2], const unsigned (&weights)[COLUMNS / 16][4], const unsigned char* values, int adds) {
-  const Descriptor b = wgmma_descriptor(values, 4096, 1024);
+DSK_INLINE void add_values(float (&sums)[WIDTH / 128][64], const unsigned char* weights, const unsigned char* values) {
+  const Descriptor a = wgmma_descriptor(weights, 0, 1024), b = wgmma_descriptor(values, 4096, 1024);
 #pragma unroll
   for (int k = 0; k < COLUMNS / 16; k++)
-    wgmma_n256_rn(sums, weights[k], wgmma_behind(b, k * 2048), adds || k > 0);
+#pragma unroll
+    for (int i = 0; i < WIDTH / 128; i++)
+      wgmma_n128_kn(sums[i], wgmma_behind(a, k * 32), wgmma_behind(b, k * 2048 + i * 8192), 1);
 }
 
-extern "C" __global__ void __launch_bounds__(384, 1) plane_absorbed_tensor(
+extern "C" __global__ void __launch_bounds__(512, 1) plane_absorbed_tensor(
     int items, int items_before, int S, int T, const bf16* __restrict__ x_2, const bf16* __restrict__ latent,
     const int* __restrict__ slot, const bf16* __restrict__ x_3, const bf16* __restrict__ key_pe, const int* __restrict__ pos,
     const int* __restrict__ pos_2, const int* __restrict__ seq, const int* __restrict__ seq_2, bf16* __restrict__ x_4,
@@ -122,11 +131,16 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_absorbed_tensor(
   // The same in all threads of a warp, as the compiler sees by the shuffle.
   const int warpgroup = __shfl_sync(0xffffffffu, (int)threadIdx.x / 128, 0);
   const int thread = threadIdx.x % 128, warp = thread / 32, lane = thread % 32;
-  const int m_end = T * 128, heads = 1, row_tiles = (m_end + ROWS - 1) / ROWS;
+  const int m_end = T * 128, row_tiles = (m_end + ROWS - 1) / ROWS;
   if (threadIdx.x == 0) {
     for (int i = 0; i < STAGES; i++) {
       mbarrier_init(&shared.k_full[i], 4);
       mbarrier_init(&shared.k_empty[i], 8);
+    }
+    for (int i = 0; i < 2; i++) {
+      mbarrier_init(&shared.p_full[i], 4);
+      mbarrier_init(&shared.p_turn[i], 4);
+      mbarrier_init(&shared.p_empty[i], 8);
     }
     mbarrier_init_fence();
   }
@@ -143,79 +157,84 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_absorbed_tensor(
   };
   if (warpgroup == 0) {
     // The producer fills the rings.
-    registers_decrease<72>();
-    // The smallest and largest of what columns from `first` on are compared by.
-    const auto find_ranges = [&](int first, int* ranges) {
-      if (warp > 0) return;
-      int least0 = 0x7fffffff, most0 = -0x7fffffff - 1, least1 = 0x7fffffff, most1 = -0x7fffffff - 1;
-      #pragma unroll
-      for (int i = 0; i < COLUMNS; i += 32) {
-        const int i_S = min(first + i + lane, S - 1);
-        const int x0 = pos[i_S];
-        least0 = min(least0, x0), most0 = max(most0, x0);
-        const int x1 = seq_2[i_S];
-        least1 = min(least1, x1), most1 = max(most1, x1);
-      }
-      least0 = __reduce_min_sync(0xffffffffu, least0), most0 = __reduce_max_sync(0xffffffffu, most0);
-      least1 = __reduce_min_sync(0xffffffffu, least1), most1 = __reduce_max_sync(0xffffffffu, most1);
-      if (lane == 0) ranges[0] = least0, ranges[1] = most0, ranges[2] = least1, ranges[3] = most1;
-    };
-    const auto gather_k0 = [&](int first, int head, unsigned char* to) {
+    registers_decrease<32>();
+    // Where rows of a block lie, and what its columns are compared by.
+    int found_0[COLUMNS / 16], x0, x1;
+    const auto look_up = [&](int first) {
       #pragma unroll
       for (int i = 0; i < COLUMNS / 16; i++) {
-        const int own = i * 16 + thread / 8, chunk = thread % 8, place = own * 128 + (chunk ^ own % 8) * 16;
-        const int i_S = min(first + own, S - 1), bytes = first + own < S ? 16 : 0;
-        const bf16* p0 = latent + (long long)(slot[i_S]) * 512 + chunk * 8;
-        cp_async_16(to + place, p0, bytes);
-        cp_async_16(to + 4096 + place, p0 + 64, bytes);
-        cp_async_16(to + 8192 + place, p0 + 128, bytes);
-        cp_async_16(to + 12288 + place, p0 + 192, bytes);
-        cp_async_16(to + 16384 + place, p0 + 256, bytes);
-        cp_async_16(to + 20480 + place, p0 + 320, bytes);
-        cp_async_16(to + 24576 + place, p0 + 384, bytes);
-        cp_async_16(to + 28672 + place, p0 + 448, bytes);
+        const int i_S = min(first + i * 16 + thread / 8, S - 1);
+        found_0[i] = slot[i_S];
       }
-    };
-    const auto gather_k1 = [&](int first, int head, unsigned char* to) {
-      #pragma unroll
-      for (int i = 0; i < COLUMNS / 16; i++) {
-        const int own = i * 16 + thread / 8, chunk = thread % 8, place = own * 128 + (chunk ^ own % 8) * 16;
-        const int i_S = min(first + own, S - 1), bytes = first + own < S ? 16 : 0;
-        const bf16* p1 = key_pe + (long long)(slot[i_S]) * 64 + chunk * 8;
-        cp_async_16(to + place, p1, bytes);
-      }
+      const int i_S = min(first + lane, S - 1);
+      x0 = pos[i_S], x1 = seq_2[i_S];
     };
     int key = 0, key_phase = 0;
     for (int tile = blockIdx.x; tile < items; tile += gridDim.x) {
-      const Place at = place_of(tile, row_tiles, heads, S);
+      const Place at = place_of(tile, row_tiles);
       const Span span = span_of(at.m);
       const int blocks = max(1, (span.end - span.first + COLUMNS - 1) / COLUMNS);  // one where rows see nothing
+      // look up
+      look_up(span.first);
       for (int block = 0; block < blocks; block++) {
         mbarrier_wait(&shared.k_empty[key], key_phase ^ 1);  // passes at once on the first way round
-        // ranges of columns
-        find_ranges(span.first + block * COLUMNS, shared.ranges[key]);
-        gather_k0(span.first + block * COLUMNS, at.head, shared.k0[key]);
-        gather_k1(span.first + block * COLUMNS, at.head, shared.k1[key]);
+        #pragma unroll
+        for (int i = 0; i < COLUMNS / 16; i++) {
+          const int own = i * 16 + thread / 8, chunk = thread % 8, place = own * 128 + (chunk ^ own % 8) * 16;
+          const int i_found_0 = found_0[i], bytes = span.first + block * COLUMNS + own < S ? 16 : 0;
+          const bf16* p0 = latent + (long long)i_found_0 * 512 + chunk * 8;
+          cp_async_16(shared.k0[key] + place, p0, bytes);
+          cp_async_16(shared.k0[key] + 4096 + place, p0 + 64, bytes);
+          cp_async_16(shared.k0[key] + 8192 + place, p0 + 128, bytes);
+          cp_async_16(shared.k0[key] + 12288 + place, p0 + 192, bytes);
+          cp_async_16(shared.k0[key] + 16384 + place, p0 + 256, bytes);
+          cp_async_16(shared.k0[key] + 20480 + place, p0 + 320, bytes);
+          cp_async_16(shared.k0[key] + 24576 + place, p0 + 384, bytes);
+          cp_async_16(shared.k0[key] + 28672 + place, p0 + 448, bytes);
+        }
+        #pragma unroll
+        for (int i = 0; i < COLUMNS / 16; i++) {
+          const int own = i * 16 + thread / 8, chunk = thread % 8, place = own * 128 + (chunk ^ own % 8) * 16;
+          const int i_found_0 = found_0[i], bytes = span.first + block * COLUMNS + own < S ? 16 : 0;
+          const bf16* p1 = key_pe + (long long)i_found_0 * 64 + chunk * 8;
+          cp_async_16(shared.k1[key] + place, p1, bytes);
+        }
         cp_async_commit();
-        cp_async_wait<0>();
-        fence_async();
-        __syncwarp();
-        if (lane == 0) mbarrier_arrive(&shared.k_full[key]);
-        if (++key == 4) key = 0, key_phase ^= 1;
+        // ranges of columns
+        if (warp == 0) {
+          const int least0 = __reduce_min_sync(0xffffffffu, x0), least1 = __reduce_min_sync(0xffffffffu, x1);
+          const int most0 = __reduce_max_sync(0xffffffffu, x0), most1 = __reduce_max_sync(0xffffffffu, x1);
+          int* ranges = shared.ranges[key];
+          if (lane == 0) ranges[0] = least0, ranges[1] = most0, ranges[2] = least1, ranges[3] = most1;
+        }
+        // look up
+        look_up(span.first + (block + 1) * COLUMNS);
+        if (block >= 2) cp_async_wait<2>();
+        if (block >= 2) fence_async();
+        if (block >= 2) __syncwarp();
+        if (block >= 2 && lane == 0) mbarrier_arrive(&shared.k_full[(key + 3) % 5]);
+        if (++key == 5) key = 0, key_phase ^= 1;
       }
+      if (blocks > 1) cp_async_wait<1>();
+      if (blocks > 1) fence_async();
+      if (blocks > 1) __syncwarp();
+      if (blocks > 1 && lane == 0) mbarrier_arrive(&shared.k_full[(key + 3) % 5]);
+      cp_async_wait<0>();
+      fence_async();
+      __syncwarp();
+      if (lane == 0) mbarrier_arrive(&shared.k_full[key == 0 ? 4 : key - 1]);
     }
-  } else {
-    // Consumers have 64 rows, each a half of their values.
-    registers_increase<216>();
-    const int part = warpgroup - 1;
+  } else if (warpgroup == 1) {
+    // The scorer has the scores of 64 rows, and makes weights of them.
+    registers_increase<160>();
     // Of a thread's first sum. Sum i lies i / 2 % 2 * 8 rows and i / 4 * 8 + i % 2 columns behind it.
     const int row = warp * 16 + lane / 4, column = lane % 4 * 2;
-    float scores[COLUMNS / 2], sums[WIDTH / 2];
-    unsigned weights[COLUMNS / 16][4];
+    float scores[COLUMNS / 2];
+    unsigned queries[HELD / 16][4];
     int key = 0, key_phase = 0;
-    if (part == 1) named_barrier_arrive(3 + (part + 1) % 2, 256);  // the first turn is that of consumer 0
+    int weight = 0, weight_phase = 0;
     for (int tile = blockIdx.x; tile < items; tile += gridDim.x) {
-      const Place at = place_of(tile, row_tiles, heads, S);
+      const Place at = place_of(tile, row_tiles);
       const Span span = span_of(at.m);
       const int blocks = max(1, (span.end - span.first + COLUMNS - 1) / COLUMNS);  // one where rows see nothing
       // Of the thread's two rows, 8 apart; those beyond the end are the last one.
@@ -238,140 +257,141 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_absorbed_tensor(
           all = all && first >= from[r] && first + COLUMNS <= to[r] &&
                 shared.ranges[key][1] <= row_0[r] && shared.ranges[key][2] == row_1[r] && shared.ranges[key][3] == row_1[r];
         if (__all_sync(0xffffffffu, all)) return;
-        int columns_0[COLUMNS / 32], columns_1[COLUMNS / 32];
-        #pragma unroll
-        for (int j = 0; j < COLUMNS / 32; j++) {
-          const int i_S = min(first + j * 32 + lane, S - 1);
-          columns_0[j] = pos[i_S];
-          columns_1[j] = seq_2[i_S];
-        }
+        const int i_S = min(first + lane, S - 1);
+        const int columns_0 = pos[i_S], columns_1 = seq_2[i_S];
         #pragma unroll
         for (int j = 0; j < COLUMNS / 4; j++) {
           const int behind = j / 2 * 8 + column + j % 2;
           const int s = first + behind;
-          const int column_0 = __shfl_sync(0xffffffffu, columns_0[j / 8], behind % 32);
-          const int column_1 = __shfl_sync(0xffffffffu, columns_1[j / 8], behind % 32);
+          const int column_0 = __shfl_sync(0xffffffffu, columns_0, behind % 32);
+          const int column_1 = __shfl_sync(0xffffffffu, columns_1, behind % 32);
           #pragma unroll
           for (int r = 0; r < 2; r++)
             if (s < from[r] || s >= to[r] || !(column_0 <= row_0[r]) || !(column_1 == row_1[r]))
               scores[j / 2 * 4 + r * 2 + j % 2] = -infinity();
         }
       };
-      named_barrier_sync(1, 256);  // all warps have stored what is in q
+      named_barrier_sync(1, 128);  // no warp needs the queries before
       #pragma unroll
-      for (int i = 0; i < 2; i++) {
-        const int own = (part * 2 + i) * 16 + thread / 8, chunk = thread % 8;
+      for (int i = 0; i < 4; i++) {
+        const int own = i * 16 + thread / 8, chunk = thread % 8;
         const int place = own * 128 + (chunk ^ own % 8) * 16;
         const int flat = min(at.m + own, m_end - 1);
         const int i_H = flat % 128;
         const int i_T = flat / 128;
         const int bytes = at.m + own < m_end ? 16 : 0;
         const bf16* p2 = x_2 + (long long)i_T * 65536 + i_H * 512 + chunk * 8;
-        cp_async_16(shared.q + place, p2, bytes);
-        cp_async_16(shared.q + 8192 + place, p2 + 64, bytes);
-        cp_async_16(shared.q + 16384 + place, p2 + 128, bytes);
-        cp_async_16(shared.q + 24576 + place, p2 + 192, bytes);
-        cp_async_16(shared.q + 32768 + place, p2 + 256, bytes);
-        cp_async_16(shared.q + 40960 + place, p2 + 320, bytes);
-        cp_async_16(shared.q + 49152 + place, p2 + 384, bytes);
-        cp_async_16(shared.q + 57344 + place, p2 + 448, bytes);
+        cp_async_16(shared.q + place, p2 + 448, bytes);
         const bf16* p3 = x_3 + (long long)i_T * 8192 + i_H * 64 + chunk * 8;
-        cp_async_16(shared.q + 65536 + place, p3, bytes);
+        cp_async_16(shared.q + 8192 + place, p3, bytes);
       }
       cp_async_commit();
+      // queries
+      #pragma unroll
+      for (int r = 0; r < 2; r++) {
+        const int flat = min(at.m + row + r * 8, m_end - 1);
+        const int i_H = flat % 128;
+        const int i_T = flat / 128;
+        const bf16* p4 = x_2 + (long long)i_T * 65536 + i_H * 512 + column;
+        #pragma unroll
+        for (int k = 0; k < HELD / 8; k++)
+          queries[k / 2][k % 2 * 2 + r] = *reinterpret_cast<const unsigned*>(p4 + k * 8);
+      }
       cp_async_wait<0>();
       fence_async();
-      named_barrier_sync(1, 256);  // all queries are there
-      mbarrier_wait(&shared.k_full[key], key_phase);
-      wgmma_fence();
-      add_scores(scores, shared.q, shared.k0[key], 512, 0);
-      add_scores(scores, shared.q + 65536, shared.k1[key], 64, 1);
-      wgmma_commit();
-      wgmma_wait<0>();
-      wgmma_settled(scores);
-      // exponentials
-      hide(span.first);
-      exponentiate(scores, peaks, total, rescale, SCALE);
-      if (++key == 4) key = 0, key_phase ^= 1;
-      // weights
-      pack_rows(weights, scores);
-      for (int block = 1; block < blocks; block++) {
+      named_barrier_sync(1, 128);  // all queries are there
+      for (int block = 0; block < blocks; block++) {
         mbarrier_wait(&shared.k_full[key], key_phase);
-        named_barrier_sync(3 + part, 256);  // the other consumer takes exponentials now
         wgmma_fence();
-        add_scores(scores, shared.q, shared.k0[key], 512, 0);
-        add_scores(scores, shared.q + 65536, shared.k1[key], 64, 1);
+        start_scores(scores, queries, shared.k0[key]);
+        add_scores(scores, shared.q, shared.k0[key] + 28672, 64);
+        add_scores(scores, shared.q + 8192, shared.k1[key], 64);
         wgmma_commit();
-        wgmma_fence();  // ptxas wants one of its own for each array of sums
-        add_values(sums, weights, shared.k0[(key + 3) % STAGES] + part * 16384, block > 1);
-        wgmma_commit();
-        named_barrier_arrive(3 + (part + 1) % 2, 256);  // products of the other consumer come behind these
-        wgmma_wait<1>();  // values of the block before are on their way
+        wgmma_wait<0>();
         wgmma_settled(scores);
+        if (block >= 1) __syncwarp();
+        if (block >= 1 && lane == 0) mbarrier_arrive(&shared.p_turn[weight == 0 ? 1 : weight - 1]);  // consumers have the tensor cores now
         // exponentials
         hide(span.first + block * COLUMNS);
         exponentiate(scores, peaks, total, rescale, SCALE);
-        wgmma_wait<0>();
-        wgmma_settled(scores);
-        wgmma_settled(weights);
-        wgmma_settled(sums);
+        mbarrier_wait(&shared.p_empty[weight], weight_phase ^ 1);
+        // weights
+        stage_rows(shared.p[weight], scores, warp, lane);
+        if (lane % 4 == 0) shared.factors[weight][row] = rescale[0], shared.factors[weight][row + 8] = rescale[1];
+        fence_async();
         __syncwarp();
-        if (lane == 0) mbarrier_arrive(&shared.k_empty[key == 0 ? 3 : key - 1]);
-        if (++key == 4) key = 0, key_phase ^= 1;
-        // rescale
-        #pragma unroll
-        for (int i = 0; i < WIDTH / 2; i++) sums[i] *= rescale[i / 2 % 2];
-        pack_rows(weights, scores);
+        if (lane == 0) mbarrier_arrive(&shared.p_full[weight]);
+        if (++key == 5) key = 0, key_phase ^= 1;
+        if (++weight == 2) weight = 0, weight_phase ^= 1;
       }
-      wgmma_fence();
-      add_values(sums, weights, shared.k0[(key + 3) % STAGES] + part * 16384, blocks > 1);
-      wgmma_commit();
-      wgmma_wait<0>();
-      wgmma_settled(sums);
       __syncwarp();
-      if (lane == 0) mbarrier_arrive(&shared.k_empty[key == 0 ? 3 : key - 1]);
-      named_barrier_sync(1, 256);  // no warp needs the queries
-      // results
+      if (lane == 0) mbarrier_arrive(&shared.p_turn[weight == 0 ? 1 : weight - 1]);
+      mbarrier_wait(&shared.p_empty[weight], weight_phase ^ 1);
+      // last factors
       float factor[2];
       #pragma unroll
       for (int r = 0; r < 2; r++) {
         float sum_ = total[r] + __shfl_xor_sync(0xffffffffu, total[r], 1);
         sum_ += __shfl_xor_sync(0xffffffffu, sum_, 2);
-        const float v4 = sum_;
-        const float inverse = ((v4 == 0.0f) ? 0.0f : (1.0f / v4));
+        const float v5 = sum_;
+        const float inverse = ((v5 == 0.0f) ? 0.0f : (1.0f / v5));
         factor[r] = inverse;
       }
+      if (lane % 4 == 0) shared.factors[weight][row] = factor[0], shared.factors[weight][row + 8] = factor[1];
+      __syncwarp();
+      if (lane == 0) mbarrier_arrive(&shared.p_full[weight]);
+      __syncwarp();
+      if (lane == 0) mbarrier_arrive(&shared.p_turn[weight]);  // no scores are behind these
+      if (++weight == 2) weight = 0, weight_phase ^= 1;
+    }
+  } else {
+    // Consumers sum a half of the values each.
+    registers_increase<160>();
+    const int part = warpgroup - 2;
+    const int row = warp * 16 + lane / 4, column = lane % 4 * 2;
+    float sums[WIDTH / 128][64];
+    int key = 0;
+    int weight = 0, weight_phase = 0;
+    for (int tile = blockIdx.x; tile < items; tile += gridDim.x) {
+      const Place at = place_of(tile, row_tiles);
+      const Span span = span_of(at.m);
+      const int blocks = max(1, (span.end - span.first + COLUMNS - 1) / COLUMNS);  // one where rows see nothing
+      // no sums
       #pragma unroll
-      for (int c = 0; c < WIDTH / 16; c++) {
-        unsigned packed[4];  // 8 x 8 results each: rows 8 apart, then columns
-        #pragma unroll
-        for (int e = 0; e < 4; e++)
-          packed[e] = pack_bf16(sums[c * 8 + e * 2] * factor[e % 2], sums[c * 8 + e * 2 + 1] * factor[e % 2]);
-        const int own = warp * 16 + lane % 16, chunk = c % 4 * 2 + lane / 16;
-        stmatrix_x4(shared.q + part * 32768 + c / 4 * 8192 + own * 128 + (chunk ^ own % 8) * 16, packed[0], packed[1], packed[2], packed[3]);
+      for (int i = 0; i < WIDTH / 2; i++) sums[i / 64][i % 64] = 0.0f;
+      for (int block = 0; block < blocks; block++) {
+        mbarrier_wait(&shared.p_full[weight], weight_phase);
+        // rescale
+        scale_rows(sums, shared.factors[weight][row], shared.factors[weight][row + 8]);
+        mbarrier_wait(&shared.p_turn[weight], weight_phase);  // the scorer takes exponentials now
+        wgmma_fence();
+        add_values(sums, shared.p[weight], shared.k0[key] + part * 16384);
+        wgmma_commit();
+        wgmma_wait<0>();
+        wgmma_settled(sums);
+        if (lane == 0) mbarrier_arrive(&shared.k_empty[key]);
+        key = key + 1 == 5 ? 0 : key + 1;
+        if (lane == 0) mbarrier_arrive(&shared.p_empty[weight]);
+        if (++weight == 2) weight = 0, weight_phase ^= 1;
       }
-      named_barrier_sync(1, 256);  // own_warps
-      // results leave
+      mbarrier_wait(&shared.p_full[weight], weight_phase);
+      // results
+      const float factor[2] = {shared.factors[weight][row], shared.factors[weight][row + 8]};
       #pragma unroll
-      for (int i = 0; i < 2; i++) {
-        const int own = (part * 2 + i) * 16 + thread / 8, chunk = thread % 8;
-        const int place = own * 128 + (chunk ^ own % 8) * 16;
-        const int flat = min(at.m + own, m_end - 1);
+      for (int r = 0; r < 2; r++) {
+        const int flat = min(at.m + row + r * 8, m_end - 1);
         const int i_H = flat % 128;
         const int i_T = flat / 128;
-        if (at.m + own < m_end) {
-          bf16* p5 = x_4 + (long long)i_T * 65536 + i_H * 512 + chunk * 8;
-          *reinterpret_cast<uint4*>(p5) = *reinterpret_cast<const uint4*>(shared.q + place);
-          *reinterpret_cast<uint4*>(p5 + 64) = *reinterpret_cast<const uint4*>(shared.q + 8192 + place);
-          *reinterpret_cast<uint4*>(p5 + 128) = *reinterpret_cast<const uint4*>(shared.q + 16384 + place);
-          *reinterpret_cast<uint4*>(p5 + 192) = *reinterpret_cast<const uint4*>(shared.q + 24576 + place);
-          *reinterpret_cast<uint4*>(p5 + 256) = *reinterpret_cast<const uint4*>(shared.q + 32768 + place);
-          *reinterpret_cast<uint4*>(p5 + 320) = *reinterpret_cast<const uint4*>(shared.q + 40960 + place);
-          *reinterpret_cast<uint4*>(p5 + 384) = *reinterpret_cast<const uint4*>(shared.q + 49152 + place);
-          *reinterpret_cast<uint4*>(p5 + 448) = *reinterpret_cast<const uint4*>(shared.q + 57344 + place);
+        bf16* p6 = x_4 + (long long)i_T * 65536 + i_H * 512 + part * WIDTH + column;
+        #pragma unroll
+        for (int i = r * 2; i < WIDTH / 2; i += 4) {
+          const unsigned both = pack_bf16(sums[i / 64][i % 64] * factor[r], sums[(i + 1) / 64][(i + 1) % 64] * factor[r]);
+          if (at.m + row + r * 8 < m_end) *reinterpret_cast<unsigned*>(p6 + i / 4 * 8) = both;
         }
       }
+      __syncwarp();  // all lanes have their factors
+      if (lane == 0) mbarrier_arrive(&shared.p_empty[weight]);
+      if (++weight == 2) weight = 0, weight_phase ^= 1;
     }
-    if (part == 0) named_barrier_sync(3 + part, 256);  // the turn that nobody takes
   }
 }

@@ -333,7 +333,7 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_latent_backward_tenso
         wgmma_commit();
         wgmma_wait<1>();
         wgmma_settled(scores);
-        if (again >= 1) __syncwarp();  // its sums are done, too
+        if (again >= 1) __syncwarp();
         if (again >= 1 && lane == 0) mbarrier_arrive(&shared.empty[stage == 0 ? 2 : stage - 1]);  // its sums are done, too
         // weights
         hide(span.first + again * COLUMNS);
