@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { median } from "../../compiler/cli/bench/statistics.ts";
-import type { Case, Limit } from "./case.ts";
+import type { Case, Limit, Tolerance } from "./case.ts";
 import { GOALS, type Verdict, verdictOf } from "./goals.ts";
 import type { Opened } from "./ours.ts";
 import { Talk } from "./talk.ts";
@@ -27,7 +27,18 @@ export interface PeerTime {
   readonly us: number;
   /** Times as fast ours is. */
   readonly ratio: number;
+  /** Whether it computes the same. */
+  readonly same: boolean;
 }
+
+/** How much faster ours is than the best peer that computes the same; undefined without one. */
+export function ratioOf(peers: Readonly<Record<string, PeerTime>>): number | undefined {
+  const ratios = Object.values(peers).flatMap(({ ratio, same }) => (same ? [ratio] : []));
+  return ratios.length === 0 ? undefined : Math.min(...ratios);
+}
+
+/** Of each result. */
+type Distances = Readonly<Record<string, Tolerance>>;
 
 export interface Row {
   readonly name: string;
@@ -47,7 +58,8 @@ export interface Row {
   readonly share?: number;
   readonly peers: Readonly<Record<string, PeerTime>>;
   /** What was found apart, by result; or why nobody looked. */
-  readonly compared: Readonly<Record<string, { readonly mean: number; readonly worst: number }>> | string;
+  readonly compared: Distances | string;
+  readonly theirs?: Distances;
   readonly verdict?: Verdict;
   /** Of a whole model. */
   readonly whole?: {
@@ -74,7 +86,11 @@ const SLOW = 150_000;
 
 interface PeerOpened {
   readonly peers: readonly string[];
-  readonly compared: Readonly<Record<string, { readonly mean: number; readonly worst: number }>>;
+  /** Those of them that compute something else, as far as that can be compared at all. */
+  readonly others: readonly string[];
+  readonly compared: Distances;
+  /** How far the first peer is from the same, where that is no peer's but computed in f32. */
+  readonly theirs: Distances;
   /** Peers that this machine does not have, with the reason. */
   readonly without: Readonly<Record<string, string>>;
 }
@@ -166,7 +182,7 @@ export class Bench {
     const { gpu, kernels } = opened;
     const theirs = await this.#openPeer(one, opened);
     const compared = typeof theirs === "string" ? theirs : theirs.compared;
-    const apart = typeof theirs === "string" ? undefined : differing(one, theirs.compared);
+    const apart = typeof theirs === "string" ? undefined : differing(one, theirs);
     // What takes so long is known well enough after one run.
     const slow = opened.us > SLOW;
     const times: number[] = slow ? [opened.us] : [];
@@ -182,13 +198,16 @@ export class Bench {
       }
     }
     const us = median(times);
+    const elsewhere = typeof theirs === "string" ? [] : theirs.others;
     const peers = Object.fromEntries(
-      [...others].map(([peer, all]) => [peer, { us: median(all), ratio: median(all) / us }]),
+      [...others].map(([peer, all]): [string, PeerTime] => [
+        peer,
+        { us: median(all), ratio: median(all) / us, same: !elsewhere.includes(peer) },
+      ]),
     );
     const tflops = one.flops / us / 1e6;
     const share = this.#share(one, us);
-    const ratios = Object.values(peers).map(({ ratio }) => ratio);
-    const ratio = ratios.length === 0 ? undefined : Math.min(...ratios);
+    const ratio = ratioOf(peers);
     const verdict = apart === undefined ? one.goal && verdictOf(one.goal, { us, tflops, share, ratio }) : undefined;
     return {
       ...(apart === undefined ? { status: "measured" } : { status: "wrong", why: apart }),
@@ -201,6 +220,7 @@ export class Bench {
       ...(share === undefined ? {} : { share }),
       peers,
       compared,
+      ...(typeof theirs === "string" || Object.keys(theirs.theirs).length === 0 ? {} : { theirs: theirs.theirs }),
       ...(verdict === undefined ? {} : { verdict }),
     };
   }
@@ -240,12 +260,14 @@ export class Bench {
   }
 }
 
-/** Which result is too far from the peer's. */
-function differing({ tolerance }: Case, compared: PeerOpened["compared"]): string | undefined {
+/** Which result is too far away: further than roundings explain, and than twice what the peer is. */
+function differing({ tolerance }: Case, { compared, theirs }: PeerOpened): string | undefined {
   for (const [name, { mean, worst }] of Object.entries(compared)) {
-    if (mean <= tolerance.mean && worst <= tolerance.worst) continue;
-    const [found, most] = [mean, tolerance.mean].map((value) => value.toExponential(1));
-    return `${name} differs: ${found} in the mean (at most ${most}), ${worst.toExponential(1)} at worst (at most ${tolerance.worst.toExponential(1)})`;
+    const peer = theirs[name] ?? { mean: 0, worst: 0 };
+    const most = { mean: Math.max(tolerance.mean, 2 * peer.mean), worst: Math.max(tolerance.worst, 2 * peer.worst) };
+    if (mean <= most.mean && worst <= most.worst) continue;
+    const text = (value: number): string => value.toExponential(1);
+    return `${name} differs: ${text(mean)} in the mean (at most ${text(most.mean)}), ${text(worst)} at worst (at most ${text(most.worst)})`;
   }
   return undefined;
 }

@@ -1,6 +1,6 @@
 /** Measurements as a table in Markdown. */
 import type { Goal } from "./goals.ts";
-import type { Row } from "./measure.ts";
+import { ratioOf, type Row } from "./measure.ts";
 
 const HEAD = ["case", "us", "TFLOPS", "GB/s", "of limit", "peers: us, ours is times as fast", "gate, goal", "reached"];
 
@@ -25,7 +25,10 @@ export function tableRow(goal: Goal | undefined, row: Row): string {
 /** What the peers took; of a whole model how large it was and how fast it is. */
 function besides({ peers, compared, whole }: Row): string {
   if (whole !== undefined) return `${whole.layers} layers, ${number(whole.tokensPerSecond)} tokens/s`;
-  const told = Object.entries(peers).map(([name, { us, ratio }]) => `${name} ${number(us)}, ${ratio.toFixed(2)}`);
+  const told = Object.entries(peers).map(
+    ([name, { us, ratio, same }]) =>
+      `${name} ${number(us)}, ${ratio.toFixed(2)}${same ? "" : " (not the same product)"}`,
+  );
   return told.length > 0 ? told.join("; ") : typeof compared === "string" ? compared : "";
 }
 
@@ -48,11 +51,11 @@ export function summaries(rows: readonly Row[], goals: ReadonlyMap<string, Goal>
   const families = new Map<string, Row[]>();
   for (const row of rows) {
     const [family] = row.name.split("/") as [string];
-    if (row.status === "measured" && Object.keys(row.peers).length > 0)
+    if (row.status === "measured" && ratioOf(row.peers) !== undefined)
       families.set(family, [...(families.get(family) ?? []), row]);
   }
   return [...families].map(([family, own]) => {
-    const ratios = own.map(({ peers }) => Math.min(...Object.values(peers).map(({ ratio }) => ratio)));
+    const ratios = own.map(({ peers }) => ratioOf(peers)!);
     const mean = Math.exp(ratios.reduce((sum, ratio) => sum + Math.log(ratio), 0) / ratios.length);
     const goal = goals.get(own[0]!.name);
     const reached =

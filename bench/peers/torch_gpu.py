@@ -136,9 +136,11 @@ class Case:
         self.without = {}
         self.results = results
         self.reference = reference
+        self.made = None
+        self.others = []
 
-    def add(self, name, work):
-        """A peer that this machine does not have, or not for these shapes, is left out, with the reason."""
+    def add(self, name, work, same=True):
+        """A peer that this machine does not have, or not for these shapes, is left out, with the reason. One may compute something else."""
         try:
             made = work()
             if not ON_CPU:
@@ -146,15 +148,17 @@ class Case:
         except Exception as error:
             self.without[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:300]
             return
-        if not self.peers and self.reference is None:
+        if same and self.made is None:
             self.made = self.results(made)
+        if not same:
+            self.others.append(name)
         self.peers[name] = work
 
-    def compared(self):
+    def known(self):
         """Results to compare with; none where there is no peer."""
         if self.reference is not None:
             return self.results(self.reference())
-        return self.made if self.peers else None
+        return self.made
 
 
 def matmul(given, turned="", f32=False, **_):
@@ -308,8 +312,8 @@ def fp8_matmul(given, turned, **_):
     case = Case(lambda y: {"y": y}, lambda: (plain(a, a_scale) @ plain_weight(b, b_scale).t()).to(torch.bfloat16))
     case.add("cuBLAS, the same scales", lambda: multiply(outer, b_scale.t()))
     # Not the same product: there are no scales of tiles, and nothing is promoted.
-    case.add("cuBLAS, one scale", lambda: multiply(one, one, True))
-    case.add("torch, scales of rows", lambda: multiply(rows, columns, True))
+    case.add("cuBLAS, one scale", lambda: multiply(one, one, True), same=False)
+    case.add("torch, scales of rows", lambda: multiply(rows, columns, True), same=False)
     return case
 
 
@@ -335,6 +339,7 @@ def fp8_grouped(given, experts, slots, **_):
         lambda: torch._scaled_grouped_mm(
             rows, b.transpose(1, 2), *ones, offs=ends, out_dtype=torch.bfloat16, use_fast_accum=True
         ),
+        same=False,
     )
     return case
 
@@ -381,7 +386,24 @@ def attention_backward(given, sequences, length, **_):
     leaves = [given[name].requires_grad_() for name in ("q", "k", "v")]
     q, k, v = heads_first(given, sequences, length)
     up = given["d.out"].view(sequences, length, *given["d.out"].shape[1:]).transpose(1, 2)
-    case = Case(lambda made: dict(zip(("d.q", "d.k", "d.v"), made)))
+
+    def exact():
+        """In f32, some heads at a time."""
+        found = [torch.empty(leaf.shape, dtype=torch.float32, device=DEVICE) for leaf in leaves]
+        views = [one.view(sequences, length, *one.shape[1:]).transpose(1, 2) for one in found]
+        hidden = torch.ones(length, length, dtype=torch.bool, device=DEVICE).triu(1)
+        step = max(1, (1 << 28) // length**2)
+        for sequence in range(sequences):
+            for head in range(0, q.shape[1], step):
+                part = (sequence, slice(head, head + step))
+                a, b, c = (one[part].detach().float().requires_grad_() for one in (q, k, v))
+                scores = (a @ b.transpose(1, 2) * a.shape[-1] ** -0.5).masked_fill(hidden, float("-inf"))
+                made = torch.autograd.grad(torch.softmax(scores, -1) @ c, (a, b, c), up[part].float())
+                for view, grad in zip(views, made):
+                    view[part] = grad
+        return found
+
+    case = Case(lambda made: dict(zip(("d.q", "d.k", "d.v"), made)), exact)
     for name, backend, padded in attention_backends(q, v):
         try:
             out = attend(q, k, v, backend, padded)
@@ -594,18 +616,25 @@ def opened(request):
             given[one["name"]] = stored(one["file"], one["dtype"]).view(one["shape"])
     parameters = {key: value for key, value in request.items() if key not in ("do", "op", "inputs", "results")}
     case = OPS[request["op"]](given, **parameters)
-    compared, known = {}, case.compared()
-    if known is not None:
-        for one in request["results"]:
-            ours = stored(one["file"], one["dtype"])
-            first, last = one["parts"]
-            flat = known[one["name"]].detach().reshape(-1)
-            if flat.numel() != math.prod(one["shape"]):
-                raise ValueError(f"{one['name']}: ours has {math.prod(one['shape'])} elements, the peer's {flat.numel()}")
-            theirs = flat if last == 0 else torch.cat([flat[:first], flat[flat.numel() - last :]])
-            compared[one["name"]] = apart(ours, theirs)
-        case.made = None
-    return case, compared
+    compared, theirs, known = {}, {}, case.known()
+    for one in [] if known is None else request["results"]:
+        ours = stored(one["file"], one["dtype"])
+        compared[one["name"]] = apart(ours, some(known[one["name"]], one))
+        # How far the peer itself is from what is more exact.
+        if case.reference is not None and case.made is not None:
+            theirs[one["name"]] = apart(some(case.made[one["name"]], one), some(known[one["name"]], one))
+    case.made = None
+    peers = {"peers": list(case.peers), "others": case.others, "without": case.without}
+    return case, {**peers, "compared": compared, "theirs": theirs}
+
+
+def some(result, one):
+    """The elements that our file has."""
+    flat = result.detach().reshape(-1)
+    if flat.numel() != math.prod(one["shape"]):
+        raise ValueError(f"{one['name']}: ours has {math.prod(one['shape'])} elements, the peer's {flat.numel()}")
+    first, last = one["parts"]
+    return flat if last == 0 else torch.cat([flat[:first], flat[flat.numel() - last :]])
 
 
 def main():
@@ -619,8 +648,7 @@ def main():
             if request["do"] == "limits":
                 answer = limits(flush)
             elif request["do"] == "open":
-                case, compared = opened(request)
-                answer = {"peers": list(case.peers), "compared": compared, "without": case.without}
+                case, answer = opened(request)
             elif request["do"] == "time":
                 answer = {"us": timed(case.peers[request["peer"]], request["runs"], flush)}
             else:

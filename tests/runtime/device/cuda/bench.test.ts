@@ -64,8 +64,8 @@ require("node:readline").createInterface({ input: process.stdin }).on("line", (l
   const compared = Object.fromEntries((request.results ?? []).map(({ name }) => [name, { mean: Number(process.env.APART), worst: 0 }]));
   console.log(JSON.stringify({
     limits: { gpu: "none", torch: "none", copy: 1e12, bf16: 1e12 },
-    open: { peers: ["peer"], compared, without: { other: "it is not there" } },
-    time: { us: Array(request.runs).fill(1000) },
+    open: { peers: ["peer", "faster"], others: ["faster"], compared, theirs: {}, without: { other: "it is not there" } },
+    time: { us: Array(request.runs).fill(request.peer === "faster" ? 1 : 1000) },
     close: {},
   }[request.do]));
 });
@@ -82,6 +82,7 @@ test.each([
   const [row] = rows as [Row];
   expect([row.status, status]).toEqual([wanted, code]);
   expect(row.peers["peer"]!.ratio).toBeCloseTo(1000 / row.us!, 6);
+  expect(row.peers["faster"]).toMatchObject({ us: 1, same: false });
   expect(row.share).toBeCloseTo(row.flops / row.us! / 1e6, 6);
   expect(text).toContain("skipped: gemm/80x136x72: other. it is not there");
   const reached = row.us! < 1000 ? "goal" : row.us! < 1000 / 0.85 ? "gate" : "below";
