@@ -70,7 +70,7 @@ function attention(kind: "attention" | "attention-backward", shape: Shape): Case
     goal: GOALS[kind],
     integers: { pos: positions, seq: owners, "key.pos": positions, "key.seq": owners },
     // Where a row's columns begin and end: once for all layers.
-    shared: /^rows_span/,
+    shared: /span_to/,
     peer: { op: kind.replace("-", "_"), sequences, length },
     // Scores are rounded, and weights before they multiply values: relative errors of a score of 3 are 3 roundings of its exponential.
     tolerance: forward ? bf16Tolerance(4) : bf16Tolerance(16),

@@ -76,7 +76,7 @@ function decode(shape: Shape): Case {
       "cache.slot": () => Int32Array.from({ length: positions }, (_, i) => i),
       "cache.row": () => Int32Array.from({ length: batch }, (_, i) => i * context + last),
     },
-    shared: /^rows_span/,
+    shared: /span_to/,
     peer: { op: "mla_decode", context },
     tolerance: bf16Tolerance(4),
   };
