@@ -59,13 +59,19 @@ export const CUDA_DIALECT: Dialect = {
   fewRows: fewRowsOf,
 };
 
-/** What has a printer of its own; parts of a launch don't. */
+/** What has a printer of its own; of parts of a launch, wide rows. */
 function special(kernel: SoloKernel, part?: Part): Frame | undefined {
-  if (part !== undefined) return undefined;
-  if (kernel.family === "serial") return printScatter(CUDA_DIALECT, kernel);
-  if (kernel.family === "columns") return printTotals(CUDA_DIALECT, kernel);
-  if (kernel.family === "rows") return printElementwise(CUDA_DIALECT, kernel) ?? printWide(CUDA_DIALECT, kernel);
-  return undefined;
+  if (part !== undefined) return kernel.family === "rows" ? printWide(CUDA_DIALECT, kernel, part) : undefined;
+  switch (kernel.family) {
+    case "serial":
+      return printScatter(CUDA_DIALECT, kernel);
+    case "columns":
+      return printTotals(CUDA_DIALECT, kernel);
+    case "rows":
+      return printElementwise(CUDA_DIALECT, kernel) ?? printWide(CUDA_DIALECT, kernel);
+    default:
+      return undefined;
+  }
 }
 
 /** Wide rows have more threads. Parts of a launch are blocks of one size, that of few rows of products. */

@@ -42,13 +42,19 @@ export interface Along {
   readonly space: readonly Axis[];
 }
 
-export function planWide(kernel: RowsKernel): WidePlan | undefined {
+/** @param fixed threads of a block, where it is not for the row to say */
+export function planWide(kernel: RowsKernel, fixed?: number): WidePlan | undefined {
   const columns = mostColumns(kernel.body);
   if (columns === undefined) return undefined;
   const width = widthOf(kernel, columns);
   if (width === undefined) return undefined;
   const vectors = columns / width;
   const places = heldPlaces(kernel, columns);
+  if (fixed !== undefined) {
+    const turns = Math.ceil(vectors / fixed);
+    const holds = turns <= 4 && places * turns * width <= HELD;
+    return { columns, width, threads: fixed, ...(holds ? { turns } : {}) };
+  }
   for (const turns of [1, 2, 4]) {
     const threads = Math.ceil(vectors / turns / 32) * 32;
     const fits = places * turns * width <= HELD;

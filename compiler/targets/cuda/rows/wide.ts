@@ -6,7 +6,7 @@ import { dtypeOf, walk } from "../../../kernel-ir/expr.ts";
 import type { Axis, Expr, RowsKernel, ScalarType, Stmt } from "../../../kernel-ir/types.ts";
 import { startOf } from "../../scalars.ts";
 import { extentsOf, knownSize } from "../../simt/axes.ts";
-import type { Dialect } from "../../simt/dialect.ts";
+import type { Dialect, Part } from "../../simt/dialect.ts";
 import { Frame } from "../../simt/frame.ts";
 import { Statements } from "../../simt/statements.ts";
 import { expressionsOf, rewritten } from "./rewrite.ts";
@@ -18,14 +18,14 @@ const LARGE = 16_384;
 /** Iterations of a loop that is taken apart. */
 const UNROLLED = 16;
 
-export function printWide(dialect: Dialect, given: RowsKernel): Frame | undefined {
+export function printWide(dialect: Dialect, given: RowsKernel, part?: Part): Frame | undefined {
   const kernel = rewritten(given, LARGE);
-  const plan = planWide(kernel);
+  const plan = planWide(kernel, part && dialect.threads.row(0, part));
   if (plan === undefined || !kernel.body.some((stmt) => alongColumns(stmt, plan, kernel))) return undefined;
   // Locals that a thread reads of another one are found by printing: then they have memory.
   const shared = new Set<string>();
   for (;;) {
-    const printer = new WidePrinter(dialect, kernel, plan, shared);
+    const printer = new WidePrinter(dialect, kernel, plan, shared, part);
     printer.print();
     if (printer.missing.size === 0) return printer.frame;
     for (const name of printer.missing) shared.add(name);
@@ -57,8 +57,8 @@ class WidePrinter {
   /** Arrays in which a thread may meet what another one has written. */
   readonly #meeting: ReadonlySet<string>;
 
-  constructor(dialect: Dialect, kernel: RowsKernel, plan: WidePlan, shared: ReadonlySet<string>) {
-    this.frame = new Frame(dialect, kernel, kernel.locals);
+  constructor(dialect: Dialect, kernel: RowsKernel, plan: WidePlan, shared: ReadonlySet<string>, part?: Part) {
+    this.frame = new Frame(dialect, kernel, kernel.locals, part);
     this.#dialect = dialect;
     this.#kernel = kernel;
     this.#plan = plan;

@@ -1,6 +1,7 @@
 /** Kernels that move neighbors together: blocks that are full and one that is not, places that begin anywhere, every small float. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { lowerPrograms } from "../../../../compiler/lower/lower.ts";
 import { runPasses } from "../../../../compiler/passes/pipeline.ts";
 import { runProgram } from "../../../../compiler/reference/run.ts";
 import { ProgramBuilder } from "../../../../compiler/tensor-ir/builder.ts";
@@ -87,7 +88,7 @@ test("totals of whole tensors", async () => {
 }, 120_000);
 
 /** A norm, a gate's weighted sum of K rows, and an exponential over a sum of these: values that go from statement to statement. */
-function wideRows(D: number, dtype: "bf16" | "f32"): Program {
+function wideRows(D: number, dtype: "bf16" | "f32", name = `wide_${D}`): Program {
   const builder = new ProgramBuilder(
     new Map([
       ["T", null],
@@ -117,7 +118,7 @@ function wideRows(D: number, dtype: "bf16" | "f32"): Program {
   const sum = op("tensor.reduce", [powers], row, { kind: "sum" });
   output("shares", op("math.div", [powers, sum]));
   output("dots", op("tensor.reduce", [op("math.mul", [f32(parts), powers], ["T", "K", "D"])], kept, { kind: "sum" }));
-  return builder.finish(`wide_${D}`);
+  return builder.finish(name);
 }
 
 test.each([
@@ -144,6 +145,38 @@ test.each([
     );
     for (const [name, error] of Object.entries(errors))
       expect([name, error < (dtype === "f32" || /squares|^h$/.test(name) ? 1e-5 : 2 ** -7)]).toEqual([name, true]);
+  },
+  240_000,
+);
+
+test.each([576, 4096])(
+  "wide rows of %i in one launch with others",
+  async (D) => {
+    // Calls for few rows launch what needs nothing of each other together: here the norms of tokens and those of positions.
+    const one = wideRows(D, "bf16", "draft.1");
+    const highest = Math.max(...one.ops.flatMap(({ results }) => results.map(({ id }) => id))) + 1;
+    const other = ({ id, type }: Value): Value => {
+      const dims = type.dims.map((label) => (label === "T" ? "S" : label));
+      return { id: id + highest, type: { ...type, dims } };
+    };
+    const twin = one.ops.map((op) => ({
+      ...op,
+      operands: op.operands.map(other),
+      results: op.results.map(other),
+      attrs: op.attrs["name"] === undefined ? op.attrs : { ...op.attrs, name: `${String(op.attrs["name"])}_2` },
+    }));
+    const both = { ...one, dims: new Map([...one.dims, ["S", null]]), ops: [...one.ops, ...twin] };
+    expect(lowerPrograms([runPasses(both)], {}).kernels.map(({ family }) => family)).toContain("parts");
+    const T = 2;
+    const inputs = {
+      x: randoms(T * D, 4),
+      weight: randoms(D, 5),
+      parts: randoms(T * 3 * D, 6),
+      gate: randoms(T * 3, 7),
+    };
+    const more = { x_2: randoms(T * D, 8), weight_2: randoms(D, 9), parts_2: randoms(T * 3 * D, 10) };
+    const errors = await errorsOf(both, { T, S: T }, { ...inputs, ...more, gate_2: randoms(T * 3, 11) });
+    for (const [name, error] of Object.entries(errors)) expect([name, error < 2 ** -7]).toEqual([name, true]);
   },
   240_000,
 );
