@@ -393,3 +393,41 @@ DSK_INLINE void scale_rows(float (&sums)[arrays][count], float first, float seco
 #pragma unroll
   for (int i = 0; i < arrays * count; i++) sums[i / count][i % count] *= i / 2 % 2 == 0 ? first : second;
 }
+
+// Shares of the columns of each tile: the fewest that keep `good` percent of the multiprocessors busy that any number of them would.
+// Lanes of a warp look at different numbers.
+DSK_INLINE int shares_of(int tiles, int blocks, int processors, int most_shares, int least_blocks, int good) {
+  const int most = max(1, min(most_shares / max(1, tiles), blocks / least_blocks)), lane = threadIdx.x % 32;
+  const auto busy = [&](int n) { return tiles * n * 1000 / ((tiles * n + processors - 1) / processors * processors); };
+  int best = 0, fewest = most;
+  for (int n = lane + 1; n <= most; n += 32) best = max(best, busy(n));
+  best = __reduce_max_sync(0xffffffffu, best);
+  for (int n = lane + 1; n <= most; n += 32)
+    if (busy(n) * 100 >= best * good) fewest = min(fewest, n);
+  return __reduce_min_sync(0xffffffffu, fewest);
+}
+
+// A consumer's sums of its share of the columns; `to` is where the thread's first one belongs.
+template <int count>
+DSK_INLINE void keep_share(float* to, int width, const float (&sums)[count]) {
+#pragma unroll
+  for (int i = 0; i < count; i += 2)
+    *reinterpret_cast<float2*>(to + i / 2 % 2 * 8 * width + i / 4 * 8) = float2{sums[i], sums[i + 1]};
+}
+
+// The largest score and the sum of exponentials of two rows, of which four threads have parts. All of them call it.
+DSK_INLINE void keep_marks(float* to, const float (&peaks)[2], const float (&total)[2]) {
+#pragma unroll
+  for (int r = 0; r < 2; r++) {
+    const float whole = over_lanes<Sum, 4>(total[r]);
+    if (threadIdx.x % 4 == 0) *reinterpret_cast<float2*>(to + r * 16) = float2{peaks[r], whole};
+  }
+}
+
+// A share of columns: whole blocks of them.
+template <class Span>
+DSK_INLINE Span share_of(const Span& all, int share, int shares, int columns) {
+  const int blocks = (all.end - all.first + columns - 1) / columns;
+  const int first = blocks * share / shares, end = blocks * (share + 1) / shares;
+  return {all.first + first * columns, min(all.end, all.first + end * columns)};
+}

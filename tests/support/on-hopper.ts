@@ -7,6 +7,7 @@ import { openCudaSession } from "../../runtime/device/cuda/session.ts";
 import { REAL, realPackage } from "./cuda/real.ts";
 import { buffer } from "./kernels.ts";
 import { runKernel, type MapSpec, type Numbers } from "./cuda/run-kernel.ts";
+import { PRELUDES } from "../../compiler/targets/cuda/print.ts";
 import type { HopperFile } from "../../compiler/targets/cuda/hopper/gemm.ts";
 import { bytesOf } from "../../compiler/targets/cuda/hopper/tensor-maps.ts";
 import type { Kernel } from "../../compiler/kernel-ir/types.ts";
@@ -79,12 +80,11 @@ async function onGpu(
     buffers: kernel.args.map(({ name, dtype }) => buffer("state", name, dtype, values[name]!.length)),
     launches: [{ kernel: name, args: [...args.keys()], extents: extents.map((extent) => sizes[extent]!) }],
   };
-  const preludes = ["dsk.cuh", "dsk_mma.cuh", "dsk_sm90.cuh"];
   const directory = await realPackage(
     new Map([
       ...[[entry.file!, text] as const, ...more].map(([file, own]) => [`${CUDA_KERNELS}/${file}.cu`, own] as const),
       [`${CUDA_KERNELS}/${LIKELIEST_CUDA.name}.cu`, LIKELIEST_CUDA_TEXT],
-      ...preludes.map((path) => [`${CUDA_KERNELS}/${path}`, readFileSync(`templates/cuda/${path}`, "utf8")] as const),
+      ...PRELUDES.map((path) => [`${CUDA_KERNELS}/${path}`, readFileSync(`templates/cuda/${path}`, "utf8")] as const),
       [`${CUDA_KERNELS}/cuda.json`, JSON.stringify({ format: 1, kernels: [table, LIKELIEST_CUDA] })],
       ["program.json", JSON.stringify({ format: 1, programs: [program] })],
     ]),

@@ -58,6 +58,8 @@ export interface AttentionPlan {
   readonly after: readonly (Stmt & { kind: "assign" })[];
   readonly factor: Expr;
   readonly shape: AttentionShape;
+  /** Whether columns, those of a cache, are shared out among blocks. */
+  readonly split: boolean;
 }
 
 export interface AttentionShape {
@@ -132,6 +134,7 @@ export function planAttention(kernel: PlaneKernel): AttentionPlan | Refusal {
     after: softmax.after,
     factor: softmax.factor,
     shape,
+    split: [...terms.map(({ keys }) => keys), values].some(({ arg }) => arg.shape[0] === "cache"),
   };
 }
 

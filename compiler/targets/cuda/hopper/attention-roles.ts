@@ -1,6 +1,7 @@
 /** What the roles of an attention kernel print by themselves: those of FlashAttention-3; latent-roles.ts has those of latent values. */
 import type { Lines } from "../../../emit/lines.ts";
 import { type AttentionPlan, depthOf } from "./attention-plan.ts";
+import { keepMarks, keepSums } from "./attention-split.ts";
 import type { AttentionText } from "./attention-text.ts";
 import { ROWS } from "./gemm-schedule.ts";
 import type { Role, Step } from "./schedule.ts";
@@ -127,9 +128,15 @@ export class FlashRoles implements AttentionRoles {
       case "rescale":
         return text.rescale();
       case "results":
-        return text.stage();
+        if (!this.#plan.split) return text.stage();
+        this.#lines.block("if (shares > 1)", () => {
+          const row = `part * ${ROWS} + row`;
+          this.#lines.add(keepSums(row, "", this.width, "sums"), keepMarks(row));
+        });
+        return this.#lines.block("else", () => text.stage());
       default:
-        return text.store();
+        if (!this.#plan.split) return text.store();
+        return this.#lines.block("if (shares == 1)", () => text.store());
     }
   }
 }

@@ -102,10 +102,11 @@ export class AttentionText {
     );
   }
 
-  /** Of a tile. */
+  /** Of a tile, or of a share of its columns. */
   blocks(): void {
+    const all = "span_of(at.m)";
     this.#lines.add(
-      "const Span span = span_of(at.m);",
+      `const Span span = ${this.#plan.split ? `share_of(${all}, share, shares, COLUMNS)` : all};`,
       "const int blocks = max(1, (span.end - span.first + COLUMNS - 1) / COLUMNS);  // one where rows see nothing",
     );
   }
@@ -209,8 +210,11 @@ export class AttentionText {
         this.unpackRows("flat");
       }
       const scalars = this.scalars(needed);
-      lines.add(`from[r] = ${span === undefined ? "0" : scalars.print(span.from)};`);
-      lines.add(`to[r] = ${span === undefined ? this.columnCount : scalars.print(span.to)};`);
+      const [from, to] =
+        span === undefined ? ["0", this.columnCount] : [span.from, span.to].map((x) => scalars.print(x));
+      const { split } = this.#plan;
+      lines.add(`from[r] = ${split ? `max(${from}, span.first)` : from};`);
+      lines.add(`to[r] = ${split ? `min(${to}, span.end)` : to};`);
       for (const [i, expr] of this.#rows.entries()) lines.add(`row_${i}[r] = ${scalars.print(expr)};`);
       if (tokens)
         for (const { name } of asked) lines.add(`${this.#names.axis(name)}_of[r] = ${this.#names.axis(name)};`);
@@ -416,6 +420,12 @@ export class AttentionText {
           );
       });
     });
+  }
+
+  /** Where a row begins in memory. */
+  rowOf({ arg, at }: TensorRows): string {
+    const scalars = this.scalars(at);
+    return `${arg.name} + ${this.#names.offset(arg.name, at, (x) => scalars.print(x))}`;
   }
 
   unpackRows(item: string): void {

@@ -1,5 +1,5 @@
 /** Attention on the tensor cores of Hopper: a plan and its schedule as one file of CUDA C++. */
-import type { Entry, Scratch, TensorMap } from "../../../../runtime/program/grids.ts";
+import type { Grid, Scratch, TensorMap } from "../../../../runtime/program/grids.ts";
 import { Lines } from "../../../emit/lines.ts";
 import { CUDA_DIALECT } from "../dialect.ts";
 import { signature } from "../file.ts";
@@ -7,6 +7,7 @@ import { tidied } from "../tidy.ts";
 import { storageType } from "../language.ts";
 import { type AttentionRoles, firstColumn, FlashRoles } from "./attention-roles.ts";
 import { attentionRuns, attentionSchedule } from "./attention-schedule.ts";
+import { MOST_SHARES, printCombine, PROCESSORS, sharesCall, splitScratch } from "./attention-split.ts";
 import { AttentionText } from "./attention-text.ts";
 import { type AttentionPlan, type ColumnRows, depthOf, scalarsOf } from "./attention-plan.ts";
 import { requireSound } from "./check-schedule.ts";
@@ -18,12 +19,12 @@ import { type Role, type Schedule, SHARED_BYTES, type Step, sharedBytes, threads
 import { extentsOf, LINE, tensorMap } from "./tensor-maps.ts";
 import { wgmmaFunction } from "./wgmma.ts";
 
-/** Blocks of a device: as many as it has multiprocessors. */
-const PROCESSORS = 132;
 /** Bytes of keys and values that the second-level cache keeps for those that run at once. */
 const CACHE_BYTES = 32 * 2 ** 20;
 /** Buffers of words, and their types; all others hold tiles. */
 const WORDS: Readonly<Record<string, string>> = { ranges: "int", factors: "float" };
+/** Characters of a line of arguments. */
+const HEADER_WIDTH = 120;
 /** The entry point's name. */
 const ENTRY = "tensor";
 
@@ -83,17 +84,32 @@ class AttentionPrinter {
     this.#roles.products();
     lines.add("");
     this.#kernel();
-    const entry: Entry = {
+    const { split } = this.#plan;
+    const file = `${kernel.name}.${ARCHITECTURE}`;
+    const grid: Grid = {
       name: ENTRY,
-      file: `${kernel.name}.${ARCHITECTURE}`,
-      only: ARCHITECTURE,
+      file,
       workgroupSize: threadsOf(this.#schedule),
-      workgroups: [{ of: extentsOf(kernel.batch) }, { of: extentsOf(kernel.rows), by: this.#text.tileRows }],
+      workgroups: [
+        { of: extentsOf(kernel.batch) },
+        { of: extentsOf(kernel.rows), by: this.#text.tileRows },
+        ...(split ? [{ of: [MOST_SHARES] }] : []),
+      ],
       most: PROCESSORS,
       sharedBytes: sharedBytes(this.#schedule),
       maps: [...this.#maps.values()],
     };
-    return { text: tidied(lines.text()), entry, scratch: this.#others };
+    const text = tidied(lines.text());
+    if (!split) return { text, entry: { ...grid, only: ARCHITECTURE }, scratch: this.#others };
+    const scratch = [...this.#others, ...splitScratch(values.along.extent, this.#text.tileRows)];
+    const combine = printCombine(this.#plan, this.#text.tileRows, scratch, grid, this.#header());
+    const own = `${kernel.name}_combine.${ARCHITECTURE}`;
+    return {
+      text: combine.text,
+      entry: { ...combine.entry, file: own, only: ARCHITECTURE },
+      scratch,
+      more: new Map([[file, text]]),
+    };
   }
 
   #header(): string[] {
@@ -101,10 +117,16 @@ class AttentionPrinter {
     const { width, columns, stages } = shape;
     const depth = depthOf(shape);
     const shapes = kernel.args.map((arg) => `${arg.access} ${arg.name}: ${arg.dtype}[${arg.shape.join(", ")}]`);
+    const rows: string[] = [];
+    for (const text of shapes) {
+      const last = rows.at(-1);
+      if (last !== undefined && last.length + text.length < HEADER_WIDTH) rows[rows.length - 1] = `${last}, ${text}`;
+      else rows.push(text);
+    }
     return [
       `${kernel.name}: attention for the tensor cores of sm_90a`,
       ...kernel.from,
-      ...shapes.map((text) => `  ${text}`),
+      ...rows.map((text) => `  ${text}`),
       `Scores of ${depth} terms, values of ${width}: ${2 * (depth + width)} FLOP for each row and column that it sees.`,
       `Tiles of ${this.#text.tileRows} rows, blocks of ${columns} columns, ${stages} of them in shared memory.`,
     ];
@@ -172,6 +194,7 @@ class AttentionPrinter {
         ({ name, dtype, access }) => `${access === "read" ? "const " : ""}${storageType(dtype)}* __restrict__ ${name}`,
       ),
       ...this.#others.map(({ dtype = "i32" }, i) => `${storageType(dtype)}* unused_${i}`),
+      ...(this.#plan.split ? ["float* partials", "float* marks"] : []),
       ...[...this.#maps.keys()].map((name) => `const __grid_constant__ CUtensorMap ${name}`),
     ];
     const lines = this.#lines;
@@ -187,6 +210,7 @@ class AttentionPrinter {
     lines.add("const int thread = threadIdx.x % 128, warp = thread / 32, lane = thread % 32;");
     const heads = this.#plan.kernel.batch.length === 0 ? "" : `heads = ${this.#text.headCount}, `;
     lines.add(`const int m_end = ${this.#text.rowCount}, ${heads}row_tiles = (m_end + ROWS - 1) / ROWS;`);
+    if (this.#plan.split) lines.add(`const int shares = ${sharesCall(this.#plan, this.#text.tileRows)};`);
     lines.block("if (threadIdx.x == 0)", () => {
       if (this.#maps.size > 0)
         lines.add(`${[...this.#maps.keys()].map((name) => `tma_prefetch(&${name})`).join(", ")};`);
@@ -223,14 +247,17 @@ class AttentionPrinter {
   #hooks(role: Role): Hooks {
     const lines = this.#lines;
     const text = this.#text;
+    const { split, kernel } = this.#plan;
+    const tiles = split ? `row_tiles${kernel.batch.length === 0 ? "" : " * heads"} * shares` : "items";
     return {
       head: ({ counter }) =>
-        counter === "tile" ? "for (int tile = blockIdx.x; tile < items; tile += gridDim.x)" : undefined,
+        counter === "tile" ? `for (int tile = blockIdx.x; tile < ${tiles}; tile += gridDim.x)` : undefined,
       enter: ({ counter }) => {
         if (counter === "block") return;
         const { batch } = this.#plan.kernel;
         const more = batch.length === 0 ? "" : `, heads, ${text.columnCount}`;
-        lines.add(`const Place at = place_of(tile, row_tiles${more});`);
+        if (split) lines.add("const int share = tile % shares;");
+        lines.add(`const Place at = place_of(tile${split ? " / shares" : ""}, row_tiles${more});`);
         text.blocks();
         this.#roles.tile(role);
       },

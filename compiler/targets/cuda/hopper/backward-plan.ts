@@ -144,6 +144,7 @@ export function planBackward(kernel: PlaneKernel): BackwardPlan | Refusal {
     sum,
     after,
     factor,
+    split: false,
     shape: {
       name: kernel.name,
       consumers: CONSUMERS,

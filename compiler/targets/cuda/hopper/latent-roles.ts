@@ -4,6 +4,7 @@ import { walk } from "../../../kernel-ir/expr.ts";
 import type { Expr } from "../../../kernel-ir/types.ts";
 import { type AttentionPlan, type ColumnRows, depthOf, gathers } from "./attention-plan.ts";
 import { type AttentionRoles, firstColumn, ROW, SUMS_LIE, written } from "./attention-roles.ts";
+import { keepMarks, keepSums } from "./attention-split.ts";
 import type { AttentionText } from "./attention-text.ts";
 import { ROWS } from "./gemm-schedule.ts";
 import { HELD } from "./latent-schedule.ts";
@@ -186,6 +187,7 @@ export class LatentRoles implements AttentionRoles {
         lines.add("stage_rows(shared.p[weight], scores, warp, lane);");
         return this.#factors("rescale");
       case "last factors":
+        if (this.#plan.split) lines.add(`if (shares > 1) ${keepMarks("row")}`);
         text.factors();
         return this.#factors("factor");
       case "no sums":
@@ -193,7 +195,14 @@ export class LatentRoles implements AttentionRoles {
       case "rescale":
         return lines.add(`scale_rows(sums, ${FACTORS.join(", ")});`);
       default:
-        return this.#results();
+        if (!this.#plan.split) return this.#results();
+        lines.block("if (shares > 1)", () => {
+          lines.add("#pragma unroll", `for (int i = 0; i < WIDTH / ${VALUES.n}; i++)`);
+          const first = `part * WIDTH + i * ${VALUES.n} + `;
+          lines.add(`  ${keepSums("row", first, this.#plan.shape.width, "sums[i]")}`);
+        });
+        lines.block("else", () => this.#results());
+        return lines.add("__syncwarp();  // all lanes have their factors");
     }
   }
 
@@ -235,7 +244,7 @@ export class LatentRoles implements AttentionRoles {
         );
       });
     });
-    lines.add("__syncwarp();  // all lanes have their factors");
+    if (!this.#plan.split) lines.add("__syncwarp();  // all lanes have their factors");
   }
 }
 

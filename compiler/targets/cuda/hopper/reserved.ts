@@ -39,6 +39,8 @@ export const ATTENTION_RESERVED: ReadonlySet<string> = new Set([
     "HELD factors found_0 found_1 look_up queries scale_rows stage_rows start_scores weight weight_phase x0 x1 x2 x3 least0 least1 least2 least3 most0 most1 most2 most3 " +
     "high i j key key_phase lane line low m m_end own pack_bf16 pack_rows packed part peaks place place_of power_of_2 r ranges rescale row " +
     "row_tiles s scores shared shared_memory span span_of sums thread tile to total value value_phase warp warpgroup weights " +
+    // Of shares of columns.
+    "base item keep_marks keep_share kept largest marks partials place share share_of shares shares_of weight " +
     // Of the backward pass.
     "DEPTH FACTOR add_to again column_tiles first_member member delta describe dk dv inside known multiply n n_end pair phase seen slopes spans stage statistics up"
   ).split(" "),

@@ -41,7 +41,9 @@ async function run(text: string, sizes: Record<string, number>, seed = 1): Promi
   const file = fileOf(printSolo(CUDA_DIALECT, kernel));
   const { entries, scratch } = file.kernel;
   const entry = entries.find(({ upTo }) => upTo === undefined || productOf(upTo.product, sizes) <= upTo.most)!;
-  await runOnHopper({ text: file.text, entry, scratch }, kernel, sizes, memory, { seed });
+  await runOnHopper({ text: file.text, entry: { ...entry, file: kernel.name }, scratch }, kernel, sizes, memory, {
+    seed,
+  });
   evaluateGemm(kernel, { sizes, values: numbers });
   let [error, largest] = [0, 0];
   for (const { name, dtype, access } of kernel.args) {

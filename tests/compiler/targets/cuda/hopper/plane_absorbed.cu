@@ -1,16 +1,7 @@
 // plane_absorbed: attention for the tensor cores of sm_90a
-//   read x_2: bf16[T, 128, 512]
-//   read latent: bf16[cache, 512]
-//   read slot: i32[S]
-//   read x_3: bf16[T, 128, 64]
-//   read key_pe: bf16[cache, 64]
-//   read pos: i32[S]
-//   read pos_2: i32[T]
-//   read seq: i32[T]
-//   read seq_2: i32[S]
-//   write x_4: bf16[T, 128, 512]
-//   read span_from: i32[T]
-//   read span_to: i32[T]
+//   read x_2: bf16[T, 128, 512], read latent: bf16[cache, 512], read slot: i32[S], read x_3: bf16[T, 128, 64]
+//   read key_pe: bf16[cache, 64], read pos: i32[S], read pos_2: i32[T], read seq: i32[T], read seq_2: i32[S]
+//   write x_4: bf16[T, 128, 512], read span_from: i32[T], read span_to: i32[T]
 // Scores of 576 terms, values of 512: 2176 FLOP for each row and column that it sees.
 // Tiles of 64 rows, blocks of 32 columns, 5 of them in shared memory.
 #include "dsk_mma.cuh"
@@ -126,12 +117,13 @@ extern "C" __global__ void __launch_bounds__(512, 1) plane_absorbed_tensor(
     int items, int items_before, int S, int T, const bf16* __restrict__ x_2, const bf16* __restrict__ latent,
     const int* __restrict__ slot, const bf16* __restrict__ x_3, const bf16* __restrict__ key_pe, const int* __restrict__ pos,
     const int* __restrict__ pos_2, const int* __restrict__ seq, const int* __restrict__ seq_2, bf16* __restrict__ x_4,
-    const int* __restrict__ span_from, const int* __restrict__ span_to) {
+    const int* __restrict__ span_from, const int* __restrict__ span_to, float* partials, float* marks) {
   Shared& shared = *reinterpret_cast<Shared*>(shared_memory());
   // The same in all threads of a warp, as the compiler sees by the shuffle.
   const int warpgroup = __shfl_sync(0xffffffffu, (int)threadIdx.x / 128, 0);
   const int thread = threadIdx.x % 128, warp = thread / 32, lane = thread % 32;
   const int m_end = T * 128, row_tiles = (m_end + ROWS - 1) / ROWS;
+  const int shares = shares_of(row_tiles, (int)((long long)S * min(T, 1) / max(1, T) / 32), 132, 264, 4, 85);
   if (threadIdx.x == 0) {
     for (int i = 0; i < STAGES; i++) {
       mbarrier_init(&shared.k_full[i], 4);
@@ -170,9 +162,10 @@ extern "C" __global__ void __launch_bounds__(512, 1) plane_absorbed_tensor(
       x0 = pos[i_S], x1 = seq_2[i_S];
     };
     int key = 0, key_phase = 0;
-    for (int tile = blockIdx.x; tile < items; tile += gridDim.x) {
-      const Place at = place_of(tile, row_tiles);
-      const Span span = span_of(at.m);
+    for (int tile = blockIdx.x; tile < row_tiles * shares; tile += gridDim.x) {
+      const int share = tile % shares;
+      const Place at = place_of(tile / shares, row_tiles);
+      const Span span = share_of(span_of(at.m), share, shares, COLUMNS);
       const int blocks = max(1, (span.end - span.first + COLUMNS - 1) / COLUMNS);  // one where rows see nothing
       // look up
       look_up(span.first);
@@ -233,9 +226,10 @@ extern "C" __global__ void __launch_bounds__(512, 1) plane_absorbed_tensor(
     unsigned queries[HELD / 16][4];
     int key = 0, key_phase = 0;
     int weight = 0, weight_phase = 0;
-    for (int tile = blockIdx.x; tile < items; tile += gridDim.x) {
-      const Place at = place_of(tile, row_tiles);
-      const Span span = span_of(at.m);
+    for (int tile = blockIdx.x; tile < row_tiles * shares; tile += gridDim.x) {
+      const int share = tile % shares;
+      const Place at = place_of(tile / shares, row_tiles);
+      const Span span = share_of(span_of(at.m), share, shares, COLUMNS);
       const int blocks = max(1, (span.end - span.first + COLUMNS - 1) / COLUMNS);  // one where rows see nothing
       // Of the thread's two rows, 8 apart; those beyond the end are the last one.
       int from[2], to[2], row_0[2], row_1[2];
@@ -243,8 +237,8 @@ extern "C" __global__ void __launch_bounds__(512, 1) plane_absorbed_tensor(
       for (int r = 0; r < 2; r++) {
         const int flat = min(at.m + row + r * 8, m_end - 1);
         const int i_T = flat / 128;
-        from[r] = span_from[i_T];
-        to[r] = span_to[i_T];
+        from[r] = max(span_from[i_T], span.first);
+        to[r] = min(span_to[i_T], span.end);
         row_0[r] = pos_2[i_T];
         row_1[r] = seq[i_T];
       }
@@ -328,6 +322,7 @@ extern "C" __global__ void __launch_bounds__(512, 1) plane_absorbed_tensor(
       if (lane == 0) mbarrier_arrive(&shared.p_turn[weight == 0 ? 1 : weight - 1]);
       mbarrier_wait(&shared.p_empty[weight], weight_phase ^ 1);
       // last factors
+      if (shares > 1) keep_marks(marks + (((at.head * row_tiles + at.m / ROWS) * shares + share) * ROWS + row) * 2, peaks, total);
       float factor[2];
       #pragma unroll
       for (int r = 0; r < 2; r++) {
@@ -352,9 +347,10 @@ extern "C" __global__ void __launch_bounds__(512, 1) plane_absorbed_tensor(
     float sums[WIDTH / 128][64];
     int key = 0;
     int weight = 0, weight_phase = 0;
-    for (int tile = blockIdx.x; tile < items; tile += gridDim.x) {
-      const Place at = place_of(tile, row_tiles);
-      const Span span = span_of(at.m);
+    for (int tile = blockIdx.x; tile < row_tiles * shares; tile += gridDim.x) {
+      const int share = tile % shares;
+      const Place at = place_of(tile / shares, row_tiles);
+      const Span span = share_of(span_of(at.m), share, shares, COLUMNS);
       const int blocks = max(1, (span.end - span.first + COLUMNS - 1) / COLUMNS);  // one where rows see nothing
       // no sums
       #pragma unroll
@@ -376,17 +372,23 @@ extern "C" __global__ void __launch_bounds__(512, 1) plane_absorbed_tensor(
       }
       mbarrier_wait(&shared.p_full[weight], weight_phase);
       // results
-      const float factor[2] = {shared.factors[weight][row], shared.factors[weight][row + 8]};
-      #pragma unroll
-      for (int r = 0; r < 2; r++) {
-        const int flat = min(at.m + row + r * 8, m_end - 1);
-        const int i_H = flat % 128;
-        const int i_T = flat / 128;
-        bf16* p6 = x_4 + (long long)i_T * 65536 + i_H * 512 + part * WIDTH + column;
+      if (shares > 1) {
         #pragma unroll
-        for (int i = r * 2; i < WIDTH / 2; i += 4) {
-          const unsigned both = pack_bf16(sums[i / 64][i % 64] * factor[r], sums[(i + 1) / 64][(i + 1) % 64] * factor[r]);
-          if (at.m + row + r * 8 < m_end) *reinterpret_cast<unsigned*>(p6 + i / 4 * 8) = both;
+        for (int i = 0; i < WIDTH / 128; i++)
+          keep_share(partials + (((at.head * row_tiles + at.m / ROWS) * shares + share) * ROWS + row) * 512 + part * WIDTH + i * 128 + column, 512, sums[i]);
+      } else {
+        const float factor[2] = {shared.factors[weight][row], shared.factors[weight][row + 8]};
+        #pragma unroll
+        for (int r = 0; r < 2; r++) {
+          const int flat = min(at.m + row + r * 8, m_end - 1);
+          const int i_H = flat % 128;
+          const int i_T = flat / 128;
+          bf16* p6 = x_4 + (long long)i_T * 65536 + i_H * 512 + part * WIDTH + column;
+          #pragma unroll
+          for (int i = r * 2; i < WIDTH / 2; i += 4) {
+            const unsigned both = pack_bf16(sums[i / 64][i % 64] * factor[r], sums[(i + 1) / 64][(i + 1) % 64] * factor[r]);
+            if (at.m + row + r * 8 < m_end) *reinterpret_cast<unsigned*>(p6 + i / 4 * 8) = both;
+          }
         }
       }
       __syncwarp();  // all lanes have their factors

@@ -1,15 +1,7 @@
 // plane_grouped_cached: attention for the tensor cores of sm_90a
-//   read x_2: bf16[T, 4, 8, 128]
-//   read keys: bf16[cache, 4, 128]
-//   read slot: i32[S]
-//   read pos: i32[S]
-//   read pos_2: i32[T]
-//   read seq: i32[T]
-//   read seq_2: i32[S]
-//   write out: bf16[T, 4, 8, 128]
-//   read values: bf16[cache, 4, 128]
-//   read span_from: i32[T]
-//   read span_to: i32[T]
+//   read x_2: bf16[T, 4, 8, 128], read keys: bf16[cache, 4, 128], read slot: i32[S], read pos: i32[S], read pos_2: i32[T]
+//   read seq: i32[T], read seq_2: i32[S], write out: bf16[T, 4, 8, 128], read values: bf16[cache, 4, 128]
+//   read span_from: i32[T], read span_to: i32[T]
 // Scores of 128 terms, values of 128: 512 FLOP for each row and column that it sees.
 // Tiles of 128 rows, blocks of 128 columns, 2 of them in shared memory.
 #include "dsk_mma.cuh"
@@ -115,12 +107,13 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_grouped_cached_tensor
     int items, int items_before, int S, int T, const bf16* __restrict__ x_2, const bf16* __restrict__ keys,
     const int* __restrict__ slot, const int* __restrict__ pos, const int* __restrict__ pos_2, const int* __restrict__ seq,
     const int* __restrict__ seq_2, bf16* __restrict__ out, const bf16* __restrict__ values, const int* __restrict__ span_from,
-    const int* __restrict__ span_to) {
+    const int* __restrict__ span_to, float* partials, float* marks) {
   Shared& shared = *reinterpret_cast<Shared*>(shared_memory());
   // The same in all threads of a warp, as the compiler sees by the shuffle.
   const int warpgroup = __shfl_sync(0xffffffffu, (int)threadIdx.x / 128, 0);
   const int thread = threadIdx.x % 128, warp = thread / 32, lane = thread % 32;
   const int m_end = T * 8, heads = 4, row_tiles = (m_end + ROWS - 1) / ROWS;
+  const int shares = shares_of(row_tiles * heads, (int)((long long)S * min(T, 16) / max(1, T) / 128), 132, 264, 4, 85);
   if (threadIdx.x == 0) {
     for (int i = 0; i < STAGES; i++) {
       mbarrier_init(&shared.k_full[i], 4);
@@ -182,9 +175,10 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_grouped_cached_tensor
     };
     int key = 0, key_phase = 0;
     int value = 0, value_phase = 0;
-    for (int tile = blockIdx.x; tile < items; tile += gridDim.x) {
-      const Place at = place_of(tile, row_tiles, heads, S);
-      const Span span = span_of(at.m);
+    for (int tile = blockIdx.x; tile < row_tiles * heads * shares; tile += gridDim.x) {
+      const int share = tile % shares;
+      const Place at = place_of(tile / shares, row_tiles, heads, S);
+      const Span span = share_of(span_of(at.m), share, shares, COLUMNS);
       const int blocks = max(1, (span.end - span.first + COLUMNS - 1) / COLUMNS);  // one where rows see nothing
       mbarrier_wait(&shared.k_empty[key], key_phase ^ 1);  // passes at once on the first way round
       // ranges of columns
@@ -241,9 +235,10 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_grouped_cached_tensor
     int key = 0, key_phase = 0;
     int value = 0, value_phase = 0;
     if (part == 1) named_barrier_arrive(3 + (part + 1) % 2, 256);  // the first turn is that of consumer 0
-    for (int tile = blockIdx.x; tile < items; tile += gridDim.x) {
-      const Place at = place_of(tile, row_tiles, heads, S);
-      const Span span = span_of(at.m);
+    for (int tile = blockIdx.x; tile < row_tiles * heads * shares; tile += gridDim.x) {
+      const int share = tile % shares;
+      const Place at = place_of(tile / shares, row_tiles, heads, S);
+      const Span span = share_of(span_of(at.m), share, shares, COLUMNS);
       const int blocks = max(1, (span.end - span.first + COLUMNS - 1) / COLUMNS);  // one where rows see nothing
       const int i_G = at.head;
       // Of the thread's two rows, 8 apart; those beyond the end are the last one.
@@ -252,8 +247,8 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_grouped_cached_tensor
       for (int r = 0; r < 2; r++) {
         const int flat = min(at.m + part * 64 + row + r * 8, m_end - 1);
         const int i_T = flat / 8;
-        from[r] = span_from[i_T];
-        to[r] = span_to[i_T];
+        from[r] = max(span_from[i_T], span.first);
+        to[r] = min(span_to[i_T], span.end);
         row_0[r] = pos_2[i_T];
         row_1[r] = seq[i_T];
       }
@@ -358,37 +353,44 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_grouped_cached_tensor
       if (++value == 2) value = 0, value_phase ^= 1;
       named_barrier_sync(1 + part, 128);  // no warp needs the queries
       // results
-      float factor[2];
-      #pragma unroll
-      for (int r = 0; r < 2; r++) {
-        float sum_ = total[r] + __shfl_xor_sync(0xffffffffu, total[r], 1);
-        sum_ += __shfl_xor_sync(0xffffffffu, sum_, 2);
-        const float v3 = sum_;
-        const float inverse = ((v3 == 0.0f) ? 0.0f : (1.0f / v3));
-        factor[r] = inverse;
-      }
-      #pragma unroll
-      for (int c = 0; c < WIDTH / 16; c++) {
-        unsigned packed[4];  // 8 x 8 results each: rows 8 apart, then columns
+      if (shares > 1) {
+        keep_share(partials + (((at.head * row_tiles + at.m / ROWS) * shares + share) * ROWS + part * 64 + row) * 128 + column, 128, sums);
+        keep_marks(marks + (((at.head * row_tiles + at.m / ROWS) * shares + share) * ROWS + part * 64 + row) * 2, peaks, total);
+      } else {
+        float factor[2];
         #pragma unroll
-        for (int e = 0; e < 4; e++)
-          packed[e] = pack_bf16(sums[c * 8 + e * 2] * factor[e % 2], sums[c * 8 + e * 2 + 1] * factor[e % 2]);
-        const int own = warp * 16 + lane % 16, chunk = c % 4 * 2 + lane / 16;
-        stmatrix_x4(shared.q[part] + c / 4 * 8192 + own * 128 + (chunk ^ own % 8) * 16, packed[0], packed[1], packed[2], packed[3]);
+        for (int r = 0; r < 2; r++) {
+          float sum_ = total[r] + __shfl_xor_sync(0xffffffffu, total[r], 1);
+          sum_ += __shfl_xor_sync(0xffffffffu, sum_, 2);
+          const float v3 = sum_;
+          const float inverse = ((v3 == 0.0f) ? 0.0f : (1.0f / v3));
+          factor[r] = inverse;
+        }
+        #pragma unroll
+        for (int c = 0; c < WIDTH / 16; c++) {
+          unsigned packed[4];  // 8 x 8 results each: rows 8 apart, then columns
+          #pragma unroll
+          for (int e = 0; e < 4; e++)
+            packed[e] = pack_bf16(sums[c * 8 + e * 2] * factor[e % 2], sums[c * 8 + e * 2 + 1] * factor[e % 2]);
+          const int own = warp * 16 + lane % 16, chunk = c % 4 * 2 + lane / 16;
+          stmatrix_x4(shared.q[part] + c / 4 * 8192 + own * 128 + (chunk ^ own % 8) * 16, packed[0], packed[1], packed[2], packed[3]);
+        }
       }
       named_barrier_sync(1 + part, 128);  // own_warps
       // results leave
-      #pragma unroll
-      for (int i = 0; i < 4; i++) {
-        const int own = i * 16 + thread / 8, chunk = thread % 8;
-        const int place = own * 128 + (chunk ^ own % 8) * 16;
-        const int flat = min(at.m + part * 64 + own, m_end - 1);
-        const int i_M = flat % 8;
-        const int i_T = flat / 8;
-        if (at.m + part * 64 + own < m_end) {
-          bf16* p4 = out + (long long)i_T * 4096 + i_G * 1024 + i_M * 128 + chunk * 8;
-          *reinterpret_cast<uint4*>(p4) = *reinterpret_cast<const uint4*>(shared.q[part] + place);
-          *reinterpret_cast<uint4*>(p4 + 64) = *reinterpret_cast<const uint4*>(shared.q[part] + 8192 + place);
+      if (shares == 1) {
+        #pragma unroll
+        for (int i = 0; i < 4; i++) {
+          const int own = i * 16 + thread / 8, chunk = thread % 8;
+          const int place = own * 128 + (chunk ^ own % 8) * 16;
+          const int flat = min(at.m + part * 64 + own, m_end - 1);
+          const int i_M = flat % 8;
+          const int i_T = flat / 8;
+          if (at.m + part * 64 + own < m_end) {
+            bf16* p4 = out + (long long)i_T * 4096 + i_G * 1024 + i_M * 128 + chunk * 8;
+            *reinterpret_cast<uint4*>(p4) = *reinterpret_cast<const uint4*>(shared.q[part] + place);
+            *reinterpret_cast<uint4*>(p4 + 64) = *reinterpret_cast<const uint4*>(shared.q[part] + 8192 + place);
+          }
         }
       }
     }

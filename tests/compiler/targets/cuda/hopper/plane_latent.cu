@@ -1,13 +1,6 @@
 // plane_latent: attention for the tensor cores of sm_90a
-//   read x_2: bf16[T, 128, 192]
-//   read x_3: bf16[S, 128, 128]
-//   read x_4: bf16[T, 128, 64]
-//   read x_5: bf16[T, 64]
-//   read pos: i32[T]
-//   read seq: i32[T]
-//   write out: bf16[T, 128, 128]
-//   read x_6: bf16[S, 128, 128]
-//   read span_from: i32[T]
+//   read x_2: bf16[T, 128, 192], read x_3: bf16[S, 128, 128], read x_4: bf16[T, 128, 64], read x_5: bf16[T, 64]
+//   read pos: i32[T], read seq: i32[T], write out: bf16[T, 128, 128], read x_6: bf16[S, 128, 128], read span_from: i32[T]
 //   read span_to: i32[T]
 // Scores of 192 terms, values of 128: 640 FLOP for each row and column that it sees.
 // Tiles of 128 rows, blocks of 128 columns, 2 of them in shared memory.

@@ -34,10 +34,17 @@ const files = [
     const text = { name: kernel.name, text: printHopperGemm(plan).text };
     return few === undefined ? [text] : [text, { name: `${kernel.name}_few`, text: printHopperGemm(few).text }];
   }),
-  ...planes.map((kernel) => {
+  ...planes.flatMap((kernel) => {
     const plan = planAttention(withoutReserved(kernel, ATTENTION_RESERVED));
     if ("why" in plan) throw new Error(`${kernel.name}: ${plan.why}`);
-    return { name: kernel.name, text: printHopperAttention(plan).text };
+    const { text, more = new Map<string, string>() } = printHopperAttention(plan);
+    // What combines shares of columns is a file of its own.
+    const [tensor] = more.values();
+    if (tensor === undefined) return [{ name: kernel.name, text }];
+    return [
+      { name: kernel.name, text: tensor },
+      { name: `${kernel.name}_combine`, text },
+    ];
   }),
   ...backward.flatMap((kernel) => {
     const plan = planBackward(withoutReserved(kernel, ATTENTION_RESERVED));
@@ -62,6 +69,7 @@ describe("kernels for Hopper", () => {
     "plane_latent",
     "plane_grouped_cached",
     "plane_absorbed",
+    "plane_absorbed_combine",
     "plane_latent_backward_rows",
     "plane_latent_backward_columns",
   ])("%s is as it was reviewed", async (name) => {
