@@ -17,6 +17,9 @@ const ENOUGH_BLOCKS = 96;
 /** Bytes of shared memory that sums may take; a block has 48 KiB without asking for more. */
 const SUM_BYTES = 47 * 1024;
 
+/** The entry point for up to 64 rows. */
+export const SOME_ROWS = "some";
+
 /** How the products of a kernel are made of few rows; not at all where an operand is not read in lines of memory. */
 export function fewRowsOf(kernel: GemmKernel, part?: Part): FewRows[] {
   const { n, groups, products } = kernel;
@@ -47,5 +50,5 @@ export function fewRowsOf(kernel: GemmKernel, part?: Part): FewRows[] {
   if (groups !== undefined) return [way("few", EIGHT * (groups.group.extent as number), 1)];
   // Without tensor cores, every eight rows read all again: from the cache, where that is little.
   if (!streams.every(({ mma }) => mma)) return [way("few", size <= FEW_COLUMNS ? 8 * EIGHT : 2 * EIGHT, 1)];
-  return [way("few", EIGHT, 1), way("some", 8 * EIGHT, 4)];
+  return [way("few", EIGHT, 1), way(SOME_ROWS, 8 * EIGHT, 4)];
 }
