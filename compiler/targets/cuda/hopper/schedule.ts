@@ -225,13 +225,14 @@ export function threadsOf({ roles }: Schedule): number {
   return roles.reduce((n, { warpgroups }) => n + warpgroups * WARPGROUP, 0);
 }
 
-/** Buffers one behind the other, each at a multiple of 1024 bytes as swizzled tiles want it, then the barriers. */
+/** Buffers one behind the other, swizzled tiles at multiples of 1024 bytes, then the barriers. */
 export function sharedBytes({ buffers, barriers }: Schedule): number {
+  const up = (bytes: number, to: number): number => Math.ceil(bytes / to) * to;
   const data = buffers.reduce(
-    (n, { bytes, stages, each }) => n + Math.ceil(bytes / 1024) * 1024 * stages * (each ?? 1),
+    (n, { bytes, stages, each = 1 }) => up(n, bytes % 1024 === 0 ? 1024 : 8) + bytes * stages * each,
     0,
   );
-  return Math.ceil((data + barriers.reduce((n, { stages }) => n + 8 * stages, 0)) / 1024) * 1024;
+  return up(up(data, 8) + barriers.reduce((n, { stages }) => n + 8 * stages, 0), 1024);
 }
 
 /** Calls `visit` for each step, those of loops behind the loop. */

@@ -20,7 +20,7 @@ const MOST_STAGES = 8;
 /** Cycles from a product's end to the next one, beside those of adding. */
 const PROMOTION_CYCLES = 60;
 /** Shared memory for barriers. */
-const BARRIER_BYTES = 1024;
+const BARRIER_BYTES = 128;
 
 export interface TileProblem {
   readonly m: number;
@@ -79,8 +79,7 @@ function candidate(problem: TileProblem, consumers: 1 | 2, tileN: number): Candi
   const tileM = 64 * consumers;
   const most = Math.max(...loops.map(({ products }) => products));
   const stageBytes = (tileM + most * tileN) * depth * elementBytes;
-  const room =
-    SHARED_BYTES - BARRIER_BYTES - Math.ceil(sharedBytes / 1024) * 1024 - (staged ? consumers * 2 * 8192 : 0);
+  const room = SHARED_BYTES - BARRIER_BYTES - sharedBytes - (staged ? consumers * 2 * 8192 : 0);
   const stages = Math.min(MOST_STAGES, Math.floor(room / stageBytes));
   const products = loops.reduce((sum, loop) => sum + loop.products, 0);
   const sums = registersOfSums(products, tileN, elementBytes);

@@ -23,7 +23,7 @@ struct alignas(1024) Shared {
   unsigned char b0[STAGES][16384];  // columns of B
   unsigned char b1[STAGES][16384];  // columns of B
   unsigned char staged[2][2][8192];  // results on their way out
-  int starts[GROUPS + 2];  // where groups begin, and the end
+  int starts[GROUPS + 2], tiles[GROUPS + 2];  // where groups and their tiles begin, and the end
   Barrier full[STAGES];  // tiles of A and B are there
   Barrier empty[STAGES];  // all warps of the consumers have multiplied them
 };
@@ -54,30 +54,30 @@ DSK_INLINE void wgmma_e4m3_n128_kk(float (&d)[64], Descriptor a, Descriptor b, i
 #endif
 }
 
-// A tile has rows of one group, from `m` in their order to `end` at most. The tiles of a group begin at starts / TILE_M
-// + group: that leaves each enough of them, whatever the groups before have. The last group are rows without one.
+// A tile has rows of one group, from `m` in their order to `end` at most; `tiles` rows of tiles are before those of a group.
+// What runs at once shares A and B in the second-level cache: 8 rows of a group's tiles follow each other column by column.
+// The last group are rows without one.
 struct Place {
   int m, n, batch, end;
 };
-DSK_INLINE Place place_of(int tile, int rows, int columns, const int* starts) {
-  const int first = tile / (8 * columns) * 8, height = min(8, rows - first), j = tile - first * columns;
-  const int row = first + j % height;
-  int group = 0, above = 257;
+DSK_INLINE Place place_of(int tile, int columns, const int* starts, const int* tiles) {
+  int group = 0, above = GROUPS + 1;
   while (group + 1 < above) {
     const int middle = (group + above) / 2;
-    if (starts[middle] / TILE_M + middle <= row) group = middle;
+    if (tiles[middle] * columns <= tile) group = middle;
     else above = middle;
   }
-  const int m = starts[group] + (row - starts[group] / TILE_M - group) * TILE_M;
-  return {m, j / height * TILE_N, group, starts[group + 1]};
+  const int rows = tiles[group + 1] - tiles[group], i = tile - tiles[group] * columns;
+  const int first = i / (8 * columns) * 8, height = min(8, rows - first), j = i - first * columns;
+  return {starts[group] + (first + j % height) * TILE_M, j / height * TILE_N, group, starts[group + 1]};
 }
 
 // Block g writes down the rows of group g in their order.
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(1024)
 fp8_mul_3_tensor_sort(int items, int items_before, int T, const int* chosen, const f8e4m3* codes, const float* scale,
     const f8e4m3* codes_2, const float* scale_2, const f8e4m3* codes_3, const float* scale_3, bf16* x, bf16* x_2,
     bf16* x_3, int* order, int* starts) {
-  __shared__ int counts[8];
+  __shared__ int counts[32];
   const int own = blockIdx.x, thread = threadIdx.x, warp = thread / 32, lane = thread % 32;
   const int sorted_end = T * 8;
   // The group of a row; 256 for none.
@@ -87,24 +87,28 @@ fp8_mul_3_tensor_sort(int items, int items_before, int T, const int* chosen, con
     const int group = chosen[(long long)i_T * 8 + i_K];
     return group < 0 || group >= 256 ? 256 : group;
   };
-  int before = 0;
-  for (int i = thread; i < sorted_end; i += 256) before += group_of(i) < own;
-  int at = over_block<Sum, 256>(before);
+  // Each warp looks at a part of the rows, many at a time.
+  const int length = (sorted_end + 1023) / 1024 * 32, first = warp * length, end = min(first + length, sorted_end);
+  int before = 0, all = 0;
+  #pragma unroll 8
+  for (int i = first + lane; i < end; i += 32) {
+    const int group = group_of(i);
+    before += group < own;
+    all += group == own;
+  }
+  int at = over_block<Sum, 1024>(before);
   if (thread == 0) starts[own] = at;
   if (thread == 0 && own == 256) starts[own + 1] = sorted_end;
-  for (int first = 0; first < sorted_end; first += 256) {
-    const bool mine = first + thread < sorted_end && group_of(first + thread) == own;
+  all = over_lanes<Sum, 32>(all);
+  if (lane == 0) counts[warp] = all;
+  __syncthreads();
+  for (int i = 0; i < 32; i++) at += i < warp ? counts[i] : 0;
+  #pragma unroll 8
+  for (int line = first; line < end; line += 32) {
+    const bool mine = line + lane < end && group_of(line + lane) == own;
     const unsigned found = __ballot_sync(0xffffffffu, mine);
-    if (lane == 0) counts[warp] = __popc(found);
-    __syncthreads();
-    int all = 0, earlier = 0;
-    for (int i = 0; i < 8; i++) {
-      earlier += i < warp ? counts[i] : 0;
-      all += counts[i];
-    }
-    if (mine) order[at + earlier + __popc(found & ((1u << lane) - 1))] = first + thread;
-    at += all;
-    __syncthreads();
+    if (mine) order[at + __popc(found & ((1u << lane) - 1))] = line + lane;
+    at += __popc(found);
   }
 }
 
@@ -117,10 +121,24 @@ fp8_mul_3_tensor(int items, int items_before, int T, const int* chosen, const f8
   // The same in all threads of a warp, as the compiler sees by the shuffle.
   const int warpgroup = __shfl_sync(0xffffffffu, (int)threadIdx.x / 128, 0);
   const int thread = threadIdx.x % 128, warp = thread / 32, lane = thread % 32;
-  const int m_end = T * 8, n_end = 2048;
-  const int tile_rows = (m_end + TILE_M - 1) / TILE_M + GROUPS + 1, tile_columns = (n_end + TILE_N - 1) / TILE_N;
+  const int n_end = 2048;
+  const int tile_columns = (n_end + TILE_N - 1) / TILE_N;
   const int k_blocks = 56;
   for (int i = threadIdx.x; i < GROUPS + 2; i += blockDim.x) shared.starts[i] = starts[i];
+  if (threadIdx.x < 32) {
+    int before = 0;
+    for (int first = 0; first < GROUPS + 2; first += 32) {
+      const int group = first + lane, next = min(group, GROUPS) + 1;
+      const int own = group > GROUPS ? 0 : (starts[next] - starts[next - 1] + TILE_M - 1) / TILE_M;
+      int sum = own;
+      for (int distance = 1; distance < 32; distance *= 2) {
+        const int below = __shfl_up_sync(0xffffffffu, sum, distance);
+        if (lane >= distance) sum += below;
+      }
+      if (group < GROUPS + 2) shared.tiles[group] = before + sum - own;
+      before += __shfl_sync(0xffffffffu, sum, 31);
+    }
+  }
   if (threadIdx.x == 0) {
     tma_prefetch(&codes_2_map);
     tma_prefetch(&codes_3_map);
@@ -131,32 +149,29 @@ fp8_mul_3_tensor(int items, int items_before, int T, const int* chosen, const f8
     mbarrier_init_fence();
   }
   __syncthreads();
+  const int tiles = shared.tiles[GROUPS + 1] * tile_columns;
   if (warpgroup == 0) {
     // The producer fills the ring.
     registers_decrease<40>();
     int stage = 0, phase = 0;
-    for (int tile = blockIdx.x; tile < items; tile += gridDim.x) {
-      const Place at = place_of(tile, tile_rows, tile_columns, shared.starts);
-      if (at.m >= at.end) continue;  // its group has no more rows
-      // Where this thread's rows of A begin; -1 where there is none.
-      long long from_0[8];
+    for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+      const Place at = place_of(tile, tile_columns, shared.starts, shared.tiles);
+      // Where this thread's rows begin, in lines of 16 bytes: those beyond the end are as the last one, those without a group are 0.
+      int from_0[8];
+      const int bytes_0 = at.batch == GROUPS ? 0 : 16;
       #pragma unroll
       for (int i = 0; i < 8; i++) {
-        const int at_row = at.m + thread / 8 + i * 16;
-        const int row = order[min(at_row, at.end - 1)];
+        const int row = order[min(at.m + thread / 8 + i * 16, at.end - 1)];
         const int i_T = row / 8;
-        from_0[i] = (long long)i_T * 7168;
-        if (at_row >= at.end || at.batch == GROUPS) from_0[i] = -1;
+        from_0[i] = (int)(((long long)i_T * 7168) / 16) + thread % 8;
       }
       for (int k_block = 0; k_block < k_blocks; k_block++) {
         mbarrier_wait(&shared.empty[stage], phase ^ 1);  // passes at once on the first way round
         if (thread == 0) mbarrier_expect(&shared.full[stage], 32768);
         #pragma unroll
         for (int i = 0; i < 8; i++) {
-          const int own = thread / 8 + i * 16, line = thread % 8, k = k_block * TILE_K + line * 16;
-          const long long from = k < 7168 && from_0[i] >= 0 ? from_0[i] + k : -1;
-          unsigned char* const line_to = shared.a[stage] + own * 128 + (line ^ own % 8) * 16;
-          cp_async_16(line_to, codes + (from < 0 ? 0 : from), from < 0 ? 0 : 16);
+          unsigned char* const line_to = shared.a[stage] + i * 2048 + thread / 8 * 128 + (thread % 8 ^ thread / 8 % 8) * 16;
+          cp_async_16(line_to, codes + (long long)(from_0[i] + k_block * 8) * 16, bytes_0);
         }
         if (thread == 0) {
           tma_load_3d(shared.b0[stage], &codes_2_map, &shared.full[stage], k_block * TILE_K, at.n, at.batch);
@@ -191,9 +206,15 @@ fp8_mul_3_tensor(int items, int items_before, int T, const int* chosen, const f8
     float scales[4];
     int stage = 0, phase = 0;
     int stored = 0;
-    for (int tile = blockIdx.x; tile < items; tile += gridDim.x) {
-      const Place at = place_of(tile, tile_rows, tile_columns, shared.starts);
-      if (at.m >= at.end) continue;  // its group has no more rows
+    for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+      const Place at = place_of(tile, tile_columns, shared.starts, shared.tiles);
+      // Rows that this lane copies, or -1.
+      int scattered[4];
+      #pragma unroll
+      for (int i = 0; i < 4; i++) {
+        const int at_row = at.m + part * 64 + warp * 16 + i * 4 + lane / 8;
+        scattered[i] = at_row < at.end ? order[at_row] : -1;
+      }
       // Rows beyond the end are not stored; what is read for them is that of the last one.
       const int m_low = order[min(at.m + part * 64 + row, at.end - 1)], m_high = order[min(at.m + part * 64 + row + 8, at.end - 1)];
       // clear sums0, sums1
@@ -276,10 +297,9 @@ fp8_mul_3_tensor(int items, int items_before, int T, const int* chosen, const f8
         // scatter x
         #pragma unroll
         for (int i = 0; i < 4; i++) {
-          const int own = warp * 16 + i * 4 + lane / 8, line = lane % 8, at_row = at.m + part * 64 + own;
+          const int own = warp * 16 + i * 4 + lane / 8, line = lane % 8, m = scattered[i];
           const int n = at.n + slice * 64 + line * 8;
-          if (at_row < at.end && n < n_end) {
-            const int m = order[at_row];
+          if (m >= 0 && n < n_end) {
             const int i_K = m % 8;
             const int i_T = m / 8;
             bf16* const to = x + ((long long)i_T * 16384 + i_K * 2048) + n;
@@ -312,10 +332,9 @@ fp8_mul_3_tensor(int items, int items_before, int T, const int* chosen, const f8
         // scatter x_2
         #pragma unroll
         for (int i = 0; i < 4; i++) {
-          const int own = warp * 16 + i * 4 + lane / 8, line = lane % 8, at_row = at.m + part * 64 + own;
+          const int own = warp * 16 + i * 4 + lane / 8, line = lane % 8, m = scattered[i];
           const int n = at.n + slice * 64 + line * 8;
-          if (at_row < at.end && n < n_end) {
-            const int m = order[at_row];
+          if (m >= 0 && n < n_end) {
             const int i_K = m % 8;
             const int i_T = m / 8;
             bf16* const to = x_2 + ((long long)i_T * 16384 + i_K * 2048) + n;
@@ -349,10 +368,9 @@ fp8_mul_3_tensor(int items, int items_before, int T, const int* chosen, const f8
         // scatter x_3
         #pragma unroll
         for (int i = 0; i < 4; i++) {
-          const int own = warp * 16 + i * 4 + lane / 8, line = lane % 8, at_row = at.m + part * 64 + own;
+          const int own = warp * 16 + i * 4 + lane / 8, line = lane % 8, m = scattered[i];
           const int n = at.n + slice * 64 + line * 8;
-          if (at_row < at.end && n < n_end) {
-            const int m = order[at_row];
+          if (m >= 0 && n < n_end) {
             const int i_K = m % 8;
             const int i_T = m / 8;
             bf16* const to = x_3 + ((long long)i_T * 16384 + i_K * 2048) + n;

@@ -4,17 +4,17 @@
 //   read chosen: i32[T, 8]
 //   write x_2: bf16[T, 8, 7168]
 // With T = 4096: 962.1 GFLOP, 8120.2 MB; an H200 needs 1889 us, bound by memory.
-// Tiles of 128x192x64, 4 stages: 9728 tiles, bound by second-level cache; 100 % of 74 waves; 128x128 costs 17 % more.
+// Tiles of 128x256x64, 4 stages: 7168 tiles, bound by second-level cache; 99 % of 55 waves; 128x192 costs 12 % more.
 #include "dsk_sm90.cuh"
 #include "dsk_mma.cuh"
 
-constexpr int TILE_M = 128, TILE_N = 192, TILE_K = 64, STAGES = 4;
+constexpr int TILE_M = 128, TILE_N = 256, TILE_K = 64, STAGES = 4;
 constexpr int GROUPS = 256;
 
 // Tiles lie at multiples of 1024 bytes: the pattern of 128-byte swizzle repeats there.
 struct alignas(1024) Shared {
   unsigned char a[STAGES][16384];  // rows of A
-  unsigned char b0[STAGES][24576];  // columns of B
+  unsigned char b0[STAGES][32768];  // columns of B
   unsigned char staged[2][2][8192];  // results on their way out
   int starts[GROUPS + 2], tiles[GROUPS + 2];  // where groups and their tiles begin, and the end
   Barrier full[STAGES];  // tiles of A and B are there
@@ -22,21 +22,23 @@ struct alignas(1024) Shared {
 };
 static_assert(sizeof(Shared) <= 232448, "a block has 232448 bytes of shared memory");
 
-// wgmma.mma_async: d = a * b where `adds` is 0, else d += a * b; 64 rows, 192 columns, 16 terms.
+// wgmma.mma_async: d = a * b where `adds` is 0, else d += a * b; 64 rows, 256 columns, 16 terms.
 // Of A terms are neighbors, of B columns are neighbors.
-DSK_INLINE void wgmma_n192_kn(float (&d)[96], Descriptor a, Descriptor b, int adds) {
+DSK_INLINE void wgmma_n256_kn(float (&d)[128], Descriptor a, Descriptor b, int adds) {
 #ifdef DSK_HARNESS
-  dsk::sim::wgmma_bf16<192, 0, 1>(d, a, b, adds);
+  dsk::sim::wgmma_bf16<256, 0, 1>(d, a, b, adds);
 #else
-  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %98, 0;\n"
-               "wgmma.mma_async.sync.aligned.m64n192k16.f32.bf16.bf16 {"
+  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %130, 0;\n"
+               "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {"
                "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
                "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
                "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
                "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "
                "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
-               "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95}, "
-               "%96, %97, p, 1, 1, 0, 1;\n}"
+               "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "
+               "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "
+               "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127}, "
+               "%128, %129, p, 1, 1, 0, 1;\n}"
                : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
                  "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
                  "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]),
@@ -48,7 +50,11 @@ DSK_INLINE void wgmma_n192_kn(float (&d)[96], Descriptor a, Descriptor b, int ad
                  "+f"(d[64]), "+f"(d[65]), "+f"(d[66]), "+f"(d[67]), "+f"(d[68]), "+f"(d[69]), "+f"(d[70]), "+f"(d[71]),
                  "+f"(d[72]), "+f"(d[73]), "+f"(d[74]), "+f"(d[75]), "+f"(d[76]), "+f"(d[77]), "+f"(d[78]), "+f"(d[79]),
                  "+f"(d[80]), "+f"(d[81]), "+f"(d[82]), "+f"(d[83]), "+f"(d[84]), "+f"(d[85]), "+f"(d[86]), "+f"(d[87]),
-                 "+f"(d[88]), "+f"(d[89]), "+f"(d[90]), "+f"(d[91]), "+f"(d[92]), "+f"(d[93]), "+f"(d[94]), "+f"(d[95])
+                 "+f"(d[88]), "+f"(d[89]), "+f"(d[90]), "+f"(d[91]), "+f"(d[92]), "+f"(d[93]), "+f"(d[94]), "+f"(d[95]),
+                 "+f"(d[96]), "+f"(d[97]), "+f"(d[98]), "+f"(d[99]), "+f"(d[100]), "+f"(d[101]), "+f"(d[102]), "+f"(d[103]),
+                 "+f"(d[104]), "+f"(d[105]), "+f"(d[106]), "+f"(d[107]), "+f"(d[108]), "+f"(d[109]), "+f"(d[110]), "+f"(d[111]),
+                 "+f"(d[112]), "+f"(d[113]), "+f"(d[114]), "+f"(d[115]), "+f"(d[116]), "+f"(d[117]), "+f"(d[118]), "+f"(d[119]),
+                 "+f"(d[120]), "+f"(d[121]), "+f"(d[122]), "+f"(d[123]), "+f"(d[124]), "+f"(d[125]), "+f"(d[126]), "+f"(d[127])
                : "l"(a), "l"(b), "r"(adds));
 #endif
 }
@@ -163,7 +169,7 @@ gemm_contract_7_tensor(int items, int items_before, int T, const bf16* x, const 
       }
       for (int k_block = 0; k_block < k_blocks; k_block++) {
         mbarrier_wait(&shared.empty[stage], phase ^ 1);  // passes at once on the first way round
-        if (thread == 0) mbarrier_expect(&shared.full[stage], 24576);
+        if (thread == 0) mbarrier_expect(&shared.full[stage], 32768);
         #pragma unroll
         for (int i = 0; i < 8; i++) {
           unsigned char* const line_to = shared.a[stage] + i * 2048 + thread / 8 * 128 + (thread % 8 ^ thread / 8 % 8) * 16;
@@ -173,6 +179,7 @@ gemm_contract_7_tensor(int items, int items_before, int T, const bf16* x, const 
           tma_load_3d(shared.b0[stage], &down_map, &shared.full[stage], at.n, k_block * TILE_K, at.batch);
           tma_load_3d(shared.b0[stage] + 8192, &down_map, &shared.full[stage], at.n + 64, k_block * TILE_K, at.batch);
           tma_load_3d(shared.b0[stage] + 16384, &down_map, &shared.full[stage], at.n + 128, k_block * TILE_K, at.batch);
+          tma_load_3d(shared.b0[stage] + 24576, &down_map, &shared.full[stage], at.n + 192, k_block * TILE_K, at.batch);
         }
         cp_async_commit();
         if (k_block >= 2) cp_async_wait<2>();  // what was asked for two blocks ago
@@ -193,7 +200,7 @@ gemm_contract_7_tensor(int items, int items_before, int T, const bf16* x, const 
     // Consumers multiply what is there: each its own rows of A with all columns of B.
     registers_increase<232>();
     const int part = warpgroup - 1;
-    float sums0[96];
+    float sums0[128];
     int stage = 0, phase = 0;
     int stored = 0;
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
@@ -213,7 +220,7 @@ gemm_contract_7_tensor(int items, int items_before, int T, const bf16* x, const 
           const Descriptor b = wgmma_descriptor(shared.b0[stage], 8192, 1024);
           #pragma unroll
           for (int k = 0; k < TILE_K / 16; k++)
-            wgmma_n192_kn(sums0, wgmma_behind(a, k * 32), wgmma_behind(b, k * 2048), k_block + k > 0);
+            wgmma_n256_kn(sums0, wgmma_behind(a, k * 32), wgmma_behind(b, k * 2048), k_block + k > 0);
         }
         wgmma_commit();
         wgmma_wait<1>();  // the block before is done, this one is on its way
@@ -224,7 +231,7 @@ gemm_contract_7_tensor(int items, int items_before, int T, const bf16* x, const 
       wgmma_settled(sums0);
       if (lane == 0) mbarrier_arrive(&shared.empty[stage == 0 ? 3 : stage - 1]);
       #pragma unroll
-      for (int slice = 0; slice < 3; slice++) {
+      for (int slice = 0; slice < 4; slice++) {
         // stage x_2
         #pragma unroll
         for (int c = 0; c < 4; c++) {
