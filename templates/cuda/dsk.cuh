@@ -73,6 +73,11 @@ struct f8e4m3 {
   unsigned char bits;
   f8e4m3() = default;
   explicit __device__ __forceinline__ f8e4m3(float x) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 890
+    unsigned short pair;
+    asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(0.0f), "f"(x));
+    bits = (unsigned char)pair;
+#else
     const unsigned b = float_bits(x), sign = b >> 24 & 0x80u, size = b & 0x7fffffffu;
     unsigned small;
     if (size > 0x7f800000u) small = 0x7fu;
@@ -80,6 +85,7 @@ struct f8e4m3 {
     else if (size >= 0x3c800000u) small = (size - 0x3c000000u + 0x7ffffu + (size >> 20 & 1u)) >> 20;
     else small = float_bits(bits_float(size) + 16384.0f) - 0x46800000u;  // subnormal, below 2^-6: the sum rounds
     bits = (unsigned char)(sign | small);
+#endif
   }
   __device__ __forceinline__ operator float() const {
     const unsigned sign = (bits & 0x80u) << 24, size = bits & 0x7fu;

@@ -6,6 +6,7 @@ import type { Dialect, Part, Team } from "../simt/dialect.ts";
 import type { Frame } from "../simt/frame.ts";
 import { fewRowsOf } from "./few-rows.ts";
 import { cudaLanguage, far, folded, isNear, NEIGHBOR, NEIGHBORS, storageType, stored, valueType } from "./language.ts";
+import { printCodes, printTiles } from "./rows/codes.ts";
 import { printElementwise } from "./rows/elementwise.ts";
 import { ordersByBlock, printOrder } from "./rows/order.ts";
 import { printScatter } from "./rows/scatters.ts";
@@ -66,9 +67,11 @@ function special(kernel: SoloKernel, part?: Part): Frame | undefined {
     case "serial":
       return printScatter(CUDA_DIALECT, kernel);
     case "columns":
-      return printTotals(CUDA_DIALECT, kernel);
+      return printTotals(CUDA_DIALECT, kernel) ?? printTiles(CUDA_DIALECT, kernel);
     case "rows":
-      return printElementwise(CUDA_DIALECT, kernel) ?? printWide(CUDA_DIALECT, kernel);
+      return (
+        printCodes(CUDA_DIALECT, kernel) ?? printElementwise(CUDA_DIALECT, kernel) ?? printWide(CUDA_DIALECT, kernel)
+      );
     default:
       return undefined;
   }

@@ -1,0 +1,117 @@
+/** Codes in eight bits of a matrix and the largest numbers of its tiles, 128 x 128 elements of a block: as weights of products have them. */
+import { dtypeOf, mergedIndices, substitute, walk } from "../../../kernel-ir/expr.ts";
+import type { Axis, ColumnsKernel, Expr, RowsKernel, Stmt } from "../../../kernel-ir/types.ts";
+import { linear } from "../../operands.ts";
+import { startOf } from "../../scalars.ts";
+import { extentsOf, knownSize } from "../../simt/axes.ts";
+import type { Dialect } from "../../simt/dialect.ts";
+import { Frame } from "../../simt/frame.ts";
+import { Statements } from "../../simt/statements.ts";
+
+/** Rows and columns of a tile. */
+const TILE = 128;
+const THREADS = 256;
+/** Bytes of a row of codes in shared memory: neither neighbors of a row nor of a column are in one bank. */
+const PITCH = TILE + 4;
+
+/** Codes whose neighbors in memory may be any of the neighbors of what they are made of. */
+export function printCodes(dialect: Dialect, kernel: RowsKernel): Frame | undefined {
+  const [stmt, more] = kernel.body;
+  if (kernel.locals.length > 0 || more !== undefined || stmt?.kind !== "assign") return undefined;
+  const [column, another] = stmt.axes;
+  if (column?.extent !== TILE || another !== undefined || !isCodes(kernel, stmt, column)) return undefined;
+  const row = rowOf(kernel, stmt.value, column);
+  if (row === undefined) return undefined;
+  const turned = !strides(kernel, stmt.value, column).includes(1);
+  const frame = new Frame(dialect, kernel);
+  const statements = new Statements(frame, 1);
+  const { names } = frame;
+  const [tile, codes] = [names.local("tile"), names.local("codes_of_tile")];
+  const [r, c] = [names.axis(row.name), names.axis(column.name)];
+  frame.share(tile, `__shared__ unsigned ${tile}[${TILE} * ${PITCH / 4}];`);
+  const tiles = kernel.rows.filter(({ name }) => name !== row.name);
+  frame.main("main", THREADS, () => {
+    const { lines } = frame;
+    frame.item("item");
+    frame.unpack(tiles, "item");
+    lines.add(`unsigned char* const ${codes} = reinterpret_cast<unsigned char*>(${tile});`);
+    lines.add("// Threads read neighbors, whichever way they lie.", "#pragma unroll 8");
+    lines.block(`for (int i = lane; i < ${TILE * TILE}; i += ${THREADS})`, () => {
+      const [fast, slow] = turned ? [r, c] : [c, r];
+      lines.add(`const int ${fast} = i % ${TILE}, ${slow} = i / ${TILE};`);
+      const text = statements.scalars(stmt.value).print(stmt.value);
+      lines.add(`${codes}[${r} * ${PITCH} + ${c}] = f8e4m3(${text}).bits;`);
+    });
+    lines.add("__syncthreads();", "#pragma unroll");
+    lines.block(`for (int i = lane; i < ${(TILE * TILE) / 16}; i += ${THREADS})`, () => {
+      lines.add(`const int ${r} = i / ${TILE / 16}, ${c} = i % ${TILE / 16} * 16;`);
+      lines.add(`const unsigned* const from = ${tile} + ${r} * ${PITCH / 4} + ${c} / 4;`);
+      const scalars = statements.scalars(...stmt.at);
+      const offset = names.offset(stmt.to, stmt.at, (x) => scalars.print(x));
+      lines.add(`uint4* const to = reinterpret_cast<uint4*>(${stmt.to} + (${offset}));`);
+      lines.add("*to = uint4{from[0], from[1], from[2], from[3]};");
+    });
+  });
+  frame.entry("main", THREADS, [{ of: extentsOf(tiles) }]);
+  return frame;
+}
+
+/** Whether codes are what is stored, and the axis is that of neighbors: 16 of them are a line of 16 bytes. */
+function isCodes({ args }: RowsKernel, { to, at }: Stmt & { kind: "assign" }, column: Axis): boolean {
+  const { dtype, shape } = args.find(({ name }) => name === to)!;
+  const last = at.at(-1);
+  return dtype === "f8e4m3" && shape.at(-1) === TILE && last?.kind === "axis" && last.axis === column.name;
+}
+
+/** The other axis of a tile: that of neighbors of what is read, or where that is the axis of codes, any of as many. */
+function rowOf(kernel: RowsKernel, value: Expr, column: Axis): Axis | undefined {
+  const all = kernel.rows.filter(({ extent }) => extent === TILE);
+  if (strides(kernel, value, column).includes(1)) return all[0];
+  return all.find((axis) => strides(kernel, value, axis).includes(1));
+}
+
+/** How far apart the elements of each load are along an axis, in its array. */
+function strides({ args, rows }: Pick<RowsKernel, "args" | "rows">, value: Expr, along: Axis): (number | undefined)[] {
+  const found: (number | undefined)[] = [];
+  walk(value, (x) => {
+    const arg = x.kind === "load" ? args.find(({ name }) => name === x.from) : undefined;
+    if (x.kind !== "load" || arg === undefined) return;
+    const axes = new Set<string>(rows.map(({ name }) => name));
+    for (const index of x.at) walk(index, (part) => part.kind === "axis" && axes.add(part.axis));
+    axes.delete(along.name);
+    const zero = new Map([...axes].map((name) => [name, { kind: "const", dtype: "index", value: 0 } as Expr]));
+    const at = mergedIndices(x.at, arg.shape).map((index) => substitute(index, zero, () => undefined));
+    found.push(linear([along], at, arg.shape));
+  });
+  return found;
+}
+
+/** Numbers of tiles whose rows are neighbors: a block has a tile. */
+export function printTiles(dialect: Dialect, kernel: ColumnsKernel): Frame | undefined {
+  const [sum, more] = kernel.sums;
+  const inner = kernel.over.at(-1);
+  const size = knownSize(kernel.over);
+  if (sum === undefined || more !== undefined || kernel.columns.length === 0 || inner === undefined) return undefined;
+  if (size === undefined || size < 4 * THREADS || size > TILE * TILE || Number(inner.extent) % 32 !== 0)
+    return undefined;
+  const near = strides({ args: kernel.args, rows: kernel.columns }, sum.value, inner);
+  if (!near.includes(1) || near.includes(undefined)) return undefined;
+  const frame = new Frame(dialect, kernel);
+  const statements = new Statements(frame, THREADS);
+  const dtype = dialect.wide(dtypeOf(sum.value));
+  frame.main("main", THREADS, () => {
+    const { lines, language } = frame;
+    frame.item("item");
+    frame.unpack(kernel.columns, "item");
+    lines.add(dialect.variable("sum", dtype, startOf(language, sum.reduction, dtype)), "#pragma unroll 8");
+    lines.block(`for (int i = lane; i < ${size}; i += ${THREADS})`, () => {
+      frame.unpack(kernel.over, "i");
+      const term = statements.scalars(sum.value).print(sum.value);
+      lines.add(`sum = ${dialect.fold(sum.reduction, dtype, "sum", term)};`);
+    });
+    lines.add(language.named("all", dtype, statements.together(sum.reduction, dtype, "sum")));
+    lines.block("if (lane == 0)", () => statements.write(sum.to, sum.at, statements.scalars(...sum.at), "all"));
+  });
+  frame.entry("main", THREADS, [{ of: extentsOf(kernel.columns) }]);
+  return frame;
+}
