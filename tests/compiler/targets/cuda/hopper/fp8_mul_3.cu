@@ -278,7 +278,7 @@ fp8_mul_3_tensor(int items, int items_before, int T, const int* chosen, const f8
         // stage x
         #pragma unroll
         for (int c = 0; c < 4; c++) {
-          unsigned packed[4];  // 8 x 8 results each: rows 8 apart, then columns
+          unsigned packed[4] = {};  // 8 x 8 results each: rows 8 apart, then columns
           #pragma unroll
           for (int e = 0; e < 4; e++) {
             float pair[2] = {};
@@ -313,7 +313,7 @@ fp8_mul_3_tensor(int items, int items_before, int T, const int* chosen, const f8
         // stage x_2
         #pragma unroll
         for (int c = 0; c < 4; c++) {
-          unsigned packed[4];  // 8 x 8 results each: rows 8 apart, then columns
+          unsigned packed[4] = {};  // 8 x 8 results each: rows 8 apart, then columns
           #pragma unroll
           for (int e = 0; e < 4; e++) {
             float pair[2] = {};
@@ -348,7 +348,7 @@ fp8_mul_3_tensor(int items, int items_before, int T, const int* chosen, const f8
         // stage x_3
         #pragma unroll
         for (int c = 0; c < 4; c++) {
-          unsigned packed[4];  // 8 x 8 results each: rows 8 apart, then columns
+          unsigned packed[4] = {};  // 8 x 8 results each: rows 8 apart, then columns
           #pragma unroll
           for (int e = 0; e < 4; e++) {
             float pair[2] = {};
