@@ -7,6 +7,7 @@ import { loweredSource } from "../package/package.ts";
 import { storedForms } from "../package/weight-form.ts";
 import { planFew, planGemm } from "../targets/cuda/hopper/gemm-plan.ts";
 import { candidates, FEW_ROWS, splitCandidates, type TileProblem } from "../targets/cuda/hopper/tiles.ts";
+import { attentionOf, attentionText } from "./inspect-attention.ts";
 import { print, printJson, UsageError } from "./io.ts";
 import { loadModel } from "./load-model.ts";
 import { PROGRAMS, trainSection } from "./named-programs.ts";
@@ -34,6 +35,12 @@ export function inspectKernel(file: string, name: string, { program, train, mode
     throw new UsageError(
       `the program ${program} has no kernel \`${name}\`${near === undefined ? "" : `; ${near}`} (\`dskc inspect kernels ${file} --program ${program}\` lists them)`,
     );
+  }
+  if (kernel.family === "plane") {
+    const attention = attentionOf(kernel);
+    if (json) printJson({ kernel: name, family: kernel.family, ...attention });
+    else print(`${printKernel(kernel)}\n${attentionText(attention)}`);
+    return;
   }
   const tiles = tilesOf(kernel);
   if (json) printJson({ kernel: name, family: kernel.family, ...tiles });

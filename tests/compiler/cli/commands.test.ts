@@ -95,6 +95,21 @@ describe("inspect kernel", () => {
     expect(JSON.parse(stdout)).toMatchObject({ kernel: "gemm_h", family: "gemm", refused: expect.any(String) });
   });
 
+  test("attention: its blocks and shares of a cache, or why it has none", () => {
+    const { stdout } = dskc("inspect", "kernel", "specs/deepseek-v2-lite.dsk", "plane_p");
+    expect(stdout).toMatch(
+      /^attention on the tensor cores of Hopper, forward: tiles of 64 rows, blocks of \d+ columns/m,
+    );
+    expect(stdout).toMatch(/^tiles +1_024 columns +8_192 columns +131_072 columns$/m);
+    expect(stdout).toMatch(/^ +128 +1 +1 +1$/m);
+    const refused = dskc("inspect", "kernel", "specs/quickstart.dsk", "plane_p", "--json");
+    expect(JSON.parse(refused.stdout)).toEqual({
+      kernel: "plane_p",
+      family: "plane",
+      refused: { forward: expect.any(String) as string, backward: expect.any(String) as string },
+    });
+  });
+
   test("a kernel that is not there", () => {
     const { status, stderr } = dskc("inspect", "kernel", "specs/quickstart.dsk", "gemm_hh");
     expect(status).toBe(2);
