@@ -53,7 +53,11 @@ export interface Refusal {
   readonly why: string;
 }
 
-export function planGemm(kernel: GemmKernel): GemmPlan | Refusal {
+/** @param chosen which tile it gets: what the cost model says, or was measured, when not given */
+export function planGemm(
+  kernel: GemmKernel,
+  chosen = (problem: TileProblem) => chosenTile(problem),
+): GemmPlan | Refusal {
   const { m, n, groups, prologue } = kernel;
   const batch = kernel.batch.filter(({ name }) => groups?.over !== "k" || name !== groups.group.name);
   if (prologue !== undefined) return { why: "rows are computed first" };
@@ -88,7 +92,7 @@ export function planGemm(kernel: GemmKernel): GemmPlan | Refusal {
     ...(groups === undefined ? {} : { fewestStages: 4, sharedBytes: startsBytes(groups) }),
     depth: LINE_BYTES / elementBytes,
   };
-  const tile = chosenTile(kernel.name, problem);
+  const tile = chosen(problem);
   if (tile === undefined) return { why: "no tile fits" };
   const shape: GemmShape = {
     name: kernel.name,

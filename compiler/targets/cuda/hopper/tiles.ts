@@ -4,7 +4,7 @@
  * function of shapes: the same kernel always gets the same tiles. Measured choices come before it (tuning.ts).
  */
 import { SHARED_BYTES } from "./schedule.ts";
-import { TUNING } from "./tuning.ts";
+import { type Measured, TUNING } from "./tuning.ts";
 
 /** Of an H100 or H200 (SXM). */
 const PROCESSORS = 132;
@@ -178,10 +178,15 @@ export function splitCandidates({ n, loops, batches, elementBytes, depth }: Tile
   return found.toSorted((a, b) => a.cost - b.cost);
 }
 
-/** The tile that a kernel gets, and why; undefined when none fits. */
-export function chosenTile(kernel: string, problem: TileProblem): (Tile & { readonly why: string }) | undefined {
+/** The tile that products of a shape get, and why; undefined when none fits. */
+export function chosenTile(
+  problem: TileProblem,
+  tuning: readonly Measured[] = TUNING,
+): (Tile & { readonly why: string }) | undefined {
   const all = candidates(problem);
-  const measured = TUNING.find((line) => line.kernel === kernel);
+  const shape = ({ m, n, loops, elementBytes }: TileProblem | Measured): string =>
+    JSON.stringify([m, n, elementBytes, loops.map(({ k, products }) => [k, products])]);
+  const measured = tuning.find((line) => shape(line) === shape(problem));
   const own = all.find((one) => one.fits && one.consumers === measured?.consumers && one.tileN === measured.tileN);
   if (own !== undefined) return { ...own, why: `measured: ${measured!.source}` };
   const [best, second] = all;
