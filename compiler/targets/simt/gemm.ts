@@ -10,11 +10,10 @@ import type { Dialect, Parameter, Part } from "./dialect.ts";
 import type { FewRows } from "./few-rows.ts";
 import { Frame } from "./frame.ts";
 import { printAdder, printKeep, sharesOf } from "./shares.ts";
+import { loadFrom, printSort, SORTERS } from "./sort.ts";
 import { Statements } from "./statements.ts";
 import { COLUMNS, DEPTH, TILE, TOGETHER } from "./tiles.ts";
 
-/** Threads that sort rows by their groups. */
-const SORTERS = 128;
 /** Rows up to which no tiles are made; of each group where rows have groups. */
 const FEW = 8;
 
@@ -74,7 +73,7 @@ class GemmPrinter {
         prologue: (own, group) => this.#prologue(own, group),
       });
     }
-    if (groups !== undefined) this.#sort();
+    if (groups !== undefined) printSort(frame, this.#kernel);
     const more = expert ? { plus: groupsOf(groups.group) } : {};
     const tiles = [{ of: extentsOf(batch) }, { of: extentsOf(m), by: TILE, ...more }, { of: extentsOf(n), by: TILE }];
     const shares = this.#shares;
@@ -422,22 +421,14 @@ class GemmPrinter {
     });
   }
 
-  #load(array: string, at: string): string {
-    return this.#frame.language.load(this.#frame.names.store(array), at);
-  }
-
-  #store(array: string, at: string, value: string): string {
-    return this.#dialect.store(this.#frame.names.store(array), at, value);
-  }
-
   /** Where the rows or terms of a group begin among those that are sorted. */
   #start(group: string): string {
-    return this.#load("starts", group);
+    return loadFrom(this.#frame, "starts", group);
   }
 
   /** One of those that are sorted, -1 from an end on. */
   #ordered(at: string, end: string): string {
-    return this.#dialect.select(`${at} < ${end}`, this.#load("order", at), "-1");
+    return this.#dialect.select(`${at} < ${end}`, loadFrom(this.#frame, "order", at), "-1");
   }
 
   /** All products of a tile and what is done with them. */
@@ -515,80 +506,6 @@ class GemmPrinter {
     }
     lines.add(...barrier("shared"));
     tiles.multiply(this.#frame, i, this.#rows);
-  }
-
-  /**
-   * Entry point `sort`: `order` has the rows (or terms) of all groups one group after the other, those of none at the end;
-   * `starts` says where each begins.
-   */
-  #sort(): void {
-    const { m, products, groups } = this.#kernel;
-    const frame = this.#frame;
-    const axes = groups!.over === "m" ? m : products[0]!.k;
-    const own = groups!.group.extent as number;
-    frame.shareScratch("order", "i32", extentsOf(axes));
-    frame.shareScratch("starts", "i32", [own + 2]);
-    frame.shareScratch("counts", "i32", [own + 1, SORTERS]);
-    frame.shared("part_sums", "i32", SORTERS);
-    const dialect = this.#dialect;
-    frame.func(
-      "sorted_group",
-      [["i", "index"]],
-      "i32",
-      () => {
-        frame.index("own", "group_of(i)");
-        frame.lines.add(`return ${dialect.select(`(own < 0) | (own > ${own})`, String(own), "own")};`);
-      },
-      false,
-    );
-    frame.func(
-      "tiles_of",
-      [["expert", "index"]],
-      "i32",
-      () => {
-        const rows = `(${this.#start("expert + 1")} - ${this.#start("expert")} + ${TILE - 1})`;
-        frame.lines.add(`return ${rows} / ${TILE};`);
-      },
-      false,
-    );
-    frame.main("sort", SORTERS, () => {
-      const { lines } = frame;
-      const [n, buckets] = [sizeText(axes), own + 1];
-      lines.add("// Each thread counts a run of rows of its own.");
-      frame.index("each", `(${n} + ${SORTERS - 1}) / ${SORTERS}`);
-      frame.index("begin", "lane * each");
-      frame.index("end", `min(begin + each, ${n})`);
-      lines.block(dialect.loop("e", "0", String(buckets)), () =>
-        lines.add(this.#store("counts", `e * ${SORTERS} + lane`, "0")),
-      );
-      lines.block(dialect.loop("i", "begin", "end"), () => {
-        frame.index("at", `sorted_group(i) * ${SORTERS} + lane`);
-        lines.add(this.#store("counts", "at", `${this.#load("counts", "at")} + 1`));
-      });
-      lines.add(
-        ...dialect.barrier("stored"),
-        `// Where each group begins, and in it each thread's rows: a running sum over ${buckets} x ${SORTERS} counts.`,
-        dialect.variable("sum", "i32", "0"),
-      );
-      lines.block(dialect.loop("c", "0", String(buckets)), () =>
-        lines.add(`sum += ${this.#load("counts", `lane * ${buckets} + c`)};`),
-      );
-      lines.add("part_sums[lane] = sum;", ...dialect.barrier("shared"), dialect.variable("at", "i32", "0"));
-      lines.block(dialect.loop("other", "0", "lane"), () => lines.add("at += part_sums[other];"));
-      lines.block(dialect.loop("c", `lane * ${buckets}`, `(lane + 1) * ${buckets}`), () => {
-        frame.index("here", this.#load("counts", "c"));
-        lines.add(this.#store("counts", "c", "at"));
-        lines.block(`if (c % ${SORTERS} == 0)`, () => lines.add(this.#store("starts", `c / ${SORTERS}`, "at")));
-        lines.add("at += here;");
-      });
-      lines.block("if (lane == 0)", () => lines.add(this.#store("starts", String(buckets), n)));
-      lines.add(...dialect.barrier("stored"));
-      lines.block(dialect.loop("i", "begin", "end"), () => {
-        frame.index("next", `sorted_group(i) * ${SORTERS} + lane`);
-        frame.index("place", this.#load("counts", "next"));
-        lines.add(this.#store("order", "place", "i"), this.#store("counts", "next", "place + 1"));
-      });
-    });
   }
 }
 
