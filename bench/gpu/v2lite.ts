@@ -13,7 +13,7 @@ import { lowered } from "../../compiler/package/package.ts";
 import { printCuda } from "../../compiler/targets/cuda/print.ts";
 import type { Program } from "../../compiler/tensor-ir/types.ts";
 import { checkFile } from "../../dsl/semantics/check.ts";
-import { LIKELIEST_CUDA, LIKELIEST_CUDA_TEXT } from "../../runtime/device/cuda/likeliest.ts";
+import { SHORTLIST_FILE } from "../../compiler/targets/cuda/shortlist.ts";
 import type { Call } from "../../runtime/device/session.ts";
 import { type BufferSpec, elementsOf, type LaunchProgram } from "../../runtime/program/launch.ts";
 import { factorBits, fillKernels, fillName } from "./fill.ts";
@@ -99,7 +99,7 @@ export function wholePackage(kind: Whole["kind"], tiny: boolean): WholePackage {
     { ...program, name: names.program },
     fillProgram(names.fill, program),
   ]);
-  const texts = printCuda(kernels, [...fillKernels(), { kernel: LIKELIEST_CUDA, text: LIKELIEST_CUDA_TEXT }]);
+  const texts = printCuda(kernels, [...fillKernels(), SHORTLIST_FILE]);
   const files = new Map([...texts].map(([name, text]) => [`kernels/cuda/${name}`, text]));
   files.set("program.json", `${JSON.stringify({ format: 1, programs: all })}\n`);
   return { files, kernels, sizes };

@@ -6,7 +6,6 @@ import { Cache } from "../../runtime/io/cache.ts";
 import { replaceFile } from "../../runtime/io/replace-file.ts";
 import { ANSWERING } from "../../runtime/package/source.ts";
 import { CUDA_KERNELS } from "../../runtime/device/cuda/cubins.ts";
-import { LIKELIEST_CUDA, LIKELIEST_CUDA_TEXT } from "../../runtime/device/cuda/likeliest.ts";
 import type { PackagePrograms } from "../../runtime/program/launch.ts";
 import type { ModelFile } from "../../runtime/program/model.ts";
 import { type CpuVariant, libraryOf } from "../../runtime/program/variants.ts";
@@ -21,6 +20,7 @@ import { printCpu } from "../targets/cpu/print.ts";
 import { compileCubins, type Cubin, type CubinOptions } from "../targets/cuda/compile.ts";
 import { findNvcc } from "../targets/cuda/nvcc.ts";
 import { printCuda } from "../targets/cuda/print.ts";
+import { SHORTLIST_FILE } from "../targets/cuda/shortlist.ts";
 import { printWebGpu } from "../targets/webgpu/print.ts";
 import type { Program } from "../tensor-ir/types.ts";
 
@@ -39,7 +39,7 @@ export const PRINTERS: Readonly<Record<Target, (kernels: readonly Kernel[]) => M
   cpu: printCpu,
   webgpu: printWebGpu,
   cuda: (kernels) => {
-    const files = printCuda(kernels, [{ kernel: LIKELIEST_CUDA, text: LIKELIEST_CUDA_TEXT }]);
+    const files = printCuda(kernels, [SHORTLIST_FILE]);
     return new Map([...files].map(([name, text]) => [`cuda/${name}`, text]));
   },
 };

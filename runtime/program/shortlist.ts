@@ -1,4 +1,4 @@
-/** The kernel that makes shortlists of logits, `templates/webgpu/dskc_shortlist.wgsl`: a workgroup for each. */
+/** The kernel that makes shortlists of logits, `templates/webgpu/dskc_shortlist.wgsl` and `templates/cuda/dskc_shortlist.cu`: a workgroup for each. */
 import type { SimtKernel } from "./grids.ts";
 
 /**
@@ -22,4 +22,12 @@ export const SHORTLIST: SimtKernel = {
   extents: ["ITEMS", "V", "KNOWN", "LOGITS", "ASKS", "KEYS", "SCORES"],
   scratch: [],
   entries: [{ name: "main", workgroupSize: 64, workgroups: [{ of: ["ITEMS"] }] }],
+};
+
+/** On CUDA logits and words are pointers, from which LOGITS and all other places count. */
+export const SHORTLIST_CUDA: SimtKernel = {
+  ...SHORTLIST,
+  args: ["logits", "words"],
+  writes: ["words"],
+  entries: [{ name: "main", workgroupSize: 1024, workgroups: [{ of: ["ITEMS"] }] }],
 };

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { expect } from "vitest";
 import { CUDA_KERNELS } from "../../runtime/device/cuda/cubins.ts";
-import { LIKELIEST_CUDA, LIKELIEST_CUDA_TEXT } from "../../runtime/device/cuda/likeliest.ts";
+import { SHORTLIST_FILE } from "../../compiler/targets/cuda/shortlist.ts";
 import { openCudaSession } from "../../runtime/device/cuda/session.ts";
 import { REAL, realPackage } from "./cuda/real.ts";
 import { buffer } from "./kernels.ts";
@@ -83,9 +83,9 @@ async function onGpu(
   const directory = await realPackage(
     new Map([
       ...[[entry.file!, text] as const, ...more].map(([file, own]) => [`${CUDA_KERNELS}/${file}.cu`, own] as const),
-      [`${CUDA_KERNELS}/${LIKELIEST_CUDA.name}.cu`, LIKELIEST_CUDA_TEXT],
+      [`${CUDA_KERNELS}/${SHORTLIST_FILE.kernel.name}.cu`, SHORTLIST_FILE.text],
       ...PRELUDES.map((path) => [`${CUDA_KERNELS}/${path}`, readFileSync(`templates/cuda/${path}`, "utf8")] as const),
-      [`${CUDA_KERNELS}/cuda.json`, JSON.stringify({ format: 1, kernels: [table, LIKELIEST_CUDA] })],
+      [`${CUDA_KERNELS}/cuda.json`, JSON.stringify({ format: 1, kernels: [table, SHORTLIST_FILE.kernel] })],
       ["program.json", JSON.stringify({ format: 1, programs: [program] })],
     ]),
   );

@@ -2,18 +2,18 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { addon } from "../../native/addon.ts";
-import type { NativeChoices } from "../../native/addon.ts";
 import type { NativeCudaSession } from "../../native/cuda.ts";
 import type { SimtKernel, SimtKernels } from "../../program/grids.ts";
 import { elementsOf, type LaunchProgram, sizeOf, type Sizes } from "../../program/launch.ts";
+import { SHORTLIST_CUDA } from "../../program/shortlist.ts";
 import { readPrograms } from "../../program/read.ts";
 import { selectPrograms } from "../../program/select.ts";
-import type { Choice } from "../choice.ts";
-import { nativeChoices, sampledBy } from "../cpu/choices.ts";
+import type { Asked } from "../choice.ts";
 import { availableThreads } from "../cpu/limits.ts";
 import { type Border, borderOf, checkElements, dimsOf, inputsOf, newElements, outputsOf } from "../elements.ts";
 import { type Layout, planLayout } from "../layout.ts";
 import { Plans } from "../plans.ts";
+import { planShortlists, shortlistsOf } from "../shortlist.ts";
 import {
   type Call,
   DeviceError,
@@ -22,8 +22,8 @@ import {
   type LaunchProfile,
   MemoryError,
   type MemoryUse,
-  type Outcome,
   type ProfilingSession,
+  type Shortlists,
   type StoreSpec,
 } from "../session.ts";
 import { bytesOf, keptBy } from "../stores.ts";
@@ -41,7 +41,6 @@ import {
   type Place,
   STORES,
 } from "./launches.ts";
-import { LIKELIEST_CUDA } from "./likeliest.ts";
 
 export interface CudaOptions {
   /** The programs to load: those of the package by the names that calls use. All of them by their own when not given. */
@@ -88,7 +87,7 @@ export async function openCudaSession(directory: string, options: CudaOptions = 
   const wanted = new Set(programs.flatMap(({ launches }) => launches.map(({ kernel }) => kernel)));
   const architectures = architecturesOf(gpu);
   const kernels = table.kernels
-    .filter(({ name }) => wanted.has(name) || name === LIKELIEST_CUDA.name)
+    .filter(({ name }) => wanted.has(name) || name === SHORTLIST_CUDA.name)
     .map((kernel) => entriesFor(kernel, architectures));
   checkKernels(kernels, wanted, gpu);
   const images = await cubinsOf(directory, entriesOf(kernels).files, gpu, options.onProgress);
@@ -243,45 +242,26 @@ class PackageOnCuda implements CudaSession {
     this.#promise(loaded.program, sizes, this.#prepare(loaded, sizes).bytes);
   }
 
-  /** The likeliest tokens are found on the GPU; of all others the logits go to the processor, which chooses as `CpuSession` does. */
-  async choose(call: Call, choices: readonly Choice[], known?: number): Promise<Outcome> {
+  /** What is asked for, and told, follows what the call needs in the arena. */
+  async shortlist(call: Call, asked: readonly Asked[], known?: number): Promise<Shortlists> {
     const wanted = { outputs: [], ...call };
-    if (choices.length === 0) return { outputs: await this.run(wanted), chosen: [] };
+    if (asked.length === 0) return { outputs: await this.run(wanted), lists: [] };
     const prepared = this.#prepared(wanted);
     const { at, rows, vocabulary } = this.#logits(wanted, prepared);
+    for (const { row } of asked) if (row >= rows) throw new Error(`program ${call.program}: there is no row ${row}`);
     const tokens = Math.min(known ?? vocabulary, vocabulary);
-    if (choices.every(isPlain)) return this.#likeliest(wanted, prepared, choices, { at, rows, vocabulary, tokens });
-    const native = nativeChoices(0, tokens, choices);
-    const logits = Float64Array.of(at, rows, vocabulary);
-    const outputs = await this.#run(wanted, prepared, prepared.bytes, { choices: { ...native, logits } });
-    return { outputs, chosen: sampledBy(native.chosen, tokens, choices) };
-  }
-
-  /** The tokens follow what the call needs in the arena. */
-  async #likeliest(
-    call: Call,
-    prepared: Prepared,
-    choices: readonly Choice[],
-    logits: { readonly at: number; readonly rows: number; readonly vocabulary: number; readonly tokens: number },
-  ): Promise<Outcome> {
-    const { at, rows, vocabulary, tokens } = logits;
+    const entry = this.#entries.numbers.get(SHORTLIST_CUDA.name)?.get("main");
+    if (entry === undefined) throw new Error(`the package has no kernel ${SHORTLIST_CUDA.name}: build it anew`);
     const place = aligned(prepared.bytes);
-    const entry = this.#entries.numbers.get(LIKELIEST_CUDA.name)?.get("main");
-    if (entry === undefined) throw new Error(`the package has no kernel ${LIKELIEST_CUDA.name}: build it anew`);
-    const chosen = new Int32Array(rows);
-    const own = [-1, entry, rows, rows, 0, rows, vocabulary, tokens, ARENA, at, ARENA, place];
-    const outputs = await this.#run(call, prepared, place + rows * 4, {
-      numbers: rows === 0 ? prepared.numbers : [...prepared.numbers, ...own],
-      outputs: [{ offset: place, elements: chosen }],
+    const plan = planShortlists(asked, { at: 0, vocabulary, known: tokens }, 0);
+    const answers = new Int32Array(plan.answers.words);
+    const own = [-1, entry, asked.length, ...plan.launch, ARENA, at, ARENA, place];
+    const outputs = await this.#run(wanted, prepared, place + plan.words * 4, {
+      numbers: [...prepared.numbers, ...own],
+      inputs: [{ offset: place, elements: plan.written }],
+      outputs: [{ offset: place + plan.answers.at * 4, elements: answers }],
     });
-    return {
-      outputs,
-      chosen: choices.map(({ row }) => {
-        const token = chosen[row];
-        if (token === undefined) throw new Error(`program ${call.program}: there is no row ${row}`);
-        return token < 0 ? undefined : { token };
-      }),
-    };
+    return { outputs, lists: shortlistsOf(asked, new Uint32Array(answers.buffer), tokens) };
   }
 
   async #run(
@@ -290,15 +270,21 @@ class PackageOnCuda implements CudaSession {
     bytes: number,
     more: {
       readonly numbers?: readonly number[];
+      readonly inputs?: readonly { readonly offset: number; readonly elements: Elements }[];
       readonly outputs?: readonly { readonly offset: number; readonly elements: Elements }[];
-      readonly choices?: NativeChoices & { readonly logits: Float64Array };
     },
     signal?: AbortSignal,
   ): Promise<Readonly<Record<string, Elements>>> {
     signal?.throwIfAborted();
     const { index, program, border, items } = this.#program(call.program);
     const { offsets } = prepared.layout;
-    const inputs = inputsOf(border, call.sizes, call.inputs);
+    const inputs = [
+      ...inputsOf(border, call.sizes, call.inputs).map(({ buffer, elements }) => ({
+        offset: offsets[buffer]!,
+        elements,
+      })),
+      ...(more.inputs ?? []),
+    ];
     const outputs = outputsOf(border, call.sizes, call.outputs);
     this.#promise(program, call.sizes, bytes);
     const id = this.#calls++;
@@ -313,13 +299,10 @@ class PackageOnCuda implements CudaSession {
         Float64Array.from(more.numbers ?? prepared.numbers),
         bytes,
         this.#graphs && REPEATED.test(call.program),
-        Float64Array.from(inputs, ({ buffer }) => offsets[buffer]!),
+        Float64Array.from(inputs, ({ offset }) => offset),
         inputs.map(({ elements }) => elements),
         Float64Array.from(given, ({ offset }) => offset),
         given.map(({ elements }) => elements),
-        more.choices?.logits,
-        more.choices?.wanted,
-        more.choices?.chosen,
       ),
     );
     const cancel = (): void => this.#native.cancel(id);
@@ -440,12 +423,6 @@ class PackageOnCuda implements CudaSession {
       `${what} ${count(bytes)} bytes of memory, only ${count(Math.max(0, available))} are available on ${this.gpu.name}${beside}`,
     );
   }
-}
-
-/** Whether the likeliest token is taken by the logits as they are, and nothing else is told. */
-function isPlain({ rules, touched }: Choice): boolean {
-  const { temperature, logitBias, alternatives } = rules;
-  return temperature === 0 && touched.length === 0 && logitBias.size === 0 && alternatives === undefined;
 }
 
 function aligned(bytes: number): number {

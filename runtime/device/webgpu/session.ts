@@ -2,6 +2,7 @@
 import { elementsOf, type LaunchProgram, type Sizes, sizeOf } from "../../program/launch.ts";
 import { SHORTLIST } from "../../program/shortlist.ts";
 import type { Asked, Shortlist } from "../choice.ts";
+import { type Logits, planShortlists, shortlistsOf } from "../shortlist.ts";
 import { borderOf, checkElements, dimsOf, inputsOf, outputsOf } from "../elements.ts";
 import { Plans } from "../plans.ts";
 import type { Call, Elements, LaunchProfile, MemoryUse, ProfilingSession, Shortlists, StoreSpec } from "../session.ts";
@@ -13,7 +14,7 @@ import { DeviceWatch } from "./loss.ts";
 import { type Layout, planWords } from "./layout.ts";
 import { isKept, type Kept, keptElements, keptWords, placesOf } from "./kept.ts";
 import { isFloat16, PACKED, Pipelines, type Sources, spaceOf } from "./pipelines.ts";
-import { type Logits, planShortlists, shortlistsOf } from "./shortlist.ts";
+
 import { Timestamps } from "./timing.ts";
 import { asWords, fromWords } from "./words.ts";
 
@@ -144,7 +145,8 @@ class PackageOnWebGpu implements WebGpuSession {
     const dispatches = dispatchesOf(loaded, call.sizes, layout);
     const parts = outputs.map(({ buffer, elements }) => ({ at: layout.offsets[buffer]!, words: elements.length }));
     if (plan !== undefined) {
-      dispatches.push(plan.dispatch);
+      const need = { kernel: SHORTLIST.name, entry: "main", spaces: [] };
+      dispatches.push({ grids: [{ need, groups: wanted!.asked.length }], words: plan.launch });
       parts.push(plan.answers);
     }
     // Whoever called may change the inputs while this waits for its turn.

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CUDA_KERNELS } from "../../../runtime/device/cuda/cubins.ts";
-import { LIKELIEST_CUDA, LIKELIEST_CUDA_TEXT } from "../../../runtime/device/cuda/likeliest.ts";
+import { SHORTLIST_FILE } from "../../../compiler/targets/cuda/shortlist.ts";
 import type { SimtKernel } from "../../../runtime/program/grids.ts";
 import type { LaunchProgram } from "../../../runtime/program/launch.ts";
 import { writePrograms } from "../kernels.ts";
@@ -23,7 +23,7 @@ export async function useStandIn(): Promise<void> {
 
 /** A directory with a package, compiled by g++ as if by nvcc for a GPU of 9.0, or for a real one. */
 export async function cudaPackage(kernels: readonly HandCuda[], programs: readonly LaunchProgram[]): Promise<string> {
-  const all = [...kernels, { table: LIKELIEST_CUDA, text: LIKELIEST_CUDA_TEXT }];
+  const all = [...kernels, { table: SHORTLIST_FILE.kernel, text: SHORTLIST_FILE.text }];
   if (REAL) {
     const prelude = readFileSync("templates/cuda/dsk.cuh", "utf8");
     const texts = all.map(({ table, text }) => [`${CUDA_KERNELS}/${table.name}.cu`, text] as const);

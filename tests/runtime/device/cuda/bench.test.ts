@@ -39,7 +39,7 @@ test("every case has a time, a line and what it was measured with", { timeout: 3
   expect(rows.map(({ name, kernels }) => [name, kernels])).toEqual([
     ["gemm/80x136x72", ["gemm_y_tensor"]],
     ["grouped/3x27x136x72", ["gemm_y_tensor_sort", "gemm_y_tensor"]],
-    ["mla-decode/2x3x40", ["rows_span_to_main", "plane_out_tensor"]],
+    ["mla-decode/2x3x40", ["rows_span_to_main", "plane_out_tensor", "plane_out_combine"]],
   ]);
   for (const { us, tflops, flops, compared } of rows) {
     expect(us).toBeGreaterThan(0);

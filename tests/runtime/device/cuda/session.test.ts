@@ -6,6 +6,7 @@ import { type CudaOptions, type CudaSession, openCudaSession } from "../../../..
 import type { Choice } from "../../../../runtime/device/choice.ts";
 import { MemoryError } from "../../../../runtime/device/session.ts";
 import { choose } from "../../../../runtime/serve/sampling/choose.ts";
+import { runAndChoose } from "../../../../runtime/serve/sampling/run-and-choose.ts";
 import { cudaPackage, useStandIn } from "../../../support/cuda/package.ts";
 import { REAL } from "../../../support/cuda/real.ts";
 import { KERNELS, PROGRAMS } from "./kernels.ts";
@@ -229,15 +230,16 @@ describe("choices", () => {
     counts: [],
   });
 
-  test("the likeliest are found on the device, all others by their logits", async () => {
+  test("tokens are chosen by what the device tells of logits", async () => {
     const session = await open();
     for (let step = 0; step < 5; step++) {
       const { call, want } = decode(step);
       for (const rules of [{}, { temperature: 1.5 }, { temperature: 0, alternatives: 1 }]) {
         const choices = Array.from({ length: step + 1 }, (_, row) => choice(row, rules));
-        const { outputs, chosen } = await session.choose!({ ...call, outputs: ["sums"] }, choices);
-        expect(outputs).toEqual({ sums: want.sums });
-        expect(chosen).toEqual(choices.map((one) => choose(want.logits.subarray(2 * one.row, 2 * one.row + 2), one)));
+        const { outputs, chosen } = await runAndChoose(session, { ...call, outputs: ["sums"] }, choices);
+        expect(outputs["sums"]).toEqual(want.sums);
+        const tokens = choices.map((one) => choose(want.logits.subarray(2 * one.row, 2 * one.row + 2), one)?.token);
+        expect(chosen.map((one) => one?.token)).toEqual(tokens);
       }
     }
   });
@@ -248,10 +250,10 @@ describe("choices", () => {
     await session.run(call);
     const nan = { ...call, inputs: { ...call.inputs, values: Float32Array.of(NaN, 1) } };
     for (const rules of [{}, { temperature: 0, alternatives: 0 }]) {
-      const { chosen } = await session.choose!(nan, [choice(0, rules), choice(2, rules)], 1);
+      const { chosen } = await runAndChoose(session, nan, [choice(0, rules), choice(2, rules)], 1);
       expect(chosen.map((one) => one?.token)).toEqual([0, undefined]);
     }
-    await expect(session.choose!(call, [choice(3)])).rejects.toThrow("there is no row 3");
+    await expect(runAndChoose(session, call, [choice(3)])).rejects.toThrow("there is no row 3");
   });
 });
 

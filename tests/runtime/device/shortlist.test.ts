@@ -1,16 +1,17 @@
 /** Tokens that are chosen by what the device tells of logits against those that JavaScript takes of all of them. */
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { ProgramBuilder } from "../../../../compiler/tensor-ir/builder.ts";
-import type { DimLabel, Program } from "../../../../compiler/tensor-ir/types.ts";
-import type { Choice, ChoiceRules } from "../../../../runtime/device/choice.ts";
-import { MOST_LIFTED } from "../../../../runtime/device/choice.ts";
-import type { Call, Session } from "../../../../runtime/device/session.ts";
-import { choose } from "../../../../runtime/serve/sampling/choose.ts";
-import { gumbel, noiseWords, wordOf } from "../../../../runtime/serve/sampling/noise.ts";
-import { runAndChoose } from "../../../../runtime/serve/sampling/run-and-choose.ts";
-import { GREEDY } from "../../../../runtime/serve/sampling/sampling.ts";
-import { HAS_WEBGPU, onWebGpu } from "../../../support/on-webgpu.ts";
+import { ProgramBuilder } from "../../../compiler/tensor-ir/builder.ts";
+import type { DimLabel, Program } from "../../../compiler/tensor-ir/types.ts";
+import type { Choice, ChoiceRules } from "../../../runtime/device/choice.ts";
+import { MOST_LIFTED } from "../../../runtime/device/choice.ts";
+import type { Call, Session } from "../../../runtime/device/session.ts";
+import { choose } from "../../../runtime/serve/sampling/choose.ts";
+import { gumbel, noiseWords, wordOf } from "../../../runtime/serve/sampling/noise.ts";
+import { runAndChoose } from "../../../runtime/serve/sampling/run-and-choose.ts";
+import { GREEDY } from "../../../runtime/serve/sampling/sampling.ts";
+import { onCuda } from "../../support/on-cuda.ts";
+import { HAS_WEBGPU, onWebGpu } from "../../support/on-webgpu.ts";
 
 const V = 700;
 
@@ -75,9 +76,21 @@ const choice = fc.record({
   touched: fc.uniqueArray(fc.nat(V - 1), { maxLength: 60 }),
 });
 
-describe.skipIf(!HAS_WEBGPU)("what is chosen by shortlists", () => {
+interface Device {
+  readonly name: string;
+  readonly open: (programs: readonly Program[]) => Promise<Session>;
+  /** Where every thread is emulated, fewer of them. */
+  readonly runs: number;
+}
+
+const DEVICES: readonly Device[] = [
+  ...(HAS_WEBGPU ? [{ name: "webgpu", open: onWebGpu, runs: 150 }] : []),
+  { name: "cuda", open: onCuda, runs: 40 },
+];
+
+describe.each(DEVICES)("what is chosen by shortlists on $name", ({ open, runs }) => {
   let session: Session;
-  beforeAll(async () => (session = await onWebGpu([doubled()])), 60_000);
+  beforeAll(async () => (session = await open([doubled()])), 120_000);
   afterAll(() => session.close());
 
   /** Counts the calls that asked for all logits. */
@@ -123,7 +136,7 @@ describe.skipIf(!HAS_WEBGPU)("what is chosen by shortlists", () => {
           }
         },
       ),
-      { numRuns: 150 },
+      { numRuns: runs },
     );
   });
 

@@ -1,8 +1,6 @@
 /** Shortlists of logits: what is asked for as words in the arena, and answers as they are read back. */
-import { ASKED_WORDS, HEAD_WORDS, SHORTLIST } from "../../program/shortlist.ts";
-import type { Asked, Shortlist } from "../choice.ts";
-import type { Part } from "./buffers.ts";
-import type { Dispatch } from "./dispatches.ts";
+import { ASKED_WORDS, HEAD_WORDS } from "../program/shortlist.ts";
+import type { Asked, Shortlist } from "./choice.ts";
 
 /** The logits f32[B, V] of a call, and the tokens that count. */
 export interface Logits {
@@ -13,12 +11,13 @@ export interface Logits {
 }
 
 export interface ShortlistPlan {
-  readonly dispatch: Dispatch;
+  /** What the launch gives: items, and extents of the kernel. */
+  readonly launch: readonly number[];
   /** What is written to the arena before, from `at` on. */
   readonly written: Int32Array<ArrayBuffer>;
   readonly at: number;
   /** What is read back. */
-  readonly answers: Part;
+  readonly answers: { readonly at: number; readonly words: number };
   /** Where it ends. */
   readonly words: number;
 }
@@ -44,10 +43,7 @@ export function planShortlists(asked: readonly Asked[], logits: Logits, from: nu
   const scratch = wanted.length * vocabulary;
   const groups = wanted.length;
   return {
-    dispatch: {
-      grids: [{ need: { kernel: SHORTLIST.name, entry: "main", spaces: [] }, groups }],
-      words: [groups, 0, groups, vocabulary, known, at, from, answer, answer + scratch],
-    },
+    launch: [groups, 0, groups, vocabulary, known, at, from, answer, answer + scratch],
     written,
     at: from,
     answers: { at: answers, words: answer - answers },
