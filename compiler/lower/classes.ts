@@ -153,6 +153,16 @@ export class Classes {
     return name === "math.mul" && operands.some(isWidened);
   }
 
+  /**
+   * Whether it widens a gradient of experts' weights, which their product has stored: whoever reads it has it for half of the bytes,
+   * and of all that a step keeps, these gradients are the most.
+   */
+  #widensGradient({ name, operands: [x], results: [result] }: Op): boolean {
+    if (name !== "tensor.cast" || result!.type.dtype !== "f32") return false;
+    const isNarrow = x!.type.dtype === "bf16" || x!.type.dtype === "f16";
+    return isNarrow && this.producers.get(x!.id)?.name === "moe.contract_weight";
+  }
+
   /** Whether it makes what codes are rounded from and nothing else: to compute it again is cheaper than to store it in f32. */
   #onlyCodesOf({ name, results: [result] }: Op): boolean {
     if (name !== "math.div") return false;
@@ -164,7 +174,7 @@ export class Classes {
     const { name } = op;
     if (GIVEN.has(name)) return "given";
     if (EFFECTS.has(name)) return "effect";
-    if (MOVES.has(name) || this.#widensCodes(op) || this.#onlyCodesOf(op)) return "view";
+    if (MOVES.has(name) || this.#widensCodes(op) || this.#onlyCodesOf(op) || this.#widensGradient(op)) return "view";
     if (name === "tensor.reduce" && this.#isSelection(op)) return "view";
     if (name === "moe.contract" || name === "moe.contract_weight") return "gemm";
     const [result] = op.results;
