@@ -332,6 +332,11 @@ DSK_INLINE unsigned short pack_e4m3(float low, float high) {
 #endif
 }
 
+// One of two bf16: 0 for that in the lower half, 1 for the other one.
+DSK_INLINE float unpack_bf16(unsigned pair, int which) {
+  return __uint_as_float(which == 0 ? pair << 16 : pair & 0xffff0000u);
+}
+
 // ex2.approx: 2 to the power of x, with 2 units in the last place.
 DSK_INLINE float power_of_2(float x) {
 #ifdef DSK_HARNESS

@@ -7,7 +7,8 @@ import { printScatter } from "./gemm-groups.ts";
 import type { Operands } from "./gemm-operands.ts";
 import type { GemmPlan, StagedResult } from "./gemm-plan.ts";
 import { isWhole, type Printing } from "./gemm-printing.ts";
-import { ROWS } from "./gemm-schedule.ts";
+import { printInputPairs, withInputs } from "./gemm-inputs.ts";
+import { batchesOf, registersOfResult, resultsOf, ROWS, SLICE } from "./gemm-schedule.ts";
 import type { Step } from "./schedule.ts";
 import { tensorMap } from "./tensor-maps.ts";
 
@@ -33,14 +34,14 @@ export class Epilogue {
   /** Whether it asks where a sum lies. */
   get places(): { rows: boolean; columns: boolean } {
     const { direct, staged } = this.#plan;
-    const reads = staged.map(({ stmt }) => this.#reads(stmt.value));
+    const reads = staged.map((result) => this.#reads(this.#valueOf(result)));
     const always = direct.length > 0 || staged.some(({ matrix }) => matrix.arg.dtype === "f32");
     return { rows: always || reads.some(({ m }) => m), columns: always || reads.some(({ n }) => n) };
   }
 
   /** Whether staged results read memory by their row. */
   get readsRows(): boolean {
-    return this.#plan.staged.some(({ stmt }) => this.#reads(stmt.value).m);
+    return this.#plan.staged.some((result) => this.#reads(this.#valueOf(result)).m);
   }
 
   /** Whether rows leave one by one. */
@@ -48,19 +49,26 @@ export class Epilogue {
     return this.#plan.staged.some(({ matrix }) => matrix.gathered !== undefined);
   }
 
-  /** A step `stage TO`, `scatter TO` or `finish`. */
+  /** With elements of inputs in variables. */
+  #valueOf({ stmt }: StagedResult): Expr {
+    return withInputs(stmt.value, this.#plan.inputs);
+  }
+
+  /** A step `results TO, ...`, `stage TO`, `scatter TO` or `finish`. */
   compute(name: string): void {
-    const staged = this.#plan.staged.find(({ stmt }) => name.endsWith(` ${stmt.to}`));
-    if (staged === undefined) this.#finish();
-    else if (name.startsWith("scatter"))
-      printScatter(this.#printing, this.#plan.kernel.m, staged.matrix, staged.columns);
-    else this.#stage(staged);
+    const [does, ...names] = name.split(/,? /);
+    const results = names.map((to) => this.#plan.staged.find(({ stmt }) => stmt.to === to)!);
+    const [first] = results;
+    if (does === "finish") this.#finish();
+    else if (does === "results") this.#results(results);
+    else if (does === "stage") this.#stage(first!, "shared.staged[part][stored]");
+    else this.#scatter(first!);
   }
 
   store({ holds }: Step & { kind: "store" }, from: string): void {
     const staged = this.#plan.staged.find(({ stmt }) => holds.startsWith(`${stmt.to}[`))!;
     const batched = staged.matrix.batch !== 0;
-    const place = [`at.n + slice * ${staged.columns}`, `at.m + part * ${ROWS}`, ...(batched ? ["at.batch"] : [])];
+    const place = [columnOf(staged), `at.m + part * ${ROWS}`, ...(batched ? ["at.batch"] : [])];
     this.#printing.lines.add(
       `tma_store_${batched ? "3d" : "2d"}(&${this.#mapOf(staged)}, ${from}, ${place.join(", ")});`,
     );
@@ -111,63 +119,95 @@ export class Epilogue {
     });
   }
 
-  /** 64 rows and 128 bytes of columns of results, as the swizzled copy to memory takes them. */
-  #stage({ stmt, matrix, columns }: StagedResult): void {
+  /** Of 64 columns, all results that are computed together: what they share is computed once. */
+  #results(results: readonly StagedResult[]): void {
     const { lines } = this.#printing;
-    const reads = this.#reads(stmt.value);
+    const { inputs, tile } = this.#plan;
+    const values = results.map((result) => this.#valueOf(result));
+    const reads = values.map((value) => this.#reads(value));
+    const [rows, columns] = [reads.some(({ m }) => m), reads.some(({ n }) => n)];
     // Columns beyond the end are not stored, and must not be read: as many at once as lie inside together. ptxas takes four times
     // as long when it is asked for each.
-    const together = !reads.n ? 0 : this.#inside(matrix.arg.dtype === "f32" ? 8 : 16);
-    const inside = (unit: number, first: string, body: () => void): void => {
-      if (unit === together) lines.block(`if (${first} < n_end)`, body);
-      else body();
-    };
-    const pair = (index: string): void => {
-      lines.add("#pragma unroll");
+    const together = columns ? this.#inside : 0;
+    for (const [i, { columns: own }] of results.entries()) {
+      const empty = together > 0 ? " = {}" : "";
+      if (own === SLICE) lines.add(`unsigned ${resultsOf(i)}[${registersOfResult(own)}]${empty};  // pairs of columns`);
+      else lines.add(`float ${resultsOf(i)}[${registersOfResult(own)}]${empty};`);
+    }
+    const pair = (): void => {
+      printInputPairs(this.#printing, inputs, tile.consumers * ROWS);
+      lines.add(`float ${results.map((_, i) => `pair${i}[2] = {}`).join(", ")};`, "#pragma unroll");
       lines.block("for (int j = 0; j < 2; j++)", () => {
-        lines.add(`const int i = ${index};`);
-        if (reads.m) lines.add("const int m = i / 2 % 2 == 0 ? m_low : m_high;");
-        if (reads.n) lines.add("const int n = at.n + i / 4 * 8 + column + i % 2;");
-        inside(1, "n", () => lines.add(`pair[j] = ${this.#scalars([stmt.value]).print(stmt.value)};`));
+        lines.add(`const int i = slice * ${SLICE / 2} + c * 2 + j;`);
+        if (rows) lines.add("const int m = c % 2 == 0 ? m_low : m_high;");
+        if (columns) lines.add("const int n = at.n + i / 4 * 8 + column + j;");
+        for (const { name } of inputs) lines.add(`const float ${name} = unpack_bf16(${name}_pair, j);`);
+        const print = (): void => {
+          const scalars = this.#scalars(values);
+          for (const [i, value] of values.entries()) lines.add(`pair${i}[j] = ${scalars.print(value)};`);
+        };
+        if (together === 1) lines.block("if (n < n_end)", print);
+        else print();
       });
+      for (const [i, { columns: own }] of results.entries())
+        if (own === SLICE) lines.add(`${resultsOf(i)}[c] = pack_bf16(pair${i}[0], pair${i}[1]);`);
+        else lines.add(`${resultsOf(i)}[c * 2] = pair${i}[0], ${resultsOf(i)}[c * 2 + 1] = pair${i}[1];`);
     };
-    if (matrix.arg.dtype === "f32") {
-      lines.add("#pragma unroll");
-      lines.block(`for (int f = 0; f < ${columns / 4}; f++)`, () => {
-        lines.add("// 8 columns behind each other; of them rows 8 apart in turn.", "float pair[2] = {};");
-        inside(8, `at.n + slice * ${columns} + f / 2 * 8`, () => pair(`slice * ${columns / 2} + f * 2 + j`));
+    lines.add("#pragma unroll");
+    if (together < 8) lines.block(`for (int c = 0; c < ${SLICE / 4}; c++)`, pair);
+    else
+      lines.block(`for (int first = 0; first < ${SLICE}; first += ${together})`, () => {
+        lines.add(`if (at.n + slice * ${SLICE} + first >= n_end) break;`, "#pragma unroll");
+        lines.block(`for (int c = first / 4; c < first / 4 + ${together / 4}; c++)`, pair);
+      });
+    if (inputs.length > 0) lines.add("__syncwarp();  // the inputs were read");
+  }
+
+  /** The name of a result's registers. */
+  #registersOf(result: StagedResult): string {
+    for (const batch of batchesOf(this.#plan.staged)) {
+      const i = batch.indexOf(result);
+      if (i >= 0) return resultsOf(i);
+    }
+    throw new Error(`${result.stmt.to} is not staged`);
+  }
+
+  /** 64 rows and 128 bytes of columns of results, as the swizzled copy to memory takes them. */
+  #stage(result: StagedResult, slot: string): void {
+    const { lines } = this.#printing;
+    const from = this.#registersOf(result);
+    lines.add("#pragma unroll");
+    if (result.matrix.arg.dtype === "f32") {
+      lines.block(`for (int f = 0; f < ${result.columns / 4}; f++)`, () => {
+        lines.add("// 8 columns behind each other; of them rows 8 apart in turn.");
         lines.add("const int own = row + f % 2 * 8, chunk = f / 2 * 2 + column / 4;");
-        lines.add(
-          "float* const to = reinterpret_cast<float*>(shared.staged[part][stored] + own * 128 + (chunk ^ own % 8) * 16);",
-        );
-        lines.add("to[column % 4] = pair[0];", "to[column % 4 + 1] = pair[1];");
+        lines.add(`float* const to = reinterpret_cast<float*>(${slot} + own * 128 + (chunk ^ own % 8) * 16);`);
+        const at = `piece * ${result.columns / 2} + f * 2`;
+        lines.add(`to[column % 4] = ${from}[${at}];`, `to[column % 4 + 1] = ${from}[${at} + 1];`);
       });
       return;
     }
-    lines.add("#pragma unroll");
-    lines.block(`for (int c = 0; c < ${columns / 16}; c++)`, () => {
-      lines.add("unsigned packed[4] = {};  // 8 x 8 results each: rows 8 apart, then columns");
-      inside(16, `at.n + slice * ${columns} + c * 16`, () => {
-        lines.add("#pragma unroll");
-        lines.block("for (int e = 0; e < 4; e++)", () => {
-          lines.add("float pair[2] = {};");
-          inside(8, `at.n + slice * ${columns} + c * 16 + e / 2 * 8`, () =>
-            pair(`slice * ${columns / 2} + c * 8 + e * 2 + j`),
-          );
-          lines.add("packed[e] = pack_bf16(pair[0], pair[1]);");
-        });
-      });
+    lines.block(`for (int c = 0; c < ${SLICE / 16}; c++)`, () => {
+      lines.add("// 8 x 8 results each: rows 8 apart, then columns.");
       lines.add("const int own = warp * 16 + lane % 16, chunk = c * 2 + lane / 16;");
-      lines.add(
-        "stmatrix_x4(shared.staged[part][stored] + own * 128 + (chunk ^ own % 8) * 16, packed[0], packed[1], packed[2], packed[3]);",
-      );
+      const four = [0, 1, 2, 3].map((e) => `${from}[c * 4${e === 0 ? "" : ` + ${e}`}]`);
+      lines.add(`stmatrix_x4(${slot} + own * 128 + (chunk ^ own % 8) * 16, ${four.join(", ")});`);
     });
   }
 
-  /** Columns that are inside or outside together: 0 where all of a tile always are inside, else `most`, 8 or 1. */
-  #inside(most: number): number {
+  /** A warp stages its own rows, and copies them to where they lie. */
+  #scatter(result: StagedResult): void {
+    const { lines } = this.#printing;
+    lines.add("__syncwarp();  // what was staged before is copied");
+    this.#stage(result, "shared.staged[part]");
+    lines.add("__syncwarp();");
+    printScatter(this.#printing, this.#plan.kernel.m, result.matrix, columnOf(result), result.columns);
+  }
+
+  /** Columns that are inside or outside together: 0 where all of a tile always are inside, else 16, 8 or 1. */
+  get #inside(): number {
     const { kernel, tile } = this.#plan;
-    return isWhole(kernel.n, tile.tileN) ? 0 : ([most, 8].find((unit) => isWhole(kernel.n, unit)) ?? 1);
+    return isWhole(kernel.n, tile.tileN) ? 0 : ([16, 8].find((unit) => isWhole(kernel.n, unit)) ?? 1);
   }
 
   /** Whether an expression reads memory by its row, or by its column. */
@@ -181,4 +221,9 @@ export class Epilogue {
     });
     return found;
   }
+}
+
+/** The first column of what is staged. */
+function columnOf({ columns }: StagedResult): string {
+  return `at.n + slice * ${SLICE}${columns === SLICE ? "" : ` + piece * ${columns}`}`;
 }

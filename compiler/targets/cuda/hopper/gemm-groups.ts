@@ -127,28 +127,27 @@ export function printSort(kernel: GemmKernel, printing: Printing, order: string,
   });
 }
 
-/** In front of a loop over terms: where the rows of A lie, which stay the same. */
-export function printRowOffsets(
+/** In front of a loop: where rows that a tile needs lie, which stay the same. */
+export function printRows(
   printing: Printing,
   m: readonly Axis[],
   matrix: Matrix,
   tile: number,
   order: string,
-  loop: string,
+  name: string,
 ): void {
   const { lines } = printing;
   const count = tile / ROWS_AT_ONCE;
   lines.add(
-    "// Where this thread's rows begin, in lines of 16 bytes: those beyond the end are as the last one, those without a group are 0.",
-    `int from_${loop}[${count}];`,
-    `const int bytes_${loop} = at.batch == GROUPS ? 0 : 16;`,
+    "// Where this thread's rows begin, in lines of 16 bytes: those beyond the end are as the last one.",
+    `int ${name}[${count}];`,
     "#pragma unroll",
   );
   lines.block(`for (int i = 0; i < ${count}; i++)`, () => {
     lines.add(`const int row = ${order}[min(at.m + thread / 8 + i * ${ROWS_AT_ONCE}, at.end - 1)];`);
     printing.unpack(m, "row", matrix.gathered!);
     lines.add(
-      `from_${loop}[i] = (int)((${printing.offset(matrix.arg.name, matrix.gathered!)}) / ${elementsOf(matrix)}) + thread % 8;`,
+      `${name}[i] = (int)((${printing.offset(matrix.arg.name, matrix.gathered!)}) / ${elementsOf(matrix)}) + thread % 8;`,
     );
   });
 }
@@ -162,26 +161,26 @@ export function elementsOf({ arg }: Matrix): number {
 const ROWS_AT_ONCE = 16;
 
 /**
- * Copies of 128 bytes of rows, with what `printRowOffsets` made.
+ * Copies of 128 bytes of rows.
+ * @param rows what `printRows` made
  * @param from how many lines behind the begin of rows they lie
- * @param there whether a line is there, where that is not always so
+ * @param bytes 16, or 0 where there is nothing
  */
 export function printGatherRows(
   { lines }: Printing,
   matrix: Matrix,
   to: string,
   tile: number,
+  rows: string,
   from: string,
-  there: string | undefined,
-  loop: string,
+  bytes: string,
 ): void {
   lines.add("#pragma unroll");
   lines.block(`for (int i = 0; i < ${tile / ROWS_AT_ONCE}; i++)`, () => {
     lines.add(
-      `unsigned char* const line_to = ${to} + i * ${ROWS_AT_ONCE * 128} + thread / 8 * 128 + (thread % 8 ^ thread / 8 % 8) * 16;`,
+      `unsigned char* const line_to = ${to} + i * ${ROWS_AT_ONCE * LINE_BYTES} + thread / 8 * ${LINE_BYTES} + (thread % 8 ^ thread / 8 % 8) * 16;`,
     );
-    const bytes = there === undefined ? `bytes_${loop}` : `${there} ? bytes_${loop} : 0`;
-    const place = `(long long)(from_${loop}[i] + ${from}) * ${elementsOf(matrix)}`;
+    const place = `(long long)(${rows}[i] + ${from}) * ${elementsOf(matrix)}`;
     lines.add(`cp_async_16(line_to, ${matrix.arg.name} + ${place}, ${bytes});`);
   });
 }
@@ -244,20 +243,20 @@ export function printScattered({ lines }: Printing, order: string): void {
   });
 }
 
-/** Copies of staged rows to where they lie. */
-export function printScatter(printing: Printing, m: readonly Axis[], matrix: Matrix, columns: number): void {
+/** Copies of a warp's staged rows to where they lie; `at.n + slice * 64` is their first column, or further. */
+export function printScatter(printing: Printing, m: readonly Axis[], matrix: Matrix, n: string, columns: number): void {
   const { lines } = printing;
   const { arg, gathered } = matrix;
   const type = arg.dtype === "f32" ? "float" : arg.dtype;
   lines.add("#pragma unroll");
   lines.block("for (int i = 0; i < 4; i++)", () => {
-    lines.add("const int own = warp * 16 + i * 4 + lane / 8, line = lane % 8, m = scattered[i];");
-    lines.add(`const int n = at.n + slice * ${columns} + line * ${columns / 8};`);
+    lines.add("const int own = warp * 16 + i * 4 + lane / 8, line = lane % 8, m = anew(scattered[i]);");
+    lines.add(`const int n = ${n} + line * ${columns / 8};`);
     lines.block("if (m >= 0 && n < n_end)", () => {
       printing.unpack(m, "m", gathered!);
       lines.add(`${type}* const to = ${arg.name} + (${printing.offset(arg.name, gathered!)}) + n;`);
       lines.add(
-        "*reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(shared.staged[part][stored] + own * 128 + (line ^ own % 8) * 16);",
+        `*reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(shared.staged[part] + own * ${LINE_BYTES} + (line ^ own % 8) * 16);`,
       );
     });
   });

@@ -3,10 +3,11 @@ import type { TensorMap } from "../../../../runtime/program/grids.ts";
 import type { Lines } from "../../../emit/lines.ts";
 import type { Axis } from "../../../kernel-ir/types.ts";
 import type { Names } from "../../scalars.ts";
-import { elementsOf, printFirstTerms, printGatherRows, printGatherTerms, printRowOffsets } from "./gemm-groups.ts";
+import { elementsOf, printFirstTerms, printGatherRows, printGatherTerms, printRows } from "./gemm-groups.ts";
+import { type Input, printInputGather, printInputRows } from "./gemm-inputs.ts";
 import type { GemmPlan } from "./gemm-plan.ts";
 import { isWhole, type Printing, sizeText } from "./gemm-printing.ts";
-import { ROWS } from "./gemm-schedule.ts";
+import { ROWS, SLICE } from "./gemm-schedule.ts";
 import type { Operand, Step } from "./schedule.ts";
 import { LINE_BYTES, lineOf, type Matrix, tensorMap, termsAreNeighbors } from "./tensor-maps.ts";
 import { type Wgmma, wgmmaFunction, wgmmaName } from "./wgmma.ts";
@@ -37,6 +38,7 @@ export class Operands {
       this.#load(`a_${i}`, "a", loop.a, loop.k);
       for (const [j, { matrix }] of loop.b.entries()) this.#load(`b${j}_${i}`, "b", matrix, loop.k);
     }
+    for (const input of plan.inputs) if (input.matrix.gathered === undefined) this.#inputMap(input);
   }
 
   #load(label: string, side: "a" | "b", matrix: Matrix, k: readonly Axis[]): void {
@@ -74,16 +76,22 @@ export class Operands {
     return this.#loads.get(label.slice(0, label.indexOf("[")))!;
   }
 
-  /** In front of a loop over blocks of terms: where the rows lie that threads gather, or the first terms. */
+  /** In front of a loop of the producer: where the rows lie that threads gather, or the first terms. */
   printOffsets(printing: Printing, loop: Step & { kind: "loop" }): void {
     const label = loop.body.flatMap((step) => (step.kind === "gather" ? [step.holds] : []))[0];
     if (label === undefined) return;
-    const { m, groups } = this.#plan.kernel;
-    if (groups!.over === "k") return printFirstTerms(printing, this.#order);
-    printRowOffsets(printing, m, this.#of(label).matrix, this.#rowsOf("a"), this.#order, loopOf(label));
+    const { kernel, inputs } = this.#plan;
+    const rows = this.#rowsOf("a");
+    if (kernel.groups!.over === "k") return printFirstTerms(printing, this.#order);
+    if (isGiven(label)) return printInputRows(printing, kernel, inputs, rows, this.#order);
+    printRows(printing, kernel.m, this.#of(label).matrix, rows, this.#order, `from_${loopOf(label)}`);
+    printing.lines.add(
+      `const int bytes_${loopOf(label)} = at.batch == GROUPS ? 0 : 16;  // rows without a group are 0`,
+    );
   }
 
   printLoad(lines: Lines, holds: string, to: string, barrier: string): void {
+    if (isGiven(holds)) return this.#printInputs(lines, bufferOf(holds), to, barrier);
     const { map, matrix, side } = this.#of(holds);
     const first = side === "a" ? "at.m" : "at.n";
     const k = `${blockOf(this.#plan)} * TILE_K`;
@@ -97,19 +105,39 @@ export class Operands {
     }
   }
 
+  /** Inputs of the epilogue: 64 columns of all rows of the tile. */
+  #printInputs(lines: Lines, buffer: string, to: string, barrier: string): void {
+    const rows = this.#rowsOf("a");
+    for (const input of this.#plan.inputs) {
+      if (input.buffer !== buffer) continue;
+      const [d, batch] = input.matrix.batch === 0 ? ["2d", ""] : ["3d", ", at.batch"];
+      const place = input.before === 0 ? to : `${to} + ${input.before * rows * LINE_BYTES}`;
+      const map = this.#inputMap(input);
+      lines.add(`tma_load_${d}(${place}, &${map}, ${barrier}, at.n + slice * ${SLICE}, at.m${batch});`);
+    }
+  }
+
+  #inputMap({ matrix }: Input): string {
+    const { m, n, batch } = this.#plan.kernel;
+    return this.map(tensorMap(matrix, m, n, batch, [SLICE, this.#rowsOf("a")]));
+  }
+
   /** Bytes of a line of rows with all terms of a block. */
   get #boxBytes(): number {
     return LINE_BYTES * this.#plan.problem.depth;
   }
 
   printGather(printing: Printing, holds: string, to: string): void {
+    const { kernel, inputs, problem } = this.#plan;
+    if (isGiven(holds)) return printInputGather(printing, kernel, inputs, bufferOf(holds), to, this.#rowsOf("a"));
     const { matrix, side, k } = this.#of(holds);
     const tile = this.#rowsOf(side);
-    const { m, n } = this.#plan.kernel;
+    const { m, n } = kernel;
     if (termsAreNeighbors(matrix)) {
-      const line = `k_block * TILE_K + thread % 8 * ${elementsOf(matrix)}`;
-      const there = isWhole(k, this.#plan.problem.depth) ? undefined : `${line} < ${sizeText(k)}`;
-      return printGatherRows(printing, matrix, to, tile, "k_block * 8", there, loopOf(holds));
+      const loop = loopOf(holds);
+      const there = `k_block * TILE_K + thread % 8 * ${elementsOf(matrix)} < ${sizeText(k)}`;
+      const bytes = isWhole(k, problem.depth) ? `bytes_${loop}` : `${there} ? bytes_${loop} : 0`;
+      return printGatherRows(printing, matrix, to, tile, `from_${loop}`, "k_block * 8", bytes);
     }
     const [first, axes, end] = side === "a" ? ["at.m", m, "m_end"] : ["at.n", n, "n_end"];
     const inside = isWhole(axes, tile) ? undefined : end;
@@ -127,7 +155,7 @@ export class Operands {
     const descriptor = (place: string, matrix: Matrix): string =>
       `wgmma_descriptor(${place}, ${termsAreNeighbors(matrix) ? 0 : this.#boxBytes}, 1024)`;
     const buffer = (step.b as { buffer: string }).buffer;
-    const adds = step.clears === "always" ? "k > 0" : "k_block + k > 0";
+    const adds = step.clears === "always" ? "k > 0" : step.clears === "never" ? "1" : "k_block + k > 0";
     lines.block("", () => {
       lines.add(`const Descriptor a = ${descriptor(`shared.a[stage] + part * ${ROWS * LINE_BYTES}`, a)};`);
       lines.add(`const Descriptor b = ${descriptor(`shared.${buffer}[stage]`, b)};`);
@@ -156,6 +184,15 @@ const PRODUCT_BYTES = 32;
 /** The number of a block of terms among all of them. */
 export function blockOf({ split }: GemmPlan): string {
   return split === undefined ? "k_block" : "(at.part * K_BLOCKS + k_block)";
+}
+
+/** Whether a label is that of inputs of the epilogue: `b0_given[...]`. */
+function isGiven(label: string): boolean {
+  return label.includes("_given[");
+}
+
+function bufferOf(label: string): string {
+  return label.slice(0, label.indexOf("_"));
 }
 
 /** The number of the loop that a label of the schedule belongs to: `a_0[...]`. */

@@ -2,7 +2,8 @@
 import { type Extent } from "../../../../runtime/program/launch.ts";
 import type { Axis, Expr, GemmKernel, Groups, Stmt } from "../../../kernel-ir/types.ts";
 import { walk } from "../../../kernel-ir/expr.ts";
-import type { GemmLoop, GemmShape } from "./gemm-schedule.ts";
+import { type Input, inputsOf } from "./gemm-inputs.ts";
+import { batchesOf, type GemmLoop, type GemmShape, slotsOf } from "./gemm-schedule.ts";
 import { insideGroup } from "../../operands.ts";
 import {
   bytesOf,
@@ -41,6 +42,8 @@ export interface GemmPlan {
   readonly loops: readonly PlannedLoop[];
   readonly staged: readonly StagedResult[];
   readonly direct: readonly (Stmt & { kind: "assign" })[];
+  /** What staged results are computed of beside sums, where that comes through the ring. */
+  readonly inputs: readonly Input[];
   readonly problem: TileProblem;
   readonly tile: Tile & { readonly why: string };
   readonly shape: GemmShape;
@@ -55,17 +58,18 @@ export interface Refusal {
 
 /** @param chosen which tile it gets: what the cost model says, or was measured, when not given */
 export function planGemm(
-  kernel: GemmKernel,
+  given: GemmKernel,
   chosen = (problem: TileProblem) => chosenTile(problem),
 ): GemmPlan | Refusal {
-  const { m, n, groups, prologue } = kernel;
-  const batch = kernel.batch.filter(({ name }) => groups?.over !== "k" || name !== groups.group.name);
+  const { m, n, groups, prologue } = given;
+  const batch = given.batch.filter(({ name }) => groups?.over !== "k" || name !== groups.group.name);
   if (prologue !== undefined) return { why: "rows are computed first" };
   if (batch.length > (groups === undefined ? 1 : 0)) return { why: `${batch.length} batch dims` };
   if (n.some(({ extent }) => typeof extent === "string")) return { why: "columns that only a call knows" };
   if (sizeOf(n) < LEAST) return { why: `${sizeOf(n)} columns` };
-  const loops = loopsOf(kernel);
-  if ("why" in loops) return loops;
+  const own = loopsOf(given);
+  if ("why" in own) return own;
+  const { kernel, loops } = withCommonSums(given, own);
   const stores = storesOf(kernel);
   if ("why" in stores) return stores;
   if (
@@ -87,13 +91,18 @@ export function planGemm(
     batches: groups === undefined ? sizeOf(batch) : sizeOf([groups.group]),
     elementBytes,
     resultBytes: stores.reduce((sum, { to }) => sum + bytesOf(kernel.args.find(({ name }) => name === to)!.dtype), 0),
-    staged: staged.length > 0,
+    sums: new Set(loops.flatMap(({ b }) => b.map(({ product }) => product))).size,
+    slots: slotsOf(staged.map(({ matrix }) => ({ scattered: matrix.gathered !== undefined }))),
     // The gathering threads are two blocks behind what they asked for.
     ...(groups === undefined ? {} : { fewestStages: 4, sharedBytes: startsBytes(groups) }),
     depth: LINE_BYTES / elementBytes,
   };
   const tile = chosen(problem);
   if (tile === undefined) return { why: "no tile fits" };
+  const { inputs, given: throughRing } =
+    direct.length > 0 || batchesOf(staged).length !== 1
+      ? { inputs: [] }
+      : inputsOf(kernel, stores, tile, Math.max(...loops.map(({ b }) => b.length)));
   const shape: GemmShape = {
     name: kernel.name,
     consumers: tile.consumers,
@@ -113,8 +122,9 @@ export function planGemm(
     })),
     direct: direct.length > 0,
     ...(groups === undefined ? {} : { startsBytes: startsBytes(groups) }),
+    ...(throughRing === undefined ? {} : { given: throughRing }),
   };
-  return { kernel, loops, staged, direct, problem, tile, shape };
+  return { kernel, loops, staged, direct, inputs, problem, tile, shape };
 }
 
 /** The plan for few rows, where splitting sums pays; undefined where the other one does as well. */
@@ -129,13 +139,15 @@ export function planFew(plan: GemmPlan): GemmPlan | undefined {
   const direct = [...plan.direct, ...plan.staged.map(({ stmt }) => stmt)];
   const inOrder = kernel.epilogue.flatMap((stmt) => direct.filter((one) => one === stmt));
   const scales = plan.shape.columnScales === undefined ? {} : { columnScales: columnScales(tileN) };
-  const shape: GemmShape = { ...plan.shape, consumers: 1, tileN, stages, staged: [], direct: true, ...scales };
+  const { given: _, ...shared } = plan.shape;
+  const shape: GemmShape = { ...shared, consumers: 1, tileN, stages, staged: [], direct: true, ...scales };
   const few = { ...problem, m: FEW_ROWS };
   return {
     ...plan,
     problem: few,
     staged: [],
     direct: inOrder,
+    inputs: [],
     tile: { consumers: 1, tileN, stages, why },
     shape,
     split: { parts, blocks },
@@ -145,6 +157,40 @@ export function planFew(plan: GemmPlan): GemmPlan | undefined {
 /** Where groups begin among the sorted rows, and where their tiles: one for each, of those without a group, and the end. */
 export function startsBytes({ over, group }: Groups): number {
   return (over === "m" ? 8 : 4) * (sizeOf([group]) + 2);
+}
+
+/** Products of which results need only the sum go on with each other's sums. */
+function withCommonSums(kernel: GemmKernel, loops: PlannedLoop[]): { kernel: GemmKernel; loops: PlannedLoop[] } {
+  const [first, second, ...others] = loops;
+  const one = first?.b.length === 1 && second?.b.length === 1 && others.length === 0;
+  if (!one || first.a.scale !== undefined) return { kernel, loops };
+  const [kept, gone] = [first, second].map(({ b }) => kernel.products[b[0]!.product]!.name);
+  const isOf = (x: Expr, name: string | undefined): boolean => x.kind === "load" && x.from === name;
+  const joined = (x: Expr): Expr => {
+    if (x.kind !== "op") return x;
+    const [a, b] = x.operands;
+    const both = (isOf(a!, kept) && isOf(b!, gone)) || (isOf(a!, gone) && isOf(b!, kept));
+    if (x.op === "add" && both) return isOf(a!, kept) ? a! : b!;
+    return { ...x, operands: x.operands.map(joined) };
+  };
+  const epilogue = kernel.epilogue.map((stmt) =>
+    stmt.kind === "assign" ? { ...stmt, value: joined(stmt.value) } : stmt,
+  );
+  const names = (stmts: readonly Stmt[]): string[] => {
+    const found: string[] = [];
+    for (const stmt of stmts)
+      if (stmt.kind === "assign") walk(stmt.value, (part) => part.kind === "load" && found.push(part.from));
+    return found;
+  };
+  // Every use of one was beside a use of the other.
+  const [before, after] = [names(kernel.epilogue), names(epilogue)];
+  const uses = (list: readonly string[], name: string | undefined): number => list.filter((x) => x === name).length;
+  if (uses(after, gone) > 0 || uses(after, kept) !== uses(before, gone)) return { kernel, loops };
+  const product = first.b[0]!.product;
+  return {
+    kernel: { ...kernel, epilogue, products: kernel.products.filter(({ name }) => name !== gone) },
+    loops: [first, { ...second, b: [{ ...second.b[0]!, product }] }],
+  };
 }
 
 /** Products that share A and its terms are made in one loop. */

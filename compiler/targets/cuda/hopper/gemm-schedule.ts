@@ -3,12 +3,15 @@
  * results of the one before are stored, since the ring does not stop at its end.
  */
 import {
+  type Count,
+  type Expected,
   type Operand,
   type RegisterArray,
   type Role,
   type Schedule,
   type SharedBuffer,
   type Step,
+  type Terms,
   WARPGROUP,
 } from "./schedule.ts";
 import type { Counts } from "./simulate-schedule.ts";
@@ -38,6 +41,15 @@ export interface GemmShape {
   readonly direct: boolean;
   /** Where groups begin, for kernels that have groups. */
   readonly startsBytes?: number;
+  /** What results are computed of beside sums: 64 columns at a time come through the ring, as blocks of terms do. */
+  readonly given?: GivenShape;
+}
+
+export interface GivenShape {
+  /** The buffers of a stage that they fill. */
+  readonly buffers: readonly string[];
+  /** Whether threads gather its rows. */
+  readonly gathered: boolean;
 }
 
 export interface StagedShape {
@@ -58,6 +70,10 @@ export interface GemmLoop {
 
 /** Registers of a thread where two warpgroups have the multiprocessor for themselves. */
 const PLENTY = 248;
+/** Columns whose results are computed at a time. */
+export const SLICE = 64;
+/** Registers of a thread that results may wait in until they are staged. */
+const RESULT_REGISTERS = 64;
 /** How many blocks of terms a gathering thread is ahead of what it has seen arrive. */
 const AHEAD = 2;
 
@@ -67,11 +83,13 @@ export function gemmSchedule(shape: GemmShape): Schedule {
   const [aBytes, bBytes] = [consumers * ROWS * depthBytes, tileN * depthBytes];
   const gathers = loops.some((loop) => loop.gathers.a || loop.gathers.b);
   const loads = loops.some((loop) => !loop.gathers.a || !loop.gathers.b);
+  const copied = staged.some(({ scattered }) => scattered !== true);
+  const slots = slotsOf(staged);
   const buffers: SharedBuffer[] = [
     { name: "a", stages, bytes: aBytes, holds: "rows of A" },
     ...Array.from({ length: tilesOfB }, (_, i) => ({ name: `b${i}`, stages, bytes: bBytes, holds: "columns of B" })),
     ...(staged.length > 0
-      ? [{ name: "staged", stages: 2, bytes: STAGED_BYTES, each: consumers, holds: "results on their way out" }]
+      ? [{ name: "staged", stages: slots, bytes: STAGED_BYTES, each: consumers, holds: "results on their way out" }]
       : []),
     ...(shape.startsBytes === undefined
       ? []
@@ -84,12 +102,16 @@ export function gemmSchedule(shape: GemmShape): Schedule {
           },
         ]),
   ];
-  const products = loops.reduce((n, loop) => n + loop.products.length, 0);
-  const registers: RegisterArray[] = Array.from({ length: products }, (_, i) => ({
+  const registers: RegisterArray[] = Array.from({ length: sumsOf(loops).length }, (_, i) => ({
     name: `sums${i}`,
     role: "consumer",
     count: tileN / 2,
   }));
+  const batches = batchesOf(staged);
+  for (let i = 0; i < Math.max(0, ...batches.map(({ length }) => length)); i++) {
+    const counts = batches.flatMap((batch) => batch.slice(i, i + 1)).map(({ columns }) => registersOfResult(columns));
+    registers.push({ name: resultsOf(i), role: "consumer", count: Math.max(...counts) });
+  }
   if (shape.columnScales !== undefined) {
     registers.push({ name: "partial", role: "consumer", count: tileN / 2 });
     registers.push({ name: "scales", role: "consumer", count: 2 + tilesOfB * shape.columnScales });
@@ -98,20 +120,20 @@ export function gemmSchedule(shape: GemmShape): Schedule {
   const arrivals = (gathers ? 4 : 0) + (loads ? 1 : 0);
   return {
     name,
-    cursors: [{ name: "stage", stages }, ...(staged.length > 0 ? [{ name: "stored", stages: 2 }] : [])],
+    cursors: [{ name: "stage", stages }, ...(copied ? [{ name: "stored", stages: slots }] : [])],
     barriers: [
       { name: "full", stages, arrivals, event: "tiles of A and B are there" },
       { name: "empty", stages, arrivals: 4 * consumers, event: "all warps of the consumers have multiplied them" },
     ],
-    named: staged.length > 0 ? [{ name: "own_warps", id: 1, threads: WARPGROUP, each: consumers }] : [],
+    named: copied ? [{ name: "own_warps", id: 1, threads: WARPGROUP, each: consumers }] : [],
     buffers,
     registers,
-    roles: [producer(loops, aBytes, bBytes, loads, gathers, consumers), consumer(shape)],
+    roles: [producer(shape, aBytes, bBytes, loads, gathers), consumer(shape)],
     results: [
       ...staged.map(({ name: to, columns }) => ({
         role: "consumer",
-        over: [TILES, { counter: "slice", count: String(tileN / columns) }],
-        label: `${to}[{tile},{part},{slice}]`,
+        over: [TILES, slicesOf(tileN), ...piecesOf(columns)],
+        label: resultLabel(to, columns),
       })),
       ...(direct ? [{ role: "consumer", over: [TILES], label: "results[{tile},{part}]" }] : []),
     ],
@@ -122,61 +144,127 @@ const TILES = { counter: "tile", count: "tiles" };
 const STAGE = { cursor: "stage" };
 const BEFORE = { cursor: "stage", back: 1 };
 
-function producer(
-  loops: readonly GemmLoop[],
-  aBytes: number,
-  bBytes: number,
-  loads: boolean,
-  gathers: boolean,
-  consumers: number,
-): Role {
+function slicesOf(tileN: number): Count {
+  return { counter: "slice", count: String(tileN / SLICE) };
+}
+
+/** Parts of a slice whose columns take 128 bytes each, where that are several. */
+function piecesOf(columns: number): Count[] {
+  return columns === SLICE ? [] : [{ counter: "piece", count: String(SLICE / columns) }];
+}
+
+function resultLabel(name: string, columns: number): string {
+  return `${name}[{tile},{part},{slice}${columns === SLICE ? "" : ",{piece}"}]`;
+}
+
+/** The registers of a batch's results, by number. */
+export function resultsOf(i: number): string {
+  return `results${i}`;
+}
+
+/** Pairs of bf16, or one number each: a warpgroup's threads have 64 rows of a slice. */
+export function registersOfResult(columns: number): number {
+  return columns === SLICE ? SLICE / 4 : SLICE / 2;
+}
+
+/** Results that are computed together: what they share is computed once. */
+export function batchesOf<T extends { readonly columns: number }>(staged: readonly T[]): T[][] {
+  const batches: T[][] = [];
+  for (const result of staged) {
+    const own = [...(batches.at(-1) ?? []), result];
+    const registers = own.reduce((n, { columns }) => n + registersOfResult(columns), 0);
+    if (batches.length > 0 && registers <= RESULT_REGISTERS) batches[batches.length - 1] = own;
+    else batches.push([result]);
+  }
+  return batches;
+}
+
+/** Slots for staged results: what is copied by the threads is gone at once. */
+export function slotsOf(staged: readonly { readonly scattered?: boolean }[]): number {
+  return staged.length === 0 ? 0 : staged.every(({ scattered }) => scattered === true) ? 1 : 2;
+}
+
+/** Numbers of the products whose sums the loops keep; a later loop may go on with those of another one. */
+export function sumsOf(loops: readonly GemmLoop[]): number[] {
+  return [...new Set(loops.flatMap(({ products }) => products))];
+}
+
+function producer(shape: GemmShape, aBytes: number, bBytes: number, loads: boolean, gathers: boolean): Role {
+  const { loops, given, consumers, tileN, depthBytes } = shape;
   const body = loops.map((loop, i): Step => {
     const tiles = [
       { buffer: "a", bytes: aBytes, gathered: loop.gathers.a },
       ...loop.products.map((_, j) => ({ buffer: `b${j}`, bytes: bBytes, gathered: loop.gathers.b })),
     ];
-    const announced = tiles.reduce((n, { bytes, gathered }) => n + (gathered ? 0 : bytes), 0);
-    const steps: Step[] = [
-      { kind: "wait", barrier: "empty", at: STAGE, phase: "previous", why: "passes at once on the first way round" },
-    ];
-    if (loads) steps.push({ kind: "expect", barrier: "full", at: STAGE, bytes: announced });
-    for (const { buffer, bytes, gathered } of tiles) {
-      const holds = `${buffer}_${i}[{tile},{k_block}]`;
-      if (gathered) steps.push({ kind: "gather", buffer, at: STAGE, holds });
-      else steps.push({ kind: "load", buffer, at: STAGE, barrier: "full", bytes, holds });
-    }
-    if (gathers) {
-      steps.push({ kind: "commit_copies" });
-      const landed = { cursor: "stage", back: AHEAD };
-      const when = { counter: "k_block", from: AHEAD };
-      steps.push(
-        { kind: "settle_copies", pending: AHEAD, when, why: "what was asked for two blocks ago" },
-        { kind: "publish", when },
-        { kind: "arrive", barrier: "full", at: landed, by: "warps", when },
-      );
-    }
-    steps.push({ kind: "advance", cursor: "stage" });
-    return { kind: "loop", counter: "k_block", count: loop.count, body: steps };
+    return fill(
+      { counter: "k_block", count: loop.count },
+      tiles.map((tile) => ({ ...tile, holds: `${tile.buffer}_${i}[{tile},{k_block}]` })),
+      loads,
+      gathers,
+    );
   });
-  const drained = gathers ? body.flatMap((loop) => [loop, ...drain()]) : body;
+  if (given !== undefined) {
+    const tiles = given.buffers.map((buffer) => ({
+      buffer,
+      bytes: buffer === "a" ? consumers * ROWS * depthBytes : tileN * depthBytes,
+      gathered: given.gathered,
+      holds: `${buffer}_given[{tile},{slice}]`,
+    }));
+    body.push(fill(slicesOf(tileN), tiles, loads, gathers));
+  }
+  const drained = gathers ? body.flatMap((loop) => [loop, ...drain((loop as Step & { kind: "loop" }).counter)]) : body;
   return {
     name: "producer",
     warpgroups: 1,
     threads: gathers ? "all" : "one",
-    registers: registersOf(loops, consumers).producer,
+    registers: registersOf(shape).producer,
     steps: [{ kind: "loop", counter: "tile", count: "tiles", body: drained }],
   };
 }
 
-/** Registers of a thread: a producer that gathers for two loops keeps more addresses. */
-function registersOf(loops: readonly GemmLoop[], consumers: number): { producer: number; consumer: number } {
+interface Filled {
+  readonly buffer: string;
+  readonly bytes: number;
+  readonly gathered: boolean;
+  readonly holds: string;
+}
+
+/** A loop that fills a stage of the ring in each turn. */
+function fill(over: Count, tiles: readonly Filled[], loads: boolean, gathers: boolean): Step {
+  const announced = tiles.reduce((n, { bytes, gathered }) => n + (gathered ? 0 : bytes), 0);
+  const steps: Step[] = [
+    { kind: "wait", barrier: "empty", at: STAGE, phase: "previous", why: "passes at once on the first way round" },
+  ];
+  if (announced > 0) steps.push({ kind: "expect", barrier: "full", at: STAGE, bytes: announced });
+  else if (loads) steps.push({ kind: "arrive", barrier: "full", at: STAGE, by: "thread", why: "nothing to copy" });
+  for (const { buffer, bytes, gathered, holds } of tiles) {
+    if (gathered) steps.push({ kind: "gather", buffer, at: STAGE, holds });
+    else steps.push({ kind: "load", buffer, at: STAGE, barrier: "full", bytes, holds });
+  }
+  if (gathers) {
+    steps.push({ kind: "commit_copies" });
+    const landed = { cursor: "stage", back: AHEAD };
+    const when = { counter: over.counter, from: AHEAD };
+    steps.push(
+      { kind: "settle_copies", pending: AHEAD, when, why: "what was asked for two blocks ago" },
+      { kind: "publish", when },
+      { kind: "arrive", barrier: "full", at: landed, by: "warps", when },
+    );
+  }
+  steps.push({ kind: "advance", cursor: "stage" });
+  return { kind: "loop", ...over, body: steps };
+}
+
+/** Registers of a thread: a producer that gathers in two loops keeps more addresses. */
+function registersOf({ loops, given, consumers }: GemmShape): { producer: number; consumer: number } {
   if (consumers === 1) return { producer: PLENTY, consumer: PLENTY };
-  const many = loops.length > 1 && loops.some(({ gathers }) => gathers.a || gathers.b);
+  const gathers = loops.some((loop) => loop.gathers.a || loop.gathers.b);
+  const many = gathers && (loops.length > 1 || given !== undefined);
   return many ? { producer: 56, consumer: 224 } : { producer: 40, consumer: 232 };
 }
 
 /** The last blocks that were gathered, oldest first. */
-function drain(): Step[] {
+function drain(counter: string): Step[] {
   const steps: Step[] = [
     { kind: "settle_copies", pending: 0, why: "the last blocks of the tile" },
     { kind: "publish" },
@@ -187,37 +275,42 @@ function drain(): Step[] {
       barrier: "full",
       at: { cursor: "stage", back },
       by: "warps",
-      when: { counter: "k_block", from: back - 1 },
+      when: { counter, from: back - 1 },
     });
   return steps;
 }
 
 function consumer(shape: GemmShape): Role {
-  const { loops, staged, direct, consumers, tileN, columnScales } = shape;
+  const { loops, staged, direct, consumers, columnScales } = shape;
   const steps: Step[] = [];
-  let sums = 0;
-  const reads: { registers: string; holds: { counter: string; count: string; term: string } }[] = [];
+  const sums = sumsOf(loops);
+  const terms = sums.map((): Terms[] => []);
   for (const [i, { count, products }] of loops.entries()) {
-    const all = products.map((_, j): Product => {
+    const all = products.map((product, j): Product => {
       const [a, b] = [`a_${i}[{tile},{k_block}]`, `b${j}_${i}[{tile},{k_block}]`];
-      const sum = `sums${sums + j}`;
-      reads.push({ registers: sum, holds: { counter: "k_block", count, term: `${a} * ${b}` } });
+      const sum = sums.indexOf(product);
+      const goesOn = terms[sum]!.length > 0;
+      terms[sum]!.push({ counter: "k_block", count, term: `${a} * ${b}` });
       return {
-        sum,
+        sum: `sums${sum}`,
         a: { buffer: "a", at: STAGE, holds: a },
         b: { buffer: `b${j}`, at: STAGE, holds: b },
+        ...(goesOn ? { goesOn } : {}),
       };
     });
-    sums += products.length;
     steps.push(...(columnScales === undefined ? summed(count, all) : promoted(i, count, all)));
   }
-  for (const result of staged) steps.push(stageLoop(result, tileN, reads));
+  const reads: Reads = terms.map((holds, i) => ({
+    registers: `sums${i}`,
+    holds: holds.length === 1 ? holds[0]! : holds,
+  }));
+  for (const batch of batchesOf(staged)) steps.push(sliceLoop(batch, shape, reads));
   if (direct) steps.push({ kind: "compute", name: "finish", reads, gives: "results[{tile},{part}]" });
   return {
     name: "consumer",
     warpgroups: consumers,
     threads: "all",
-    registers: registersOf(loops, consumers).consumer,
+    registers: registersOf(shape).consumer,
     steps: [
       { kind: "loop", counter: "tile", count: "tiles", body: steps },
       ...(staged.some(({ scattered }) => scattered !== true)
@@ -232,17 +325,20 @@ interface Product {
   readonly sum: string;
   readonly a: Operand;
   readonly b: Operand;
+  /** Whether the sums go on with those of a loop before. */
+  readonly goesOn?: boolean;
 }
 
 /** The tensor cores sum over all blocks: while one is multiplied, the next one is waited for. */
 function summed(count: string, products: readonly Product[]): Step[] {
-  const multiplies = products.map(({ sum, a, b }): Step => ({
+  const multiplies = products.map(({ sum, a, b, goesOn = false }): Step => ({
     kind: "multiply",
     a,
     b,
     into: sum,
-    clears: { counter: "k_block" },
+    clears: goesOn ? "never" : { counter: "k_block" },
   }));
+  const done = products.map(({ sum }) => sum);
   return [
     {
       kind: "loop",
@@ -258,7 +354,7 @@ function summed(count: string, products: readonly Product[]): Step[] {
         { kind: "advance", cursor: "stage" },
       ],
     },
-    { kind: "settle", pending: 0, why: "here, where ptxas sees it: else it would serialize the products" },
+    { kind: "settle", pending: 0, done, why: "here, where ptxas sees it: else it would serialize the products" },
     { kind: "arrive", barrier: "empty", at: BEFORE, by: "warps" },
   ];
 }
@@ -304,41 +400,68 @@ function promoted(loop: number, count: string, products: readonly Product[]): St
   ];
 }
 
-/** Results leave by way of shared memory, 128 bytes of columns at a time. */
-function stageLoop({ name, columns, scattered = false }: StagedShape, tileN: number, reads: Reads): Step {
+/** Results of 64 columns are computed together and leave by way of shared memory, 128 bytes of columns at a time. */
+function sliceLoop(batch: readonly StagedShape[], { given, tileN }: GemmShape, reads: Reads): Step {
+  const names = batch.map(({ name }) => name).join(", ");
+  const holds = (i: number): string => `${resultsOf(i)}[{tile},{slice}]`;
+  const results: Step = {
+    kind: "compute",
+    name: `results ${names}`,
+    reads,
+    ...(given === undefined
+      ? {}
+      : {
+          loads: given.buffers.map((buffer) => ({ buffer, at: STAGE, holds: `${buffer}_given[{tile},{slice}]` })),
+        }),
+    writes: batch.map((_, i) => ({ registers: resultsOf(i), holds: holds(i) })),
+  };
+  const body: Step[] =
+    given === undefined
+      ? [results]
+      : [
+          { kind: "wait", barrier: "full", at: STAGE, phase: "current" },
+          results,
+          { kind: "arrive", barrier: "empty", at: STAGE, by: "warps" },
+          { kind: "advance", cursor: "stage" },
+        ];
+  return {
+    kind: "loop",
+    ...slicesOf(tileN),
+    unrolled: true,
+    body: [...body, ...batch.flatMap((result, i) => store(result, { registers: resultsOf(i), holds: holds(i) }))],
+  };
+}
+
+/** Where the results of a slice go. */
+function store({ name, columns, scattered = false }: StagedShape, reads: { registers: string; holds: string }): Step[] {
   const at = { cursor: "stored" };
-  const label = `${name}[{tile},{part},{slice}]`;
-  const writes = [{ buffer: "staged", at, holds: label }];
-  const stage: Step = { kind: "compute", name: `stage ${name}`, reads, writes };
-  const body: Step[] = scattered
-    ? [
-        stage,
-        { kind: "sync", barrier: "own_warps", of: "own", why: "all warps have written it" },
-        { kind: "compute", name: `scatter ${name}`, loads: [{ buffer: "staged", at, holds: label }], gives: label },
-      ]
+  const label = resultLabel(name, columns);
+  const steps: Step[] = scattered
+    ? [{ kind: "compute", name: `scatter ${name}`, reads: [reads], gives: label }]
     : [
         { kind: "settle_stores", pending: 1, why: "the slot was read" },
         { kind: "sync", barrier: "own_warps", of: "own" },
-        stage,
+        {
+          kind: "compute",
+          name: `stage ${name}`,
+          reads: [reads],
+          writes: [{ buffer: "staged", at, holds: label }],
+        },
         { kind: "publish" },
         { kind: "sync", barrier: "own_warps", of: "own", why: "all warps have written and published it" },
         { kind: "store", buffer: "staged", at, holds: label, gives: label },
         { kind: "commit_stores" },
+        { kind: "advance", cursor: "stored" },
       ];
-  return {
-    kind: "loop",
-    counter: "slice",
-    count: String(tileN / columns),
-    unrolled: true,
-    body: [...body, { kind: "advance", cursor: "stored" }],
-  };
+  return piecesOf(columns).reduce((body: Step[], over) => [{ kind: "loop", ...over, unrolled: true, body }], steps);
 }
 
-type Reads = readonly { registers: string; holds: { counter: string; count: string; term: string } }[];
+type Reads = readonly { registers: string; holds: Expected }[];
 
 /** Trip counts that stand for all: none, one, fewer than stages, more than go round twice. */
 export function gemmRuns({ loops, stages, staged, tileN }: GemmShape): Counts[] {
-  const slices = Object.fromEntries(staged.map(({ columns }) => [String(tileN / columns), tileN / columns]));
+  const fixed = [slicesOf(tileN), ...staged.flatMap(({ columns }) => piecesOf(columns))];
+  const slices = Object.fromEntries(fixed.map(({ count }) => [count, Number(count)]));
   const counts = [...new Set(loops.map(({ count }) => count))];
   const blocks = (n: readonly (number | readonly number[])[]): Counts =>
     Object.fromEntries(counts.map((count, i) => [count, n[i % n.length]!]));

@@ -68,7 +68,8 @@ class GemmPrinter {
     this.#schedule = gemmSchedule(shape);
     requireSound(this.#schedule, gemmRuns(shape));
     const products = kernel.products.map(({ name }): Local => ({ name, dtype: "f32", shape: [] }));
-    this.#names = CUDA_DIALECT.names([...kernel.args, ...products]);
+    const inputs = plan.inputs.map(({ name }): Local => ({ name, dtype: "f32", shape: [] }));
+    this.#names = CUDA_DIALECT.names([...kernel.args, ...products, ...inputs]);
     this.#printing = new Printing(this.#lines, this.#names, CUDA_DIALECT.language(kernel));
     [this.#order, this.#starts] = [this.#names.local("order"), this.#names.local("starts")];
     this.#operands = new Operands(plan, this.#names, this.#order);
@@ -199,7 +200,8 @@ class GemmPrinter {
             lines.add(`int starts[GROUPS + 2]${tiles};  // ${holds}`);
             continue;
           }
-          const dims = `${each === undefined ? "" : `[${each}]`}[${name === "staged" ? stages : "STAGES"}]`;
+          const ring = name === "staged" ? (stages === 1 ? "" : `[${stages}]`) : "[STAGES]";
+          const dims = `${each === undefined ? "" : `[${each}]`}${ring}`;
           lines.add(`unsigned char ${name}${dims}[${bytes}];  // ${holds}`);
         }
         for (const { name, event } of barriers) lines.add(`Barrier ${name}[STAGES];  // ${event}`);
@@ -326,7 +328,8 @@ class GemmPrinter {
           "// Of a thread's first sum. Sum i lies i / 2 % 2 * 8 rows and i / 4 * 8 + i % 2 columns behind it.",
           `const int ${own.join(", ")};`,
         );
-      for (const { name, count } of this.#schedule.registers) lines.add(`float ${name}[${count}];`);
+      for (const { name, count } of this.#schedule.registers)
+        if (!name.startsWith("results")) lines.add(`float ${name}[${count}];`);
       steps(consumer);
     });
   }
@@ -351,7 +354,7 @@ class GemmPrinter {
       },
       before: (loop) => {
         const gathers = this.#plan.kernel.groups !== undefined && role.name === "producer";
-        if (gathers && loop.counter === "k_block") operands.printOffsets(this.#printing, loop);
+        if (gathers && loop.counter !== "tile") operands.printOffsets(this.#printing, loop);
       },
       load: (step, to, barrier) => operands.printLoad(lines, step.holds, to, barrier),
       gather: (step, to) => operands.printGather(this.#printing, step.holds, to),

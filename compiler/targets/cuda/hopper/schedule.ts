@@ -94,11 +94,14 @@ export interface When {
  */
 export type Label = string;
 
-/** What registers must hold: a term for every value of a counter, several, or one label. */
-export type Expected =
-  | Label
-  | readonly Label[]
-  | { readonly counter: string; readonly count: string; readonly term: Label };
+/** What registers must hold: a term for every value of a counter, one label, or several of these. */
+export type Expected = Label | Terms | readonly (Label | Terms)[];
+
+export interface Terms {
+  readonly counter: string;
+  readonly count: string;
+  readonly term: Label;
+}
 
 export type Operand =
   | { readonly buffer: string; readonly at?: Slot; readonly holds?: Label }

@@ -4,7 +4,7 @@
  * knows the events that surely happened before where it is. A read is sound when the reader knows all writes, a write when the
  * writer knows all reads and writes before it.
  */
-import type { Count, Expected, Label, Schedule, Slot, Step } from "./schedule.ts";
+import type { Count, Expected, Label, Schedule, Slot, Step, Terms } from "./schedule.ts";
 import {
   type BarrierState,
   type BufferState,
@@ -511,10 +511,11 @@ class Run {
 
   #mustHold(actor: Actor, who: string, name: string, terms: readonly Label[], holds: Expected): void {
     const wanted: Label[] = [];
-    if (typeof holds === "object" && "term" in holds)
-      for (let i = 0; i < this.#count(holds.count, actor.counters); i++)
-        wanted.push(filled(holds.term, new Map([...actor.counters, [holds.counter, i]]), actor.part));
-    else for (const label of [holds].flat()) wanted.push(filled(label, actor.counters, actor.part));
+    for (const one of [holds].flat() as (Label | Terms)[])
+      if (typeof one === "string") wanted.push(filled(one, actor.counters, actor.part));
+      else
+        for (let i = 0; i < this.#count(one.count, actor.counters); i++)
+          wanted.push(filled(one.term, new Map([...actor.counters, [one.counter, i]]), actor.part));
     const left = [...terms];
     for (const term of wanted) {
       const i = left.indexOf(term);

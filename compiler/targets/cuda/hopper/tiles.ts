@@ -31,7 +31,10 @@ export interface TileProblem {
   /** Of an element of the operands, and of all results at one place. */
   readonly elementBytes: number;
   readonly resultBytes: number;
-  readonly staged: boolean;
+  /** Arrays of sums: products that go on with those of another one have none of their own. */
+  readonly sums: number;
+  /** Slots of 64 rows and 128 bytes that results wait in. */
+  readonly slots: number;
   /** Where threads gather, this many stages at least. */
   readonly fewestStages?: number;
   /** Shared memory for other things. */
@@ -71,7 +74,7 @@ function candidate(problem: TileProblem, consumers: 1 | 2, tileN: number): Candi
     batches,
     elementBytes,
     resultBytes,
-    staged,
+    slots,
     fewestStages = FEWEST_STAGES,
     sharedBytes = 0,
     depth,
@@ -79,10 +82,9 @@ function candidate(problem: TileProblem, consumers: 1 | 2, tileN: number): Candi
   const tileM = 64 * consumers;
   const most = Math.max(...loops.map(({ products }) => products));
   const stageBytes = (tileM + most * tileN) * depth * elementBytes;
-  const room = SHARED_BYTES - BARRIER_BYTES - sharedBytes - (staged ? consumers * 2 * 8192 : 0);
+  const room = SHARED_BYTES - BARRIER_BYTES - sharedBytes - consumers * slots * 8192;
   const stages = Math.min(MOST_STAGES, Math.floor(room / stageBytes));
-  const products = loops.reduce((sum, loop) => sum + loop.products, 0);
-  const sums = registersOfSums(products, tileN, elementBytes);
+  const sums = registersOfSums(problem.sums, tileN, elementBytes);
   const tiles = Math.ceil(m / tileM) * Math.ceil(n / tileN) * batches;
   const waves = Math.ceil(tiles / PROCESSORS);
   const tile = { consumers, tileN, stages, tiles, waves };

@@ -152,6 +152,41 @@ const CASES: readonly Case[] = [
     }`,
     sizes: { T: 150 },
   },
+  {
+    name: "back through SwiGLU: results of three inputs beside a product",
+    text: `kernel @swiglu_back gemm extents [T] {
+      read x: bf16[T, 72]
+      read w: bf16[328, 72]
+      read g: bf16[T, 328]
+      read u: bf16[T, 328]
+      read h: bf16[T, 328]
+      write dg: bf16[T, 328]
+      write du: bf16[T, 328]
+      batch () m (T) n (F < 328)
+      product product: bf16 = sum (D < 72) x[T, D] @ w[F, D]
+      dg[T, F] = (product[] * g[T, F])
+      du[T, F] = ((product[] * u[T, F]) * silu(h[T, F]))
+    }`,
+    sizes: { T: 140 },
+  },
+  {
+    name: "rows of experts back through SwiGLU",
+    text: `kernel @experts_swiglu_back gemm extents [T] {
+      read x: bf16[T, 2, 72]
+      read w: bf16[3, 264, 72]
+      read chosen: i32[T, 2]
+      read g: bf16[T, 2, 264]
+      read u: bf16[T, 2, 264]
+      write dg: bf16[T, 2, 264]
+      write du: bf16[T, 2, 264]
+      batch () m (T, K < 2) n (F < 264)
+      group (E < 3) over m of chosen[T, K]
+      product product: bf16 = sum (D < 72) x[T, K, D] @ w[E, F, D]
+      dg[T, K, F] = (product[] * g[T, K, F])
+      du[T, K, F] = (silu(product[]) * u[T, K, F])
+    }`,
+    sizes: { T: 100 },
+  },
 ];
 
 describe("matrix products on Hopper, in the harness", () => {

@@ -141,60 +141,66 @@ gemm_cast_14_tensor(int items, int items_before, int T, const bf16* x, const bf1
       wgmma_settled(sums1);
       if (lane == 0) mbarrier_arrive(&shared.empty[stage == 0 ? 3 : stage - 1]);
       #pragma unroll
-      for (int slice = 0; slice < 4; slice++) {
-        if (thread == 0) tma_wait_read<1>();  // the slot was read
-        named_barrier_sync(1 + part, 128);  // own_warps
-        // stage x_4
+      for (int slice = 0; slice < 2; slice++) {
+        // results x_4, x_5
+        float results0[32];
+        float results1[32];
         #pragma unroll
-        for (int f = 0; f < 8; f++) {
-          // 8 columns behind each other; of them rows 8 apart in turn.
-          float pair[2] = {};
+        for (int c = 0; c < 16; c++) {
+          float pair0[2] = {}, pair1[2] = {};
           #pragma unroll
           for (int j = 0; j < 2; j++) {
-            const int i = slice * 16 + f * 2 + j;
+            const int i = slice * 32 + c * 2 + j;
             const float product = sums0[i];
-            pair[j] = product;
-          }
-          const int own = row + f % 2 * 8, chunk = f / 2 * 2 + column / 4;
-          float* const to = reinterpret_cast<float*>(shared.staged[part][stored] + own * 128 + (chunk ^ own % 8) * 16);
-          to[column % 4] = pair[0];
-          to[column % 4 + 1] = pair[1];
-        }
-        fence_async();
-        named_barrier_sync(1 + part, 128);  // all warps have written and published it
-        if (thread == 0) {
-          tma_store_2d(&x_4_map, shared.staged[part][stored], at.n + slice * 32, at.m + part * 64);
-        }
-        if (thread == 0) tma_commit();
-        stored = stored + 1 == 2 ? 0 : stored + 1;
-      }
-      #pragma unroll
-      for (int slice = 0; slice < 4; slice++) {
-        if (thread == 0) tma_wait_read<1>();  // the slot was read
-        named_barrier_sync(1 + part, 128);  // own_warps
-        // stage x_5
-        #pragma unroll
-        for (int f = 0; f < 8; f++) {
-          // 8 columns behind each other; of them rows 8 apart in turn.
-          float pair[2] = {};
-          #pragma unroll
-          for (int j = 0; j < 2; j++) {
-            const int i = slice * 16 + f * 2 + j;
             const float product_2 = sums1[i];
-            pair[j] = product_2;
+            pair0[j] = product;
+            pair1[j] = product_2;
           }
-          const int own = row + f % 2 * 8, chunk = f / 2 * 2 + column / 4;
-          float* const to = reinterpret_cast<float*>(shared.staged[part][stored] + own * 128 + (chunk ^ own % 8) * 16);
-          to[column % 4] = pair[0];
-          to[column % 4 + 1] = pair[1];
+          results0[c * 2] = pair0[0], results0[c * 2 + 1] = pair0[1];
+          results1[c * 2] = pair1[0], results1[c * 2 + 1] = pair1[1];
         }
-        fence_async();
-        named_barrier_sync(1 + part, 128);  // all warps have written and published it
-        if (thread == 0) {
-          tma_store_2d(&x_5_map, shared.staged[part][stored], at.n + slice * 32, at.m + part * 64);
+        #pragma unroll
+        for (int piece = 0; piece < 2; piece++) {
+          if (thread == 0) tma_wait_read<1>();  // the slot was read
+          named_barrier_sync(1 + part, 128);  // own_warps
+          // stage x_4
+          #pragma unroll
+          for (int f = 0; f < 8; f++) {
+            // 8 columns behind each other; of them rows 8 apart in turn.
+            const int own = row + f % 2 * 8, chunk = f / 2 * 2 + column / 4;
+            float* const to = reinterpret_cast<float*>(shared.staged[part][stored] + own * 128 + (chunk ^ own % 8) * 16);
+            to[column % 4] = results0[piece * 16 + f * 2];
+            to[column % 4 + 1] = results0[piece * 16 + f * 2 + 1];
+          }
+          fence_async();
+          named_barrier_sync(1 + part, 128);  // all warps have written and published it
+          if (thread == 0) {
+            tma_store_2d(&x_4_map, shared.staged[part][stored], at.n + slice * 64 + piece * 32, at.m + part * 64);
+          }
+          if (thread == 0) tma_commit();
+          stored = stored + 1 == 2 ? 0 : stored + 1;
         }
-        if (thread == 0) tma_commit();
-        stored = stored + 1 == 2 ? 0 : stored + 1;
+        #pragma unroll
+        for (int piece = 0; piece < 2; piece++) {
+          if (thread == 0) tma_wait_read<1>();  // the slot was read
+          named_barrier_sync(1 + part, 128);  // own_warps
+          // stage x_5
+          #pragma unroll
+          for (int f = 0; f < 8; f++) {
+            // 8 columns behind each other; of them rows 8 apart in turn.
+            const int own = row + f % 2 * 8, chunk = f / 2 * 2 + column / 4;
+            float* const to = reinterpret_cast<float*>(shared.staged[part][stored] + own * 128 + (chunk ^ own % 8) * 16);
+            to[column % 4] = results1[piece * 16 + f * 2];
+            to[column % 4 + 1] = results1[piece * 16 + f * 2 + 1];
+          }
+          fence_async();
+          named_barrier_sync(1 + part, 128);  // all warps have written and published it
+          if (thread == 0) {
+            tma_store_2d(&x_5_map, shared.staged[part][stored], at.n + slice * 64 + piece * 32, at.m + part * 64);
+          }
+          if (thread == 0) tma_commit();
+          stored = stored + 1 == 2 ? 0 : stored + 1;
+        }
       }
     }
     if (thread == 0) tma_wait_read<0>();  // shared memory goes when the block ends

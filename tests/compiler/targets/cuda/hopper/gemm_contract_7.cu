@@ -15,7 +15,7 @@ constexpr int GROUPS = 256;
 struct alignas(1024) Shared {
   unsigned char a[STAGES][16384];  // rows of A
   unsigned char b0[STAGES][32768];  // columns of B
-  unsigned char staged[2][2][8192];  // results on their way out
+  unsigned char staged[2][8192];  // results on their way out
   int starts[GROUPS + 2], tiles[GROUPS + 2];  // where groups and their tiles begin, and the end
   Barrier full[STAGES];  // tiles of A and B are there
   Barrier empty[STAGES];  // all warps of the consumers have multiplied them
@@ -157,9 +157,8 @@ gemm_contract_7_tensor(int items, int items_before, int T, const bf16* x, const 
     int stage = 0, phase = 0;
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
       const Place at = place_of(tile, tile_columns, shared.starts, shared.tiles);
-      // Where this thread's rows begin, in lines of 16 bytes: those beyond the end are as the last one, those without a group are 0.
+      // Where this thread's rows begin, in lines of 16 bytes: those beyond the end are as the last one.
       int from_0[8];
-      const int bytes_0 = at.batch == GROUPS ? 0 : 16;
       #pragma unroll
       for (int i = 0; i < 8; i++) {
         const int row = order[min(at.m + thread / 8 + i * 16, at.end - 1)];
@@ -167,6 +166,7 @@ gemm_contract_7_tensor(int items, int items_before, int T, const bf16* x, const 
         const int i_T = row / 8;
         from_0[i] = (int)(((long long)i_T * 16384 + i_K * 2048) / 8) + thread % 8;
       }
+      const int bytes_0 = at.batch == GROUPS ? 0 : 16;  // rows without a group are 0
       for (int k_block = 0; k_block < k_blocks; k_block++) {
         mbarrier_wait(&shared.empty[stage], phase ^ 1);  // passes at once on the first way round
         if (thread == 0) mbarrier_expect(&shared.full[stage], 32768);
@@ -202,7 +202,6 @@ gemm_contract_7_tensor(int items, int items_before, int T, const bf16* x, const 
     const int part = warpgroup - 1;
     float sums0[128];
     int stage = 0, phase = 0;
-    int stored = 0;
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
       const Place at = place_of(tile, tile_columns, shared.starts, shared.tiles);
       // Rows that this lane copies, or -1.
@@ -232,38 +231,39 @@ gemm_contract_7_tensor(int items, int items_before, int T, const bf16* x, const 
       if (lane == 0) mbarrier_arrive(&shared.empty[stage == 0 ? 3 : stage - 1]);
       #pragma unroll
       for (int slice = 0; slice < 4; slice++) {
-        // stage x_2
+        // results x_2
+        unsigned results0[16];  // pairs of columns
+        #pragma unroll
+        for (int c = 0; c < 16; c++) {
+          float pair0[2] = {};
+          #pragma unroll
+          for (int j = 0; j < 2; j++) {
+            const int i = slice * 32 + c * 2 + j;
+            const float product = sums0[i];
+            pair0[j] = product;
+          }
+          results0[c] = pack_bf16(pair0[0], pair0[1]);
+        }
+        // scatter x_2
+        __syncwarp();  // what was staged before is copied
         #pragma unroll
         for (int c = 0; c < 4; c++) {
-          unsigned packed[4] = {};  // 8 x 8 results each: rows 8 apart, then columns
-          #pragma unroll
-          for (int e = 0; e < 4; e++) {
-            float pair[2] = {};
-            #pragma unroll
-            for (int j = 0; j < 2; j++) {
-              const int i = slice * 32 + c * 8 + e * 2 + j;
-              const float product = sums0[i];
-              pair[j] = product;
-            }
-            packed[e] = pack_bf16(pair[0], pair[1]);
-          }
+          // 8 x 8 results each: rows 8 apart, then columns.
           const int own = warp * 16 + lane % 16, chunk = c * 2 + lane / 16;
-          stmatrix_x4(shared.staged[part][stored] + own * 128 + (chunk ^ own % 8) * 16, packed[0], packed[1], packed[2], packed[3]);
+          stmatrix_x4(shared.staged[part] + own * 128 + (chunk ^ own % 8) * 16, results0[c * 4], results0[c * 4 + 1], results0[c * 4 + 2], results0[c * 4 + 3]);
         }
-        named_barrier_sync(1 + part, 128);  // all warps have written it
-        // scatter x_2
+        __syncwarp();
         #pragma unroll
         for (int i = 0; i < 4; i++) {
-          const int own = warp * 16 + i * 4 + lane / 8, line = lane % 8, m = scattered[i];
+          const int own = warp * 16 + i * 4 + lane / 8, line = lane % 8, m = anew(scattered[i]);
           const int n = at.n + slice * 64 + line * 8;
           if (m >= 0 && n < n_end) {
             const int i_K = m % 8;
             const int i_T = m / 8;
             bf16* const to = x_2 + ((long long)i_T * 57344 + i_K * 7168) + n;
-            *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(shared.staged[part][stored] + own * 128 + (line ^ own % 8) * 16);
+            *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(shared.staged[part] + own * 128 + (line ^ own % 8) * 16);
           }
         }
-        stored = stored + 1 == 2 ? 0 : stored + 1;
       }
     }
   }

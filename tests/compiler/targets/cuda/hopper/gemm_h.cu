@@ -69,7 +69,7 @@ DSK_INLINE Place place_of(int tile, int rows, int columns) {
 extern "C" __global__ void __launch_bounds__(384, 1)
 gemm_h_tensor(int items, int items_before, int T, const bf16* out, const bf16* wo, const bf16* x, bf16* h,
     const __grid_constant__ CUtensorMap out_map, const __grid_constant__ CUtensorMap wo_map,
-    const __grid_constant__ CUtensorMap h_map) {
+    const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap h_map) {
   Shared& shared = *reinterpret_cast<Shared*>(shared_memory());
   // The same in all threads of a warp, as the compiler sees by the shuffle.
   const int warpgroup = __shfl_sync(0xffffffffu, (int)threadIdx.x / 128, 0);
@@ -80,6 +80,7 @@ gemm_h_tensor(int items, int items_before, int T, const bf16* out, const bf16* w
   if (threadIdx.x == 0) {
     tma_prefetch(&out_map);
     tma_prefetch(&wo_map);
+    tma_prefetch(&x_map);
     tma_prefetch(&h_map);
     for (int i = 0; i < STAGES; i++) {
       mbarrier_init(&shared.full[i], 1);
@@ -105,6 +106,12 @@ gemm_h_tensor(int items, int items_before, int T, const bf16* out, const bf16* w
           tma_load_2d(shared.b0[stage] + 24576, &wo_map, &shared.full[stage], at.n + 192, k_block * TILE_K);
           if (++stage == STAGES) stage = 0, phase ^= 1;
         }
+        for (int slice = 0; slice < 4; slice++) {
+          mbarrier_wait(&shared.empty[stage], phase ^ 1);  // passes at once on the first way round
+          mbarrier_expect(&shared.full[stage], 16384);
+          tma_load_2d(shared.a[stage], &x_map, &shared.full[stage], at.n + slice * 64, at.m);
+          if (++stage == STAGES) stage = 0, phase ^= 1;
+        }
       }
     }
   }
@@ -112,15 +119,11 @@ gemm_h_tensor(int items, int items_before, int T, const bf16* out, const bf16* w
     // Consumers multiply what is there: each its own rows of A with all columns of B.
     registers_increase<232>();
     const int part = warpgroup - 1;
-    // Of a thread's first sum. Sum i lies i / 2 % 2 * 8 rows and i / 4 * 8 + i % 2 columns behind it.
-    const int row = warp * 16 + lane / 4, column = lane % 4 * 2;
     float sums0[128];
     int stage = 0, phase = 0;
     int stored = 0;
     for (int tile = blockIdx.x; tile < items; tile += gridDim.x) {
       const Place at = place_of(tile, tile_rows, tile_columns);
-      // Rows beyond the end are not stored; what is read for them is that of the last one.
-      const int m_low = min(at.m + part * 64 + row, m_end - 1), m_high = min(at.m + part * 64 + row + 8, m_end - 1);
       for (int k_block = 0; k_block < k_blocks; k_block++) {
         mbarrier_wait(&shared.full[stage], phase);
         wgmma_fence();
@@ -141,29 +144,33 @@ gemm_h_tensor(int items, int items_before, int T, const bf16* out, const bf16* w
       if (lane == 0) mbarrier_arrive(&shared.empty[stage == 0 ? 3 : stage - 1]);
       #pragma unroll
       for (int slice = 0; slice < 4; slice++) {
+        mbarrier_wait(&shared.full[stage], phase);
+        // results h
+        unsigned results0[16];  // pairs of columns
+        #pragma unroll
+        for (int c = 0; c < 16; c++) {
+          const unsigned given0_pair = *reinterpret_cast<const unsigned*>(shared.a[stage] + (part * 64 + warp * 16 + c % 2 * 8 + lane / 4) * 128 + (c / 2 ^ lane / 4) * 16 + lane % 4 * 4);
+          float pair0[2] = {};
+          #pragma unroll
+          for (int j = 0; j < 2; j++) {
+            const int i = slice * 32 + c * 2 + j;
+            const float given0 = unpack_bf16(given0_pair, j);
+            const float product = sums0[i];
+            pair0[j] = (given0 + product);
+          }
+          results0[c] = pack_bf16(pair0[0], pair0[1]);
+        }
+        __syncwarp();  // the inputs were read
+        if (lane == 0) mbarrier_arrive(&shared.empty[stage]);
+        if (++stage == STAGES) stage = 0, phase ^= 1;
         if (thread == 0) tma_wait_read<1>();  // the slot was read
         named_barrier_sync(1 + part, 128);  // own_warps
         // stage h
         #pragma unroll
         for (int c = 0; c < 4; c++) {
-          unsigned packed[4] = {};  // 8 x 8 results each: rows 8 apart, then columns
-          #pragma unroll
-          for (int e = 0; e < 4; e++) {
-            float pair[2] = {};
-            #pragma unroll
-            for (int j = 0; j < 2; j++) {
-              const int i = slice * 32 + c * 8 + e * 2 + j;
-              const int m = i / 2 % 2 == 0 ? m_low : m_high;
-              const int n = at.n + i / 4 * 8 + column + i % 2;
-              const int i_T = m;
-              const int i_D = n;
-              const float product = sums0[i];
-              pair[j] = (float(x[(long long)i_T * 7168 + i_D]) + product);
-            }
-            packed[e] = pack_bf16(pair[0], pair[1]);
-          }
+          // 8 x 8 results each: rows 8 apart, then columns.
           const int own = warp * 16 + lane % 16, chunk = c * 2 + lane / 16;
-          stmatrix_x4(shared.staged[part][stored] + own * 128 + (chunk ^ own % 8) * 16, packed[0], packed[1], packed[2], packed[3]);
+          stmatrix_x4(shared.staged[part][stored] + own * 128 + (chunk ^ own % 8) * 16, results0[c * 4], results0[c * 4 + 1], results0[c * 4 + 2], results0[c * 4 + 3]);
         }
         fence_async();
         named_barrier_sync(1 + part, 128);  // all warps have written and published it

@@ -136,26 +136,28 @@ gemm_mul_tensor(int items, int items_before, int T, const bf16* x, const bf16* g
       if (lane == 0) mbarrier_arrive(&shared.empty[stage == 0 ? 3 : stage - 1]);
       #pragma unroll
       for (int slice = 0; slice < 2; slice++) {
+        // results x_2
+        unsigned results0[16];  // pairs of columns
+        #pragma unroll
+        for (int c = 0; c < 16; c++) {
+          float pair0[2] = {};
+          #pragma unroll
+          for (int j = 0; j < 2; j++) {
+            const int i = slice * 32 + c * 2 + j;
+            const float product = sums0[i];
+            const float product_2 = sums1[i];
+            pair0[j] = (silu(product) * product_2);
+          }
+          results0[c] = pack_bf16(pair0[0], pair0[1]);
+        }
         if (thread == 0) tma_wait_read<1>();  // the slot was read
         named_barrier_sync(1 + part, 128);  // own_warps
         // stage x_2
         #pragma unroll
         for (int c = 0; c < 4; c++) {
-          unsigned packed[4] = {};  // 8 x 8 results each: rows 8 apart, then columns
-          #pragma unroll
-          for (int e = 0; e < 4; e++) {
-            float pair[2] = {};
-            #pragma unroll
-            for (int j = 0; j < 2; j++) {
-              const int i = slice * 32 + c * 8 + e * 2 + j;
-              const float product = sums0[i];
-              const float product_2 = sums1[i];
-              pair[j] = (silu(product) * product_2);
-            }
-            packed[e] = pack_bf16(pair[0], pair[1]);
-          }
+          // 8 x 8 results each: rows 8 apart, then columns.
           const int own = warp * 16 + lane % 16, chunk = c * 2 + lane / 16;
-          stmatrix_x4(shared.staged[part][stored] + own * 128 + (chunk ^ own % 8) * 16, packed[0], packed[1], packed[2], packed[3]);
+          stmatrix_x4(shared.staged[part][stored] + own * 128 + (chunk ^ own % 8) * 16, results0[c * 4], results0[c * 4 + 1], results0[c * 4 + 2], results0[c * 4 + 3]);
         }
         fence_async();
         named_barrier_sync(1 + part, 128);  // all warps have written and published it

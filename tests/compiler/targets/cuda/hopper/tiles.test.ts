@@ -10,7 +10,8 @@ const SQUARE: TileProblem = {
   batches: 1,
   elementBytes: 2,
   resultBytes: 2,
-  staged: true,
+  sums: 1,
+  slots: 2,
   depth: 64,
 };
 
