@@ -165,6 +165,7 @@ const ROWS_AT_ONCE = 16;
  * @param rows what `printRows` made
  * @param from how many lines behind the begin of rows they lie
  * @param bytes 16, or 0 where there is nothing
+ * @param thread the name of the thread's number
  */
 export function printGatherRows(
   { lines }: Printing,
@@ -174,11 +175,12 @@ export function printGatherRows(
   rows: string,
   from: string,
   bytes: string,
+  thread = "thread",
 ): void {
   lines.add("#pragma unroll");
   lines.block(`for (int i = 0; i < ${tile / ROWS_AT_ONCE}; i++)`, () => {
     lines.add(
-      `unsigned char* const line_to = ${to} + i * ${ROWS_AT_ONCE * LINE_BYTES} + thread / 8 * ${LINE_BYTES} + (thread % 8 ^ thread / 8 % 8) * 16;`,
+      `unsigned char* const line_to = ${to} + i * ${ROWS_AT_ONCE * LINE_BYTES} + ${thread} / 8 * ${LINE_BYTES} + (${thread} % 8 ^ ${thread} / 8 % 8) * 16;`,
     );
     const place = `(long long)(${rows}[i] + ${from}) * ${elementsOf(matrix)}`;
     lines.add(`cp_async_16(line_to, ${matrix.arg.name} + ${place}, ${bytes});`);

@@ -130,7 +130,11 @@ export function printInputGather(
     const place = input.before === 0 ? to : `${to} + ${input.before * tile * LINE_BYTES}`;
     const bytes = isWhole(n, SLICE) ? "16" : `at.n + slice * ${SLICE} + thread % 8 * 8 < n_end ? 16 : 0`;
     const rows = `from_${rowsOf(input, inputs).name}`;
-    printGatherRows(printing, input.matrix, place, tile, rows, `at.n / 8 + slice * ${SLICE / 8}`, bytes);
+    const from = `at.n / 8 + slice * ${SLICE / 8}`;
+    printing.lines.block("", () => {
+      printing.lines.add("const int thread_now = anew(thread);");
+      printGatherRows(printing, input.matrix, place, tile, rows, from, bytes, "thread_now");
+    });
   }
 }
 

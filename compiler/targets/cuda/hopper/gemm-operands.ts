@@ -83,7 +83,12 @@ export class Operands {
     const { kernel, inputs } = this.#plan;
     const rows = this.#rowsOf("a");
     if (kernel.groups!.over === "k") return printFirstTerms(printing, this.#order);
-    if (isGiven(label)) return printInputRows(printing, kernel, inputs, rows, this.#order);
+    if (isGiven(label)) {
+      printInputRows(printing, kernel, inputs, rows, this.#order);
+      // Turns side by side would want more registers than a producer has.
+      printing.lines.add("#pragma unroll 1");
+      return;
+    }
     printRows(printing, kernel.m, this.#of(label).matrix, rows, this.#order, `from_${loopOf(label)}`);
     printing.lines.add(
       `const int bytes_${loopOf(label)} = at.batch == GROUPS ? 0 : 16;  // rows without a group are 0`,

@@ -93,14 +93,16 @@ export function planGemm(
     resultBytes: stores.reduce((sum, { to }) => sum + bytesOf(kernel.args.find(({ name }) => name === to)!.dtype), 0),
     sums: new Set(loops.flatMap(({ b }) => b.map(({ product }) => product))).size,
     slots: slotsOf(staged.map(({ matrix }) => ({ scattered: matrix.gathered !== undefined }))),
-    // The gathering threads are two blocks behind what they asked for.
+    // The gathering threads are a block behind what they asked for.
     ...(groups === undefined ? {} : { fewestStages: 4, sharedBytes: startsBytes(groups) }),
     depth: LINE_BYTES / elementBytes,
   };
   const tile = chosen(problem);
   if (tile === undefined) return { why: "no tile fits" };
+  // Consumers that promote have no registers to spare for a producer that gathers inputs.
+  const promotes = elementBytes === 1 && groups !== undefined;
   const { inputs, given: throughRing } =
-    direct.length > 0 || batchesOf(staged).length !== 1
+    direct.length > 0 || batchesOf(staged).length !== 1 || promotes
       ? { inputs: [] }
       : inputsOf(kernel, stores, tile, Math.max(...loops.map(({ b }) => b.length)));
   const shape: GemmShape = {

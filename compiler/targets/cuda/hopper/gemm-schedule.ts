@@ -75,7 +75,7 @@ export const SLICE = 64;
 /** Registers of a thread that results may wait in until they are staged. */
 const RESULT_REGISTERS = 64;
 /** How many blocks of terms a gathering thread is ahead of what it has seen arrive. */
-const AHEAD = 2;
+const AHEAD = 1;
 
 export function gemmSchedule(shape: GemmShape): Schedule {
   const { name, consumers, stages, tileN, depthBytes, loops, staged, direct } = shape;
@@ -107,14 +107,18 @@ export function gemmSchedule(shape: GemmShape): Schedule {
     role: "consumer",
     count: tileN / 2,
   }));
-  const batches = batchesOf(staged);
-  for (let i = 0; i < Math.max(0, ...batches.map(({ length }) => length)); i++) {
-    const counts = batches.flatMap((batch) => batch.slice(i, i + 1)).map(({ columns }) => registersOfResult(columns));
-    registers.push({ name: resultsOf(i), role: "consumer", count: Math.max(...counts) });
-  }
   if (shape.columnScales !== undefined) {
     registers.push({ name: "partial", role: "consumer", count: tileN / 2 });
     registers.push({ name: "scales", role: "consumer", count: 2 + tilesOfB * shape.columnScales });
+  }
+  // Results are computed when nothing is promoted any more: they have those registers first.
+  let spare = registers.reduce((n, { name: of, count }) => n + (of.startsWith("sums") ? 0 : count), 0);
+  const batches = batchesOf(staged);
+  for (let i = 0; i < Math.max(0, ...batches.map(({ length }) => length)); i++) {
+    const counts = batches.flatMap((batch) => batch.slice(i, i + 1)).map(({ columns }) => registersOfResult(columns));
+    const count = Math.max(...counts);
+    registers.push({ name: resultsOf(i), role: "consumer", count: Math.max(0, count - spare) });
+    spare = Math.max(0, spare - count);
   }
   // Four warps of the producer arrive where they gather, and its first thread for the copy engine.
   const arrivals = (gathers ? 4 : 0) + (loads ? 1 : 0);
@@ -246,7 +250,7 @@ function fill(over: Count, tiles: readonly Filled[], loads: boolean, gathers: bo
     const landed = { cursor: "stage", back: AHEAD };
     const when = { counter: over.counter, from: AHEAD };
     steps.push(
-      { kind: "settle_copies", pending: AHEAD, when, why: "what was asked for two blocks ago" },
+      { kind: "settle_copies", pending: AHEAD, when, why: "what was asked for before" },
       { kind: "publish", when },
       { kind: "arrive", barrier: "full", at: landed, by: "warps", when },
     );
