@@ -151,32 +151,41 @@ fp8_exact_tensor(int items, int items_before, int T, const f8e4m3* codes, const 
         if (++stage == STAGES) stage = 0, phase ^= 1;
       }
       #pragma unroll
-      for (int slice = 0; slice < 6; slice++) {
-        if (thread == 0) tma_wait_read<1>();  // the slot was read
-        named_barrier_sync(1 + part, 128);  // own_warps
-        // stage exact
+      for (int slice = 0; slice < 3; slice++) {
+        // results exact
+        float results0[32];
         #pragma unroll
-        for (int f = 0; f < 8; f++) {
-          // 8 columns behind each other; of them rows 8 apart in turn.
-          float pair[2] = {};
+        for (int c = 0; c < 16; c++) {
+          float pair0[2] = {};
           #pragma unroll
           for (int j = 0; j < 2; j++) {
-            const int i = slice * 16 + f * 2 + j;
+            const int i = slice * 32 + c * 2 + j;
             const float product = sums0[i];
-            pair[j] = product;
+            pair0[j] = product;
           }
-          const int own = row + f % 2 * 8, chunk = f / 2 * 2 + column / 4;
-          float* const to = reinterpret_cast<float*>(shared.staged[part][stored] + own * 128 + (chunk ^ own % 8) * 16);
-          to[column % 4] = pair[0];
-          to[column % 4 + 1] = pair[1];
+          results0[c * 2] = pair0[0], results0[c * 2 + 1] = pair0[1];
         }
-        fence_async();
-        named_barrier_sync(1 + part, 128);  // all warps have written and published it
-        if (thread == 0) {
-          tma_store_2d(&exact_map, shared.staged[part][stored], at.n + slice * 32, at.m + part * 64);
+        #pragma unroll
+        for (int piece = 0; piece < 2; piece++) {
+          if (thread == 0) tma_wait_read<1>();  // the slot was read
+          named_barrier_sync(1 + part, 128);  // own_warps
+          // stage exact
+          #pragma unroll
+          for (int f = 0; f < 8; f++) {
+            // 8 columns behind each other; of them rows 8 apart in turn.
+            const int own = row + f % 2 * 8, chunk = f / 2 * 2 + column / 4;
+            float* const to = reinterpret_cast<float*>(shared.staged[part][stored] + own * 128 + (chunk ^ own % 8) * 16);
+            to[column % 4] = results0[piece * 16 + f * 2];
+            to[column % 4 + 1] = results0[piece * 16 + f * 2 + 1];
+          }
+          fence_async();
+          named_barrier_sync(1 + part, 128);  // all warps have written and published it
+          if (thread == 0) {
+            tma_store_2d(&exact_map, shared.staged[part][stored], at.n + slice * 64 + piece * 32, at.m + part * 64);
+          }
+          if (thread == 0) tma_commit();
+          stored = stored + 1 == 2 ? 0 : stored + 1;
         }
-        if (thread == 0) tma_commit();
-        stored = stored + 1 == 2 ? 0 : stored + 1;
       }
     }
     if (thread == 0) tma_wait_read<0>();  // shared memory goes when the block ends

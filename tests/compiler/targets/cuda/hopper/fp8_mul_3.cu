@@ -22,7 +22,7 @@ struct alignas(1024) Shared {
   unsigned char a[STAGES][16384];  // rows of A
   unsigned char b0[STAGES][16384];  // columns of B
   unsigned char b1[STAGES][16384];  // columns of B
-  unsigned char staged[2][2][8192];  // results on their way out
+  unsigned char staged[2][8192];  // results on their way out
   int starts[GROUPS + 2], tiles[GROUPS + 2];  // where groups and their tiles begin, and the end
   Barrier full[STAGES];  // tiles of A and B are there
   Barrier empty[STAGES];  // all warps of the consumers have multiplied them
@@ -156,15 +156,15 @@ fp8_mul_3_tensor(int items, int items_before, int T, const int* chosen, const f8
     int stage = 0, phase = 0;
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
       const Place at = place_of(tile, tile_columns, shared.starts, shared.tiles);
-      // Where this thread's rows begin, in lines of 16 bytes: those beyond the end are as the last one, those without a group are 0.
+      // Where this thread's rows begin, in lines of 16 bytes: those beyond the end are as the last one.
       int from_0[8];
-      const int bytes_0 = at.batch == GROUPS ? 0 : 16;
       #pragma unroll
       for (int i = 0; i < 8; i++) {
         const int row = order[min(at.m + thread / 8 + i * 16, at.end - 1)];
         const int i_T = row / 8;
         from_0[i] = (int)(((long long)i_T * 7168) / 16) + thread % 8;
       }
+      const int bytes_0 = at.batch == GROUPS ? 0 : 16;  // rows without a group are 0
       for (int k_block = 0; k_block < k_blocks; k_block++) {
         mbarrier_wait(&shared.empty[stage], phase ^ 1);  // passes at once on the first way round
         if (thread == 0) mbarrier_expect(&shared.full[stage], 32768);
@@ -180,16 +180,14 @@ fp8_mul_3_tensor(int items, int items_before, int T, const int* chosen, const f8
           tma_load_3d(shared.b1[stage], &codes_3_map, &shared.full[stage], k_block * TILE_K, at.n, at.batch);
         }
         cp_async_commit();
-        if (k_block >= 2) cp_async_wait<2>();  // what was asked for two blocks ago
-        if (k_block >= 2) fence_async();
-        if (k_block >= 2) __syncwarp();
-        if (k_block >= 2 && lane == 0) mbarrier_arrive(&shared.full[(stage + 2) % 4]);
+        if (k_block >= 1) cp_async_wait<1>();  // what was asked for before
+        if (k_block >= 1) fence_async();
+        if (k_block >= 1) __syncwarp();
+        if (k_block >= 1 && lane == 0) mbarrier_arrive(&shared.full[stage == 0 ? 3 : stage - 1]);
         if (++stage == STAGES) stage = 0, phase ^= 1;
       }
       cp_async_wait<0>();  // the last blocks of the tile
       fence_async();
-      if (k_blocks > 1) __syncwarp();
-      if (k_blocks > 1 && lane == 0) mbarrier_arrive(&shared.full[(stage + 2) % 4]);
       __syncwarp();
       if (lane == 0) mbarrier_arrive(&shared.full[stage == 0 ? 3 : stage - 1]);
     }
@@ -205,7 +203,6 @@ fp8_mul_3_tensor(int items, int items_before, int T, const int* chosen, const f8
     float partial[64];
     float scales[4];
     int stage = 0, phase = 0;
-    int stored = 0;
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
       const Place at = place_of(tile, tile_columns, shared.starts, shared.tiles);
       // Rows that this lane copies, or -1.
@@ -275,109 +272,88 @@ fp8_mul_3_tensor(int items, int items_before, int T, const int* chosen, const f8
       }
       #pragma unroll
       for (int slice = 0; slice < 2; slice++) {
-        // stage x
+        // results x, x_2, x_3
+        unsigned results0[16];  // pairs of columns
+        unsigned results1[16];  // pairs of columns
+        unsigned results2[16];  // pairs of columns
+        #pragma unroll
+        for (int c = 0; c < 16; c++) {
+          float pair0[2] = {}, pair1[2] = {}, pair2[2] = {};
+          #pragma unroll
+          for (int j = 0; j < 2; j++) {
+            const int i = slice * 32 + c * 2 + j;
+            const float product = sums0[i];
+            const float product_2 = sums1[i];
+            const float v0 = product;
+            pair0[j] = v0;
+            const float v1 = product_2;
+            pair1[j] = v1;
+            pair2[j] = (silu(v0) * v1);
+          }
+          results0[c] = pack_bf16(pair0[0], pair0[1]);
+          results1[c] = pack_bf16(pair1[0], pair1[1]);
+          results2[c] = pack_bf16(pair2[0], pair2[1]);
+        }
+        // scatter x
+        __syncwarp();  // what was staged before is copied
         #pragma unroll
         for (int c = 0; c < 4; c++) {
-          unsigned packed[4] = {};  // 8 x 8 results each: rows 8 apart, then columns
-          #pragma unroll
-          for (int e = 0; e < 4; e++) {
-            float pair[2] = {};
-            #pragma unroll
-            for (int j = 0; j < 2; j++) {
-              const int i = slice * 32 + c * 8 + e * 2 + j;
-              const float product = sums0[i];
-              pair[j] = product;
-            }
-            packed[e] = pack_bf16(pair[0], pair[1]);
-          }
+          // 8 x 8 results each: rows 8 apart, then columns.
           const int own = warp * 16 + lane % 16, chunk = c * 2 + lane / 16;
-          stmatrix_x4(shared.staged[part][stored] + own * 128 + (chunk ^ own % 8) * 16, packed[0], packed[1], packed[2], packed[3]);
+          stmatrix_x4(shared.staged[part] + own * 128 + (chunk ^ own % 8) * 16, results0[c * 4], results0[c * 4 + 1], results0[c * 4 + 2], results0[c * 4 + 3]);
         }
-        named_barrier_sync(1 + part, 128);  // all warps have written it
-        // scatter x
+        __syncwarp();
         #pragma unroll
         for (int i = 0; i < 4; i++) {
-          const int own = warp * 16 + i * 4 + lane / 8, line = lane % 8, m = scattered[i];
+          const int own = warp * 16 + i * 4 + lane / 8, line = lane % 8, m = anew(scattered[i]);
           const int n = at.n + slice * 64 + line * 8;
           if (m >= 0 && n < n_end) {
             const int i_K = m % 8;
             const int i_T = m / 8;
             bf16* const to = x + ((long long)i_T * 16384 + i_K * 2048) + n;
-            *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(shared.staged[part][stored] + own * 128 + (line ^ own % 8) * 16);
+            *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(shared.staged[part] + own * 128 + (line ^ own % 8) * 16);
           }
         }
-        stored = stored + 1 == 2 ? 0 : stored + 1;
-      }
-      #pragma unroll
-      for (int slice = 0; slice < 2; slice++) {
-        // stage x_2
+        // scatter x_2
+        __syncwarp();  // what was staged before is copied
         #pragma unroll
         for (int c = 0; c < 4; c++) {
-          unsigned packed[4] = {};  // 8 x 8 results each: rows 8 apart, then columns
-          #pragma unroll
-          for (int e = 0; e < 4; e++) {
-            float pair[2] = {};
-            #pragma unroll
-            for (int j = 0; j < 2; j++) {
-              const int i = slice * 32 + c * 8 + e * 2 + j;
-              const float product_2 = sums1[i];
-              pair[j] = product_2;
-            }
-            packed[e] = pack_bf16(pair[0], pair[1]);
-          }
+          // 8 x 8 results each: rows 8 apart, then columns.
           const int own = warp * 16 + lane % 16, chunk = c * 2 + lane / 16;
-          stmatrix_x4(shared.staged[part][stored] + own * 128 + (chunk ^ own % 8) * 16, packed[0], packed[1], packed[2], packed[3]);
+          stmatrix_x4(shared.staged[part] + own * 128 + (chunk ^ own % 8) * 16, results1[c * 4], results1[c * 4 + 1], results1[c * 4 + 2], results1[c * 4 + 3]);
         }
-        named_barrier_sync(1 + part, 128);  // all warps have written it
-        // scatter x_2
+        __syncwarp();
         #pragma unroll
         for (int i = 0; i < 4; i++) {
-          const int own = warp * 16 + i * 4 + lane / 8, line = lane % 8, m = scattered[i];
+          const int own = warp * 16 + i * 4 + lane / 8, line = lane % 8, m = anew(scattered[i]);
           const int n = at.n + slice * 64 + line * 8;
           if (m >= 0 && n < n_end) {
             const int i_K = m % 8;
             const int i_T = m / 8;
             bf16* const to = x_2 + ((long long)i_T * 16384 + i_K * 2048) + n;
-            *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(shared.staged[part][stored] + own * 128 + (line ^ own % 8) * 16);
+            *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(shared.staged[part] + own * 128 + (line ^ own % 8) * 16);
           }
         }
-        stored = stored + 1 == 2 ? 0 : stored + 1;
-      }
-      #pragma unroll
-      for (int slice = 0; slice < 2; slice++) {
-        // stage x_3
+        // scatter x_3
+        __syncwarp();  // what was staged before is copied
         #pragma unroll
         for (int c = 0; c < 4; c++) {
-          unsigned packed[4] = {};  // 8 x 8 results each: rows 8 apart, then columns
-          #pragma unroll
-          for (int e = 0; e < 4; e++) {
-            float pair[2] = {};
-            #pragma unroll
-            for (int j = 0; j < 2; j++) {
-              const int i = slice * 32 + c * 8 + e * 2 + j;
-              const float product = sums0[i];
-              const float product_2 = sums1[i];
-              pair[j] = (silu(product) * product_2);
-            }
-            packed[e] = pack_bf16(pair[0], pair[1]);
-          }
+          // 8 x 8 results each: rows 8 apart, then columns.
           const int own = warp * 16 + lane % 16, chunk = c * 2 + lane / 16;
-          stmatrix_x4(shared.staged[part][stored] + own * 128 + (chunk ^ own % 8) * 16, packed[0], packed[1], packed[2], packed[3]);
+          stmatrix_x4(shared.staged[part] + own * 128 + (chunk ^ own % 8) * 16, results2[c * 4], results2[c * 4 + 1], results2[c * 4 + 2], results2[c * 4 + 3]);
         }
-        named_barrier_sync(1 + part, 128);  // all warps have written it
-        // scatter x_3
+        __syncwarp();
         #pragma unroll
         for (int i = 0; i < 4; i++) {
-          const int own = warp * 16 + i * 4 + lane / 8, line = lane % 8, m = scattered[i];
+          const int own = warp * 16 + i * 4 + lane / 8, line = lane % 8, m = anew(scattered[i]);
           const int n = at.n + slice * 64 + line * 8;
           if (m >= 0 && n < n_end) {
             const int i_K = m % 8;
             const int i_T = m / 8;
             bf16* const to = x_3 + ((long long)i_T * 16384 + i_K * 2048) + n;
-            *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(shared.staged[part][stored] + own * 128 + (line ^ own % 8) * 16);
+            *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(shared.staged[part] + own * 128 + (line ^ own % 8) * 16);
           }
         }
-        stored = stored + 1 == 2 ? 0 : stored + 1;
       }
     }
   }

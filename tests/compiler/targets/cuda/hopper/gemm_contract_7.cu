@@ -182,16 +182,14 @@ gemm_contract_7_tensor(int items, int items_before, int T, const bf16* x, const 
           tma_load_3d(shared.b0[stage] + 24576, &down_map, &shared.full[stage], at.n + 192, k_block * TILE_K, at.batch);
         }
         cp_async_commit();
-        if (k_block >= 2) cp_async_wait<2>();  // what was asked for two blocks ago
-        if (k_block >= 2) fence_async();
-        if (k_block >= 2) __syncwarp();
-        if (k_block >= 2 && lane == 0) mbarrier_arrive(&shared.full[(stage + 2) % 4]);
+        if (k_block >= 1) cp_async_wait<1>();  // what was asked for before
+        if (k_block >= 1) fence_async();
+        if (k_block >= 1) __syncwarp();
+        if (k_block >= 1 && lane == 0) mbarrier_arrive(&shared.full[stage == 0 ? 3 : stage - 1]);
         if (++stage == STAGES) stage = 0, phase ^= 1;
       }
       cp_async_wait<0>();  // the last blocks of the tile
       fence_async();
-      if (k_blocks > 1) __syncwarp();
-      if (k_blocks > 1 && lane == 0) mbarrier_arrive(&shared.full[(stage + 2) % 4]);
       __syncwarp();
       if (lane == 0) mbarrier_arrive(&shared.full[stage == 0 ? 3 : stage - 1]);
     }

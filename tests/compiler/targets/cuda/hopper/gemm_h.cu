@@ -149,7 +149,8 @@ gemm_h_tensor(int items, int items_before, int T, const bf16* out, const bf16* w
         unsigned results0[16];  // pairs of columns
         #pragma unroll
         for (int c = 0; c < 16; c++) {
-          const unsigned given0_pair = *reinterpret_cast<const unsigned*>(shared.a[stage] + (part * 64 + warp * 16 + c % 2 * 8 + lane / 4) * 128 + (c / 2 ^ lane / 4) * 16 + lane % 4 * 4);
+          const int place = (part * 64 + warp * 16 + c % 2 * 8 + lane / 4) * 128 + (c / 2 ^ lane / 4) * 16 + lane % 4 * 4;
+          const unsigned given0_pair = *reinterpret_cast<const unsigned*>(shared.a[stage] + place);
           float pair0[2] = {};
           #pragma unroll
           for (int j = 0; j < 2; j++) {
