@@ -25,6 +25,7 @@ export const CUDA_DIALECT: Dialect = {
   // Of the 48 KiB that a block has without asking for more; the rest is for reductions.
   sharedWords: (kernel, part) => Math.floor((ordersByBlock(kernel) ? 4096 : 11_264) / (part?.parts ?? 1)),
 
+  warp: WARP,
   type: valueType,
   wide: widened,
   fold: (reduction, dtype, a, b) => folded(reduction, valueType(dtype), a, b),

@@ -24,6 +24,8 @@ export interface Dialect {
   /** What sums and orders are made in. */
   wide(dtype: ScalarType): ScalarType;
   fold(reduction: Reduction, dtype: ScalarType, a: string, b: string): string;
+  /** Threads that fold values without a barrier, where the language has such: they may have a result for themselves. */
+  readonly warp?: number;
   /** The fold of the values of all threads that execute a statement together, which each of them gets. */
   together(frame: Frame, reduction: Reduction, dtype: ScalarType, value: string, team: Team): string;
   select(condition: string, yes: string, no: string): string;

@@ -168,6 +168,9 @@ export class Statements {
     this.settle(this.reads(value, ...at), own ? [] : [to]);
     const results = knownSize(axes) ?? Infinity;
     const terms = knownSize(over) ?? Infinity;
+    const warp = this.#warpOf({ axes, over, value, reduction });
+    if (warp !== undefined && !own)
+      return this.#reduceByWarps({ axes, over, to, at, value, reduction }, dtype, [warp, results, terms]);
     // Few results of many terms: threads share the terms of one result. Otherwise each thread has results of its own.
     if (results < this.threads && terms >= this.threads / 4 && results * 4 <= this.threads) {
       this.loops(axes, () => {
@@ -193,6 +196,54 @@ export class Statements {
     };
     if (own) lines.block("", serial);
     else this.each(axes, serial);
+  }
+
+  /** How many threads share the terms of a result each: those of the largest numbers of tiles, whose terms are neighbors. */
+  #warpOf({
+    axes,
+    over,
+    value,
+    reduction,
+  }: Pick<Stmt & { kind: "reduce" }, "axes" | "over" | "value" | "reduction">): number | undefined {
+    const { warp } = this.#dialect;
+    const [results, terms] = [knownSize(axes) ?? 0, knownSize(over) ?? 0];
+    if (warp === undefined || reduction === "sum" || this.#group > this.threads || this.threads % warp !== 0)
+      return undefined;
+    if (results < 2 || terms % warp !== 0 || terms < warp || terms > 32 * warp || this.#limits.size > 0)
+      return undefined;
+    const inner = over.at(-1)!.name;
+    let near = false;
+    walk(value, (x) => {
+      const last = x.kind === "load" ? x.at.at(-1) : undefined;
+      if (last !== undefined) walk(last, (part) => (near ||= part.kind === "axis" && part.axis === inner));
+    });
+    return near ? warp : undefined;
+  }
+
+  #reduceByWarps(
+    { axes, over, to, at, value, reduction }: Omit<Stmt & { kind: "reduce" }, "kind">,
+    dtype: ScalarType,
+    [warp, results, terms]: readonly [number, number, number],
+  ): void {
+    const { lines, language } = this.#frame;
+    const [result, term, part, total] = ["i", "i", "part", "total"].map((hint) => this.#frame.temp(hint)) as [
+      string,
+      string,
+      string,
+      string,
+    ];
+    const { threads } = this;
+    lines.block(this.#dialect.loop(result, `lane / ${warp}`, String(results), String(threads / warp)), () => {
+      this.#frame.unpack(axes, result);
+      this.#start(part, reduction, dtype);
+      lines.block(this.#dialect.loop(term, `lane % ${warp}`, String(terms), String(warp)), () => {
+        this.#frame.unpack(over, term);
+        this.#take(part, reduction, dtype, value);
+      });
+      const all = this.#dialect.together(this.#frame, reduction, dtype, part, { threads: warp, group: threads });
+      lines.add(language.named(total, dtype, all));
+      lines.block(`if (lane % ${warp} == 0)`, () => this.write(to, at, this.scalars(...at), total));
+    });
   }
 
   #start(sum: string, reduction: Reduction, dtype: ScalarType): void {

@@ -1,5 +1,5 @@
 /** Codes in eight bits of a matrix and the largest numbers of its tiles, 128 x 128 elements of a block: as weights of products have them. */
-import { dtypeOf, mergedIndices, substitute, walk } from "../../../kernel-ir/expr.ts";
+import { dtypeOf, load, mergedIndices, substitute, walk } from "../../../kernel-ir/expr.ts";
 import type { Axis, ColumnsKernel, Expr, RowsKernel, Stmt } from "../../../kernel-ir/types.ts";
 import { linear } from "../../operands.ts";
 import { startOf } from "../../scalars.ts";
@@ -11,6 +11,8 @@ import { Statements } from "../../simt/statements.ts";
 /** Rows and columns of a tile. */
 const TILE = 128;
 const THREADS = 256;
+/** Elements that a thread asks for before it waits: a division has branches, which loads do not pass. */
+const UNDER_WAY = 8;
 /** Bytes of a row of codes in shared memory: neither neighbors of a row nor of a column are in one bank. */
 const PITCH = TILE + 4;
 
@@ -22,11 +24,16 @@ export function printCodes(dialect: Dialect, kernel: RowsKernel): Frame | undefi
   if (column?.extent !== TILE || another !== undefined || !isCodes(kernel, stmt, column)) return undefined;
   const row = rowOf(kernel, stmt.value, column);
   if (row === undefined) return undefined;
-  const turned = !strides(kernel, stmt.value, column).includes(1);
+  const turned = !strides(kernel, stmt.value, column).some(({ stride }) => stride === 1);
+  const element = strides(kernel, stmt.value, turned ? row : column).find(({ stride }) => stride === 1)!.load;
   const frame = new Frame(dialect, kernel);
   const statements = new Statements(frame, 1);
   const { names } = frame;
-  const [tile, codes] = [names.local("tile"), names.local("codes_of_tile")];
+  const [tile, codes, elements] = ["tile", "codes_of_tile", "elements"].map((name) => names.local(name)) as [
+    string,
+    string,
+    string,
+  ];
   const [r, c] = [names.axis(row.name), names.axis(column.name)];
   frame.share(tile, `__shared__ unsigned ${tile}[${TILE} * ${PITCH / 4}];`);
   const tiles = kernel.rows.filter(({ name }) => name !== row.name);
@@ -35,12 +42,27 @@ export function printCodes(dialect: Dialect, kernel: RowsKernel): Frame | undefi
     frame.item("item");
     frame.unpack(tiles, "item");
     lines.add(`unsigned char* const ${codes} = reinterpret_cast<unsigned char*>(${tile});`);
-    lines.add("// Threads read neighbors, whichever way they lie.", "#pragma unroll 8");
-    lines.block(`for (int i = lane; i < ${TILE * TILE}; i += ${THREADS})`, () => {
-      const [fast, slow] = turned ? [r, c] : [c, r];
-      lines.add(`const int ${fast} = i % ${TILE}, ${slow} = i / ${TILE};`);
-      const text = statements.scalars(stmt.value).print(stmt.value);
-      lines.add(`${codes}[${r} * ${PITCH} + ${c}] = f8e4m3(${text}).bits;`);
+    lines.add("// Threads read neighbors, whichever way they lie, and several of these before they divide.");
+    lines.block(`for (int first = lane; first < ${TILE * TILE}; first += ${THREADS * UNDER_WAY})`, () => {
+      const turns = (body: () => void): void => {
+        lines.add("#pragma unroll");
+        lines.block(`for (int turn = 0; turn < ${UNDER_WAY}; turn++)`, () => {
+          const [fast, slow] = turned ? [r, c] : [c, r];
+          lines.add(
+            `const int ${fast} = first % ${TILE};`,
+            `const int ${slow} = first / ${TILE} + turn * ${THREADS / TILE};`,
+          );
+          body();
+        });
+      };
+      const dtype = dialect.wide(dtypeOf(element));
+      lines.add(dialect.array(elements, dtype, UNDER_WAY));
+      turns(() => lines.add(`${elements}[turn] = ${statements.scalars(element).print(element)};`));
+      names.declare([{ name: `${elements}[turn]`, dtype, shape: [] }]);
+      const value = replaced(stmt.value, element, load(`${elements}[turn]`, [], dtypeOf(element)));
+      turns(() =>
+        lines.add(`${codes}[${r} * ${PITCH} + ${c}] = f8e4m3(${statements.scalars(value).print(value)}).bits;`),
+      );
     });
     lines.add("__syncthreads();", "#pragma unroll");
     lines.block(`for (int i = lane; i < ${(TILE * TILE) / 16}; i += ${THREADS})`, () => {
@@ -66,13 +88,17 @@ function isCodes({ args }: RowsKernel, { to, at }: Stmt & { kind: "assign" }, co
 /** The other axis of a tile: that of neighbors of what is read, or where that is the axis of codes, any of as many. */
 function rowOf(kernel: RowsKernel, value: Expr, column: Axis): Axis | undefined {
   const all = kernel.rows.filter(({ extent }) => extent === TILE);
-  if (strides(kernel, value, column).includes(1)) return all[0];
-  return all.find((axis) => strides(kernel, value, axis).includes(1));
+  const areNear = (axis: Axis): boolean => strides(kernel, value, axis).some(({ stride }) => stride === 1);
+  return areNear(column) ? all[0] : all.find(areNear);
 }
 
-/** How far apart the elements of each load are along an axis, in its array. */
-function strides({ args, rows }: Pick<RowsKernel, "args" | "rows">, value: Expr, along: Axis): (number | undefined)[] {
-  const found: (number | undefined)[] = [];
+/** How far apart the elements of each load are along an axis, in its array; undefined where that is not the same everywhere. */
+function strides(
+  { args, rows }: Pick<RowsKernel, "args" | "rows">,
+  value: Expr,
+  along: Axis,
+): { readonly load: Expr; readonly stride: number | undefined }[] {
+  const found: { readonly load: Expr; readonly stride: number | undefined }[] = [];
   walk(value, (x) => {
     const arg = x.kind === "load" ? args.find(({ name }) => name === x.from) : undefined;
     if (x.kind !== "load" || arg === undefined) return;
@@ -81,9 +107,15 @@ function strides({ args, rows }: Pick<RowsKernel, "args" | "rows">, value: Expr,
     axes.delete(along.name);
     const zero = new Map([...axes].map((name) => [name, { kind: "const", dtype: "index", value: 0 } as Expr]));
     const at = mergedIndices(x.at, arg.shape).map((index) => substitute(index, zero, () => undefined));
-    found.push(linear([along], at, arg.shape));
+    found.push({ load: x, stride: linear([along], at, arg.shape) });
   });
   return found;
+}
+
+/** An expression with another one in the place of a load. */
+function replaced(expr: Expr, what: Expr, by: Expr): Expr {
+  if (JSON.stringify(expr) === JSON.stringify(what)) return by;
+  return expr.kind === "op" ? { ...expr, operands: expr.operands.map((x) => replaced(x, what, by)) } : expr;
 }
 
 /** Numbers of tiles whose rows are neighbors: a block has a tile. */
@@ -94,7 +126,7 @@ export function printTiles(dialect: Dialect, kernel: ColumnsKernel): Frame | und
   if (sum === undefined || more !== undefined || kernel.columns.length === 0 || inner === undefined) return undefined;
   if (size === undefined || size < 4 * THREADS || size > TILE * TILE || Number(inner.extent) % 32 !== 0)
     return undefined;
-  const near = strides({ args: kernel.args, rows: kernel.columns }, sum.value, inner);
+  const near = strides({ args: kernel.args, rows: kernel.columns }, sum.value, inner).map(({ stride }) => stride);
   if (!near.includes(1) || near.includes(undefined)) return undefined;
   const frame = new Frame(dialect, kernel);
   const statements = new Statements(frame, THREADS);
