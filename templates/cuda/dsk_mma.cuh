@@ -18,6 +18,19 @@ DSK_INLINE void cp_async_16(void* to, const void* from, int bytes) {
 #endif
 }
 
+// Rows of 64 elements times `lines`, 128 threads: eight have a line of 128 bytes, which is swizzled. Those from `count` on are 0.
+// `row` says where one begins, by its number and by the thread's own count.
+template <int rows, int lines, class Row>
+DSK_INLINE void gather_rows(unsigned char* to, int thread, int count, Row row) {
+#pragma unroll
+  for (int i = 0; i < rows / 16; i++) {
+    const int own = i * 16 + thread / 8, chunk = thread % 8, place = own * 128 + (chunk ^ own % 8) * 16;
+    const bf16* from = row(own, i) + chunk * 8;
+#pragma unroll
+    for (int j = 0; j < lines; j++) cp_async_16(to + j * rows * 128 + place, from + j * 64, own < count ? 16 : 0);
+  }
+}
+
 // cp.async.commit_group: the copies of this thread since the last group are a group.
 DSK_INLINE void cp_async_commit() {
 #ifdef DSK_HARNESS

@@ -420,6 +420,12 @@ DSK_INLINE void keep_share(float* to, int width, const float (&sums)[count]) {
     *reinterpret_cast<float2*>(to + i / 2 % 2 * 8 * width + i / 4 * 8) = float2{sums[i], sums[i + 1]};
 }
 
+template <int arrays, int count>
+DSK_INLINE void keep_share(float* to, int width, const float (&sums)[arrays][count]) {
+#pragma unroll
+  for (int i = 0; i < arrays; i++) keep_share(to + i * count * 2, width, sums[i]);
+}
+
 // The largest score and the sum of exponentials of two rows, of which four threads have parts. All of them call it.
 DSK_INLINE void keep_marks(float* to, const float (&peaks)[2], const float (&total)[2]) {
 #pragma unroll
@@ -435,4 +441,41 @@ DSK_INLINE Span share_of(const Span& all, int share, int shares, int columns) {
   const int blocks = (all.end - all.first + columns - 1) / columns;
   const int first = blocks * share / shares, end = blocks * (share + 1) / shares;
   return {all.first + first * columns, min(all.end, all.first + end * columns)};
+}
+
+// No sums.
+template <int arrays, int count>
+DSK_INLINE void clear(float (&sums)[arrays][count]) {
+#pragma unroll
+  for (int i = 0; i < arrays * count; i++) sums[i / count][i % count] = 0.0f;
+}
+
+// Row r of a thread's two, times a factor and rounded, to memory: `to` is the place of the thread's first column.
+template <int arrays, int count>
+DSK_INLINE void store_row(bf16* to, const float (&sums)[arrays][count], int r, float factor) {
+#pragma unroll
+  for (int c = 0; c < arrays * count / 4; c++) {
+    const int i = c * 4 % count + r * 2;
+    reinterpret_cast<unsigned*>(to)[c * 4] = pack_bf16(sums[c * 4 / count][i] * factor, sums[c * 4 / count][i + 1] * factor);
+  }
+}
+
+// Row r of a thread's two as rows of A in registers, from memory: of each 8 terms two neighbors, from the thread's first one on.
+template <int products>
+DSK_INLINE void load_row(unsigned (&a)[products][4], int r, const bf16* from) {
+#pragma unroll
+  for (int i = 0; i < products * 2; i++) a[i / 2][i % 2 * 2 + r] = reinterpret_cast<const unsigned*>(from)[i * 4];
+}
+
+// The smallest and largest of what columns of a block have, by all lanes of a warp.
+template <int columns, class Value>
+DSK_INLINE void find_range(int* range, int lane, Value value) {
+  int least = 0x7fffffff, most = -0x7fffffff - 1;
+#pragma unroll
+  for (int i = lane; i < columns; i += 32) {
+    const int x = value(i);
+    least = min(least, x), most = max(most, x);
+  }
+  least = __reduce_min_sync(0xffffffffu, least), most = __reduce_max_sync(0xffffffffu, most);
+  if (lane == 0) range[0] = least, range[1] = most;
 }

@@ -161,8 +161,8 @@ export function gathers({ parts, valuesGathered }: AttentionShape): boolean {
 function shapeOf(of: Omit<AttentionShape, "consumers" | "stages" | "columns">): AttentionShape | undefined {
   const { width, halves } = of;
   const depth = depthOf(of);
-  // Small blocks, of which most are on their way: a block is in use from its scores until the values of the block before the next.
-  if (halves) return { ...of, consumers: 2, stages: 5, columns: 32 };
+  // A stage has half of a block's values. Products of fewer than 64 columns take as long as those of 64.
+  if (halves) return { ...of, consumers: 2, stages: 5, columns: 64 };
   for (const columns of [128, 64]) {
     const queries = 2 * ROWS * 2 * Math.max(depth, width);
     const block = columns * 2 * (depth + width);

@@ -15,9 +15,12 @@ export interface AttentionRoles {
   products(): void;
   /** In front of a role's steps. */
   prologue(role: Role): void;
-  /** In front of a tile's steps. */
+  /** In front of a tile's steps, and of those of a block in a loop. */
   tile(role: Role): void;
+  block(role: Role): void;
   gather(step: Step & { kind: "gather" }, to: string): void;
+  /** Terms of keys, or elements of values, that a stage has which holds so. */
+  terms(holds: string): { readonly from: number; readonly to: number };
   multiply(step: Step & { kind: "multiply" }): void;
   compute(step: Step & { kind: "compute" }): void;
 }
@@ -96,9 +99,18 @@ export class FlashRoles implements AttentionRoles {
     if (role.name === "consumer") this.#text.rows();
   }
 
+  block(): void {
+    // Labels say which block.
+  }
+
   gather({ buffer, holds }: Step & { kind: "gather" }, to: string): void {
     if (buffer === "q") this.#text.queries(to);
     else this.#lines.add(`gather_${buffer}(${firstColumn(holds)}, at.head, ${to});`);
+  }
+
+  terms(holds: string): { readonly from: number; readonly to: number } {
+    const { parts, width } = this.#plan.shape;
+    return { from: 0, to: holds.startsWith("v") ? width : parts[Number(holds[1])]!.depth };
   }
 
   multiply({ into, b }: Step & { kind: "multiply" }): void {

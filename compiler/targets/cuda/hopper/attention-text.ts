@@ -1,5 +1,5 @@
 /** What threads of an attention kernel compute by themselves: rows and what they see, exponentials, results. */
-import type { Lines } from "../../../emit/lines.ts";
+import { Lines } from "../../../emit/lines.ts";
 import type { Axis, Expr } from "../../../kernel-ir/types.ts";
 import { type Names, Scalars } from "../../scalars.ts";
 import { cudaLanguage } from "../language.ts";
@@ -19,7 +19,7 @@ const INFIX = { lt: "<", le: "<=", gt: ">", ge: ">=", eq: "==" } as const;
 
 export class AttentionText {
   readonly #plan: AttentionPlan;
-  readonly #lines: Lines;
+  #lines: Lines;
   readonly #names: Names;
   /** Different things of columns, and of rows, that are compared. */
   readonly #columns: readonly Expr[];
@@ -60,9 +60,9 @@ export class AttentionText {
     return sizeText(this.#plan.kernel.batch);
   }
 
-  /** What columns are compared by: different things. */
-  get columnsCompared(): readonly Expr[] {
-    return this.#columns;
+  /** Gives an axis a value. */
+  name({ axis }: { readonly axis: string }, value: string): void {
+    this.#lines.add(`const int ${this.#names.axis(axis)} = ${value};`);
   }
 
   /** The variable of a column. */
@@ -120,14 +120,12 @@ export class AttentionText {
 
   /** A function that gathers rows of a block. */
   #gather(name: string, rows: ColumnRows): void {
-    const lines = this.#lines;
-    lines.block(
+    this.#lines.block(
       `const auto ${name} = [&](int first, int head, unsigned char* to)`,
       () => {
         this.unpackBatch("head");
-        const all = this.columnCount;
-        this.eachColumn(rows, "to", () =>
-          lines.add(`const int ${this.column} = min(first + own, ${all} - 1), bytes = first + own < ${all} ? 16 : 0;`),
+        this.gatherRows("to", "first", rows, { from: 0, to: rows.along.extent }, "int own, int", () =>
+          this.#lines.add(`const int ${this.column} = min(first + own, ${this.columnCount} - 1);`),
         );
       },
       "};",
@@ -135,22 +133,43 @@ export class AttentionText {
   }
 
   /**
-   * Copies of the rows of a block's columns, which lie anywhere: eight threads for the 128 bytes of a line.
+   * Gathers the rows of a block's columns, which lie anywhere; beyond the end they are 0.
    *
-   * @param before prints where the row `own` lies, and how many bytes are read: beyond the end 0
+   * @param terms of the row, multiples of 64
+   * @param before prints where a row lies
    */
-  eachColumn(rows: ColumnRows, to: string, before: () => void): void {
-    const lines = this.#lines;
-    lines.add("#pragma unroll");
-    lines.block("for (int i = 0; i < COLUMNS / 16; i++)", () => {
-      lines.add("const int own = i * 16 + thread / 8, chunk = thread % 8, place = own * 128 + (chunk ^ own % 8) * 16;");
+  gatherRows(
+    to: string,
+    first: string,
+    rows: ColumnRows,
+    terms: { readonly from: number; readonly to: number },
+    parameters: string,
+    before: () => void,
+  ): void {
+    const head = `gather_rows<COLUMNS, ${(terms.to - terms.from) / LINE}>(${to}, thread, ${this.columnCount} - ${first}`;
+    this.call(head, parameters, () => {
       before();
-      const from = this.pointer(rows);
-      for (let x = 0; x < rows.along.extent; x += LINE) {
-        const line = x === 0 ? "" : ` + ${(x / LINE) * this.#plan.shape.columns * 128}`;
-        lines.add(`cp_async_16(${to}${line} + place, ${from}${x === 0 ? "" : ` + ${x}`}, bytes);`);
-      }
+      return `${this.place(rows)}${terms.from === 0 ? "" : ` + ${terms.from}`}`;
     });
+  }
+
+  /** A call whose last argument is a function with these parameters, in one line where that has room. */
+  call(head: string, parameters: string, body: () => string): void {
+    const outer = this.#lines;
+    const inner = new Lines();
+    this.#lines = inner;
+    const value = body();
+    this.#lines = outer;
+    const statements = [
+      ...inner
+        .text()
+        .split("\n")
+        .filter((line) => line !== ""),
+      `return ${value};`,
+    ];
+    const whole = `${head}, [&](${parameters}) { ${statements.join(" ")} });`;
+    if (whole.length <= 166) outer.add(whole);
+    else outer.block(`${head}, [&](${parameters})`, () => outer.add(...statements), "});");
   }
 
   /** A function for the smallest and largest of what columns of a block are compared by. */
@@ -162,29 +181,19 @@ export class AttentionText {
       "const auto find_ranges = [&](int first, int* ranges)",
       () => {
         if (gathers(this.#plan.shape)) lines.add("if (warp > 0) return;");
-        const ranges = [...this.#columns.keys()].map((i) => `least${i} = 0x7fffffff, most${i} = -0x7fffffff - 1`);
-        lines.add(`int ${ranges.join(", ")};`);
-        const column = this.#names.axis(this.#plan.kernel.column.name);
-        lines.add("#pragma unroll");
-        lines.block("for (int i = 0; i < COLUMNS; i += 32)", () => {
-          lines.add(`const int ${column} = min(first + i + lane, ${this.columnCount} - 1);`);
-          const scalars = this.scalars(this.#columns);
-          for (const [i, expr] of this.#columns.entries()) {
-            lines.add(`const int x${i} = ${scalars.print(expr)};`);
-            lines.add(`least${i} = min(least${i}, x${i}), most${i} = max(most${i}, x${i});`);
-          }
-        });
-        for (const i of this.#columns.keys())
-          lines.add(
-            `least${i} = __reduce_min_sync(0xffffffffu, least${i}), most${i} = __reduce_max_sync(0xffffffffu, most${i});`,
-          );
-        const stores = [...this.#columns.keys()].map(
-          (i) => `ranges[${2 * i}] = least${i}, ranges[${2 * i + 1}] = most${i}`,
-        );
-        lines.add(`if (lane == 0) ${stores.join(", ")};`);
+        this.findRanges("ranges", "first");
       },
       "};",
     );
+  }
+
+  /** The smallest and largest of each thing that columns of a block are compared by. */
+  findRanges(to: string, first: string): void {
+    for (const [i, expr] of this.#columns.entries())
+      this.call(`find_range<COLUMNS>(${to}${i === 0 ? "" : ` + ${2 * i}`}, lane`, "int i", () => {
+        this.#lines.add(`const int ${this.column} = min(${first} + i, ${this.columnCount} - 1);`);
+        return this.scalars([expr]).print(expr);
+      });
   }
 
   rangesAt(first: string): void {
@@ -246,11 +255,8 @@ export class AttentionText {
         lines.add("#pragma unroll");
         lines.block("for (int j = 0; j < COLUMNS / 4; j++)", () => {
           lines.add("const int behind = j / 2 * 8 + column + j % 2;", "const int s = first + behind;");
-          const of32 = this.#plan.shape.columns === 32;
           for (const i of this.#columns.keys())
-            lines.add(
-              `const int column_${i} = __shfl_sync(0xffffffffu, columns_${i}${of32 ? "" : "[j / 8]"}, behind % 32);`,
-            );
+            lines.add(`const int column_${i} = __shfl_sync(0xffffffffu, columns_${i}[j / 8], behind % 32);`);
           if (generic) lines.add(`const int ${column} = min(s, ${this.columnCount} - 1);`);
           lines.add("#pragma unroll");
           const hide = (holds: readonly string[]): string[] => [
@@ -278,7 +284,6 @@ export class AttentionText {
   #loadColumns(): void {
     const lines = this.#lines;
     if (this.#columns.length === 0) return;
-    if (this.#plan.shape.columns === 32) return this.columnsOfLanes("columns_", "const int ");
     lines.add(`int ${this.#columns.map((_, i) => `columns_${i}[COLUMNS / 32]`).join(", ")};`, "#pragma unroll");
     lines.block("for (int j = 0; j < COLUMNS / 32; j++)", () => {
       const column = this.#names.axis(this.#plan.kernel.column.name);
@@ -286,15 +291,6 @@ export class AttentionText {
       const scalars = this.scalars(this.#columns);
       for (const [i, expr] of this.#columns.entries()) lines.add(`columns_${i}[j] = ${scalars.print(expr)};`);
     });
-  }
-
-  /** What each lane's column of a block of 32 is compared by. */
-  columnsOfLanes(name: string, type: "" | "const int "): void {
-    if (this.#columns.length === 0) return;
-    this.#lines.add(`const int ${this.column} = min(first + lane, ${this.columnCount} - 1);`);
-    const scalars = this.scalars(this.#columns);
-    const values = this.#columns.map((expr, i) => `${name}${i} = ${scalars.print(expr)}`);
-    this.#lines.add(`${type}${values.join(", ")};`);
   }
 
   #columnOf({ column }: Comparison): number {
@@ -328,7 +324,7 @@ export class AttentionText {
       lines.add(`const int bytes = ${this.#firstRow} + own < m_end ? 16 : 0;`);
       let line = -first / LINE;
       for (const { queries } of terms) {
-        const from = this.pointer(queries);
+        const from = this.#pointer(queries);
         for (let x = 0; x < queries.along.extent; x += LINE, line++) {
           if (line < 0) continue;
           lines.add(
@@ -352,15 +348,19 @@ export class AttentionText {
     });
   }
 
-  /** The thread's first element of a row; by default its 16 bytes of the first line. */
-  pointer(rows: TensorRows, behind = "chunk * 8"): string {
-    const lines = this.#lines;
-    const scalars = this.scalars(rows.at);
-    const offset = this.#names.offset(rows.arg.name, rows.at, (x) => scalars.print(x));
+  /** The thread's 16 bytes of the first line of a row. */
+  #pointer(rows: TensorRows): string {
+    const place = this.place(rows);
     const name = `p${this.#fresh++}`;
     const type = rows.arg.access === "read" ? "const bf16*" : "bf16*";
-    lines.add(`${type} ${name} = ${rows.arg.name} + ${offset} + ${behind};`);
+    this.#lines.add(`${type} ${name} = ${place} + chunk * 8;`);
     return name;
+  }
+
+  /** Where a row begins. */
+  place(rows: TensorRows): string {
+    const scalars = this.scalars(rows.at);
+    return `${rows.arg.name} + ${this.#names.offset(rows.arg.name, rows.at, (x) => scalars.print(x))}`;
   }
 
   exponentials(first: string): void {
@@ -413,7 +413,7 @@ export class AttentionText {
     this.#eachRow((place) => {
       const lines = this.#lines;
       lines.block(`if (${this.#firstRow} + own < m_end)`, () => {
-        const to = this.pointer(results);
+        const to = this.#pointer(results);
         for (let x = 0; x < results.along.extent; x += LINE)
           lines.add(
             `*reinterpret_cast<uint4*>(${to}${x === 0 ? "" : ` + ${x}`}) = *reinterpret_cast<const uint4*>(${this.queriesAt} + ${x === 0 ? "" : `${(x / LINE) * ROWS * 128} + `}${place});`,

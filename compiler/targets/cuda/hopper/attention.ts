@@ -49,7 +49,7 @@ class AttentionPrinter {
     this.#schedule = attentionSchedule(plan.shape);
     requireSound(this.#schedule, attentionRuns(plan.shape));
     const names = CUDA_DIALECT.names([...plan.kernel.args, ...scalarsOf(plan)]);
-    this.#text = new AttentionText(plan, this.#lines, names);
+    this.#text = new AttentionText(plan, this.#lines, names, plan.shape.halves ? "rest" : "key");
     const Roles = plan.shape.halves ? LatentRoles : FlashRoles;
     this.#roles = new Roles(plan, this.#lines, this.#text);
   }
@@ -114,7 +114,7 @@ class AttentionPrinter {
 
   #header(): string[] {
     const { kernel, shape } = this.#plan;
-    const { width, columns, stages } = shape;
+    const { width, columns, stages, halves } = shape;
     const depth = depthOf(shape);
     const shapes = kernel.args.map((arg) => `${arg.access} ${arg.name}: ${arg.dtype}[${arg.shape.join(", ")}]`);
     const rows: string[] = [];
@@ -128,7 +128,7 @@ class AttentionPrinter {
       ...kernel.from,
       ...rows.map((text) => `  ${text}`),
       `Scores of ${depth} terms, values of ${width}: ${2 * (depth + width)} FLOP for each row and column that it sees.`,
-      `Tiles of ${this.#text.tileRows} rows, blocks of ${columns} columns, ${stages} of them in shared memory.`,
+      `Tiles of ${this.#text.tileRows} rows, blocks of ${columns} columns, ${stages} ${halves ? "halves " : ""}of them in shared memory.`,
     ];
   }
 
@@ -253,7 +253,7 @@ class AttentionPrinter {
       head: ({ counter }) =>
         counter === "tile" ? `for (int tile = blockIdx.x; tile < ${tiles}; tile += gridDim.x)` : undefined,
       enter: ({ counter }) => {
-        if (counter === "block") return;
+        if (counter === "block") return this.#roles.block(role);
         const { batch } = this.#plan.kernel;
         const more = batch.length === 0 ? "" : `, heads, ${text.columnCount}`;
         if (split) lines.add("const int share = tile % shares;");
@@ -275,8 +275,10 @@ class AttentionPrinter {
     const rows = this.#columnRows(buffer);
     const map = this.#map(rows);
     const [d, batch] = rows.matrix!.batch === 0 ? ["2d", ""] : ["3d", ", at.head"];
-    for (let x = 0; x < rows.along.extent; x += LINE) {
-      const place = x === 0 ? to : `${to} + ${(x / LINE) * this.#plan.shape.columns * 128}`;
+    const terms = this.#roles.terms(holds);
+    for (let x = terms.from; x < terms.to; x += LINE) {
+      const behind = ((x - terms.from) / LINE) * this.#plan.shape.columns * 128;
+      const place = behind === 0 ? to : `${to} + ${behind}`;
       this.#lines.add(`tma_load_${d}(${place}, &${map}, ${barrier}, ${x}, ${firstColumn(holds)}${batch});`);
     }
   }

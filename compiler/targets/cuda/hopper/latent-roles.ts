@@ -2,7 +2,7 @@
 import type { Lines } from "../../../emit/lines.ts";
 import { walk } from "../../../kernel-ir/expr.ts";
 import type { Expr } from "../../../kernel-ir/types.ts";
-import { type AttentionPlan, type ColumnRows, depthOf, gathers } from "./attention-plan.ts";
+import { type AttentionPlan, type ColumnRows, depthOf, gathers, usesAxis } from "./attention-plan.ts";
 import { type AttentionRoles, firstColumn, ROW, SUMS_LIE, written } from "./attention-roles.ts";
 import { keepMarks, keepSums } from "./attention-split.ts";
 import type { AttentionText } from "./attention-text.ts";
@@ -52,11 +52,11 @@ export class LatentRoles implements AttentionRoles {
     const line = this.#plan.shape.columns * 128;
     this.#lines.add(
       "// Queries times keys: terms of queries in registers, then `depth` terms in lines of 64.",
-      "DSK_INLINE void start_scores(float (&scores)[COLUMNS / 2], const unsigned (&queries)[HELD / 16][4], const unsigned char* keys) {",
+      "DSK_INLINE void add_held(float (&scores)[COLUMNS / 2], const unsigned (&queries)[HELD / 16][4], const unsigned char* keys, int from, int to) {",
       "  const Descriptor b = wgmma_descriptor(keys, 0, 1024);",
       "#pragma unroll",
-      "  for (int k = 0; k < HELD / 16; k++)",
-      `    ${wgmmaName({ ...this.#scores, aInRegisters: true })}(scores, queries[k], wgmma_behind(b, k / 4 * ${line} + k % 4 * 32), k > 0);`,
+      "  for (int k = from / 16; k < to / 16; k++)",
+      `    ${wgmmaName({ ...this.#scores, aInRegisters: true })}(scores, queries[k], wgmma_behind(b, (k - from / 16) / 4 * ${line} + k % 4 * 32), k > 0);`,
       "}",
       "DSK_INLINE void add_scores(float (&scores)[COLUMNS / 2], const unsigned char* queries, const unsigned char* keys, int depth) {",
       "  const Descriptor a = wgmma_descriptor(queries, 0, 1024), b = wgmma_descriptor(keys, 0, 1024);",
@@ -90,12 +90,8 @@ export class LatentRoles implements AttentionRoles {
   #lookUp(): void {
     const lines = this.#lines;
     const text = this.#text;
-    const compared = text.columnsCompared;
     const found = this.#found.map((_, i) => `found_${i}[COLUMNS / 16]`);
-    lines.add(
-      "// Where rows of a block lie, and what its columns are compared by.",
-      `int ${[...found, ...compared.map((_, i) => `x${i}`)].join(", ")};`,
-    );
+    lines.add("// Where rows of a block lie.", `int ${found.join(", ")};`);
     lines.block(
       "const auto look_up = [&](int first)",
       () => {
@@ -105,49 +101,41 @@ export class LatentRoles implements AttentionRoles {
           const scalars = text.scalars(this.#found);
           for (const [i, expr] of this.#found.entries()) lines.add(`found_${i}[i] = ${scalars.print(expr)};`);
         });
-        text.columnsOfLanes("x", "");
       },
       "};",
     );
   }
 
-  #ranges(start: string): void {
-    const lines = this.#lines;
-    const count = this.#text.columnsCompared.length;
-    const print = (): void => {
-      if (!gathers(this.#plan.shape)) {
-        lines.add(`const int first = ${start};`);
-        this.#text.columnsOfLanes("x", "const int ");
-      }
-      const each = (text: (i: number) => string): string => Array.from({ length: count }, (_, i) => text(i)).join(", ");
-      lines.add(
-        `const int ${each((i) => `least${i} = __reduce_min_sync(0xffffffffu, x${i})`)};`,
-        `const int ${each((i) => `most${i} = __reduce_max_sync(0xffffffffu, x${i})`)};`,
-        `int* ranges = shared.ranges[key];`,
-        `if (lane == 0) ${each((i) => `ranges[${2 * i}] = least${i}, ranges[${2 * i + 1}] = most${i}`)};`,
-      );
-    };
-    lines.block("if (warp == 0)", print);
-  }
-
-  /** Rows of a block, from where was looked up. */
+  /** Rows of a block, from where was looked up; of values a half. */
   #gather(rows: ColumnRows, holds: string, to: string): void {
-    const names = this.#found.map((_, i): Expr => ({ kind: "axis", axis: `found ${i}` }));
+    const names = this.#found.map((_, i) => ({ kind: "axis", axis: `row${i}` }) as const);
     const replaced = (expr: Expr): Expr => {
       const i = this.#found.findIndex((found) => JSON.stringify(found) === JSON.stringify(expr));
       if (i >= 0) return names[i]!;
       return expr.kind === "op" ? { ...expr, operands: expr.operands.map(replaced) } : expr;
     };
-    this.#text.eachColumn({ ...rows, at: rows.at.map(replaced) }, to, () => {
-      this.#text.unpackBatch("at.head");
-      const found = names.map((name, i) => `${this.#text.scalars([name]).print(name)} = found_${i}[i]`);
-      const bytes = `bytes = ${firstColumn(holds)} + own < ${this.#text.columnCount} ? 16 : 0`;
-      this.#lines.add(`const int ${[...found, bytes].join(", ")};`);
+    const at = rows.at.map(replaced);
+    const used = names.filter(({ axis }) => at.some((expr) => usesAxis(expr, axis)));
+    const parameters = used.length === 0 ? "int, int" : "int, int i";
+    this.#text.gatherRows(to, "first", { ...rows, at }, this.terms(holds), parameters, () => {
+      for (const name of used) this.#text.name(name, `found_${names.indexOf(name)}[i]`);
     });
+  }
+
+  /** Of values a stage has one half. */
+  terms(holds: string): { readonly from: number; readonly to: number } {
+    const { parts, width } = this.#plan.shape;
+    if (!holds.startsWith("k0")) return { from: 0, to: parts[Number(holds[1])]!.depth };
+    return holds.endsWith(",0]") ? { from: 0, to: width / 2 } : { from: width / 2, to: width };
   }
 
   tile({ name }: Role): void {
     if (name === "scorer") this.#text.rows();
+    if (name === "producer") this.#text.unpackBatch("at.head");
+  }
+
+  block({ name }: Role): void {
+    if (name === "producer") this.#lines.add("const int first = span.first + block * COLUMNS;");
   }
 
   gather({ buffer, holds }: Step & { kind: "gather" }, to: string): void {
@@ -156,18 +144,21 @@ export class LatentRoles implements AttentionRoles {
   }
 
   multiply({ a, b, into }: Step & { kind: "multiply" }): void {
-    const { parts, columns } = this.#plan.shape;
-    const { buffer } = b as { buffer: string };
+    const { parts, columns, width } = this.#plan.shape;
+    const { buffer, holds = "" } = b as { buffer: string; holds?: string };
     const lines = this.#lines;
-    if (into === "sums")
-      return lines.add(`add_values(sums, shared.p[weight], shared.k0[key] + part * ${columns * this.width * 2});`);
-    if ("registers" in a) return lines.add("start_scores(scores, queries, shared.k0[key]);");
+    if (into === "sums") return lines.add("add_values(sums, shared.p[weight], shared.k0[half]);");
+    const half = width / 2;
+    if ("registers" in a) {
+      const [from, to] = holds.endsWith(",0]") ? [0, half] : [half, HELD];
+      return lines.add(`add_held(scores, queries, shared.k0[half], ${from}, ${to});`);
+    }
     const part = Number(buffer.slice(1));
     const before = depthOf({ parts: parts.slice(0, part) }) - HELD;
     const [queries, keys, depth] =
       part === 0
-        ? ["shared.q", `shared.k0[key] + ${columns * HELD * 2}`, parts[0]!.depth - HELD]
-        : [`shared.q + ${before * ROWS * 2}`, `shared.${buffer}[key]`, parts[part]!.depth];
+        ? ["shared.q", `shared.k0[half] + ${columns * (HELD - half) * 2}`, width - HELD]
+        : [`shared.q + ${before * ROWS * 2}`, `shared.${buffer}[rest]`, parts[part]!.depth];
     lines.add(`add_scores(scores, ${queries}, ${keys}, ${depth});`);
   }
 
@@ -176,9 +167,9 @@ export class LatentRoles implements AttentionRoles {
     const text = this.#text;
     switch (step.name) {
       case "look up":
-        return lines.add(`look_up(${firstColumn(written(step))});`);
+        return lines.add(`look_up(${written(step).includes("+1") ? "first + COLUMNS" : "span.first"});`);
       case "ranges of columns":
-        return this.#ranges(firstColumn(written(step)));
+        return lines.block("if (warp == 0)", () => text.findRanges("shared.ranges[rest]", "first"));
       case "exponentials":
         return text.exponentials(firstColumn(written(step)));
       case "queries":
@@ -191,16 +182,14 @@ export class LatentRoles implements AttentionRoles {
         text.factors();
         return this.#factors("factor");
       case "no sums":
-        return lines.add("#pragma unroll", `for (int i = 0; i < WIDTH / 2; i++) ${sumAt("i")} = 0.0f;`);
+        return lines.add("clear(sums);");
       case "rescale":
         return lines.add(`scale_rows(sums, ${FACTORS.join(", ")});`);
       default:
         if (!this.#plan.split) return this.#results();
-        lines.block("if (shares > 1)", () => {
-          lines.add("#pragma unroll", `for (int i = 0; i < WIDTH / ${VALUES.n}; i++)`);
-          const first = `part * WIDTH + i * ${VALUES.n} + `;
-          lines.add(`  ${keepSums("row", first, this.#plan.shape.width, "sums[i]")}`);
-        });
+        lines.block("if (shares > 1)", () =>
+          lines.add(keepSums("row", "part * WIDTH + ", this.#plan.shape.width, "sums")),
+        );
         lines.block("else", () => this.#results());
         return lines.add("__syncwarp();  // all lanes have their factors");
     }
@@ -214,10 +203,7 @@ export class LatentRoles implements AttentionRoles {
     lines.block("for (int r = 0; r < 2; r++)", () => {
       lines.add("const int flat = min(at.m + row + r * 8, m_end - 1);");
       text.unpackRows("flat");
-      const from = text.pointer(this.#plan.terms[0]!.queries, "column");
-      lines.add("#pragma unroll");
-      lines.add("for (int k = 0; k < HELD / 8; k++)");
-      lines.add(`  queries[k / 2][k % 2 * 2 + r] = *reinterpret_cast<const unsigned*>(${from} + k * 8);`);
+      lines.add(`load_row(queries, r, ${text.place(this.#plan.terms[0]!.queries)} + column);`);
     });
   }
 
@@ -235,14 +221,8 @@ export class LatentRoles implements AttentionRoles {
     lines.block("for (int r = 0; r < 2; r++)", () => {
       lines.add("const int flat = min(at.m + row + r * 8, m_end - 1);");
       text.unpackRows("flat");
-      const to = text.pointer(this.#plan.results, "part * WIDTH + column");
-      lines.add("#pragma unroll");
-      lines.block(`for (int i = r * 2; i < WIDTH / 2; i += 4)`, () => {
-        lines.add(
-          `const unsigned both = pack_bf16(${sumAt("i")} * factor[r], ${sumAt("(i + 1)")} * factor[r]);`,
-          `if (at.m + row + r * 8 < m_end) *reinterpret_cast<unsigned*>(${to} + i / 4 * 8) = both;`,
-        );
-      });
+      const to = `${text.place(this.#plan.results)} + part * WIDTH + column`;
+      lines.add(`if (at.m + row + r * 8 < m_end) store_row(${to}, sums, r, factor[r]);`);
     });
     if (!this.#plan.split) lines.add("__syncwarp();  // all lanes have their factors");
   }
@@ -250,8 +230,3 @@ export class LatentRoles implements AttentionRoles {
 
 /** Those of a thread's two rows. */
 const FACTORS = ["shared.factors[weight][row]", "shared.factors[weight][row + 8]"];
-
-/** A sum of the consumer by its number. */
-function sumAt(i: string): string {
-  return `sums[${i} / ${VALUES.n / 2}][${i} % ${VALUES.n / 2}]`;
-}

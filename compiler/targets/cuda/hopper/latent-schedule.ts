@@ -6,40 +6,45 @@
  */
 import { type AttentionShape, depthOf, gathers } from "./attention-plan.ts";
 import { ROWS } from "./gemm-schedule.ts";
-import { type Label, type Role, type Schedule, type Step, WARPGROUP } from "./schedule.ts";
+import { type Role, type Schedule, type Step, WARPGROUP } from "./schedule.ts";
 import type { Counts } from "./simulate-schedule.ts";
 
 /** Terms of queries that the scorer has in registers, of the first part; the others lie in shared memory. */
-export const HELD = 448;
-/** Blocks of weights on their way to the consumers. */
-export const WEIGHT_STAGES = 2;
+export const HELD = 320;
+/** Blocks of weights on their way to the consumers, and blocks of what is no value: keys of positions, ranges. */
+const FEW = 2;
 
-const KEY = { cursor: "key" };
+/** Halves of values: a ring's stage has one, for all columns of a block. */
+const HALF = { cursor: "half" };
+const REST = { cursor: "rest" };
 const WEIGHT = { cursor: "weight" };
 const TILES = { counter: "tile", count: "tiles" };
 const BLOCKS = { counter: "block", count: "blocks" };
 
 export function latentSchedule(shape: AttentionShape): Schedule {
   const { name, consumers, stages, columns, parts, width, ranges } = shape;
-  const warps = 4 * consumers;
-  const weights = { stages: WEIGHT_STAGES } as const;
+  const [values, ...others] = parts as [Part, ...Part[]];
+  const all = gathers(shape);
+  const copied = others.some(({ gathered }) => !gathered);
   return {
     name,
     cursors: [
-      { name: "key", stages },
-      { name: "weight", ...weights },
+      { name: "half", stages },
+      { name: "rest", stages: FEW },
+      { name: "weight", stages: FEW },
     ],
     barriers: [
+      { name: "k_full", stages, arrivals: values.gathered ? 4 : 1, event: "a half of the block's keys is there" },
+      { name: "k_empty", stages, arrivals: 4, event: "all warps of the half's consumer have summed it" },
       {
-        name: "k_full",
-        stages,
-        arrivals: (gathers(shape) ? 4 : 0) + (parts.some(({ gathered }) => !gathered) ? 1 : 0),
-        event: "the block's keys are there",
+        name: "r_full",
+        stages: FEW,
+        arrivals: (all ? 4 : Number(!copied)) + Number(copied),
+        event: "all else of the block is there",
       },
-      { name: "k_empty", stages, arrivals: warps, event: "all warps of the consumers have summed them" },
-      { name: "p_full", ...weights, arrivals: 4, event: "the block's weights and factors are there" },
-      { name: "p_turn", ...weights, arrivals: 4, event: "the scores behind them are multiplied" },
-      { name: "p_empty", ...weights, arrivals: warps, event: "all warps of the consumers are done with them" },
+      { name: "p_full", stages: FEW, arrivals: 4, event: "the block's weights and factors are there" },
+      { name: "p_turn", stages: FEW, arrivals: 4, event: "the scores behind them are multiplied" },
+      { name: "p_empty", stages: FEW, arrivals: 4 * consumers, event: "all warps of the consumers are done with them" },
     ],
     named: [{ name: "own_warps", id: 1, threads: WARPGROUP }],
     buffers: [
@@ -49,22 +54,23 @@ export function latentSchedule(shape: AttentionShape): Schedule {
         bytes: ROWS * 2 * (depthOf(shape) - HELD),
         holds: "terms of queries that no registers have",
       },
-      ...parts.map(({ depth }, i) => ({ name: `k${i}`, stages, bytes: columns * 2 * depth, holds: "keys" })),
-      { name: "p", ...weights, bytes: ROWS * 128, holds: "weights, in the first bytes of each line" },
-      { name: "factors", ...weights, bytes: ROWS * 4, holds: "what a row's sums are multiplied by" },
+      { name: "k0", stages, bytes: columns * width, holds: "keys: a half of those that are values" },
+      ...others.map(({ depth }, i) => ({ name: `k${i + 1}`, stages: FEW, bytes: columns * 2 * depth, holds: "keys" })),
+      { name: "p", stages: FEW, bytes: ROWS * 2 * columns, holds: "weights" },
+      { name: "factors", stages: FEW, bytes: ROWS * 4, holds: "what a row's sums are multiplied by" },
       ...(ranges === 0
         ? []
         : [
             {
               name: "ranges",
-              stages,
+              stages: FEW,
               bytes: 8 * ranges,
               holds: "the smallest and largest of what columns are compared by",
             },
           ]),
     ],
     registers: [
-      ...(gathers(shape) ? [{ name: "found", role: "producer", count: columns / 16 }] : []),
+      ...(all ? [{ name: "found", role: "producer", count: columns / 16 }] : []),
       { name: "queries", role: "scorer", count: HELD / 4 },
       { name: "scores", role: "scorer", count: columns / 2 },
       { name: "sums", role: "consumer", count: width / 4 },
@@ -74,20 +80,31 @@ export function latentSchedule(shape: AttentionShape): Schedule {
   };
 }
 
-/** Copies of three blocks are on their way: what the threads of a block started is waited for two blocks later. */
+type Part = AttentionShape["parts"][number];
+
+/** What the threads of a half started is waited for when the next half's copies are on their way, too. */
 function producer(shape: AttentionShape): Role {
-  const { columns, parts, ranges } = shape;
+  const { columns, parts, width, ranges } = shape;
+  const [values, ...others] = parts as [Part, ...Part[]];
   const all = gathers(shape);
-  const bytes = parts.reduce((sum, { depth, gathered }) => sum + (gathered ? 0 : columns * 2 * depth), 0);
+  const copied = others.reduce((sum, { depth, gathered }) => sum + (gathered ? 0 : columns * 2 * depth), 0);
   const lookUp = (block: string): Step[] =>
     all
       ? [{ kind: "compute", name: "look up", writes: [{ registers: "found", holds: `found[{tile},${block}]` }] }]
       : [];
-  const fill = parts.map(({ depth, gathered }, i): Step => {
-    const holds = `k${i}[{tile},{block}]`;
-    const reads = [{ registers: "found", holds: "found[{tile},{block}]" }];
-    if (gathered) return { kind: "gather", buffer: `k${i}`, at: KEY, reads, holds };
-    return { kind: "load", buffer: `k${i}`, at: KEY, barrier: "k_full", bytes: columns * 2 * depth, holds };
+  const reads = [{ registers: "found", holds: "found[{tile},{block}]" }];
+  const half = (part: number): Step[] => {
+    const holds = `k0[{tile},{block},${part}]`;
+    if (values.gathered) return [{ kind: "gather", buffer: "k0", at: HALF, reads, holds }];
+    return [
+      { kind: "expect", barrier: "k_full", at: HALF, bytes: columns * width },
+      { kind: "load", buffer: "k0", at: HALF, barrier: "k_full", bytes: columns * width, holds },
+    ];
+  };
+  const rest = others.map(({ depth, gathered }, i): Step => {
+    const holds = `k${i + 1}[{tile},{block}]`;
+    if (gathered) return { kind: "gather", buffer: `k${i + 1}`, at: REST, reads, holds };
+    return { kind: "load", buffer: `k${i + 1}`, at: REST, barrier: "r_full", bytes: columns * 2 * depth, holds };
   });
   const rangesThere: Step[] =
     ranges === 0
@@ -96,57 +113,83 @@ function producer(shape: AttentionShape): Role {
           {
             kind: "compute",
             name: "ranges of columns",
-            writes: [{ buffer: "ranges", at: KEY, holds: "ranges[{tile},{block}]" }],
+            writes: [{ buffer: "ranges", at: REST, holds: "ranges[{tile},{block}]" }],
           },
         ];
-  const arrived = (pending: number, back: number, from: number): Step[] => {
-    const when = from === 0 ? {} : { when: { counter: "block", from } };
-    if (!all) return [];
-    return [
-      { kind: "settle_copies", pending, ...when },
-      { kind: "publish", ...when },
-      { kind: "arrive", barrier: "k_full", at: { ...KEY, back }, by: "warps", ...when },
-    ];
+  const room: Step = {
+    kind: "wait",
+    barrier: "k_empty",
+    at: HALF,
+    phase: "previous",
+    why: "passes at once on the first way round",
   };
+  /** All copies but those of the last groups have arrived: of a half, and of what is behind the second one. */
+  const arrived = (pending: number, of: readonly Step[], from = 0): Step[] => {
+    if (!all || of.length === 0) return [];
+    const steps: Step[] = [{ kind: "settle_copies", pending }, { kind: "publish" }, ...of];
+    return from === 0 ? steps : steps.map((step) => ({ ...step, when: { counter: "block", from } }));
+  };
+  const halfThere: Step[] = values.gathered
+    ? [{ kind: "arrive", barrier: "k_full", at: { ...HALF, back: 1 }, by: "warps" }]
+    : [];
+  const restThere: Step[] = all ? [{ kind: "arrive", barrier: "r_full", at: { ...REST, back: 1 }, by: "warps" }] : [];
+  const commit: Step[] = all ? [{ kind: "commit_copies" }] : [];
   const body: Step[] = [
-    { kind: "wait", barrier: "k_empty", at: KEY, phase: "previous", why: "passes at once on the first way round" },
+    room,
+    ...half(0),
+    ...commit,
+    ...arrived(1, [...halfThere, ...restThere], 1),
+    { kind: "advance", cursor: "half" },
+    room,
+    ...half(1),
+    // Where this half has room, consumers had their turn two blocks ago: the scorer is done with what else that block had.
     // Beside copies of threads they are found while these are on their way.
     ...(all ? [] : rangesThere),
-    ...(bytes === 0 ? [] : [{ kind: "expect", barrier: "k_full", at: KEY, bytes } as const]),
-    ...fill,
-    ...(all ? [{ kind: "commit_copies" } as const, ...rangesThere] : []),
+    ...(copied === 0 ? [] : [{ kind: "expect", barrier: "r_full", at: REST, bytes: copied } as const]),
+    ...rest,
+    ...(all || copied > 0 ? [] : [{ kind: "arrive", barrier: "r_full", at: REST, by: "warps" } as const]),
+    ...commit,
+    ...(all ? rangesThere : []),
     ...lookUp("{block+1}"),
-    ...arrived(2, 2, 2),
-    { kind: "advance", cursor: "key" },
+    ...arrived(1, halfThere),
+    { kind: "advance", cursor: "half" },
+    { kind: "advance", cursor: "rest" },
   ];
   return {
     name: "producer",
     warpgroups: 1,
     threads: all ? "all" : "warp",
-    registers: 32,
+    registers: 40,
     steps: [
       {
         kind: "loop",
         ...TILES,
-        body: [...lookUp("0"), { kind: "loop", ...BLOCKS, body }, ...arrived(1, 2, 1), ...arrived(0, 1, 0)],
+        body: [...lookUp("0"), { kind: "loop", ...BLOCKS, body }, ...arrived(0, [...halfThere, ...restThere])],
       },
     ],
   };
 }
 
 function scorer({ parts, ranges }: AttentionShape): Role {
-  const term = (a: Label, part: number): Label => `${a}[{tile}] * k${part}[{tile},{block}]`;
-  const product = (a: "queries" | "q", part: number, clears: "always" | "never"): Step => ({
+  const others = parts.slice(1);
+  const products = [
+    { a: "queries", b: "k0", of: ",0" },
+    { a: "queries", b: "k0", of: ",1" },
+    { a: "q", b: "k0", of: ",1" },
+    ...others.map((_, i) => ({ a: "q", b: `k${i + 1}`, of: "" })),
+  ];
+  const multiplied = products.map(({ a, b, of }, i): Step => ({
     kind: "multiply",
     a: a === "q" ? { buffer: "q", holds: "q[{tile}]" } : { registers: "queries" },
-    b: { buffer: `k${part}`, at: KEY, holds: `k${part}[{tile},{block}]` },
+    b: { buffer: b, at: b === "k0" ? HALF : REST, holds: `${b}[{tile},{block}${of}]` },
     into: "scores",
-    clears,
-  });
+    clears: i === 0 ? "always" : "never",
+  }));
   const turn = { kind: "arrive", barrier: "p_turn", at: { ...WEIGHT, back: 1 }, by: "warps" } as const;
   const full = { kind: "arrive", barrier: "p_full", at: WEIGHT, by: "warps" } as const;
   const room = { kind: "wait", barrier: "p_empty", at: WEIGHT, phase: "previous" } as const;
   const next = { kind: "advance", cursor: "weight" } as const;
+  const there = { kind: "wait", barrier: "k_full", at: HALF, phase: "current" } as const;
   const tile: Step[] = [
     { kind: "sync", barrier: "own_warps", of: "own", why: "no warp needs the queries before" },
     { kind: "gather", buffer: "q", holds: "q[{tile}]" },
@@ -159,18 +202,24 @@ function scorer({ parts, ranges }: AttentionShape): Role {
       kind: "loop",
       ...BLOCKS,
       body: [
-        { kind: "wait", barrier: "k_full", at: KEY, phase: "current" },
+        there,
         { kind: "fence" },
-        product("queries", 0, "always"),
-        ...parts.map((_, i) => product("q", i, "never")),
+        multiplied[0]!,
+        { kind: "advance", cursor: "half" },
+        there,
+        { kind: "wait", barrier: "r_full", at: REST, phase: "current" },
+        { kind: "fence", why: "ptxas wants one of its own behind each wait" },
+        ...multiplied.slice(1),
         { kind: "commit" },
         { kind: "settle", pending: 0, done: ["scores"] },
         { ...turn, when: { counter: "block", from: 1 }, why: "consumers have the tensor cores now" },
         {
           kind: "compute",
           name: "exponentials",
-          reads: [{ registers: "scores", holds: [term("queries", 0), ...parts.map((_, i) => term("q", i))] }],
-          ...(ranges === 0 ? {} : { loads: [{ buffer: "ranges", at: KEY, holds: "ranges[{tile},{block}]" }] }),
+          reads: [
+            { registers: "scores", holds: products.map(({ a, b, of }) => `${a}[{tile}] * ${b}[{tile},{block}${of}]`) },
+          ],
+          ...(ranges === 0 ? {} : { loads: [{ buffer: "ranges", at: REST, holds: "ranges[{tile},{block}]" }] }),
           writes: [{ registers: "scores", holds: "exponentials[{tile},{block}]" }],
         },
         room,
@@ -186,7 +235,8 @@ function scorer({ parts, ranges }: AttentionShape): Role {
         },
         { kind: "publish" },
         full,
-        { kind: "advance", cursor: "key" },
+        { kind: "advance", cursor: "half" },
+        { kind: "advance", cursor: "rest" },
         next,
       ],
     },
@@ -205,7 +255,7 @@ function scorer({ parts, ranges }: AttentionShape): Role {
     name: "scorer",
     warpgroups: 1,
     threads: "all",
-    registers: 160,
+    registers: 152,
     steps: [{ kind: "loop", ...TILES, body: tile }],
   };
 }
@@ -216,6 +266,7 @@ function consumer({ consumers }: AttentionShape): Role {
     { kind: "advance", cursor: "weight" },
   ];
   const full = { kind: "wait", barrier: "p_full", at: WEIGHT, phase: "current" } as const;
+  const next = { kind: "advance", cursor: "half" } as const;
   const tile: Step[] = [
     { kind: "compute", name: "no sums", zeroes: ["sums"] },
     {
@@ -234,14 +285,15 @@ function consumer({ consumers }: AttentionShape): Role {
         {
           kind: "multiply",
           a: { buffer: "p", at: WEIGHT, holds: "p[{tile},{block}]" },
-          b: { buffer: "k0", at: KEY, holds: "k0[{tile},{block}]" },
+          b: { buffer: "k0", at: HALF, holds: "k0[{tile},{block},{part}]" },
           into: "sums",
           clears: "never",
         },
         { kind: "commit" },
         { kind: "settle", pending: 0 },
-        { kind: "arrive", barrier: "k_empty", at: KEY, by: "warps" },
-        { kind: "advance", cursor: "key" },
+        { kind: "arrive", barrier: "k_empty", at: HALF, by: "warps" },
+        next,
+        next,
         ...done,
       ],
     },
@@ -249,7 +301,7 @@ function consumer({ consumers }: AttentionShape): Role {
     {
       kind: "compute",
       name: "results",
-      reads: [{ registers: "sums", holds: { ...BLOCKS, term: "p[{tile},{block}] * k0[{tile},{block}]" } }],
+      reads: [{ registers: "sums", holds: { ...BLOCKS, term: "p[{tile},{block}] * k0[{tile},{block},{part}]" } }],
       loads: [{ buffer: "factors", at: WEIGHT, holds: "last[{tile}]" }],
       gives: "results[{tile},{part}]",
     },
@@ -260,16 +312,19 @@ function consumer({ consumers }: AttentionShape): Role {
     warpgroups: consumers,
     threads: "all",
     registers: 160,
-    steps: [{ kind: "loop", ...TILES, body: tile }],
+    steps: [
+      { ...next, part: 1, why: "the second half is that of consumer 1" },
+      { kind: "loop", ...TILES, body: tile },
+    ],
   };
 }
 
-/** Trip counts that stand for all: no tile, blocks that all fit into the ring, and more than go round twice. */
+/** Trip counts that stand for all: no tile, blocks that all fit into the rings, and more than go round twice. */
 export function latentRuns({ stages }: AttentionShape): Counts[] {
   return [
     { tiles: 0, blocks: 1 },
     { tiles: 1, blocks: 1 },
     { tiles: 3, blocks: [1, 2, 1] },
-    { tiles: 2, blocks: [2 * stages + 1, stages] },
+    { tiles: 2, blocks: [stages + 1, 4] },
   ];
 }

@@ -34,6 +34,8 @@ export class SchedulePrinter {
   readonly #hooks: Hooks;
   /** Loops that the step is in. */
   readonly #inside: Of<"loop">[] = [];
+  /** The one that was printed last. */
+  #last: Step | undefined;
   /** How often the loops that were printed so far run, by their counters. */
   readonly #counts = new Map<string, string>();
 
@@ -65,6 +67,8 @@ export class SchedulePrinter {
 
   #step(step: Step): void {
     const when = this.#condition(step);
+    const last = this.#last;
+    this.#last = step;
     if (step.kind === "loop") {
       this.#comment(step);
       this.#hooks.before?.(step);
@@ -81,7 +85,15 @@ export class SchedulePrinter {
     }
     if (when !== undefined && ["compute", "multiply", "gather", "load", "store"].includes(step.kind))
       return this.#lines.block(`if (${when})`, () => this.#plain(step));
+    if (step.kind === "arrive" && this.#needsAll(step, last))
+      this.#lines.add(`${when === undefined ? "" : `if (${when}) `}__syncwarp();`);
     this.#plain(step, when);
+  }
+
+  /** Whether all lanes must have come to an arrival of one: what they copied is behind it. */
+  #needsAll({ by, when }: Of<"arrive">, last: Step | undefined): boolean {
+    if (by !== "warps" || !this.#some(({ kind }) => kind === "gather")) return false;
+    return !(last?.kind === "arrive" && last.by === by && JSON.stringify(last.when) === JSON.stringify(when));
   }
 
   /** `when` of a step, or its part; behind the loop, its counter has its last value. */
@@ -96,15 +108,16 @@ export class SchedulePrinter {
   #plain(step: Exclude<Step, { kind: "loop" }>, when?: string): void {
     const lines = this.#lines;
     const why = step.why === undefined ? "" : `  // ${step.why}`;
-    const one = (condition: string | undefined, statement: string, comment = why): void => {
+    const one = (condition: string | undefined, statement: string): void => {
       const both = [when, condition].filter((x) => x !== undefined).join(" && ");
-      lines.add(`${both === "" ? "" : `if (${both}) `}${statement}${comment}`);
+      lines.add(`${both === "" ? "" : `if (${both}) `}${statement}${why}`);
     };
     const leader =
       this.#role.threads === "one" ? undefined : this.#role.threads === "warp" ? "lane == 0" : "thread == 0";
     switch (step.kind) {
       case "advance": {
         const { name, stages } = this.#schedule.cursors.find((cursor) => cursor.name === step.cursor)!;
+        if (when !== undefined) return lines.block(`if (${when})`, () => this.#plain(step));
         if (stages === 1) return lines.add(`${phaseOf(name)} ^= 1;`);
         if (!this.#waitsWith(name)) return lines.add(`${name} = ${name} + 1 == ${stages} ? 0 : ${name} + 1;`);
         return lines.add(`if (++${name} == ${stagesOf(stages, name)}) ${name} = 0, ${phaseOf(name)} ^= 1;`);
@@ -114,8 +127,6 @@ export class SchedulePrinter {
         return one(undefined, `mbarrier_wait(${this.#barrier(step.barrier, step.at)}, ${parity});`);
       }
       case "arrive":
-        // What all lanes copied is behind the arrival of one.
-        if (step.by === "warps" && this.#some(({ kind }) => kind === "gather")) one(undefined, "__syncwarp();", "");
         return one(this.#who(step.by), `mbarrier_arrive(${this.#barrier(step.barrier, step.at)});`);
       case "expect":
         return one(leader, `mbarrier_expect(${this.#barrier(step.barrier, step.at)}, ${step.bytes});`);

@@ -186,7 +186,7 @@ export const ATTENTION_SHAPES: readonly AttentionShape[] = [
     name: "attention, halves of latent values",
     consumers: 2,
     stages: 5,
-    columns: 32,
+    columns: 64,
     parts: [
       { depth: 512, gathered: true },
       { depth: 64, gathered: true },
@@ -200,7 +200,7 @@ export const ATTENTION_SHAPES: readonly AttentionShape[] = [
     name: "attention, halves of latent values, a part of the keys at equal distances",
     consumers: 2,
     stages: 5,
-    columns: 32,
+    columns: 64,
     parts: [
       { depth: 512, gathered: true },
       { depth: 64, gathered: false },
@@ -209,6 +209,20 @@ export const ATTENTION_SHAPES: readonly AttentionShape[] = [
     valuesGathered: true,
     halves: true,
     ranges: 0,
+  },
+  {
+    name: "attention, halves of latent values, keys at equal distances",
+    consumers: 2,
+    stages: 5,
+    columns: 64,
+    parts: [
+      { depth: 512, gathered: false },
+      { depth: 64, gathered: false },
+    ],
+    width: 512,
+    valuesGathered: false,
+    halves: true,
+    ranges: 2,
   },
 ];
 

@@ -3,7 +3,7 @@
 //   read key_pe: bf16[cache, 64], read pos: i32[S], read pos_2: i32[T], read seq: i32[T], read seq_2: i32[S]
 //   write x_4: bf16[T, 128, 512], read span_from: i32[T], read span_to: i32[T]
 // Scores of 576 terms, values of 512: 2176 FLOP for each row and column that it sees.
-// Tiles of 64 rows, blocks of 32 columns, 5 of them in shared memory.
+// Tiles of 64 rows, blocks of 64 columns, 5 halves of them in shared memory.
 #include "dsk_sm90.cuh"
 
 constexpr int ROWS = 64;
@@ -17,7 +17,7 @@ extern "C" __global__ void __launch_bounds__(128, 4) plane_absorbed_combine(
     const int* __restrict__ span_from, const int* __restrict__ span_to, const float* __restrict__ partials,
     const float* __restrict__ marks) {
   const int m_end = T * 128, heads = 1, row_tiles = (m_end + ROWS - 1) / ROWS;
-  const int shares = shares_of(row_tiles, (int)((long long)S * min(T, 1) / max(1, T) / 32), 132, 264, 4, 85);
+  const int shares = shares_of(row_tiles, (int)((long long)S * min(T, 1) / max(1, T) / 64), 132, 264, 4, 85);
   if (shares == 1) return;  // results are there
   const int own = threadIdx.x / 128, column = threadIdx.x % 128 * 4;
   if (own >= 1) return;

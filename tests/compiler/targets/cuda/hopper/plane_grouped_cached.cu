@@ -140,38 +140,20 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_grouped_cached_tensor
     // The smallest and largest of what columns from `first` on are compared by.
     const auto find_ranges = [&](int first, int* ranges) {
       if (warp > 0) return;
-      int least0 = 0x7fffffff, most0 = -0x7fffffff - 1, least1 = 0x7fffffff, most1 = -0x7fffffff - 1;
-      #pragma unroll
-      for (int i = 0; i < COLUMNS; i += 32) {
-        const int i_S = min(first + i + lane, S - 1);
-        const int x0 = pos[i_S];
-        least0 = min(least0, x0), most0 = max(most0, x0);
-        const int x1 = seq_2[i_S];
-        least1 = min(least1, x1), most1 = max(most1, x1);
-      }
-      least0 = __reduce_min_sync(0xffffffffu, least0), most0 = __reduce_max_sync(0xffffffffu, most0);
-      least1 = __reduce_min_sync(0xffffffffu, least1), most1 = __reduce_max_sync(0xffffffffu, most1);
-      if (lane == 0) ranges[0] = least0, ranges[1] = most0, ranges[2] = least1, ranges[3] = most1;
+      find_range<COLUMNS>(ranges, lane, [&](int i) { const int i_S = min(first + i, S - 1); return pos[i_S]; });
+      find_range<COLUMNS>(ranges + 2, lane, [&](int i) { const int i_S = min(first + i, S - 1); return seq_2[i_S]; });
     };
     const auto gather_k0 = [&](int first, int i_G, unsigned char* to) {
-      #pragma unroll
-      for (int i = 0; i < COLUMNS / 16; i++) {
-        const int own = i * 16 + thread / 8, chunk = thread % 8, place = own * 128 + (chunk ^ own % 8) * 16;
-        const int i_S = min(first + own, S - 1), bytes = first + own < S ? 16 : 0;
-        const bf16* p0 = keys + (long long)(slot[i_S]) * 512 + i_G * 128 + chunk * 8;
-        cp_async_16(to + place, p0, bytes);
-        cp_async_16(to + 16384 + place, p0 + 64, bytes);
-      }
+      gather_rows<COLUMNS, 2>(to, thread, S - first, [&](int own, int) {
+        const int i_S = min(first + own, S - 1);
+        return keys + (long long)(slot[i_S]) * 512 + i_G * 128;
+      });
     };
     const auto gather_v = [&](int first, int i_G, unsigned char* to) {
-      #pragma unroll
-      for (int i = 0; i < COLUMNS / 16; i++) {
-        const int own = i * 16 + thread / 8, chunk = thread % 8, place = own * 128 + (chunk ^ own % 8) * 16;
-        const int i_S = min(first + own, S - 1), bytes = first + own < S ? 16 : 0;
-        const bf16* p1 = values + (long long)(slot[i_S]) * 512 + i_G * 128 + chunk * 8;
-        cp_async_16(to + place, p1, bytes);
-        cp_async_16(to + 16384 + place, p1 + 64, bytes);
-      }
+      gather_rows<COLUMNS, 2>(to, thread, S - first, [&](int own, int) {
+        const int i_S = min(first + own, S - 1);
+        return values + (long long)(slot[i_S]) * 512 + i_G * 128;
+      });
     };
     int key = 0, key_phase = 0;
     int value = 0, value_phase = 0;
@@ -289,9 +271,9 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_grouped_cached_tensor
         const int i_M = flat % 8;
         const int i_T = flat / 8;
         const int bytes = at.m + part * 64 + own < m_end ? 16 : 0;
-        const bf16* p2 = x_2 + (long long)i_T * 4096 + i_G * 1024 + i_M * 128 + chunk * 8;
-        cp_async_16(shared.q[part] + place, p2, bytes);
-        cp_async_16(shared.q[part] + 8192 + place, p2 + 64, bytes);
+        const bf16* p0 = x_2 + (long long)i_T * 4096 + i_G * 1024 + i_M * 128 + chunk * 8;
+        cp_async_16(shared.q[part] + place, p0, bytes);
+        cp_async_16(shared.q[part] + 8192 + place, p0 + 64, bytes);
       }
       cp_async_commit();
       cp_async_wait<0>();
@@ -362,8 +344,8 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_grouped_cached_tensor
         for (int r = 0; r < 2; r++) {
           float sum_ = total[r] + __shfl_xor_sync(0xffffffffu, total[r], 1);
           sum_ += __shfl_xor_sync(0xffffffffu, sum_, 2);
-          const float v3 = sum_;
-          const float inverse = ((v3 == 0.0f) ? 0.0f : (1.0f / v3));
+          const float v1 = sum_;
+          const float inverse = ((v1 == 0.0f) ? 0.0f : (1.0f / v1));
           factor[r] = inverse;
         }
         #pragma unroll
@@ -387,9 +369,9 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_grouped_cached_tensor
           const int i_M = flat % 8;
           const int i_T = flat / 8;
           if (at.m + part * 64 + own < m_end) {
-            bf16* p4 = out + (long long)i_T * 4096 + i_G * 1024 + i_M * 128 + chunk * 8;
-            *reinterpret_cast<uint4*>(p4) = *reinterpret_cast<const uint4*>(shared.q[part] + place);
-            *reinterpret_cast<uint4*>(p4 + 64) = *reinterpret_cast<const uint4*>(shared.q[part] + 8192 + place);
+            bf16* p2 = out + (long long)i_T * 4096 + i_G * 1024 + i_M * 128 + chunk * 8;
+            *reinterpret_cast<uint4*>(p2) = *reinterpret_cast<const uint4*>(shared.q[part] + place);
+            *reinterpret_cast<uint4*>(p2 + 64) = *reinterpret_cast<const uint4*>(shared.q[part] + 8192 + place);
           }
         }
       }

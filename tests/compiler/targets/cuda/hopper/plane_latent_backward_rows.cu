@@ -150,18 +150,8 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_latent_backward_tenso
     registers_decrease<40>();
     // The smallest and largest of what columns from `first` on are compared by.
     const auto find_ranges = [&](int first, int* ranges) {
-      int least0 = 0x7fffffff, most0 = -0x7fffffff - 1, least1 = 0x7fffffff, most1 = -0x7fffffff - 1;
-      #pragma unroll
-      for (int i = 0; i < COLUMNS; i += 32) {
-        const int i_S = min(first + i + lane, S - 1);
-        const int x0 = pos[i_S];
-        least0 = min(least0, x0), most0 = max(most0, x0);
-        const int x1 = seq[i_S];
-        least1 = min(least1, x1), most1 = max(most1, x1);
-      }
-      least0 = __reduce_min_sync(0xffffffffu, least0), most0 = __reduce_max_sync(0xffffffffu, most0);
-      least1 = __reduce_min_sync(0xffffffffu, least1), most1 = __reduce_max_sync(0xffffffffu, most1);
-      if (lane == 0) ranges[0] = least0, ranges[1] = most0, ranges[2] = least1, ranges[3] = most1;
+      find_range<COLUMNS>(ranges, lane, [&](int i) { const int i_S = min(first + i, S - 1); return pos[i_S]; });
+      find_range<COLUMNS>(ranges + 2, lane, [&](int i) { const int i_S = min(first + i, S - 1); return seq[i_S]; });
     };
     if (warp == 0) {
       int stage = 0, phase = 0;
