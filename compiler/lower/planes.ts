@@ -230,8 +230,8 @@ function repeat(
     if (role !== undefined) newRoles.set(kept, role);
     newRanks.set(kept, rank);
     const [result] = op.results;
-    const isF32 = [result, op.operands[0]].every((x) => x?.type.dtype === "f32");
-    if (role === "inside" && op.name === "nn.softmax" && isF32) logs.set(result!.id, logOf(kept, rank));
+    const isKept = ["f32", "bf16"].some((dtype) => [result, op.operands[0]].every((x) => x?.type.dtype === dtype));
+    if (role === "inside" && op.name === "nn.softmax" && isKept) logs.set(result!.id, logOf(kept, rank));
   }
   return { program: builder.finish(program.name), roles: newRoles, ranks: newRanks, masked };
 }

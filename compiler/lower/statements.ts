@@ -185,7 +185,9 @@ export class Statements {
       at,
     });
     const whole = load(sum.name, at, total);
-    if (total === dtype) this.#powers.set(rowsRead(op), { largest: largest(point), sum: whole });
+    // What is kept in a local is not rounded.
+    if (total === dtype || this.#args.hasLocal(result!))
+      this.#powers.set(rowsRead(op), { largest: largest(point), sum: whole });
     // A sum is 0, or at least 1: that is the power of the largest element. So its inverse is a number that is not too large.
     const inverse = this.#args.scratch("inverse", total, this.#inner(outer));
     const empty = scalar("eq", [whole, constant(0, total)], "bool");

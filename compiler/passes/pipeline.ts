@@ -6,12 +6,14 @@ import type { Pass, PassOptions } from "./pass.ts";
 import { recompute } from "./recompute.ts";
 import { reorderContractions } from "./reorder-contractions.ts";
 import { selectRows } from "./select-rows.ts";
+import { shareContractions } from "./share-contractions.ts";
 import { simplify } from "./simplify.ts";
 
 /** All passes over the tensor IR, in the order in which they run. */
 export const PIPELINE: readonly Pass[] = [
   simplify,
   eliminateCommon,
+  shareContractions,
   reorderContractions,
   selectRows,
   eliminateDead,

@@ -207,8 +207,7 @@ export class Statements {
   }: Pick<Stmt & { kind: "reduce" }, "axes" | "over" | "value" | "reduction">): number | undefined {
     const { warp } = this.#dialect;
     const [results, terms] = [knownSize(axes) ?? 0, knownSize(over) ?? 0];
-    if (warp === undefined || reduction === "sum" || this.#group > this.threads || this.threads % warp !== 0)
-      return undefined;
+    if (warp === undefined || this.#group > this.threads || this.threads % warp !== 0) return undefined;
     if (results < 2 || terms % warp !== 0 || terms < warp || terms > 32 * warp || this.#limits.size > 0)
       return undefined;
     const inner = over.at(-1)!.name;
@@ -217,7 +216,9 @@ export class Statements {
       const last = x.kind === "load" ? x.at.at(-1) : undefined;
       if (last !== undefined) walk(last, (part) => (near ||= part.kind === "axis" && part.axis === inner));
     });
-    return near ? warp : undefined;
+    // Of sums those of neighbors alone, where there are many.
+    const isSum = results * 4 > this.threads && readsAlong(value, inner);
+    return near && (reduction !== "sum" || isSum) ? warp : undefined;
   }
 
   #reduceByWarps(
@@ -359,4 +360,15 @@ export class Statements {
 
 function wrapped(size: string): string {
   return /^\w+$/.test(size) ? size : `(${size})`;
+}
+
+/** Whether all that is loaded has its neighbors along an axis. */
+function readsAlong(value: Expr, axis: string): boolean {
+  let along = true;
+  walk(value, (part) => {
+    if (part.kind !== "load") return;
+    const last = part.at.at(-1);
+    along &&= last?.kind === "axis" && last.axis === axis;
+  });
+  return along;
 }

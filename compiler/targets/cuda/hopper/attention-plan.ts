@@ -53,8 +53,10 @@ export interface AttentionPlan {
   readonly comparisons?: readonly Comparison[];
   readonly values: ColumnRows;
   readonly results: TensorRows;
-  /** Statements of single values behind the sum, and what sums of values are multiplied by. */
+  /** The largest score, the sum, statements of single values behind it, what rows keep, and what sums of values are multiplied by. */
+  readonly peak: string;
   readonly sum: string;
+  readonly kept: readonly (Stmt & { kind: "assign" })[];
   readonly after: readonly (Stmt & { kind: "assign" })[];
   readonly factor: Expr;
   readonly shape: AttentionShape;
@@ -95,7 +97,8 @@ export function planAttention(kernel: PlaneKernel): AttentionPlan | Refusal {
     if ("why" in term) return term;
     terms.push(term);
   }
-  const [leave, ...others] = softmax.rest;
+  const kept = softmax.rest.flatMap((stmt) => (isKept(kernel, stmt) ? [stmt.stmt] : []));
+  const [leave, ...others] = softmax.rest.filter((stmt) => !isKept(kernel, stmt));
   if (others.length > 0) return { why: `${kindOf(leave!)} stands behind the softmax` };
   if (leave?.kind !== "leave_rows" || leave.local !== enter.local)
     return { why: "weights do not leave as sums of values" };
@@ -109,6 +112,8 @@ export function planAttention(kernel: PlaneKernel): AttentionPlan | Refusal {
   const width = values.along.extent;
   const [first] = terms as [ScoreTerm, ...ScoreTerm[]];
   const halves = width === 512 && same(first.keys.at, values.at) && same(first.keys.arg, values.arg);
+  const split = [...terms.map(({ keys }) => keys), values].some(({ arg }) => arg.shape[0] === "cache");
+  if ((halves || split) && kept.length > 0) return { why: "no block has whole rows, of which something is kept" };
   if (width > 256 && !halves) return { why: `values of ${width} elements: sums of them have no room in registers` };
   if (depth > (halves ? 576 : 256)) return { why: `keys of ${depth} elements` };
   const comparisons = softmax.seen === undefined ? [] : comparisonsOf(kernel, softmax.seen);
@@ -130,12 +135,21 @@ export function planAttention(kernel: PlaneKernel): AttentionPlan | Refusal {
     ...(comparisons === undefined ? {} : { comparisons }),
     values,
     results,
+    peak: softmax.peak,
     sum: softmax.sum,
+    kept,
     after: softmax.after,
     factor: softmax.factor,
     shape,
-    split: [...terms.map(({ keys }) => keys), values].some(({ arg }) => arg.shape[0] === "cache"),
+    split,
   };
+}
+
+/** Whether something that a row has one of is stored in f32, for the backward pass. */
+function isKept(kernel: PlaneKernel, stmt: PlaneStmt): stmt is PlaneStmt & { stmt: Stmt & { kind: "assign" } } {
+  if (stmt.kind !== "row" || stmt.stmt.kind !== "assign" || stmt.stmt.axes.length > 0) return false;
+  const { to } = stmt.stmt;
+  return kernel.args.some(({ name, dtype }) => name === to && dtype === "f32");
 }
 
 function kindOf(stmt: PlaneStmt): string {
@@ -176,6 +190,7 @@ function shapeOf(of: Omit<AttentionShape, "consumers" | "stages" | "columns">): 
 export interface Softmax {
   readonly scale: number;
   readonly seen?: Expr;
+  readonly peak: string;
   readonly sum: string;
   readonly after: readonly (Stmt & { kind: "assign" })[];
   readonly factor: Expr;
@@ -222,7 +237,7 @@ export function softmaxOf(kernel: PlaneKernel, local: string, body: readonly Pla
     } else if (stmt.kind === "row" && stmt.stmt.kind === "assign" && stmt.stmt.at.length === 0) after.push(stmt.stmt);
     else break;
   }
-  return { scale, ...(seen === undefined ? {} : { seen }), sum: sum.to, after, factor, rest };
+  return { scale, ...(seen === undefined ? {} : { seen }), peak: peak.to, sum: sum.to, after, factor, rest };
 }
 
 /** What a statement makes of the local of each column. */
@@ -358,7 +373,7 @@ export function same(a: unknown, b: unknown): boolean {
 }
 
 /** Locals that a printer names: the sum and what comes of it. */
-export function scalarsOf({ kernel, sum, after }: AttentionPlan): Local[] {
-  const names = new Set([sum, ...after.map(({ to }) => to)]);
+export function scalarsOf({ kernel, peak, sum, after }: AttentionPlan): Local[] {
+  const names = new Set([peak, sum, ...after.map(({ to }) => to)]);
   return kernel.locals.filter(({ name }) => names.has(name));
 }

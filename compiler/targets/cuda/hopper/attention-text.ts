@@ -200,8 +200,8 @@ export class AttentionText {
     this.#lines.add(`find_ranges(${first}, shared.ranges[${this.#ring}]);`);
   }
 
-  /** A consumer's rows: what each thread's two see. */
-  rows(): void {
+  /** A consumer's rows: what each thread's two see. @param softmax whether their largest scores and sums have to be found */
+  rows(softmax = true): void {
     const { kernel, seen, comparisons } = this.#plan;
     const { span, rows } = kernel;
     const lines = this.#lines;
@@ -228,7 +228,7 @@ export class AttentionText {
       if (tokens)
         for (const { name } of asked) lines.add(`${this.#names.axis(name)}_of[r] = ${this.#names.axis(name)};`);
     });
-    lines.add("float peaks[2] = {-infinity(), -infinity()}, total[2] = {}, rescale[2];");
+    if (softmax) lines.add("float peaks[2] = {-infinity(), -infinity()}, total[2] = {}, rescale[2];");
     this.#hide();
   }
 
@@ -396,14 +396,32 @@ export class AttentionText {
 
   /** What sums of values of a thread's two rows are multiplied by at last. */
   factors(): void {
-    const { sum, after, factor } = this.#plan;
+    const { peak, sum, after, kept, factor, scale } = this.#plan;
     const lines = this.#lines;
     lines.add("float factor[2];", "#pragma unroll");
     lines.block("for (int r = 0; r < 2; r++)", () => {
       lines.add(`float ${sum} = total[r] + __shfl_xor_sync(0xffffffffu, total[r], 1);`);
       lines.add(`${sum} += __shfl_xor_sync(0xffffffffu, ${sum}, 2);`);
+      if (kept.length > 0) lines.add(`const float ${peak} = peaks[r] * ${scale.toPrecision(9)}f;`);
       for (const { to, value } of after) lines.add(`const float ${to} = ${this.scalars([value]).print(value)};`);
+      this.#keep();
       lines.add(`factor[r] = ${this.scalars([factor]).print(factor)};`);
+    });
+  }
+
+  /** What rows keep: the first of the four threads of a row stores it. */
+  #keep(): void {
+    const { kept } = this.#plan;
+    const lines = this.#lines;
+    if (kept.length === 0) return;
+    lines.add(`const int flat = ${this.#firstRow} + row + r * 8;`);
+    lines.block("if (lane % 4 == 0 && flat < m_end)", () => {
+      this.unpackRows("flat");
+      for (const { to, at, value } of kept) {
+        const scalars = this.scalars([value, ...at]);
+        const offset = this.#names.offset(to, at, (x) => scalars.print(x));
+        lines.add(`${to}[${offset}] = ${scalars.print(value)};`);
+      }
     });
   }
 

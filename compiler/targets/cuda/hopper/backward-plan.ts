@@ -17,6 +17,7 @@ import {
   softmaxOf,
   type TensorRows,
   termOf,
+  usesAxis,
 } from "./attention-plan.ts";
 import { CONSUMERS, depthOf } from "./backward-schedule.ts";
 import type { Refusal } from "./gemm-plan.ts";
@@ -39,6 +40,8 @@ export interface BackwardPlan {
   readonly dValues?: TensorRows;
   /** What slopes of scores are multiplied by at last. */
   readonly factor: number;
+  /** What rows have already: the log of the sum of their exponentials, and of weights times their slopes; else it is found first. */
+  readonly kept?: { readonly log: Expr; readonly delta: Expr };
   /** The scores and their softmax as the forward pass has them; what stands for its results are `up`. */
   readonly forward: AttentionPlan;
   readonly shape: BackwardShape;
@@ -50,6 +53,8 @@ export interface BackwardShape {
   readonly stages: number;
   readonly columns: number;
   readonly rows: number;
+  /** Whether rows have what their softmaxes need already. */
+  readonly kept: boolean;
   /** Elements of a query, part by part, and of a value. */
   readonly parts: readonly number[];
   readonly width: number;
@@ -70,13 +75,18 @@ export function planBackward(kernel: PlaneKernel): BackwardPlan | Refusal {
   const rowsAt = (expr: Expr, along: Axis): ColumnRows | Refusal =>
     columnRows(kernel, expr, along, [tokens], [...kernel.batch, ...inner]);
   const rest = kernel.body.slice(2);
-  const first = softmaxOf(kernel, entered[0]!.local, rest);
+  const weightsOf = (local: string): Weights | Refusal =>
+    powersOf(kernel, local, rest) ?? softmaxOf(kernel, local, rest);
+  const first = weightsOf(entered[0]!.local);
   const [scores, slopes] = "why" in first ? [entered[1]!, entered[0]!] : [entered[0]!, entered[1]!];
-  const softmax = "why" in first ? softmaxOf(kernel, scores.local, rest) : first;
-  if ("why" in softmax) return softmax;
-  if (!onlySums(softmax)) return { why: "weights are multiplied by more than their sum says" };
-  const slope = slopeOf(kernel, scores.local, slopes.local, softmax.rest);
+  const weights = "why" in first ? weightsOf(scores.local) : first;
+  if ("why" in weights) return weights;
+  if (!("log" in weights) && !onlySums(weights)) return { why: "weights are multiplied by more than their sum says" };
+  const slope = slopeOf(kernel, scores.local, slopes.local, weights.rest);
   if ("why" in slope) return slope;
+  const log = "log" in weights ? weights.log : undefined;
+  if ((log === undefined) !== (slope.delta === undefined))
+    return { why: "rows have the log of their sum, or the sum of weights times slopes, and not both" };
 
   const [product, ...products] = slopes.products;
   if (product === undefined || products.length > 0) return { why: "slopes of weights are several products" };
@@ -122,17 +132,19 @@ export function planBackward(kernel: PlaneKernel): BackwardPlan | Refusal {
   if ([...terms.flatMap(({ queries, keys }) => [queries, keys]), up, values].some(({ matrix }) => matrix === undefined))
     return { why: "rows or columns do not lie at equal distances" };
 
-  const comparisons = softmax.seen === undefined ? [] : comparisonsOf(kernel, softmax.seen);
+  const comparisons = weights.seen === undefined ? [] : comparisonsOf(kernel, weights.seen);
   if (comparisons === undefined) return { why: "a mask that is no comparison" };
   const shape = shapeOf({
     name: kernel.name,
     parts: terms.map(({ keys }) => keys.along.extent),
     width: values.along.extent,
+    kept: log !== undefined,
     ranges: columnsCompared(comparisons).length,
     compared: new Map(comparisons.map(({ row }) => [JSON.stringify(row), row])).size,
   });
   if ("why" in shape) return shape;
-  const { sum, after, factor, scale, seen } = softmax;
+  const { scale, seen } = weights;
+  const softmax = "log" in weights ? NO_SOFTMAX : weights;
   const forward: AttentionPlan = {
     kernel,
     terms,
@@ -141,9 +153,11 @@ export function planBackward(kernel: PlaneKernel): BackwardPlan | Refusal {
     comparisons,
     values,
     results: up,
-    sum,
-    after,
-    factor,
+    peak: softmax.peak,
+    sum: softmax.sum,
+    kept: [],
+    after: softmax.after,
+    factor: softmax.factor,
     split: false,
     shape: {
       name: kernel.name,
@@ -164,6 +178,7 @@ export function planBackward(kernel: PlaneKernel): BackwardPlan | Refusal {
     values,
     ...(dValues === undefined ? {} : { dValues: dValues as TensorRows }),
     factor: slope.factor,
+    ...(log === undefined ? {} : { kept: { log, delta: slope.delta! } }),
     forward,
     shape,
   };
@@ -198,6 +213,46 @@ function shapeOf(of: Omit<BackwardShape, "stages" | "columns" | "rows">): Backwa
   return { ...of, stages, columns, rows };
 }
 
+/** Weights that are powers of scores less what the row has kept. */
+interface Powers {
+  readonly scale: number;
+  readonly seen?: Expr;
+  readonly log: Expr;
+  readonly rest: readonly PlaneStmt[];
+}
+
+type Weights = Softmax | Powers;
+
+/** Of a plane that needs none: what would be found for it. */
+const NO_SOFTMAX: Pick<Softmax, "peak" | "sum" | "after" | "factor"> = {
+  peak: "peak",
+  sum: "sum",
+  after: [],
+  factor: { kind: "const", dtype: "f32", value: 1 },
+};
+
+/** `p = exp(p * scale - log)`, 0 where a row does not see a column. */
+function powersOf(kernel: PlaneKernel, p: string, [stmt, ...rest]: readonly PlaneStmt[]): Powers | undefined {
+  const column = kernel.column.name;
+  let value = overColumns(stmt, p, column);
+  let seen: Expr | undefined;
+  if (value !== undefined && isOp(value, "select") && constantOf(value.operands[2]!) === 0)
+    [seen, value] = value.operands as [Expr, Expr, Expr];
+  const [difference] = value !== undefined && isOp(value, "exp") ? value.operands : [];
+  if (difference === undefined || !isOp(difference, "sub")) return undefined;
+  const [score, log] = difference.operands as [Expr, Expr];
+  const [own, factor] = isOp(score, "mul") ? (score.operands as [Expr, Expr]) : [score];
+  const scale = factor === undefined ? 1 : constantOf(factor);
+  const isOwn = same(own, { kind: "load", from: p, at: [{ kind: "axis", axis: column }], dtype: "f32" });
+  if (!isOwn || scale === undefined || !(scale > 0) || !isOfRow(kernel, log)) return undefined;
+  return { scale, ...(seen === undefined ? {} : { seen }), log, rest };
+}
+
+/** Whether something is loaded that a row has one of. */
+function isOfRow({ args, column }: PlaneKernel, expr: Expr): boolean {
+  return expr.kind === "load" && args.some(({ name }) => name === expr.from) && !usesAxis(expr, column.name);
+}
+
 /** Whether weights are exponentials times what is made of their sum alone, without a sign: 1 / sum, or 0 where that is 0. */
 function onlySums({ sum, after, factor }: Softmax): boolean {
   const known = new Set([sum]);
@@ -216,44 +271,42 @@ function onlySums({ sum, after, factor }: Softmax): boolean {
 
 interface Slope {
   readonly factor: number;
+  /** The sum of weights times slopes, where rows have it. */
+  readonly delta?: Expr;
   readonly leaves: readonly Leave[];
 }
 
-/** `delta = sum p * dp; dp = p * (dp - delta) * factor`, then sums that leave. */
+/** `delta = sum p * dp`, where rows do not have it; `dp = p * (dp - delta) * factor`, then sums that leave. */
 function slopeOf(kernel: PlaneKernel, p: string, dp: string, body: readonly PlaneStmt[]): Slope | Refusal {
   const column = kernel.column.name;
   const at: Expr[] = [{ kind: "axis", axis: column }];
-  const [sum, assign, ...rest] = body;
+  const sums = body[0]?.kind === "row" && body[0].stmt.kind === "reduce";
+  const [assign, ...rest] = sums ? body.slice(1) : body;
   const isLoad = (expr: Expr, from: string): boolean => same(expr, { kind: "load", from, at, dtype: "f32" });
   const isProduct = (expr: Expr, a: (x: Expr) => boolean, b: (x: Expr) => boolean): boolean => {
     if (!isOp(expr, "mul")) return false;
     const [x, y] = expr.operands as [Expr, Expr];
     return (a(x) && b(y)) || (a(y) && b(x));
   };
-  const delta = reduction(sum, "sum");
-  if (
-    delta === undefined ||
-    !isProduct(
-      delta.value,
-      (x) => isLoad(x, p),
-      (x) => isLoad(x, dp),
-    )
-  )
+  const sum = sums ? reduction(body[0], "sum") : undefined;
+  const isWeight = (x: Expr): boolean => isLoad(x, p);
+  if (sums && (sum === undefined || !isProduct(sum.value, isWeight, (x) => isLoad(x, dp))))
     return { why: "weights times their slopes are not summed" };
   let value = overColumns(assign, dp, column);
   let factor = 1;
   const times = value !== undefined && isOp(value, "mul") ? constantOf(value.operands[1]!) : undefined;
   if (times !== undefined && isOp(value!, "mul")) [factor, value] = [times, value.operands[0]!];
+  let delta: Expr | undefined;
   const isFar = (x: Expr): boolean => {
-    if (!isOp(x, "sub")) return false;
-    const [a, b] = x.operands as [Expr, Expr];
-    return isLoad(a, dp) && b.kind === "load" && b.from === delta.to;
+    if (!isOp(x, "sub") || !isLoad(x.operands[0]!, dp)) return false;
+    delta = x.operands[1]!;
+    return sum === undefined ? isOfRow(kernel, delta) : delta.kind === "load" && delta.from === sum.to;
   };
-  if (value === undefined || !isProduct(value, (x) => isLoad(x, p), isFar))
+  if (value === undefined || !isProduct(value, isWeight, isFar))
     return { why: "slopes of scores are no weights times the distance to that sum" };
   const leaves = rest.flatMap((stmt) => (stmt.kind === "leave_rows" || stmt.kind === "leave_columns" ? [stmt] : []));
   if (leaves.length < rest.length) return { why: "something stands behind the slopes of scores" };
-  return { factor, leaves };
+  return { factor, leaves, ...(sum === undefined && delta !== undefined ? { delta } : {}) };
 }
 
 /** Whether two loads are the same rows, whatever the axis along them is called. */

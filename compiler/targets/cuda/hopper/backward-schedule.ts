@@ -99,7 +99,7 @@ const FENCE: Step = { kind: "fence" };
 
 /** Statistics of rows, then gradients of queries. */
 export function rowsSchedule(shape: BackwardShape): Schedule {
-  const { name, stages, columns, width, ranges } = shape;
+  const { name, stages, columns, width, ranges, kept } = shape;
   const depth = depthOf(shape);
   const block = (pass: string): Step[] => [
     FREE,
@@ -124,8 +124,10 @@ export function rowsSchedule(shape: BackwardShape): Schedule {
         kind: "loop",
         ...TILES,
         body: [
-          { kind: "loop", ...BLOCKS, body: block("1,{block}") },
-          { kind: "loop", ...AGAIN, why: "the same once more", body: block("2,{again}") },
+          ...(kept
+            ? []
+            : [{ kind: "loop", ...BLOCKS, why: "once for the statistics", body: block("1,{block}") } as const]),
+          { kind: "loop", ...AGAIN, body: block("2,{again}") },
         ],
       },
     ],
@@ -151,9 +153,9 @@ export function rowsSchedule(shape: BackwardShape): Schedule {
     writes: [{ registers: "scores", holds: `p[{tile},{part},${pass}]` }],
   });
   const settled: Step = { kind: "settle", pending: 0, done: ["slopes"] };
-  const tile: Step[] = [
-    { kind: "compute", name: "nothing is summed", zeroes: ["delta"] },
-    ...own(["q", "up"]),
+  const base = { registers: "base", holds: "statistics[{tile},{part}]" };
+  const known: Step[] = [{ kind: "compute", name: "what rows have kept", writes: [base] }];
+  const found: Step[] = [
     {
       kind: "loop",
       ...BLOCKS,
@@ -177,9 +179,14 @@ export function rowsSchedule(shape: BackwardShape): Schedule {
       kind: "compute",
       name: "statistics",
       reads: [{ registers: "delta", holds: { ...BLOCKS, term: "up[{tile},{part}] * v[{tile},1,{block}]" } }],
-      writes: [{ registers: "base", holds: "statistics[{tile},{part}]" }],
+      writes: [base],
       gives: "statistics[{tile},{part}]",
     },
+  ];
+  const tile: Step[] = [
+    ...(kept ? [] : [{ kind: "compute", name: "nothing is summed", zeroes: ["delta"] } as const]),
+    ...own(["q", "up"]),
+    ...(kept ? known : found),
     {
       kind: "loop",
       ...AGAIN,
@@ -258,7 +265,7 @@ export function rowsSchedule(shape: BackwardShape): Schedule {
       { name: "base", role: "consumer", count: 2 },
     ],
     roles: [producer, consumer(232, tile)],
-    results: ["statistics", "results"].map((label) => ({
+    results: [...(kept ? [] : ["statistics"]), "results"].map((label) => ({
       role: "consumer",
       over: [TILES],
       label: `${label}[{tile},{part}]`,

@@ -165,6 +165,25 @@ export class BackwardText {
     });
   }
 
+  /** The same where rows have kept it. */
+  kept(): void {
+    const lines = this.#lines;
+    lines.add("#pragma unroll");
+    lines.block("for (int r = 0; r < 2; r++)", () => {
+      lines.add(`const int flat = min(${this.#own.first} + row + r * 8, m_end - 1);`);
+      this.#unpack(this.#plan.kernel.rows, "flat");
+      const [base, delta] = this.#keptText();
+      lines.add(`base[r] = ${base};`, `delta[r] = ${delta};`);
+    });
+  }
+
+  /** Base and sum of weights times slopes of a row that is unpacked. Of one that sees nothing, the log is about the lowest number. */
+  #keptText(): [base: string, delta: string] {
+    const { log, delta } = this.#plan.kept!;
+    const scalars = this.#scalars([log, delta]);
+    return [`fmaxf(${scalars.print(log)}, -1e30f) * ${Math.LOG2E.toPrecision(9)}f`, `${scalars.print(delta)} * FACTOR`];
+  }
+
   weightsOfRows(first: string): void {
     this.#lines.add(
       `hide(${first});`,
@@ -193,6 +212,7 @@ export class BackwardText {
     lines.block(
       `const auto describe = [&](int first, ${kernel.rows.length > 1 ? "int first_member, " : ""}int head, float* known, int* seen)`,
       () => {
+        if (this.#plan.kept !== undefined) this.#unpack(kernel.batch, "head");
         lines.add(`int ${ends.map(({ name, most }) => `${name} = ${LIMITS[most]}`).join(", ")};`, "#pragma unroll");
         lines.block("for (int i = lane; i < ROWS; i += 32)", () => {
           const [token, ...others] = kernel.rows as [Axis, ...Axis[]];
@@ -204,8 +224,10 @@ export class BackwardText {
           if (others.length > 0) lines.add(`const int member = first_member + i / ${tokens};`);
           this.#unpack(others, "member");
           const row = others.length === 0 ? here : `${here} * ${inner} + member`;
-          lines.add(`const float* own = statistics + (head * (long long)m_end + ${row}) * 2;`);
-          lines.add("known[2 * i] = inside ? own[0] : 0.0f, known[2 * i + 1] = inside ? own[1] : 0.0f;");
+          if (this.#plan.kept === undefined)
+            lines.add(`const float* own = statistics + (head * (long long)m_end + ${row}) * 2;`);
+          const [base, delta] = this.#plan.kept === undefined ? ["own[0]", "own[1]"] : this.#keptText();
+          lines.add(`known[2 * i] = inside ? ${base} : 0.0f;`, `known[2 * i + 1] = inside ? ${delta} : 0.0f;`);
           const { span } = kernel;
           const scalars = this.#scalars([...(span === undefined ? [] : [span.from, span.to]), ...this.#rows]);
           const [from, to] = span === undefined ? ["0", "n_end"] : [span.from, span.to].map((x) => scalars.print(x));

@@ -36,8 +36,10 @@ export function printHopperBackward(plan: BackwardPlan, others: readonly Scratch
   const entry: Entry = { ...columns.grid(), only: ARCHITECTURE, before: rows.grid() };
   const { batch, rows: tokens } = plan.kernel;
   const own: Scratch[] = [
-    { shape: [...extentsOf(batch), ...extentsOf(tokens), 2], each: false, dtype: "f32" },
     { shape: [...extentsOf(tokens), 2], each: false, dtype: "i32" },
+    ...(plan.kept === undefined
+      ? [{ shape: [...extentsOf(batch), ...extentsOf(tokens), 2], each: false, dtype: "f32" } as const]
+      : []),
   ];
   return { text, entry, scratch: [...others, ...own], more: new Map([[rows.file, before]]) };
 }
@@ -160,17 +162,17 @@ class BackwardPrinter {
   }
 
   #header(): string[] {
-    const { kernel, shape } = this.#plan;
+    const { kernel, kept, shape } = this.#plan;
     const { width, stages } = shape;
     const depth = depthOf(shape);
     const shapes = kernel.args.map((arg) => `${arg.access} ${arg.name}: ${arg.dtype}[${arg.shape.join(", ")}]`);
     return [
       this.#ofRows
-        ? `${kernel.name}, rows: attention's backward pass for the tensor cores of sm_90a: statistics, and gradients of queries`
+        ? `${kernel.name}, rows: attention's backward pass for the tensor cores of sm_90a: ${kept === undefined ? "statistics, and " : ""}gradients of queries`
         : `${kernel.name}, columns: attention's backward pass for the tensor cores of sm_90a: gradients of keys and values`,
       ...kernel.from,
       ...shapes.map((text) => `  ${text}`),
-      `Scores of ${depth} terms, values of ${width}: ${this.#ofRows ? 2 * (3 * depth + 2 * width) : 4 * (depth + width)} FLOP for each row and column that it sees.`,
+      `Scores of ${depth} terms, values of ${width}: ${this.#ofRows ? 2 * (kept === undefined ? 3 * depth + 2 * width : 2 * depth + width) : 4 * (depth + width)} FLOP for each row and column that it sees.`,
       `Tiles of ${TILE} ${this.#side}, blocks of ${this.#block} ${this.#ofRows ? "columns" : "rows"}, ${stages} of them in shared memory.`,
     ];
   }
@@ -272,8 +274,8 @@ class BackwardPrinter {
         ({ name, dtype, access }) => `${access === "read" ? "const " : ""}${storageType(dtype)}* __restrict__ ${name}`,
       ),
       ...this.#others.map(({ dtype = "i32" }, i) => `${storageType(dtype)}* unused_${i}`),
-      `${read}float* __restrict__ statistics`,
       `${read}int* __restrict__ spans`,
+      ...(this.#plan.kept === undefined ? [`${read}float* __restrict__ statistics`] : []),
       ...[...this.#maps.keys()].map((name) => `const __grid_constant__ CUtensorMap ${name}`),
     ];
     const head = `extern "C" __global__ void __launch_bounds__(${threadsOf(this.#schedule)}, 1) ${kernel.name}_tensor_${this.#side}`;
@@ -303,7 +305,7 @@ class BackwardPrinter {
     const [producer, consumer] = this.#schedule.roles as [Role, Role];
     const steps = (role: Role): void => new SchedulePrinter(this.#schedule, role, lines, this.#hooks(role)).print();
     lines.block("if (warpgroup == 0)", () => {
-      lines.add("// The producer fills the ring.", `registers_decrease<${producer.registers}>();`);
+      lines.add(`registers_decrease<${producer.registers}>();  // the producer fills the ring`);
       if (this.#ofRows) this.#scores.ranges();
       else this.#text.describe();
       lines.block("if (warp == 0)", () => steps(producer));
@@ -363,7 +365,7 @@ class BackwardPrinter {
             lines.add(
               "if (at.head == 0 && lane == 0) spans[at.m / ROWS * 2] = span.first, spans[at.m / ROWS * 2 + 1] = span.end;",
             );
-          else this.#scores.rows();
+          else this.#scores.rows(this.#plan.kept === undefined);
         } else {
           lines.add("const Place at = place_of(tile, column_tiles, heads, m_end);", "const Span span = span_of(at.n);");
           const { tokens, chunks } = rowBlock(this.#plan);
@@ -451,6 +453,8 @@ class BackwardPrinter {
         return text.products();
       case "statistics":
         return text.statistics();
+      case "what rows have kept":
+        return text.kept();
       case "what is known of rows":
         return this.#lines.add(
           `describe(${this.#first(label)}, ${this.#plan.kernel.rows.length > 1 ? `${this.#member}, ` : ""}at.head, shared.statistics[stage], shared.seen[stage]);`,

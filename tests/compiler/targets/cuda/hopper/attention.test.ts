@@ -81,6 +81,27 @@ const CASES: readonly Case[] = [
     }`,
   },
   {
+    name: "rows that keep the log of their sum for the backward pass",
+    documents: [70, 1, 60],
+    text: `kernel @kept plane extents [S, T] {
+      read x_2: bf16[T, 2, 64]
+      read x_3: bf16[S, 2, 64]
+      write log: f32[T, 2]
+      write out: bf16[T, 2, 128]
+      read x_6: bf16[S, 2, 128]
+      ${HEAD}
+      local of_sum: f32[]
+      batch (H < 2) rows (T) column (S)
+      span span_from[T] to span_to[T]
+      enter x = sum (N < 64) x_2[T, H, N] @ x_3[S, H, N]
+      for (S) x[S] = (x[S] * bf16 0.1352337788608801: bf16)
+      ${CAUSAL}
+      of_sum[] = (select((peak[] == bf16 -inf), f32 0, peak[]) + log(sum[]))
+      log[T, H] = max(of_sum[], f32 -3e+38)
+      leave (Vh < 128) out[T, H, Vh] = sum over columns x @ x_6[S, H, Vh]
+    }`,
+  },
+  {
     name: "a key of all heads in a cache, as a prefill has it",
     documents: [33, 150],
     text: `kernel @prefill plane extents [S, T] {
@@ -207,7 +228,7 @@ async function errorOf({ text, documents, blocks = 2 }: Case, seed: number): Pro
     // Of some rows nothing is chosen.
     chosen: places.flatMap((_, i) => places.map((_, j) => Number(i % 5 !== 2 && (i + 2 * j) % 3 !== 0))),
   };
-  const memory: Record<string, Uint16Array | Int32Array | Uint8Array> = {};
+  const memory: Record<string, Uint16Array | Int32Array | Uint8Array | Float32Array> = {};
   const numbers: Record<string, Float64Array> = {};
   for (const { name, dtype, shape } of kernel.args) {
     const sizeOf = (extent: string | number): number =>
@@ -217,6 +238,9 @@ async function errorOf({ text, documents, blocks = 2 }: Case, seed: number): Pro
       const halves = Uint16Array.from({ length: size }, () => bits(2 * random()));
       memory[name] = halves;
       numbers[name] = Float64Array.from(halves, valueOf);
+    } else if (dtype === "f32") {
+      memory[name] = new Float32Array(size);
+      numbers[name] = new Float64Array(size);
     } else {
       memory[name] =
         dtype === "bool"
@@ -231,7 +255,8 @@ async function errorOf({ text, documents, blocks = 2 }: Case, seed: number): Pro
   for (const { name, access } of kernel.args) {
     if (access === "read") continue;
     for (const [i, wanted] of numbers[name]!.entries()) {
-      const difference = Math.abs(valueOf(memory[name]![i]!) - wanted);
+      const stored = memory[name]!;
+      const difference = Math.abs((stored instanceof Float32Array ? stored[i]! : valueOf(stored[i]!)) - wanted);
       error = Math.max(error, Number.isNaN(difference) ? Infinity : difference);
     }
   }

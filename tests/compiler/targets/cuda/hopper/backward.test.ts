@@ -146,6 +146,33 @@ const CASES: readonly Case[] = [
       leave (N < 128) dk[S, N] = sum over rows dp @ q[T, N]
     }`,
   },
+  {
+    name: "rows that have kept the log of their sum, and the sum of weights times slopes",
+    documents: [70, 1, 90, 3],
+    text: `kernel @kept plane extents [S, T] {
+      read out_of: bf16[T, 2, 128]
+      read v: bf16[S, 2, 128]
+      read q: bf16[T, 2, 128]
+      read k: bf16[S, 2, 128]
+      read log: f32[T, 2]
+      read both: bf16[T, 2]
+      write dv: bf16[S, 2, 128]
+      write dq: bf16[T, 2, 128]
+      write dk: bf16[S, 2, 128]
+      ${PLACES}
+      local p: f32[S]
+      local dp: f32[S]
+      batch (H < 2) rows (T) column (S)
+      span span_from[T] to span_to[T]
+      enter dp = sum (Vh < 128) out_of[T, H, Vh] @ v[S, H, Vh]
+      enter p = sum (N < 128) q[T, H, N] @ k[S, H, N]
+      for (S) p[S] = select(${CAUSAL}, exp(((p[S] * bf16 0.0884: bf16) - log[T, H]: bf16)), f32 0: bf16)
+      for (S) dp[S] = ((p[S] * (dp[S] - both[T, H]: bf16): bf16) * bf16 0.0884)
+      leave (Vh < 128) dv[S, H, Vh] = sum over rows p @ out_of[T, H, Vh]
+      leave (N < 128) dq[T, H, N] = sum over columns dp @ k[S, H, N]
+      leave (N < 128) dk[S, H, N] = sum over rows dp @ q[T, H, N]
+    }`,
+  },
 ];
 
 function bits(value: number): number {
@@ -176,7 +203,7 @@ async function errorsOf({ text, documents, blocks = 2 }: Case): Promise<Record<s
     span_from: places.map(({ pos }, i) => i - pos),
     span_to: places.map((_, i) => i + 1),
   };
-  const memory: Record<string, Uint16Array | Int32Array> = {};
+  const memory: Record<string, Uint16Array | Int32Array | Float32Array> = {};
   const numbers: Record<string, Float64Array> = {};
   for (const { name, dtype, shape, access } of kernel.args) {
     const sizeOf = (extent: string | number): number =>
@@ -188,6 +215,11 @@ async function errorsOf({ text, documents, blocks = 2 }: Case): Promise<Record<s
       numbers[name] = Float64Array.from(halves, valueOf);
       // Whatever was there before.
       if (access !== "read") halves.fill(bits(NaN));
+    } else if (dtype === "f32") {
+      // Logs of sums: about as large as the largest score.
+      const logs = Float32Array.from({ length: size }, () => 4 + 2 * random());
+      memory[name] = logs;
+      numbers[name] = Float64Array.from(logs);
     } else {
       memory[name] = Int32Array.from(given[name]!);
       numbers[name] = Float64Array.from(given[name]!);

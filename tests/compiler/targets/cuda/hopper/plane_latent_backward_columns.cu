@@ -7,11 +7,13 @@
 //   read x_8: bf16[T, 64]
 //   read pos: i32[T]
 //   read seq: i32[T]
-//   write x_9: bf16[S, 128, 128]
-//   write x_11: bf16[T, 128, 64]
-//   write x_12: bf16[S, 128, 64]
-//   write x_13: bf16[T, 128, 128]
-//   write x_14: bf16[S, 128, 128]
+//   read x_9: f32[T, 128]
+//   write x_10: bf16[S, 128, 128]
+//   read x_11: bf16[T, 128]
+//   write x_12: bf16[T, 128, 64]
+//   write x_13: bf16[S, 128, 64]
+//   write x_14: bf16[T, 128, 128]
+//   write x_15: bf16[S, 128, 128]
 //   read span_from: i32[T]
 //   read span_to: i32[T]
 // Scores of 192 terms, values of 128: 1280 FLOP for each row and column that it sees.
@@ -150,9 +152,9 @@ DSK_INLINE void add_to(float (&sums)[64], const unsigned (&weights)[4][4], const
 extern "C" __global__ void __launch_bounds__(384, 1) plane_latent_backward_tensor_columns(
     int items, int items_before, int S, int T, const bf16* __restrict__ x_2, const bf16* __restrict__ x_3,
     const bf16* __restrict__ x_5, const bf16* __restrict__ x_6, const bf16* __restrict__ x_7, const bf16* __restrict__ x_8,
-    const int* __restrict__ pos, const int* __restrict__ seq, bf16* __restrict__ x_9, bf16* __restrict__ x_11,
-    bf16* __restrict__ x_12, bf16* __restrict__ x_13, bf16* __restrict__ x_14, const int* __restrict__ span_from,
-    const int* __restrict__ span_to, const float* __restrict__ statistics, const int* __restrict__ spans,
+    const int* __restrict__ pos, const int* __restrict__ seq, const float* __restrict__ x_9, bf16* __restrict__ x_10,
+    const bf16* __restrict__ x_11, bf16* __restrict__ x_12, bf16* __restrict__ x_13, bf16* __restrict__ x_14,
+    bf16* __restrict__ x_15, const int* __restrict__ span_from, const int* __restrict__ span_to, const int* __restrict__ spans,
     const __grid_constant__ CUtensorMap x_5_map, const __grid_constant__ CUtensorMap x_7_map,
     const __grid_constant__ CUtensorMap x_2_map) {
   Shared& shared = *reinterpret_cast<Shared*>(shared_memory());
@@ -180,17 +182,16 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_latent_backward_tenso
     return low < high ? Span{low * 128, min(high * 128, m_end)} : Span{0, 0};
   };
   if (warpgroup == 0) {
-    // The producer fills the ring.
-    registers_decrease<24>();
+    registers_decrease<24>();  // the producer fills the ring
     // Of rows from `first` on: statistics, what they see and are compared by, beyond the end nothing; then its extremes.
-    const auto describe = [&](int first, int head, float* known, int* seen) {
+    const auto describe = [&](int first, int i_H, float* known, int* seen) {
       int most_from = -0x7fffffff - 1, least_to = 0x7fffffff, least_row_0 = 0x7fffffff, most_row_1 = -0x7fffffff - 1, least_row_1 = 0x7fffffff;
       #pragma unroll
       for (int i = lane; i < ROWS; i += 32) {
         const bool inside = first + i < T;
         const int i_T = min(first + i, T - 1);
-        const float* own = statistics + (head * (long long)m_end + i_T) * 2;
-        known[2 * i] = inside ? own[0] : 0.0f, known[2 * i + 1] = inside ? own[1] : 0.0f;
+        known[2 * i] = inside ? fmaxf(x_9[(long long)i_T * 128 + i_H], -1e30f) * 1.44269504f : 0.0f;
+        known[2 * i + 1] = inside ? float(x_11[(long long)i_T * 128 + i_H]) * FACTOR : 0.0f;
         const int from = span_from[i_T], to = inside ? span_to[i_T] : 0;
         const int row_0 = pos[i_T];
         const int row_1 = seq[i_T];
@@ -383,12 +384,12 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_latent_backward_tenso
         const int own = i * 16 + mine / 8, chunk = mine % 8, place = own * 128 + (chunk ^ own % 8) * 16;
         const int i_S = min(at.n + part * 64 + own, n_end - 1);
         if (at.n + part * 64 + own < n_end) {
-          bf16* p3 = x_14 + (long long)i_S * 16384 + i_H * 128 + chunk * 8;
+          bf16* p3 = x_15 + (long long)i_S * 16384 + i_H * 128 + chunk * 8;
           *reinterpret_cast<uint4*>(p3) = *reinterpret_cast<const uint4*>(shared.k[part] + place);
           *reinterpret_cast<uint4*>(p3 + 64) = *reinterpret_cast<const uint4*>(shared.k[part] + 8192 + place);
-          bf16* p4 = x_12 + (long long)i_S * 8192 + i_H * 64 + chunk * 8;
+          bf16* p4 = x_13 + (long long)i_S * 8192 + i_H * 64 + chunk * 8;
           *reinterpret_cast<uint4*>(p4) = *reinterpret_cast<const uint4*>(shared.k[part] + 16384 + place);
-          bf16* p5 = x_9 + (long long)i_S * 16384 + i_H * 128 + chunk * 8;
+          bf16* p5 = x_10 + (long long)i_S * 16384 + i_H * 128 + chunk * 8;
           *reinterpret_cast<uint4*>(p5) = *reinterpret_cast<const uint4*>(shared.v[part] + place);
           *reinterpret_cast<uint4*>(p5 + 64) = *reinterpret_cast<const uint4*>(shared.v[part] + 8192 + place);
         }

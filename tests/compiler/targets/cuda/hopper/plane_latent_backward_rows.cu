@@ -1,4 +1,4 @@
-// plane_latent_backward, rows: attention's backward pass for the tensor cores of sm_90a: statistics, and gradients of queries
+// plane_latent_backward, rows: attention's backward pass for the tensor cores of sm_90a: gradients of queries
 //   read x_2: bf16[T, 128, 128]
 //   read x_3: bf16[S, 128, 128]
 //   read x_5: bf16[T, 128, 192]
@@ -7,14 +7,16 @@
 //   read x_8: bf16[T, 64]
 //   read pos: i32[T]
 //   read seq: i32[T]
-//   write x_9: bf16[S, 128, 128]
-//   write x_11: bf16[T, 128, 64]
-//   write x_12: bf16[S, 128, 64]
-//   write x_13: bf16[T, 128, 128]
-//   write x_14: bf16[S, 128, 128]
+//   read x_9: f32[T, 128]
+//   write x_10: bf16[S, 128, 128]
+//   read x_11: bf16[T, 128]
+//   write x_12: bf16[T, 128, 64]
+//   write x_13: bf16[S, 128, 64]
+//   write x_14: bf16[T, 128, 128]
+//   write x_15: bf16[S, 128, 128]
 //   read span_from: i32[T]
 //   read span_to: i32[T]
-// Scores of 192 terms, values of 128: 1664 FLOP for each row and column that it sees.
+// Scores of 192 terms, values of 128: 1024 FLOP for each row and column that it sees.
 // Tiles of 128 rows, blocks of 64 columns, 3 of them in shared memory.
 #include "dsk_mma.cuh"
 #include "dsk_sm90.cuh"
@@ -116,9 +118,9 @@ DSK_INLINE void add_to(float (&sums)[96], const unsigned (&weights)[4][4], const
 extern "C" __global__ void __launch_bounds__(384, 1) plane_latent_backward_tensor_rows(
     int items, int items_before, int S, int T, const bf16* __restrict__ x_2, const bf16* __restrict__ x_3,
     const bf16* __restrict__ x_5, const bf16* __restrict__ x_6, const bf16* __restrict__ x_7, const bf16* __restrict__ x_8,
-    const int* __restrict__ pos, const int* __restrict__ seq, bf16* __restrict__ x_9, bf16* __restrict__ x_11,
-    bf16* __restrict__ x_12, bf16* __restrict__ x_13, bf16* __restrict__ x_14, const int* __restrict__ span_from,
-    const int* __restrict__ span_to, float* __restrict__ statistics, int* __restrict__ spans,
+    const int* __restrict__ pos, const int* __restrict__ seq, const float* __restrict__ x_9, bf16* __restrict__ x_10,
+    const bf16* __restrict__ x_11, bf16* __restrict__ x_12, bf16* __restrict__ x_13, bf16* __restrict__ x_14,
+    bf16* __restrict__ x_15, const int* __restrict__ span_from, const int* __restrict__ span_to, int* __restrict__ spans,
     const __grid_constant__ CUtensorMap x_6_map, const __grid_constant__ CUtensorMap x_8_map,
     const __grid_constant__ CUtensorMap x_3_map) {
   Shared& shared = *reinterpret_cast<Shared*>(shared_memory());
@@ -146,8 +148,7 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_latent_backward_tenso
     return low < high ? Span{low, high} : Span{0, 0};
   };
   if (warpgroup == 0) {
-    // The producer fills the ring.
-    registers_decrease<40>();
+    registers_decrease<40>();  // the producer fills the ring
     // The smallest and largest of what columns from `first` on are compared by.
     const auto find_ranges = [&](int first, int* ranges) {
       find_range<COLUMNS>(ranges, lane, [&](int i) { const int i_S = min(first + i, S - 1); return pos[i_S]; });
@@ -160,25 +161,6 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_latent_backward_tenso
         const Span span = span_of(at.m);
         const int blocks = max(1, (span.end - span.first + COLUMNS - 1) / COLUMNS);  // one where rows see nothing
         if (at.head == 0 && lane == 0) spans[at.m / ROWS * 2] = span.first, spans[at.m / ROWS * 2 + 1] = span.end;
-        for (int block = 0; block < blocks; block++) {
-          mbarrier_wait(&shared.empty[stage], phase ^ 1);  // passes at once on the first way round
-          // ranges of columns
-          find_ranges(span.first + block * COLUMNS, shared.ranges[stage]);
-          if (lane == 0) mbarrier_expect(&shared.full[stage], 40960);
-          if (lane == 0) {
-            tma_load_3d(shared.k[stage], &x_6_map, &shared.full[stage], 0, span.first + block * COLUMNS, at.head);
-            tma_load_3d(shared.k[stage] + 8192, &x_6_map, &shared.full[stage], 64, span.first + block * COLUMNS, at.head);
-          }
-          if (lane == 0) {
-            tma_load_2d(shared.k[stage] + 16384, &x_8_map, &shared.full[stage], 0, span.first + block * COLUMNS);
-          }
-          if (lane == 0) {
-            tma_load_3d(shared.v[stage], &x_3_map, &shared.full[stage], 0, span.first + block * COLUMNS, at.head);
-            tma_load_3d(shared.v[stage] + 8192, &x_3_map, &shared.full[stage], 64, span.first + block * COLUMNS, at.head);
-          }
-          if (++stage == STAGES) stage = 0, phase ^= 1;
-        }
-        // the same once more
         for (int again = 0; again < blocks; again++) {
           mbarrier_wait(&shared.empty[stage], phase ^ 1);  // passes at once on the first way round
           // ranges of columns
@@ -223,7 +205,6 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_latent_backward_tenso
         row_0[r] = pos[i_T];
         row_1[r] = seq[i_T];
       }
-      float peaks[2] = {-infinity(), -infinity()}, total[2] = {}, rescale[2];
       // Columns that a row does not see have the score of minus infinity. Of most blocks rows see all.
       const auto hide = [&](int first) {
         bool all = true;
@@ -251,8 +232,6 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_latent_backward_tenso
               scores[j / 2 * 4 + r * 2 + j % 2] = -infinity();
         }
       };
-      // nothing is summed
-      delta[0] = delta[1] = 0.0f;
       named_barrier_sync(1 + part, 128);  // all warps have stored their results
       #pragma unroll 1
       for (int i = 0; i < 4; i++) {
@@ -273,46 +252,12 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_latent_backward_tenso
       cp_async_wait<0>();
       fence_async();
       named_barrier_sync(1 + part, 128);  // all of them are there
-      // what each row has one of
-      for (int block = 0; block < blocks; block++) {
-        mbarrier_wait(&shared.full[stage], phase);
-        wgmma_fence();
-        multiply(scores, shared.q[part], shared.k[stage], DEPTH);
-        wgmma_commit();
-        multiply(slopes, shared.up[part], shared.v[stage], WIDTH);
-        wgmma_commit();
-        wgmma_wait<1>();
-        wgmma_settled(scores);
-        // exponentials
-        hide(span.first + block * COLUMNS);
-        exponentiate(scores, peaks, total, rescale, SCALE);
-        wgmma_wait<0>();
-        wgmma_settled(slopes);
-        __syncwarp();
-        if (lane == 0) mbarrier_arrive(&shared.empty[stage]);
-        // sums of weights times slopes
-        #pragma unroll
-        for (int r = 0; r < 2; r++) delta[r] *= rescale[r];
-        #pragma unroll
-        for (int i = 0; i < COLUMNS / 2; i++) delta[i / 2 % 2] += scores[i] * slopes[i];
-        if (++stage == STAGES) stage = 0, phase ^= 1;
-      }
-      // statistics
+      // what rows have kept
       #pragma unroll
       for (int r = 0; r < 2; r++) {
-        float sum_ = total[r] + __shfl_xor_sync(0xffffffffu, total[r], 1);
-        sum_ += __shfl_xor_sync(0xffffffffu, sum_, 2);
-        delta[r] += __shfl_xor_sync(0xffffffffu, delta[r], 1);
-        delta[r] += __shfl_xor_sync(0xffffffffu, delta[r], 2);
-        const float w3 = sum_;
-        const float inverse = ((w3 == 0.0f) ? 0.0f : (1.0f / w3));
-        const float factor = inverse;
-        // Of a row that sees nothing, the factor is 0 and the base infinite: its weights are 0.
-        base[r] = (peaks[r] == -infinity() ? 0.0f : peaks[r] * SCALE) - logf(factor) * 1.44269504f;
-        delta[r] *= factor * FACTOR;
-        const int m = at.m + part * 64 + row + r * 8;
-        if (lane % 4 == 0 && m < m_end) statistics[(at.head * (long long)m_end + m) * 2] = base[r],
-          statistics[(at.head * (long long)m_end + m) * 2 + 1] = delta[r];
+        const int i_T = min(at.m + part * 64 + row + r * 8, m_end - 1);
+        base[r] = fmaxf(x_9[(long long)i_T * 128 + i_H], -1e30f) * 1.44269504f;
+        delta[r] = float(x_11[(long long)i_T * 128 + i_H]) * FACTOR;
       }
       for (int again = 0; again < blocks; again++) {
         mbarrier_wait(&shared.full[stage], phase);
@@ -363,11 +308,11 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_latent_backward_tenso
         const int own = i * 16 + mine / 8, chunk = mine % 8, place = own * 128 + (chunk ^ own % 8) * 16;
         const int i_T = min(at.m + part * 64 + own, m_end - 1);
         if (at.m + part * 64 + own < m_end) {
-          bf16* p4 = x_13 + (long long)i_T * 16384 + i_H * 128 + chunk * 8;
-          *reinterpret_cast<uint4*>(p4) = *reinterpret_cast<const uint4*>(shared.q[part] + place);
-          *reinterpret_cast<uint4*>(p4 + 64) = *reinterpret_cast<const uint4*>(shared.q[part] + 8192 + place);
-          bf16* p5 = x_11 + (long long)i_T * 8192 + i_H * 64 + chunk * 8;
-          *reinterpret_cast<uint4*>(p5) = *reinterpret_cast<const uint4*>(shared.q[part] + 16384 + place);
+          bf16* p3 = x_14 + (long long)i_T * 16384 + i_H * 128 + chunk * 8;
+          *reinterpret_cast<uint4*>(p3) = *reinterpret_cast<const uint4*>(shared.q[part] + place);
+          *reinterpret_cast<uint4*>(p3 + 64) = *reinterpret_cast<const uint4*>(shared.q[part] + 8192 + place);
+          bf16* p4 = x_12 + (long long)i_T * 8192 + i_H * 64 + chunk * 8;
+          *reinterpret_cast<uint4*>(p4) = *reinterpret_cast<const uint4*>(shared.q[part] + 16384 + place);
         }
       }
     }

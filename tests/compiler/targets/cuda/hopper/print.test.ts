@@ -22,7 +22,7 @@ const kernels = ["v3.kernels", "fp8.kernels"].flatMap(
 const planes = parseKernels(readFileSync(join(import.meta.dirname, "attention.kernels"), "utf8"))
   .kernels as PlaneKernel[];
 
-/** The same backward: DeepSeek-V3, DeepSeek-V2-Lite, DeepSeekMath 7B and Qwen3-30B-A3B. */
+/** The same backward: DeepSeek-V3, where rows have kept what their softmaxes need and where they have not, DeepSeekMath 7B and Qwen3-30B-A3B. */
 const backward = parseKernels(readFileSync(join(import.meta.dirname, "backward.kernels"), "utf8"))
   .kernels as PlaneKernel[];
 
@@ -70,6 +70,7 @@ describe("kernels for Hopper", () => {
     "plane_grouped_cached",
     "plane_absorbed",
     "plane_absorbed_combine",
+    "plane_found_backward_rows",
     "plane_latent_backward_rows",
     "plane_latent_backward_columns",
   ])("%s is as it was reviewed", async (name) => {
