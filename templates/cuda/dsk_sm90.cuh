@@ -191,6 +191,10 @@ DSK_INLINE void tma_wait() {
 // fence.proxy.async: what threads wrote to shared memory is seen by copies and matrix products.
 DSK_INLINE void fence_async() { DSK_PTX(fence_async(), asm volatile("fence.proxy.async.shared::cta;" ::: "memory")); }
 
+// Eight sums as operands of wgmma, which reads and writes them.
+#define DSK_SUMS_8(d, i)                                                                                          \
+  "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), "+f"(d[i + 7])
+
 // wgmma.fence: registers of sums and of A are settled before the products that follow.
 DSK_INLINE void wgmma_fence() { DSK_PTX(wgmma_fence(), asm volatile("wgmma.fence.sync.aligned;" ::: "memory")); }
 

@@ -117,10 +117,11 @@ async function compile(nvcc: Nvcc, args: readonly string[], cubin: string, log: 
   }
 }
 
-/** What the compiler says. */
+/** What the compiler says, and what a shell says of the time that it took. */
 function execute(command: string, args: readonly string[]): Promise<string> {
   return new Promise((resolve, reject) => {
-    execFile(command, args, { maxBuffer: 64 << 20 }, (error, stdout, stderr) => {
+    const shell = ["-c", '"$@" && times', "sh", command, ...args];
+    execFile("/bin/sh", shell, { maxBuffer: 64 << 20 }, (error, stdout, stderr) => {
       if (error === null) resolve(`${stdout}${stderr}`);
       else reject(new NvccError(`${args.at(-3)} does not compile:\n${shortened(stderr || error.message)}`));
     });

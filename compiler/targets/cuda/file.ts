@@ -5,6 +5,7 @@ import { Lines } from "../../emit/lines.ts";
 import type { Arg, Kernel } from "../../kernel-ir/types.ts";
 import type { Frame, Func, Main, Scratch } from "../simt/frame.ts";
 import { storageType, valueType } from "./language.ts";
+import { WIDTH } from "./readable.ts";
 import { tidied } from "./tidy.ts";
 
 /** A kernel as CUDA C++, and what a runtime has to know about it. */
@@ -58,8 +59,6 @@ export function signature(head: string, parameters: readonly string[]): string {
   }
   return [`${head}(`, ...rows.map((row) => `    ${row}`)].join("\n");
 }
-
-const WIDTH = 128;
 
 /** Extents and arguments of a kernel. */
 export function parametersOf({ extents, args }: Pick<Kernel, "extents" | "args">): string[] {

@@ -15,6 +15,8 @@ export interface PtxasReport {
   readonly usages: readonly Usage[];
   /** Warnings of nvcc and of ptxas, such as C7508 and C7510: wgmma that the compiler had to serialize. */
   readonly warnings: readonly string[];
+  /** Of the processor, that compiling took; undefined where the log does not say it. */
+  readonly seconds?: number;
 }
 
 export function readPtxas(text: string): PtxasReport {
@@ -38,5 +40,15 @@ export function readPtxas(text: string): PtxasReport {
     entry = undefined;
   }
   const warnings = lines.filter((line) => /\bwarning\b|\(C75\d\d\)/i.test(line) && !line.startsWith("Remark:"));
-  return { usages, warnings: warnings.map((line) => line.trim()) };
+  const seconds = secondsOf(lines);
+  return { usages, warnings: warnings.map((line) => line.trim()), ...(seconds === undefined ? {} : { seconds }) };
+}
+
+/** What `times` of a shell tells: its own time, then that of what it ran, of users and of the system. */
+function secondsOf(lines: readonly string[]): number | undefined {
+  const TIMES = /^(\d+)m([\d.]+)s (\d+)m([\d.]+)s$/;
+  const [minutes, seconds, ofSystem, more] = (lines.findLast((line) => TIMES.test(line))?.match(TIMES) ?? [])
+    .slice(1)
+    .map(Number);
+  return minutes === undefined ? undefined : (minutes + ofSystem!) * 60 + seconds! + more!;
 }

@@ -2,6 +2,7 @@
  * Printers name every index of a kernel, whether it is used or is another one by another name. C++ compilers warn of the first, and
  * readers are better off without either: this goes over the lines of a function, whose blocks are indented.
  */
+import { readable } from "./readable.ts";
 
 const TYPE = "(?:int|long long|float|double|bool)";
 const CONSTANT = new RegExp(`^ *const ${TYPE} (\\w+) = (.*);$`);
@@ -11,7 +12,8 @@ const OWN_ARRAY = /^ *[\w ]+\* const (\w+) = .*;$/;
 const ALIAS = /^ *const int (\w+) = ([A-Za-z_]\w*);$/;
 
 export function tidied(body: string): string {
-  return withoutUnused(withoutAliases(body.replaceAll(/\}\n *else (if .*)?\{/g, "} else $1{").split("\n"))).join("\n");
+  const lines = body.replaceAll(/\}\n *else (if .*)?\{/g, "} else $1{").split("\n");
+  return readable(withoutUnused(withoutAliases(lines)).join("\n"));
 }
 
 /** Gives a name whose only purpose is to be another one that other one's name everywhere. */

@@ -5,6 +5,7 @@ import type { Axis, Groups, Local } from "../../../kernel-ir/types.ts";
 import type { Names } from "../../scalars.ts";
 import { CUDA_DIALECT } from "../dialect.ts";
 import { storageType } from "../language.ts";
+import { readable } from "../readable.ts";
 import { requireSound } from "./check-schedule.ts";
 import { Epilogue } from "./gemm-epilogue.ts";
 import {
@@ -137,7 +138,7 @@ class GemmPrinter {
           };
     if (split !== undefined) this.#add();
     const own = split !== undefined ? [splitScratch(this.#plan)] : groups !== undefined ? groupScratch(kernel) : [];
-    return { text: lines.text(), entry, scratch: [...this.#others, ...own] };
+    return { text: readable(lines.text()), entry, scratch: [...this.#others, ...own] };
   }
 
   /** The entry point that adds up partial sums. */

@@ -25,14 +25,15 @@ export function wgmmaFunction(shape: Wgmma): string[] {
   const count = n / 2;
   // A is one operand, or four.
   const a = aInRegisters ? 4 : 1;
-  const inLines = (text: (i: number) => string, per: number, separator: string): string[] => {
-    const lines: string[] = [];
-    for (let i = 0; i < count; i += per)
-      lines.push(Array.from({ length: Math.min(per, count - i) }, (_, j) => text(i + j)).join(separator));
-    return lines;
-  };
-  const names = inLines((i) => `%${i}`, 16, ", ");
-  const operands = inLines((i) => `"+f"(d[${i}])`, 8, ", ");
+  const names = inRows(
+    Array.from({ length: count }, (_, i) => `%${i}`),
+    16,
+  );
+  const eights = Math.floor(count / 8);
+  const operands = [
+    ...Array.from({ length: eights }, (_, i) => `DSK_SUMS_8(d, ${8 * i})`),
+    ...Array.from({ length: count % 8 }, (_, i) => `"+f"(d[${8 * eights + i}])`),
+  ];
   const major = (turned: boolean, line: string): string => (turned ? `${line} are neighbors` : "terms are neighbors");
   return [
     `// wgmma.mma_async: d = a * b where \`adds\` is 0, else d += a * b; 64 rows, ${n} columns, ${terms} terms.`,
@@ -47,9 +48,16 @@ export function wgmmaFunction(shape: Wgmma): string[] {
     aInRegisters
       ? `               "{%${count}, %${count + 1}, %${count + 2}, %${count + 3}}, %${count + 4}, p, ${["1", "1", ...majors(bTurned)].join(", ")};\\n}"`
       : `               "%${count}, %${count + 1}, p, ${["1", "1", ...majors(aTurned, bTurned)].join(", ")};\\n}"`,
-    ...operands.map((line, i) => `               ${i === 0 ? ":" : " "} ${line}${i + 1 < operands.length ? "," : ""}`),
+    ...inRows(operands, 6).map(
+      (row, i, { length }) => `               ${i === 0 ? ":" : " "} ${row}${i + 1 < length ? "," : ""}`,
+    ),
     `               : ${aInRegisters ? `"r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3])` : `"l"(a)`}, "l"(b), "r"(adds));`,
     "#endif",
     "}",
   ];
+}
+
+/** So many of a list in a line. */
+function inRows(all: readonly string[], per: number): string[] {
+  return Array.from({ length: Math.ceil(all.length / per) }, (_, i) => all.slice(i * per, (i + 1) * per).join(", "));
 }

@@ -17,7 +17,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) gemm_add_few(
   };
   const auto finish = [&](int batch, int i_T, int i_D, float product) {
     if ((i_T >= 0) & (i_T < T)) {
-      x_2[(long long)i_T * 64 + i_D] = (h[(long long)i_T * 64 + i_D] + product);
+      x_2[(long long)i_T * 64 + i_D] = h[(long long)i_T * 64 + i_D] + product;
     }
   };
   const int item = blockIdx.x;
@@ -81,7 +81,7 @@ extern "C" __global__ void __launch_bounds__(64, 4) gemm_add_tile(
   };
   const auto finish = [&](int batch, int i_T, int i_D, float product) {
     if ((i_T >= 0) & (i_T < T)) {
-      x_2[(long long)i_T * 64 + i_D] = (h[(long long)i_T * 64 + i_D] + product);
+      x_2[(long long)i_T * 64 + i_D] = h[(long long)i_T * 64 + i_D] + product;
     }
   };
   const int lane = threadIdx.x;

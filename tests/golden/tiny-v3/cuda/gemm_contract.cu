@@ -12,7 +12,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) gemm_contract_few(
   const auto a0 = [&](int i_H, int m_, int k_) -> float {
     const int i_T = clamp(m_, 0, T - 1);
     const int i_C = clamp(k_, 0, 16 - 1);
-    return (i_C == k_ ? x[(long long)i_T * 64 + i_H * 16 + i_C] : 0.0f);
+    return i_C == k_ ? x[(long long)i_T * 64 + i_H * 16 + i_C] : 0.0f;
   };
   const auto finish = [&](int i_H, int i_T, int i_Vh, float product) {
     if ((i_T >= 0) & (i_T < T) & (i_Vh < 16)) {
@@ -73,12 +73,12 @@ extern "C" __global__ void __launch_bounds__(64, 4) gemm_contract_tile(
   const auto a0 = [&](int i_H, int m_, int k_) -> float {
     const int i_T = clamp(m_, 0, T - 1);
     const int i_C = clamp(k_, 0, 16 - 1);
-    return (i_C == k_ ? x[(long long)i_T * 64 + i_H * 16 + i_C] : 0.0f);
+    return i_C == k_ ? x[(long long)i_T * 64 + i_H * 16 + i_C] : 0.0f;
   };
   const auto b0 = [&](int i_H, int n_, int k_) -> float {
     const int i_Vh = clamp(n_, 0, 16 - 1);
     const int i_C = clamp(k_, 0, 16 - 1);
-    return (i_C == k_ ? wv_b[i_C * 64 + i_H * 16 + i_Vh] : 0.0f);
+    return i_C == k_ ? wv_b[i_C * 64 + i_H * 16 + i_Vh] : 0.0f;
   };
   const auto finish = [&](int i_H, int i_T, int i_Vh, float product) {
     if ((i_T >= 0) & (i_T < T) & (i_Vh < 16)) {

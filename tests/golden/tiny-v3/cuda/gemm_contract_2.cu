@@ -19,7 +19,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) gemm_contract_2_few(
     const int i_F_2 = clamp(k_, 0, 16 - 1);
     const int i_K = m % 3;
     const int i_T = m / 3;
-    return (i_F_2 == k_ ? x[(long long)i_T * 48 + i_K * 16 + i_F_2] : 0.0f);
+    return i_F_2 == k_ ? x[(long long)i_T * 48 + i_K * 16 + i_F_2] : 0.0f;
   };
   const auto group_of = [&](int m) -> int {
     const int i_K = m % 3;
@@ -118,7 +118,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) gemm_contract_2_sort(
   };
   const auto sorted_group = [&](int i) -> int {
     const int own = group_of(i);
-    return ((own < 0) | (own > 8) ? 8 : own);
+    return (own < 0) | (own > 8) ? 8 : own;
   };
   const int lane = threadIdx.x;
   // Each thread counts a run of rows of its own.
@@ -175,11 +175,11 @@ extern "C" __global__ void __launch_bounds__(64, 4) gemm_contract_2_tile(
     const int i_F_2 = clamp(k_, 0, 16 - 1);
     const int i_K = m % 3;
     const int i_T = m / 3;
-    return (i_F_2 == k_ ? x[(long long)i_T * 48 + i_K * 16 + i_F_2] : 0.0f);
+    return i_F_2 == k_ ? x[(long long)i_T * 48 + i_K * 16 + i_F_2] : 0.0f;
   };
   const auto b0 = [&](int batch, int i_D, int k_, int i_E) -> float {
     const int i_F_2 = clamp(k_, 0, 16 - 1);
-    return (i_F_2 == k_ ? down[i_E * 1024 + i_F_2 * 64 + i_D] : 0.0f);
+    return i_F_2 == k_ ? down[i_E * 1024 + i_F_2 * 64 + i_D] : 0.0f;
   };
   const auto finish = [&](int batch, int m, int i_D, float product) {
     if ((m >= 0) & (m < T * 3)) {
@@ -218,7 +218,7 @@ extern "C" __global__ void __launch_bounds__(64, 4) gemm_contract_2_tile(
         const int k = i / 32 % 4 * 8 + i % 8;
         const int r = i / 128 * 4 + i / 8 % 4;
         const int at = first + k;
-        tile_a[k][r] = a0(batch, (first_row + r < end_row ? order[first_row + r] : -1), at);
+        tile_a[k][r] = a0(batch, first_row + r < end_row ? order[first_row + r] : -1, at);
       }
       #pragma unroll 16
       for (int i = lane; i < 2048; i += 64) {
@@ -242,7 +242,7 @@ extern "C" __global__ void __launch_bounds__(64, 4) gemm_contract_2_tile(
     for (int i = lane; i < 512; i += 64) {
       const int own = i / 64;
       const int c = i % 64;
-      finish(batch, (first_row + own * 8 + r < end_row ? order[first_row + own * 8 + r] : -1), first_n + c, slab0[own][c]);
+      finish(batch, first_row + own * 8 + r < end_row ? order[first_row + own * 8 + r] : -1, first_n + c, slab0[own][c]);
     }
   }
 }

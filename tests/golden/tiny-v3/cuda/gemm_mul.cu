@@ -16,11 +16,11 @@ extern "C" __global__ void __launch_bounds__(256, 1) gemm_mul_few(
   __shared__ float staged_a[8][128];
   const auto a0 = [&](int batch, int m_, int i_D, float x_2) -> float {
     const int i_T = clamp(m_, 0, T - 1);
-    return ((h[(long long)i_T * 64 + i_D] * x_2) * weight[i_D]);
+    return h[(long long)i_T * 64 + i_D] * x_2 * weight[i_D];
   };
   const auto finish = [&](int batch, int i_T, int i_F, float product, float product_2) {
     if ((i_T >= 0) & (i_T < T) & (i_F < 96)) {
-      x_3[(long long)i_T * 96 + i_F] = (silu(product) * product_2);
+      x_3[(long long)i_T * 96 + i_F] = silu(product) * product_2;
     }
   };
   const int item = blockIdx.x;
@@ -44,7 +44,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) gemm_mul_few(
       }
       x = over_lanes<Sum, 32>(part1);
     }
-    x_2 = rsqrtf(((x / 64.0f) + 0.000001f));
+    x_2 = rsqrtf(x / 64.0f + 0.000001f);
     if (lane == 0) x_2_rows[r] = x_2;
   }
   __syncthreads();
@@ -103,7 +103,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) gemm_mul_tile(
   __shared__ float x_2_of_row[64];
   const auto a0 = [&](int batch, int m_, int i_D, float x_2) -> float {
     const int i_T = clamp(m_, 0, T - 1);
-    return ((h[(long long)i_T * 64 + i_D] * x_2) * weight[i_D]);
+    return h[(long long)i_T * 64 + i_D] * x_2 * weight[i_D];
   };
   const auto b0 = [&](int batch, int n_, int i_D) -> float {
     const int i_F = clamp(n_, 0, 96 - 1);
@@ -124,12 +124,12 @@ extern "C" __global__ void __launch_bounds__(128, 2) gemm_mul_tile(
       }
       x = sum0;
     }
-    x_2 = rsqrtf(((x / 64.0f) + 0.000001f));
+    x_2 = rsqrtf(x / 64.0f + 0.000001f);
     return x_2;
   };
   const auto finish = [&](int batch, int i_T, int i_F, float product, float product_2) {
     if ((i_T >= 0) & (i_T < T) & (i_F < 96)) {
-      x_3[(long long)i_T * 96 + i_F] = (silu(product) * product_2);
+      x_3[(long long)i_T * 96 + i_F] = silu(product) * product_2;
     }
   };
   const int lane = threadIdx.x;

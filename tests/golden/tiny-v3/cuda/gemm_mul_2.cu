@@ -20,7 +20,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) gemm_mul_2_few(
     const int m = clamp(m_, 0, T * 3 - 1);
     const int i_K = m % 3;
     const int i_T = m / 3;
-    return ((chosen[(long long)i_T * 3 + i_K] < 0) ? 0.0f : x[(long long)i_T * 64 + i_D]);
+    return (chosen[(long long)i_T * 3 + i_K] < 0) ? 0.0f : x[(long long)i_T * 64 + i_D];
   };
   const auto group_of = [&](int m) -> int {
     const int i_K = m % 3;
@@ -31,7 +31,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) gemm_mul_2_few(
     if ((m >= 0) & (m < T * 3) & (i_F_2 < 16)) {
       const int i_K = m % 3;
       const int i_T = m / 3;
-      x_2[(long long)i_T * 48 + i_K * 16 + i_F_2] = (silu(product) * product_2);
+      x_2[(long long)i_T * 48 + i_K * 16 + i_F_2] = silu(product) * product_2;
     }
   };
   const int item = blockIdx.x;
@@ -109,7 +109,8 @@ extern "C" __global__ void __launch_bounds__(256, 1) gemm_mul_2_few(
     for (int i = threadIdx.x; i < rows * 32; i += 256) {
       const int r = i / 32;
       const int c = i % 32;
-      finish(batch, members[first_row + r], first_n + c, sum_of_warps(kept0, r, c / 4, c % 4), sum_of_warps(kept1, r, c / 4, c % 4));
+      finish(batch, members[first_row + r], first_n + c, sum_of_warps(kept0, r, c / 4, c % 4),
+          sum_of_warps(kept1, r, c / 4, c % 4));
     }
     __syncthreads();
   }
@@ -127,7 +128,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) gemm_mul_2_sort(
   };
   const auto sorted_group = [&](int i) -> int {
     const int own = group_of(i);
-    return ((own < 0) | (own > 8) ? 8 : own);
+    return (own < 0) | (own > 8) ? 8 : own;
   };
   const int lane = threadIdx.x;
   // Each thread counts a run of rows of its own.
@@ -183,7 +184,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) gemm_mul_2_tile(
     const int m = clamp(m_, 0, T * 3 - 1);
     const int i_K = m % 3;
     const int i_T = m / 3;
-    return ((chosen[(long long)i_T * 3 + i_K] < 0) ? 0.0f : x[(long long)i_T * 64 + i_D]);
+    return (chosen[(long long)i_T * 3 + i_K] < 0) ? 0.0f : x[(long long)i_T * 64 + i_D];
   };
   const auto b0 = [&](int batch, int n_, int i_D, int i_E) -> float {
     const int i_F_2 = clamp(n_, 0, 16 - 1);
@@ -197,7 +198,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) gemm_mul_2_tile(
     if ((m >= 0) & (m < T * 3) & (i_F_2 < 16)) {
       const int i_K = m % 3;
       const int i_T = m / 3;
-      x_2[(long long)i_T * 48 + i_K * 16 + i_F_2] = (silu(product) * product_2);
+      x_2[(long long)i_T * 48 + i_K * 16 + i_F_2] = silu(product) * product_2;
     }
   };
   const auto tiles_of = [&](int expert) -> int {
@@ -231,7 +232,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) gemm_mul_2_tile(
         const int k = i / 32 % 4 * 8 + i % 8;
         const int r = i / 128 * 4 + i / 8 % 4;
         const int at = first + k;
-        tile_a[k][r] = a0(batch, (first_row + r < end_row ? order[first_row + r] : -1), at);
+        tile_a[k][r] = a0(batch, first_row + r < end_row ? order[first_row + r] : -1, at);
       }
       #pragma unroll 16
       for (int i = lane; i < 2048; i += 128) {
@@ -252,7 +253,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) gemm_mul_2_tile(
         const int k = i / 32 % 4 * 8 + i % 8;
         const int r = i / 128 * 4 + i / 8 % 4;
         const int at = first + k;
-        tile_a[k][r] = a0(batch, (first_row + r < end_row ? order[first_row + r] : -1), at);
+        tile_a[k][r] = a0(batch, first_row + r < end_row ? order[first_row + r] : -1, at);
       }
       #pragma unroll 16
       for (int i = lane; i < 2048; i += 128) {
@@ -278,7 +279,8 @@ extern "C" __global__ void __launch_bounds__(128, 2) gemm_mul_2_tile(
     for (int i = lane; i < 1024; i += 128) {
       const int own = i / 64;
       const int c = i % 64;
-      finish(batch, (first_row + own * 4 + r < end_row ? order[first_row + own * 4 + r] : -1), first_n + c, slab0[own][c], slab1[own][c]);
+      finish(batch, first_row + own * 4 + r < end_row ? order[first_row + own * 4 + r] : -1, first_n + c, slab0[own][c],
+          slab1[own][c]);
     }
   }
 }

@@ -20,7 +20,7 @@ static __device__ __forceinline__ void run_few_1(
   __shared__ float staged_a[8][256];
   const auto a0 = [&](int batch, int m_, int i_D, float x_3) -> float {
     const int i_T = clamp(m_, 0, T - 1);
-    return ((x_2[(long long)i_T * 64 + i_D] * x_3) * weight[i_D]);
+    return x_2[(long long)i_T * 64 + i_D] * x_3 * weight[i_D];
   };
   const auto finish = [&](int batch, int i_T, int i_Q, float product) {
     if ((i_T >= 0) & (i_T < T) & (i_Q < 24)) {
@@ -48,7 +48,7 @@ static __device__ __forceinline__ void run_few_1(
       }
       x = over_lanes<Sum, 32>(part1);
     }
-    x_3 = rsqrtf(((x / 64.0f) + 0.000001f));
+    x_3 = rsqrtf(x / 64.0f + 0.000001f);
     if (lane == 0) x_3_rows[r] = x_3;
   }
   __syncthreads();
@@ -107,7 +107,7 @@ extern "C" __global__ void __launch_bounds__(64, 4) parts_contract_2_tile_1(
   __shared__ float x_3_of_row[64];
   const auto a0 = [&](int batch, int m_, int i_D, float x_3) -> float {
     const int i_T = clamp(m_, 0, T - 1);
-    return ((x_2[(long long)i_T * 64 + i_D] * x_3) * weight[i_D]);
+    return x_2[(long long)i_T * 64 + i_D] * x_3 * weight[i_D];
   };
   const auto b0 = [&](int batch, int n_, int i_D) -> float {
     const int i_Q = clamp(n_, 0, 24 - 1);
@@ -124,7 +124,7 @@ extern "C" __global__ void __launch_bounds__(64, 4) parts_contract_2_tile_1(
       }
       x = sum0;
     }
-    x_3 = rsqrtf(((x / 64.0f) + 0.000001f));
+    x_3 = rsqrtf(x / 64.0f + 0.000001f);
     return x_3;
   };
   const auto finish = [&](int batch, int i_T, int i_Q, float product) {
@@ -187,7 +187,7 @@ static __device__ __forceinline__ void run_few_2(
   __shared__ float staged_a[8][256];
   const auto a0 = [&](int batch, int m_, int i_D, float x_7) -> float {
     const int i_T = clamp(m_, 0, T - 1);
-    return ((x_2[(long long)i_T * 64 + i_D] * x_7) * weight[i_D]);
+    return x_2[(long long)i_T * 64 + i_D] * x_7 * weight[i_D];
   };
   const auto finish = [&](int batch, int i_T, int i_C_R, float product_2) {
     if ((i_T >= 0) & (i_T < T) & (i_C_R < 24)) {
@@ -215,7 +215,7 @@ static __device__ __forceinline__ void run_few_2(
       }
       x_6 = over_lanes<Sum, 32>(part1);
     }
-    x_7 = rsqrtf(((x_6 / 64.0f) + 0.000001f));
+    x_7 = rsqrtf(x_6 / 64.0f + 0.000001f);
     if (lane == 0) x_7_rows[r] = x_7;
   }
   __syncthreads();
@@ -274,7 +274,7 @@ extern "C" __global__ void __launch_bounds__(64, 4) parts_contract_2_tile_2(
   __shared__ float x_7_of_row[64];
   const auto a0 = [&](int batch, int m_, int i_D, float x_7) -> float {
     const int i_T = clamp(m_, 0, T - 1);
-    return ((x_2[(long long)i_T * 64 + i_D] * x_7) * weight[i_D]);
+    return x_2[(long long)i_T * 64 + i_D] * x_7 * weight[i_D];
   };
   const auto b0 = [&](int batch, int n_, int i_D) -> float {
     const int i_C_R = clamp(n_, 0, 24 - 1);
@@ -291,7 +291,7 @@ extern "C" __global__ void __launch_bounds__(64, 4) parts_contract_2_tile_2(
       }
       x_6 = sum0;
     }
-    x_7 = rsqrtf(((x_6 / 64.0f) + 0.000001f));
+    x_7 = rsqrtf(x_6 / 64.0f + 0.000001f);
     return x_7;
   };
   const auto finish = [&](int batch, int i_T, int i_C_R, float product_2) {

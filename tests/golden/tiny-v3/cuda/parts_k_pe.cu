@@ -30,27 +30,29 @@ static __device__ __forceinline__ void run_main_1(
   const int lane = threadIdx.x;
   const int i_T = block;
   float x;
-  x = rsqrtf(((x_2[i_T] / 16.0f) + 0.000001f));
+  x = rsqrtf(x_2[i_T] / 16.0f + 0.000001f);
   for (int i_C = lane; i_C < 16; i_C += 256) {
-    x_3[i_C] = ((x_4[(long long)i_T * 24 + i_C] * x) * weight[i_C]);
+    x_3[i_C] = x_4[(long long)i_T * 24 + i_C] * x * weight[i_C];
   }
   __syncthreads();
   for (int i_C = lane; i_C < 16; i_C += 256) {
     latent[(long long)(row_[i_T]) * 16 + i_C] = x_3[i_C];
   }
   for (int i_P = lane; i_P < 4; i_P += 256) {
-    const int v0 = (i_P * 2);
-    x_5[i_P] = ((x_4[(long long)i_T * 24 + (v0 + 16)] * x_6[(long long)i_T * 4 + i_P]) - (x_4[(long long)i_T * 24 + (v0 + 17)] * x_7[(long long)i_T * 4 + i_P]));
+    const int v0 = i_P * 2;
+    x_5[i_P] = x_4[(long long)i_T * 24 + (v0 + 16)] * x_6[(long long)i_T * 4 + i_P]
+        - x_4[(long long)i_T * 24 + (v0 + 17)] * x_7[(long long)i_T * 4 + i_P];
   }
   for (int i_P = lane; i_P < 4; i_P += 256) {
-    const int v1 = (i_P * 2);
-    x_8[i_P] = ((x_4[(long long)i_T * 24 + (v1 + 16)] * x_7[(long long)i_T * 4 + i_P]) + (x_4[(long long)i_T * 24 + (v1 + 17)] * x_6[(long long)i_T * 4 + i_P]));
+    const int v1 = i_P * 2;
+    x_8[i_P] = x_4[(long long)i_T * 24 + (v1 + 16)] * x_7[(long long)i_T * 4 + i_P]
+        + x_4[(long long)i_T * 24 + (v1 + 17)] * x_6[(long long)i_T * 4 + i_P];
   }
   __syncthreads();
   for (int i2 = lane; i2 < 4 * 2; i2 += 256) {
     const int i_pair = i2 % 2;
     const int i_P = i2 / 2;
-    x_9[i_P * 2 + i_pair] = ((i_pair < 1) ? x_5[i_P] : x_8[i_P]);
+    x_9[i_P * 2 + i_pair] = (i_pair < 1) ? x_5[i_P] : x_8[i_P];
   }
   __syncthreads();
   for (int i_R = lane; i_R < 8; i_R += 256) {
@@ -59,21 +61,23 @@ static __device__ __forceinline__ void run_main_1(
   for (int i3 = lane; i3 < 4 * 4; i3 += 256) {
     const int i_P = i3 % 4;
     const int i_H = i3 / 4;
-    const int v4 = (i_P * 2);
-    x_10[i_H * 4 + i_P] = ((x_11[(long long)i_T * 96 + i_H * 24 + (v4 + 16)] * x_6[(long long)i_T * 4 + i_P]) - (x_11[(long long)i_T * 96 + i_H * 24 + (v4 + 17)] * x_7[(long long)i_T * 4 + i_P]));
+    const int v4 = i_P * 2;
+    x_10[i_H * 4 + i_P] = x_11[(long long)i_T * 96 + i_H * 24 + (v4 + 16)] * x_6[(long long)i_T * 4 + i_P]
+        - x_11[(long long)i_T * 96 + i_H * 24 + (v4 + 17)] * x_7[(long long)i_T * 4 + i_P];
   }
   for (int i5 = lane; i5 < 4 * 4; i5 += 256) {
     const int i_P = i5 % 4;
     const int i_H = i5 / 4;
-    const int v6 = (i_P * 2);
-    x_12[i_H * 4 + i_P] = ((x_11[(long long)i_T * 96 + i_H * 24 + (v6 + 16)] * x_7[(long long)i_T * 4 + i_P]) + (x_11[(long long)i_T * 96 + i_H * 24 + (v6 + 17)] * x_6[(long long)i_T * 4 + i_P]));
+    const int v6 = i_P * 2;
+    x_12[i_H * 4 + i_P] = x_11[(long long)i_T * 96 + i_H * 24 + (v6 + 16)] * x_7[(long long)i_T * 4 + i_P]
+        + x_11[(long long)i_T * 96 + i_H * 24 + (v6 + 17)] * x_6[(long long)i_T * 4 + i_P];
   }
   __syncthreads();
   for (int i7 = lane; i7 < 4 * 4 * 2; i7 += 256) {
     const int i_pair = i7 % 2;
-    const int i_P = (i7 / 2) % 4;
-    const int i_H = (i7 / 2) / 4;
-    x_13[(long long)i_T * 32 + i_H * 8 + i_P * 2 + i_pair] = ((i_pair < 1) ? x_10[i_H * 4 + i_P] : x_12[i_H * 4 + i_P]);
+    const int i_P = i7 / 2 % 4;
+    const int i_H = i7 / 2 / 4;
+    x_13[(long long)i_T * 32 + i_H * 8 + i_P * 2 + i_pair] = (i_pair < 1) ? x_10[i_H * 4 + i_P] : x_12[i_H * 4 + i_P];
   }
 }
 
@@ -93,7 +97,7 @@ static __device__ __forceinline__ void run_few_2(
   const auto a0 = [&](int i_H, int m_, int k_) -> float {
     const int i_T = clamp(m_, 0, T - 1);
     const int i_N = clamp(k_, 0, 16 - 1);
-    return (i_N == k_ ? x_11[(long long)i_T * 96 + i_H * 24 + i_N] : 0.0f);
+    return i_N == k_ ? x_11[(long long)i_T * 96 + i_H * 24 + i_N] : 0.0f;
   };
   const auto finish = [&](int i_H, int i_T, int i_C, float product) {
     if ((i_T >= 0) & (i_T < T) & (i_C < 16)) {
@@ -170,12 +174,12 @@ extern "C" __global__ void __launch_bounds__(64, 4) parts_k_pe_tile_2(
   const auto a0 = [&](int i_H, int m_, int k_) -> float {
     const int i_T = clamp(m_, 0, T - 1);
     const int i_N = clamp(k_, 0, 16 - 1);
-    return (i_N == k_ ? x_11[(long long)i_T * 96 + i_H * 24 + i_N] : 0.0f);
+    return i_N == k_ ? x_11[(long long)i_T * 96 + i_H * 24 + i_N] : 0.0f;
   };
   const auto b0 = [&](int i_H, int n_, int k_) -> float {
     const int i_C = clamp(n_, 0, 16 - 1);
     const int i_N = clamp(k_, 0, 16 - 1);
-    return (i_N == k_ ? wk_b[i_C * 64 + i_H * 16 + i_N] : 0.0f);
+    return i_N == k_ ? wk_b[i_C * 64 + i_H * 16 + i_N] : 0.0f;
   };
   const auto finish = [&](int i_H, int i_T, int i_C, float product) {
     if ((i_T >= 0) & (i_T < T) & (i_C < 16)) {

@@ -40,7 +40,7 @@ static __device__ __forceinline__ void run_few_2(
   __shared__ float staged_a[8][256];
   const auto a0 = [&](int batch, int m_, int i_D, float x_4) -> float {
     const int i_T = clamp(m_, 0, T - 1);
-    return ((h[(long long)i_T * 64 + i_D] * x_4) * weight[i_D]);
+    return h[(long long)i_T * 64 + i_D] * x_4 * weight[i_D];
   };
   const auto finish = [&](int batch, int i_T, int i_E, float product) {
     if ((i_T >= 0) & (i_T < T) & (i_E < 8)) {
@@ -68,7 +68,7 @@ static __device__ __forceinline__ void run_few_2(
       }
       x_2 = over_lanes<Sum, 32>(part1);
     }
-    x_4 = rsqrtf(((x_2 / 64.0f) + 0.000001f));
+    x_4 = rsqrtf(x_2 / 64.0f + 0.000001f);
     if (lane == 0) x_4_rows[r] = x_4;
   }
   __syncthreads();
@@ -120,11 +120,11 @@ static __device__ __forceinline__ void run_few_3(
   __shared__ float staged_a[8][128];
   const auto a0 = [&](int batch, int m_, int i_D, float x_7) -> float {
     const int i_T = clamp(m_, 0, T - 1);
-    return ((h[(long long)i_T * 64 + i_D] * x_7) * weight[i_D]);
+    return h[(long long)i_T * 64 + i_D] * x_7 * weight[i_D];
   };
   const auto finish = [&](int batch, int i_T, int i_Fs, float product_2, float product_3) {
     if ((i_T >= 0) & (i_T < T) & (i_Fs < 16)) {
-      x_5[(long long)i_T * 16 + i_Fs] = (silu(product_2) * product_3);
+      x_5[(long long)i_T * 16 + i_Fs] = silu(product_2) * product_3;
     }
   };
   const int item = block;
@@ -148,7 +148,7 @@ static __device__ __forceinline__ void run_few_3(
       }
       x_6 = over_lanes<Sum, 32>(part1);
     }
-    x_7 = rsqrtf(((x_6 / 64.0f) + 0.000001f));
+    x_7 = rsqrtf(x_6 / 64.0f + 0.000001f);
     if (lane == 0) x_7_rows[r] = x_7;
   }
   __syncthreads();

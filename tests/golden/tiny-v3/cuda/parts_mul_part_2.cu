@@ -15,7 +15,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) parts_mul_few_2(
   __shared__ float staged_a[8][256];
   const auto a0 = [&](int batch, int m_, int i_D, float x_4) -> float {
     const int i_T = clamp(m_, 0, T - 1);
-    return ((h[(long long)i_T * 64 + i_D] * x_4) * weight[i_D]);
+    return h[(long long)i_T * 64 + i_D] * x_4 * weight[i_D];
   };
   const auto finish = [&](int batch, int i_T, int i_E, float product) {
     if ((i_T >= 0) & (i_T < T) & (i_E < 8)) {
@@ -43,7 +43,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) parts_mul_few_2(
       }
       x_2 = over_lanes<Sum, 32>(part1);
     }
-    x_4 = rsqrtf(((x_2 / 64.0f) + 0.000001f));
+    x_4 = rsqrtf(x_2 / 64.0f + 0.000001f);
     if (lane == 0) x_4_rows[r] = x_4;
   }
   __syncthreads();
@@ -95,7 +95,7 @@ extern "C" __global__ void __launch_bounds__(64, 4) parts_mul_tile_2(
   __shared__ float x_4_of_row[64];
   const auto a0 = [&](int batch, int m_, int i_D, float x_4) -> float {
     const int i_T = clamp(m_, 0, T - 1);
-    return ((h[(long long)i_T * 64 + i_D] * x_4) * weight[i_D]);
+    return h[(long long)i_T * 64 + i_D] * x_4 * weight[i_D];
   };
   const auto b0 = [&](int batch, int n_, int i_D) -> float {
     const int i_E = clamp(n_, 0, 8 - 1);
@@ -112,7 +112,7 @@ extern "C" __global__ void __launch_bounds__(64, 4) parts_mul_tile_2(
       }
       x_2 = sum0;
     }
-    x_4 = rsqrtf(((x_2 / 64.0f) + 0.000001f));
+    x_4 = rsqrtf(x_2 / 64.0f + 0.000001f);
     return x_4;
   };
   const auto finish = [&](int batch, int i_T, int i_E, float product) {

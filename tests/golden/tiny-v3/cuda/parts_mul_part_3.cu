@@ -17,11 +17,11 @@ extern "C" __global__ void __launch_bounds__(256, 1) parts_mul_few_3(
   __shared__ float staged_a[8][128];
   const auto a0 = [&](int batch, int m_, int i_D, float x_7) -> float {
     const int i_T = clamp(m_, 0, T - 1);
-    return ((h[(long long)i_T * 64 + i_D] * x_7) * weight[i_D]);
+    return h[(long long)i_T * 64 + i_D] * x_7 * weight[i_D];
   };
   const auto finish = [&](int batch, int i_T, int i_Fs, float product_2, float product_3) {
     if ((i_T >= 0) & (i_T < T) & (i_Fs < 16)) {
-      x_5[(long long)i_T * 16 + i_Fs] = (silu(product_2) * product_3);
+      x_5[(long long)i_T * 16 + i_Fs] = silu(product_2) * product_3;
     }
   };
   const int item = blockIdx.x;
@@ -45,7 +45,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) parts_mul_few_3(
       }
       x_6 = over_lanes<Sum, 32>(part1);
     }
-    x_7 = rsqrtf(((x_6 / 64.0f) + 0.000001f));
+    x_7 = rsqrtf(x_6 / 64.0f + 0.000001f);
     if (lane == 0) x_7_rows[r] = x_7;
   }
   __syncthreads();
@@ -105,7 +105,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) parts_mul_tile_3(
   __shared__ float x_7_of_row[64];
   const auto a0 = [&](int batch, int m_, int i_D, float x_7) -> float {
     const int i_T = clamp(m_, 0, T - 1);
-    return ((h[(long long)i_T * 64 + i_D] * x_7) * weight[i_D]);
+    return h[(long long)i_T * 64 + i_D] * x_7 * weight[i_D];
   };
   const auto b0 = [&](int batch, int n_, int i_D) -> float {
     const int i_Fs = clamp(n_, 0, 16 - 1);
@@ -126,12 +126,12 @@ extern "C" __global__ void __launch_bounds__(128, 2) parts_mul_tile_3(
       }
       x_6 = sum0;
     }
-    x_7 = rsqrtf(((x_6 / 64.0f) + 0.000001f));
+    x_7 = rsqrtf(x_6 / 64.0f + 0.000001f);
     return x_7;
   };
   const auto finish = [&](int batch, int i_T, int i_Fs, float product_2, float product_3) {
     if ((i_T >= 0) & (i_T < T) & (i_Fs < 16)) {
-      x_5[(long long)i_T * 16 + i_Fs] = (silu(product_2) * product_3);
+      x_5[(long long)i_T * 16 + i_Fs] = silu(product_2) * product_3;
     }
   };
   const int lane = threadIdx.x;

@@ -32,21 +32,21 @@ static __device__ __forceinline__ void run_main_1(
   const int lane = threadIdx.x;
   const int i_T = block;
   float x;
-  x = rsqrtf(((x_2[i_T] / 64.0f) + 0.000001f));
+  x = rsqrtf(x_2[i_T] / 64.0f + 0.000001f);
   for (int i_D = lane; i_D < 64; i_D += 256) {
-    x_3[(long long)i_T * 64 + i_D] = ((h[(long long)i_T * 64 + i_D] * x) * weight[i_D]);
+    x_3[(long long)i_T * 64 + i_D] = h[(long long)i_T * 64 + i_D] * x * weight[i_D];
   }
   for (int i_E = lane; i_E < 8; i_E += 256) {
     affinity[i_E] = sigmoid(x_4[(long long)i_T * 8 + i_E]);
   }
   __syncthreads();
   for (int i_E = lane; i_E < 8; i_E += 256) {
-    x_5[i_E] = (affinity[i_E] + bias[i_E]);
+    x_5[i_E] = affinity[i_E] + bias[i_E];
   }
   __syncthreads();
   for (int i_G = lane / 32; i_G < 4; i_G += 8) {
     const auto value_at = [&](int i_E_G) {
-      return x_5[((i_G * 2) + i_E_G)];
+      return x_5[i_G * 2 + i_E_G];
     };
     const auto take = [&](int i_best, int i_E_G) {
       x_6[i_G * 2 + i_best] = i_E_G;
@@ -58,7 +58,7 @@ static __device__ __forceinline__ void run_main_1(
     float sum0 = 0.0f;
     for (int i_best = 0; i_best < 2; i_best++) {
       const int v1 = x_6[i_G * 2 + i_best];
-      sum0 = sum0 + ((v1 < 0) ? 0.0f : x_5[((i_G * 2) + min(max(v1, 0), 1))]);
+      sum0 = sum0 + ((v1 < 0) ? 0.0f : x_5[i_G * 2 + min(max(v1, 0), 1)]);
     }
     x_7[i_G] = sum0;
   }
@@ -78,20 +78,20 @@ static __device__ __forceinline__ void run_main_1(
   __syncthreads();
   if (lane == 0) {
     for (int i_keep = 0; i_keep < 2; i_keep++) {
-      if ((x_8[i_keep] >= 0)) {
+      if (x_8[i_keep] >= 0) {
         x_9[x_8[i_keep]] = x_9[x_8[i_keep]] + 1.0f;
       }
     }
   }
   __syncthreads();
   for (int i_G = lane; i_G < 4; i_G += 256) {
-    x_10[i_G] = (x_9[i_G] > 0.0f);
+    x_10[i_G] = x_9[i_G] > 0.0f;
   }
   __syncthreads();
   for (int i2 = lane; i2 < 4 * 2; i2 += 256) {
     const int i_E_G = i2 % 2;
     const int i_G = i2 / 2;
-    x_11[i_G * 2 + i_E_G] = ((x_10[i_G] != 0) ? x_5[((i_G * 2) + i_E_G)] : (-infinity()));
+    x_11[i_G * 2 + i_E_G] = (x_10[i_G] != 0) ? x_5[i_G * 2 + i_E_G] : (-infinity());
   }
   __syncthreads();
   if (lane < 32) {
@@ -106,7 +106,7 @@ static __device__ __forceinline__ void run_main_1(
   __syncthreads();
   for (int i_K = lane; i_K < 3; i_K += 256) {
     const int v3 = chosen[(long long)i_T * 3 + i_K];
-    picked[(long long)i_T * 3 + i_K] = ((v3 < 0) ? 0.0f : affinity[min(max(v3, 0), 7)]);
+    picked[(long long)i_T * 3 + i_K] = (v3 < 0) ? 0.0f : affinity[min(max(v3, 0), 7)];
   }
   __syncthreads();
   if (lane == 0) {
@@ -134,7 +134,7 @@ static __device__ __forceinline__ void run_few_2(
   const auto a0 = [&](int batch, int m_, int k_) -> float {
     const int i_T = clamp(m_, 0, T - 1);
     const int i_Fs = clamp(k_, 0, 16 - 1);
-    return (i_Fs == k_ ? x_13[(long long)i_T * 16 + i_Fs] : 0.0f);
+    return i_Fs == k_ ? x_13[(long long)i_T * 16 + i_Fs] : 0.0f;
   };
   const auto finish = [&](int batch, int i_T, int i_D, float product) {
     if ((i_T >= 0) & (i_T < T)) {
@@ -206,11 +206,11 @@ extern "C" __global__ void __launch_bounds__(64, 4) parts_picked_tile_2(
   const auto a0 = [&](int batch, int m_, int k_) -> float {
     const int i_T = clamp(m_, 0, T - 1);
     const int i_Fs = clamp(k_, 0, 16 - 1);
-    return (i_Fs == k_ ? x_13[(long long)i_T * 16 + i_Fs] : 0.0f);
+    return i_Fs == k_ ? x_13[(long long)i_T * 16 + i_Fs] : 0.0f;
   };
   const auto b0 = [&](int batch, int i_D, int k_) -> float {
     const int i_Fs = clamp(k_, 0, 16 - 1);
-    return (i_Fs == k_ ? down[i_Fs * 64 + i_D] : 0.0f);
+    return i_Fs == k_ ? down[i_Fs * 64 + i_D] : 0.0f;
   };
   const auto finish = [&](int batch, int i_T, int i_D, float product) {
     if ((i_T >= 0) & (i_T < T)) {

@@ -22,7 +22,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) parts_pow_few_1(
   const auto a0 = [&](int batch, int m_, int k_, float x_3) -> float {
     const int i_T = clamp(m_, 0, T - 1);
     const int i_Q = clamp(k_, 0, 24 - 1);
-    return (i_Q == k_ ? ((x_2[(long long)i_T * 24 + i_Q] * x_3) * weight[i_Q]) : 0.0f);
+    return i_Q == k_ ? x_2[(long long)i_T * 24 + i_Q] * x_3 * weight[i_Q] : 0.0f;
   };
   const auto finish = [&](int batch, int i_T, int n, float product) {
     if ((i_T >= 0) & (i_T < T) & (n < 4 * 24)) {
@@ -52,7 +52,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) parts_pow_few_1(
       }
       x = over_lanes<Sum, 32>(part1);
     }
-    x_3 = rsqrtf(((x / 24.0f) + 0.000001f));
+    x_3 = rsqrtf(x / 24.0f + 0.000001f);
     if (lane == 0) x_3_rows[r] = x_3;
   }
   __syncthreads();
@@ -105,14 +105,14 @@ extern "C" __global__ void __launch_bounds__(64, 4) parts_pow_tile_1(
   const auto a0 = [&](int batch, int m_, int k_, float x_3) -> float {
     const int i_T = clamp(m_, 0, T - 1);
     const int i_Q = clamp(k_, 0, 24 - 1);
-    return (i_Q == k_ ? ((x_2[(long long)i_T * 24 + i_Q] * x_3) * weight[i_Q]) : 0.0f);
+    return i_Q == k_ ? x_2[(long long)i_T * 24 + i_Q] * x_3 * weight[i_Q] : 0.0f;
   };
   const auto b0 = [&](int batch, int n_, int k_) -> float {
     const int n = clamp(n_, 0, 4 * 24 - 1);
     const int i_Q = clamp(k_, 0, 24 - 1);
     const int i_N_R = n % 24;
     const int i_H = n / 24;
-    return (i_Q == k_ ? wq_b[i_Q * 96 + i_H * 24 + i_N_R] : 0.0f);
+    return i_Q == k_ ? wq_b[i_Q * 96 + i_H * 24 + i_N_R] : 0.0f;
   };
   const auto x_3_of = [&](int m_) -> float {
     const int i_T = clamp(m_, 0, T - 1);
@@ -125,7 +125,7 @@ extern "C" __global__ void __launch_bounds__(64, 4) parts_pow_tile_1(
       }
       x = sum0;
     }
-    x_3 = rsqrtf(((x / 24.0f) + 0.000001f));
+    x_3 = rsqrtf(x / 24.0f + 0.000001f);
     return x_3;
   };
   const auto finish = [&](int batch, int i_T, int n, float product) {
@@ -208,6 +208,6 @@ extern "C" __global__ void __launch_bounds__(64, 4) parts_pow_main_3(
     return;
   }
   for (int i_P = 0; i_P < 4; i_P += 1) {
-    x_7[i_P] = powf(10000.0f, (float(i_P) / (-4.0f)));
+    x_7[i_P] = powf(10000.0f, float(i_P) / (-4.0f));
   }
 }

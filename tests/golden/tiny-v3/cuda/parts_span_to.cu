@@ -40,9 +40,9 @@ static __device__ __forceinline__ void run_main_1(
   const int i_T = block;
   float x;
   float x_5;
-  x = rsqrtf(((x_2[i_T] / 16.0f) + 0.000001f));
+  x = rsqrtf(x_2[i_T] / 16.0f + 0.000001f);
   for (int i_C = lane; i_C < 16; i_C += 256) {
-    x_3[i_C] = ((x_4[(long long)i_T * 24 + i_C] * x) * weight[i_C]);
+    x_3[i_C] = x_4[(long long)i_T * 24 + i_C] * x * weight[i_C];
   }
   __syncthreads();
   for (int i_C = lane; i_C < 16; i_C += 256) {
@@ -50,25 +50,27 @@ static __device__ __forceinline__ void run_main_1(
   }
   x_5 = float(pos[i_T]);
   for (int i_P = lane; i_P < 4; i_P += 256) {
-    x_6[(long long)i_T * 4 + i_P] = exact_cos((x_5 * x_7[i_P]));
+    x_6[(long long)i_T * 4 + i_P] = exact_cos(x_5 * x_7[i_P]);
   }
   for (int i_P = lane; i_P < 4; i_P += 256) {
-    x_8[(long long)i_T * 4 + i_P] = exact_sin((x_5 * x_7[i_P]));
+    x_8[(long long)i_T * 4 + i_P] = exact_sin(x_5 * x_7[i_P]);
   }
   __syncthreads();
   for (int i_P = lane; i_P < 4; i_P += 256) {
-    const int v0 = (i_P * 2);
-    x_9[i_P] = ((x_4[(long long)i_T * 24 + (v0 + 16)] * x_6[(long long)i_T * 4 + i_P]) - (x_4[(long long)i_T * 24 + (v0 + 17)] * x_8[(long long)i_T * 4 + i_P]));
+    const int v0 = i_P * 2;
+    x_9[i_P] = x_4[(long long)i_T * 24 + (v0 + 16)] * x_6[(long long)i_T * 4 + i_P]
+        - x_4[(long long)i_T * 24 + (v0 + 17)] * x_8[(long long)i_T * 4 + i_P];
   }
   for (int i_P = lane; i_P < 4; i_P += 256) {
-    const int v1 = (i_P * 2);
-    x_10[i_P] = ((x_4[(long long)i_T * 24 + (v1 + 16)] * x_8[(long long)i_T * 4 + i_P]) + (x_4[(long long)i_T * 24 + (v1 + 17)] * x_6[(long long)i_T * 4 + i_P]));
+    const int v1 = i_P * 2;
+    x_10[i_P] = x_4[(long long)i_T * 24 + (v1 + 16)] * x_8[(long long)i_T * 4 + i_P]
+        + x_4[(long long)i_T * 24 + (v1 + 17)] * x_6[(long long)i_T * 4 + i_P];
   }
   __syncthreads();
   for (int i2 = lane; i2 < 4 * 2; i2 += 256) {
     const int i_pair = i2 % 2;
     const int i_P = i2 / 2;
-    x_11[i_P * 2 + i_pair] = ((i_pair < 1) ? x_9[i_P] : x_10[i_P]);
+    x_11[i_P * 2 + i_pair] = (i_pair < 1) ? x_9[i_P] : x_10[i_P];
   }
   __syncthreads();
   for (int i_R = lane; i_R < 8; i_R += 256) {
@@ -77,26 +79,28 @@ static __device__ __forceinline__ void run_main_1(
   for (int i3 = lane; i3 < 4 * 4; i3 += 256) {
     const int i_P = i3 % 4;
     const int i_H = i3 / 4;
-    const int v4 = (i_P * 2);
-    x_12[i_H * 4 + i_P] = ((x_13[(long long)i_T * 96 + i_H * 24 + (v4 + 16)] * x_6[(long long)i_T * 4 + i_P]) - (x_13[(long long)i_T * 96 + i_H * 24 + (v4 + 17)] * x_8[(long long)i_T * 4 + i_P]));
+    const int v4 = i_P * 2;
+    x_12[i_H * 4 + i_P] = x_13[(long long)i_T * 96 + i_H * 24 + (v4 + 16)] * x_6[(long long)i_T * 4 + i_P]
+        - x_13[(long long)i_T * 96 + i_H * 24 + (v4 + 17)] * x_8[(long long)i_T * 4 + i_P];
   }
   for (int i5 = lane; i5 < 4 * 4; i5 += 256) {
     const int i_P = i5 % 4;
     const int i_H = i5 / 4;
-    const int v6 = (i_P * 2);
-    x_14[i_H * 4 + i_P] = ((x_13[(long long)i_T * 96 + i_H * 24 + (v6 + 16)] * x_8[(long long)i_T * 4 + i_P]) + (x_13[(long long)i_T * 96 + i_H * 24 + (v6 + 17)] * x_6[(long long)i_T * 4 + i_P]));
+    const int v6 = i_P * 2;
+    x_14[i_H * 4 + i_P] = x_13[(long long)i_T * 96 + i_H * 24 + (v6 + 16)] * x_8[(long long)i_T * 4 + i_P]
+        + x_13[(long long)i_T * 96 + i_H * 24 + (v6 + 17)] * x_6[(long long)i_T * 4 + i_P];
   }
   __syncthreads();
   for (int i7 = lane; i7 < 4 * 4 * 2; i7 += 256) {
     const int i_pair = i7 % 2;
-    const int i_P = (i7 / 2) % 4;
-    const int i_H = (i7 / 2) / 4;
-    x_15[(long long)i_T * 32 + i_H * 8 + i_P * 2 + i_pair] = ((i_pair < 1) ? x_12[i_H * 4 + i_P] : x_14[i_H * 4 + i_P]);
+    const int i_P = i7 / 2 % 4;
+    const int i_H = i7 / 2 / 4;
+    x_15[(long long)i_T * 32 + i_H * 8 + i_P * 2 + i_pair] = (i_pair < 1) ? x_12[i_H * 4 + i_P] : x_14[i_H * 4 + i_P];
   }
   {
     int part8 = 2147483647;
     for (int i_S = lane; i_S < S; i_S += 256) {
-      part8 = min(part8, (((pos_2[i_S] <= pos[i_T]) & (seq[i_T] == seq_2[i_S])) ? i_S : 2147483647));
+      part8 = min(part8, ((pos_2[i_S] <= pos[i_T]) & (seq[i_T] == seq_2[i_S])) ? i_S : 2147483647);
     }
     const int total9 = over_block<Min, 256>(part8);
     if (lane == 0) {
@@ -104,9 +108,9 @@ static __device__ __forceinline__ void run_main_1(
     }
   }
   {
-    int part10 = (-2147483647 - 1);
+    int part10 = -2147483647 - 1;
     for (int i_S = lane; i_S < S; i_S += 256) {
-      part10 = max(part10, (((pos_2[i_S] <= pos[i_T]) & (seq[i_T] == seq_2[i_S])) ? (i_S + 1) : 0));
+      part10 = max(part10, ((pos_2[i_S] <= pos[i_T]) & (seq[i_T] == seq_2[i_S])) ? i_S + 1 : 0);
     }
     const int total11 = over_block<Max, 256>(part10);
     if (lane == 0) {
@@ -133,7 +137,7 @@ static __device__ __forceinline__ void run_few_2(
   const auto a0 = [&](int i_H, int m_, int k_) -> float {
     const int i_T = clamp(m_, 0, T - 1);
     const int i_N = clamp(k_, 0, 16 - 1);
-    return (i_N == k_ ? x_13[(long long)i_T * 96 + i_H * 24 + i_N] : 0.0f);
+    return i_N == k_ ? x_13[(long long)i_T * 96 + i_H * 24 + i_N] : 0.0f;
   };
   const auto finish = [&](int i_H, int i_T, int i_C, float product) {
     if ((i_T >= 0) & (i_T < T) & (i_C < 16)) {
@@ -214,12 +218,12 @@ extern "C" __global__ void __launch_bounds__(64, 4) parts_span_to_tile_2(
   const auto a0 = [&](int i_H, int m_, int k_) -> float {
     const int i_T = clamp(m_, 0, T - 1);
     const int i_N = clamp(k_, 0, 16 - 1);
-    return (i_N == k_ ? x_13[(long long)i_T * 96 + i_H * 24 + i_N] : 0.0f);
+    return i_N == k_ ? x_13[(long long)i_T * 96 + i_H * 24 + i_N] : 0.0f;
   };
   const auto b0 = [&](int i_H, int n_, int k_) -> float {
     const int i_C = clamp(n_, 0, 16 - 1);
     const int i_N = clamp(k_, 0, 16 - 1);
-    return (i_N == k_ ? wk_b[i_C * 64 + i_H * 16 + i_N] : 0.0f);
+    return i_N == k_ ? wk_b[i_C * 64 + i_H * 16 + i_N] : 0.0f;
   };
   const auto finish = [&](int i_H, int i_T, int i_C, float product) {
     if ((i_T >= 0) & (i_T < T) & (i_C < 16)) {

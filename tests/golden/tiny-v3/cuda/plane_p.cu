@@ -51,20 +51,21 @@ extern "C" __global__ void __launch_bounds__(128, 2) plane_p_main(
     }
     __syncwarp();
     for (int i_S = from_column + lane; i_S < to_column; i_S += 32) {
-      x[i_S] = (x[i_S] * 0.20412415f);
+      x[i_S] = x[i_S] * 0.20412415f;
     }
     __syncwarp();
     {
       float part1 = (-infinity());
       for (int i_S = from_column + lane; i_S < to_column; i_S += 32) {
-        part1 = max_nan(part1, ((!((pos[i_S] <= pos_2[i_T]) & (seq[i_T] == seq_2[i_S]))) ? (-infinity()) : x[i_S]));
+        part1 = max_nan(part1, (!((pos[i_S] <= pos_2[i_T]) & (seq[i_T] == seq_2[i_S]))) ? (-infinity()) : x[i_S]);
       }
       peak = over_lanes<Max, 32>(part1);
     }
     __syncwarp();
     for (int i_S = from_column + lane; i_S < to_column; i_S += 32) {
       const float v2 = peak;
-      x[i_S] = ((!((pos[i_S] <= pos_2[i_T]) & (seq[i_T] == seq_2[i_S]))) ? 0.0f : expf((x[i_S] - ((v2 == (-infinity())) ? 0.0f : v2))));
+      x[i_S] = (!((pos[i_S] <= pos_2[i_T]) & (seq[i_T] == seq_2[i_S]))) ? 0.0f
+          : expf(x[i_S] - ((v2 == (-infinity())) ? 0.0f : v2));
     }
     __syncwarp();
     {
@@ -75,10 +76,10 @@ extern "C" __global__ void __launch_bounds__(128, 2) plane_p_main(
       sum_ = over_lanes<Sum, 32>(part3);
     }
     const float v4 = sum_;
-    inverse = ((v4 == 0.0f) ? 0.0f : (1.0f / v4));
+    inverse = (v4 == 0.0f) ? 0.0f : 1.0f / v4;
     __syncwarp();
     for (int i_S = from_column + lane; i_S < to_column; i_S += 32) {
-      x[i_S] = (x[i_S] * inverse);
+      x[i_S] = x[i_S] * inverse;
     }
     __syncwarp();
     for (int i_C = lane; i_C < 16; i_C += 32) {

@@ -12,6 +12,6 @@ extern "C" __global__ void __launch_bounds__(32, 8) rows_gather_main(
   const int i_B = blockIdx.x;
   for (int i_D = lane; i_D < 64; i_D += 32) {
     const int v0 = rows_[i_B];
-    x[(long long)i_B * 64 + i_D] = ((v0 < 0) ? 0.0f : hidden[(long long)(min(max(v0, 0), (T - 1))) * 64 + i_D]);
+    x[(long long)i_B * 64 + i_D] = (v0 < 0) ? 0.0f : hidden[(long long)(min(max(v0, 0), T - 1)) * 64 + i_D];
   }
 }

@@ -16,7 +16,7 @@ extern "C" __global__ void __launch_bounds__(32, 8) rows_mul_main(
   float x_3;
   for (int i_D = lane; i_D < 64; i_D += 32) {
     const int v0 = tokens_[i_T];
-    x[(long long)i_T * 64 + i_D] = ((v0 < 0) ? 0.0f : weight[(min(max(v0, 0), 159)) * 64 + i_D]);
+    x[(long long)i_T * 64 + i_D] = (v0 < 0) ? 0.0f : weight[min(max(v0, 0), 159) * 64 + i_D];
   }
   __syncthreads();
   {
@@ -26,8 +26,8 @@ extern "C" __global__ void __launch_bounds__(32, 8) rows_mul_main(
     }
     x_2 = over_lanes<Sum, 32>(part1);
   }
-  x_3 = rsqrtf(((x_2 / 64.0f) + 0.000001f));
+  x_3 = rsqrtf(x_2 / 64.0f + 0.000001f);
   for (int i_D = lane; i_D < 64; i_D += 32) {
-    x_4[(long long)i_T * 64 + i_D] = ((x[(long long)i_T * 64 + i_D] * x_3) * weight_2[i_D]);
+    x_4[(long long)i_T * 64 + i_D] = x[(long long)i_T * 64 + i_D] * x_3 * weight_2[i_D];
   }
 }

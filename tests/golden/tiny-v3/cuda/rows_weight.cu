@@ -22,21 +22,21 @@ extern "C" __global__ void __launch_bounds__(64, 4) rows_weight_main(
   float x;
   float x_7;
   float x_8;
-  x = (x_2[i_T] + 1e-20f);
+  x = x_2[i_T] + 1e-20f;
   for (int i_K = lane; i_K < 3; i_K += 64) {
-    weight[i_K] = ((picked[(long long)i_T * 3 + i_K] / x) * 2.5f);
+    weight[i_K] = picked[(long long)i_T * 3 + i_K] / x * 2.5f;
   }
   __syncthreads();
   for (int i_D = lane; i_D < 64; i_D += 64) {
     float sum0 = 0.0f;
     for (int i_K = 0; i_K < 3; i_K++) {
-      sum0 = sum0 + ((chosen[(long long)i_T * 3 + i_K] < 0) ? 0.0f : (x_4[(long long)i_T * 192 + i_K * 64 + i_D] * weight[i_K]));
+      sum0 = sum0 + ((chosen[(long long)i_T * 3 + i_K] < 0) ? 0.0f : x_4[(long long)i_T * 192 + i_K * 64 + i_D] * weight[i_K]);
     }
     x_3[i_D] = sum0;
   }
   __syncthreads();
   for (int i_D = lane; i_D < 64; i_D += 64) {
-    x_5[(long long)i_T * 64 + i_D] = (h[(long long)i_T * 64 + i_D] + (x_6[(long long)i_T * 64 + i_D] + x_3[i_D]));
+    x_5[(long long)i_T * 64 + i_D] = h[(long long)i_T * 64 + i_D] + (x_6[(long long)i_T * 64 + i_D] + x_3[i_D]);
   }
   __syncthreads();
   {
@@ -46,8 +46,8 @@ extern "C" __global__ void __launch_bounds__(64, 4) rows_weight_main(
     }
     x_7 = over_block<Sum, 64>(part1);
   }
-  x_8 = rsqrtf(((x_7 / 64.0f) + 0.000001f));
+  x_8 = rsqrtf(x_7 / 64.0f + 0.000001f);
   for (int i_D = lane; i_D < 64; i_D += 64) {
-    x_9[(long long)i_T * 64 + i_D] = ((x_5[(long long)i_T * 64 + i_D] * x_8) * weight_2[i_D]);
+    x_9[(long long)i_T * 64 + i_D] = x_5[(long long)i_T * 64 + i_D] * x_8 * weight_2[i_D];
   }
 }

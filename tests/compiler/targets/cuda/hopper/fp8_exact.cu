@@ -35,18 +35,9 @@ DSK_INLINE void wgmma_e4m3_n192_kk(float (&d)[96], Descriptor a, Descriptor b, i
                "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
                "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95}, "
                "%96, %97, p, 1, 1;\n}"
-               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
-                 "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
-                 "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]),
-                 "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31]),
-                 "+f"(d[32]), "+f"(d[33]), "+f"(d[34]), "+f"(d[35]), "+f"(d[36]), "+f"(d[37]), "+f"(d[38]), "+f"(d[39]),
-                 "+f"(d[40]), "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]),
-                 "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]),
-                 "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63]),
-                 "+f"(d[64]), "+f"(d[65]), "+f"(d[66]), "+f"(d[67]), "+f"(d[68]), "+f"(d[69]), "+f"(d[70]), "+f"(d[71]),
-                 "+f"(d[72]), "+f"(d[73]), "+f"(d[74]), "+f"(d[75]), "+f"(d[76]), "+f"(d[77]), "+f"(d[78]), "+f"(d[79]),
-                 "+f"(d[80]), "+f"(d[81]), "+f"(d[82]), "+f"(d[83]), "+f"(d[84]), "+f"(d[85]), "+f"(d[86]), "+f"(d[87]),
-                 "+f"(d[88]), "+f"(d[89]), "+f"(d[90]), "+f"(d[91]), "+f"(d[92]), "+f"(d[93]), "+f"(d[94]), "+f"(d[95])
+               : DSK_SUMS_8(d, 0), DSK_SUMS_8(d, 8), DSK_SUMS_8(d, 16), DSK_SUMS_8(d, 24), DSK_SUMS_8(d, 32), DSK_SUMS_8(d, 40),
+                 DSK_SUMS_8(d, 48), DSK_SUMS_8(d, 56), DSK_SUMS_8(d, 64), DSK_SUMS_8(d, 72), DSK_SUMS_8(d, 80),
+                     DSK_SUMS_8(d, 88)
                : "l"(a), "l"(b), "r"(adds));
 #endif
 }
@@ -118,14 +109,15 @@ fp8_exact_tensor(int items, int items_before, int T, const f8e4m3* codes, const 
       // clear sums0
       const auto rows_0 = [&](int m) {
         const int i_T = m;
-        return scale + ((long long)i_T * 56);
+        return scale + (long long)i_T * 56;
       };
       const float *const low_0 = rows_0(m_low), *const high_0 = rows_0(m_high);
       const auto columns0_0 = [&](int n) {
         const int i_Q = n;
-        return scale_2 + ((i_Q / 128));
+        return scale_2 + i_Q / 128;
       };
-      const float* const of_b0_0[3] = {columns0_0(at.n), columns0_0(min(at.n + 64, n_end - 1)), columns0_0(min(at.n + 128, n_end - 1))};
+      const float* const of_b0_0[3] = {columns0_0(at.n), columns0_0(min(at.n + 64, n_end - 1)),
+          columns0_0(min(at.n + 128, n_end - 1))};
       #pragma unroll
       for (int i = 0; i < TILE_N / 2; i++) sums0[i] = 0.0f;
       for (int k_block = 0; k_block < k_blocks; k_block++) {

@@ -42,14 +42,8 @@ DSK_INLINE void wgmma_e4m3_n128_kk(float (&d)[64], Descriptor a, Descriptor b, i
                "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
                "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
                "%64, %65, p, 1, 1;\n}"
-               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
-                 "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
-                 "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]),
-                 "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31]),
-                 "+f"(d[32]), "+f"(d[33]), "+f"(d[34]), "+f"(d[35]), "+f"(d[36]), "+f"(d[37]), "+f"(d[38]), "+f"(d[39]),
-                 "+f"(d[40]), "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]),
-                 "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]),
-                 "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63])
+               : DSK_SUMS_8(d, 0), DSK_SUMS_8(d, 8), DSK_SUMS_8(d, 16), DSK_SUMS_8(d, 24), DSK_SUMS_8(d, 32), DSK_SUMS_8(d, 40),
+                 DSK_SUMS_8(d, 48), DSK_SUMS_8(d, 56)
                : "l"(a), "l"(b), "r"(adds));
 #endif
 }
@@ -162,7 +156,7 @@ fp8_mul_3_tensor(int items, int items_before, int T, const int* chosen, const f8
       for (int i = 0; i < 8; i++) {
         const int row = order[min(at.m + thread / 8 + i * 16, at.end - 1)];
         const int i_T = row / 8;
-        from_0[i] = (int)(((long long)i_T * 7168) / 16) + thread % 8;
+        from_0[i] = (int)((long long)i_T * 7168 / 16) + thread % 8;
       }
       const int bytes_0 = at.batch == GROUPS ? 0 : 16;  // rows without a group are 0
       for (int k_block = 0; k_block < k_blocks; k_block++) {
@@ -213,23 +207,24 @@ fp8_mul_3_tensor(int items, int items_before, int T, const int* chosen, const f8
         scattered[i] = at_row < at.end ? order[at_row] : -1;
       }
       // Rows beyond the end are not stored; what is read for them is that of the last one.
-      const int m_low = order[min(at.m + part * 64 + row, at.end - 1)], m_high = order[min(at.m + part * 64 + row + 8, at.end - 1)];
+      const int m_low = order[min(at.m + part * 64 + row, at.end - 1)],
+          m_high = order[min(at.m + part * 64 + row + 8, at.end - 1)];
       // clear sums0, sums1
       const auto rows_0 = [&](int m) {
         const int i_T = m / 8;
-        return scale + ((long long)i_T * 56);
+        return scale + (long long)i_T * 56;
       };
       const float *const low_0 = rows_0(m_low), *const high_0 = rows_0(m_high);
       const auto columns0_0 = [&](int n) {
         const int i_E = min(at.batch, GROUPS - 1);
         const int i_F_2 = n;
-        return scale_2 + (i_E * 896 + (i_F_2 / 128));
+        return scale_2 + (i_E * 896 + i_F_2 / 128);
       };
       const float* const of_b0_0[1] = {columns0_0(at.n)};
       const auto columns1_0 = [&](int n) {
         const int i_E = min(at.batch, GROUPS - 1);
         const int i_F_2 = n;
-        return scale_3 + (i_E * 896 + (i_F_2 / 128));
+        return scale_3 + (i_E * 896 + i_F_2 / 128);
       };
       const float* const of_b1_0[1] = {columns1_0(at.n)};
       #pragma unroll
@@ -288,7 +283,7 @@ fp8_mul_3_tensor(int items, int items_before, int T, const int* chosen, const f8
             pair0[j] = v0;
             const float v1 = product_2;
             pair1[j] = v1;
-            pair2[j] = (silu(v0) * v1);
+            pair2[j] = silu(v0) * v1;
           }
           results0[c] = pack_bf16(pair0[0], pair0[1]);
           results1[c] = pack_bf16(pair1[0], pair1[1]);
@@ -300,7 +295,8 @@ fp8_mul_3_tensor(int items, int items_before, int T, const int* chosen, const f8
         for (int c = 0; c < 4; c++) {
           // 8 x 8 results each: rows 8 apart, then columns.
           const int own = warp * 16 + lane % 16, chunk = c * 2 + lane / 16;
-          stmatrix_x4(shared.staged[part] + own * 128 + (chunk ^ own % 8) * 16, results0[c * 4], results0[c * 4 + 1], results0[c * 4 + 2], results0[c * 4 + 3]);
+          stmatrix_x4(shared.staged[part] + own * 128 + (chunk ^ own % 8) * 16, results0[c * 4], results0[c * 4 + 1],
+              results0[c * 4 + 2], results0[c * 4 + 3]);
         }
         __syncwarp();
         #pragma unroll
@@ -311,7 +307,8 @@ fp8_mul_3_tensor(int items, int items_before, int T, const int* chosen, const f8
             const int i_K = m % 8;
             const int i_T = m / 8;
             bf16* const to = x + ((long long)i_T * 16384 + i_K * 2048) + n;
-            *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(shared.staged[part] + own * 128 + (line ^ own % 8) * 16);
+            *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(shared.staged[part] + own * 128
+                + (line ^ own % 8) * 16);
           }
         }
         // scatter x_2
@@ -320,7 +317,8 @@ fp8_mul_3_tensor(int items, int items_before, int T, const int* chosen, const f8
         for (int c = 0; c < 4; c++) {
           // 8 x 8 results each: rows 8 apart, then columns.
           const int own = warp * 16 + lane % 16, chunk = c * 2 + lane / 16;
-          stmatrix_x4(shared.staged[part] + own * 128 + (chunk ^ own % 8) * 16, results1[c * 4], results1[c * 4 + 1], results1[c * 4 + 2], results1[c * 4 + 3]);
+          stmatrix_x4(shared.staged[part] + own * 128 + (chunk ^ own % 8) * 16, results1[c * 4], results1[c * 4 + 1],
+              results1[c * 4 + 2], results1[c * 4 + 3]);
         }
         __syncwarp();
         #pragma unroll
@@ -331,7 +329,8 @@ fp8_mul_3_tensor(int items, int items_before, int T, const int* chosen, const f8
             const int i_K = m % 8;
             const int i_T = m / 8;
             bf16* const to = x_2 + ((long long)i_T * 16384 + i_K * 2048) + n;
-            *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(shared.staged[part] + own * 128 + (line ^ own % 8) * 16);
+            *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(shared.staged[part] + own * 128
+                + (line ^ own % 8) * 16);
           }
         }
         // scatter x_3
@@ -340,7 +339,8 @@ fp8_mul_3_tensor(int items, int items_before, int T, const int* chosen, const f8
         for (int c = 0; c < 4; c++) {
           // 8 x 8 results each: rows 8 apart, then columns.
           const int own = warp * 16 + lane % 16, chunk = c * 2 + lane / 16;
-          stmatrix_x4(shared.staged[part] + own * 128 + (chunk ^ own % 8) * 16, results2[c * 4], results2[c * 4 + 1], results2[c * 4 + 2], results2[c * 4 + 3]);
+          stmatrix_x4(shared.staged[part] + own * 128 + (chunk ^ own % 8) * 16, results2[c * 4], results2[c * 4 + 1],
+              results2[c * 4 + 2], results2[c * 4 + 3]);
         }
         __syncwarp();
         #pragma unroll
@@ -351,7 +351,8 @@ fp8_mul_3_tensor(int items, int items_before, int T, const int* chosen, const f8
             const int i_K = m % 8;
             const int i_T = m / 8;
             bf16* const to = x_3 + ((long long)i_T * 16384 + i_K * 2048) + n;
-            *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(shared.staged[part] + own * 128 + (line ^ own % 8) * 16);
+            *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(shared.staged[part] + own * 128
+                + (line ^ own % 8) * 16);
           }
         }
       }

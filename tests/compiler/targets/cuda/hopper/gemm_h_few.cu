@@ -36,22 +36,10 @@ DSK_INLINE void wgmma_n256_kn(float (&d)[128], Descriptor a, Descriptor b, int a
                "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "
                "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127}, "
                "%128, %129, p, 1, 1, 0, 1;\n}"
-               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
-                 "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
-                 "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]),
-                 "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31]),
-                 "+f"(d[32]), "+f"(d[33]), "+f"(d[34]), "+f"(d[35]), "+f"(d[36]), "+f"(d[37]), "+f"(d[38]), "+f"(d[39]),
-                 "+f"(d[40]), "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]),
-                 "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]),
-                 "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63]),
-                 "+f"(d[64]), "+f"(d[65]), "+f"(d[66]), "+f"(d[67]), "+f"(d[68]), "+f"(d[69]), "+f"(d[70]), "+f"(d[71]),
-                 "+f"(d[72]), "+f"(d[73]), "+f"(d[74]), "+f"(d[75]), "+f"(d[76]), "+f"(d[77]), "+f"(d[78]), "+f"(d[79]),
-                 "+f"(d[80]), "+f"(d[81]), "+f"(d[82]), "+f"(d[83]), "+f"(d[84]), "+f"(d[85]), "+f"(d[86]), "+f"(d[87]),
-                 "+f"(d[88]), "+f"(d[89]), "+f"(d[90]), "+f"(d[91]), "+f"(d[92]), "+f"(d[93]), "+f"(d[94]), "+f"(d[95]),
-                 "+f"(d[96]), "+f"(d[97]), "+f"(d[98]), "+f"(d[99]), "+f"(d[100]), "+f"(d[101]), "+f"(d[102]), "+f"(d[103]),
-                 "+f"(d[104]), "+f"(d[105]), "+f"(d[106]), "+f"(d[107]), "+f"(d[108]), "+f"(d[109]), "+f"(d[110]), "+f"(d[111]),
-                 "+f"(d[112]), "+f"(d[113]), "+f"(d[114]), "+f"(d[115]), "+f"(d[116]), "+f"(d[117]), "+f"(d[118]), "+f"(d[119]),
-                 "+f"(d[120]), "+f"(d[121]), "+f"(d[122]), "+f"(d[123]), "+f"(d[124]), "+f"(d[125]), "+f"(d[126]), "+f"(d[127])
+               : DSK_SUMS_8(d, 0), DSK_SUMS_8(d, 8), DSK_SUMS_8(d, 16), DSK_SUMS_8(d, 24), DSK_SUMS_8(d, 32), DSK_SUMS_8(d, 40),
+                 DSK_SUMS_8(d, 48), DSK_SUMS_8(d, 56), DSK_SUMS_8(d, 64), DSK_SUMS_8(d, 72), DSK_SUMS_8(d, 80),
+                     DSK_SUMS_8(d, 88),
+                 DSK_SUMS_8(d, 96), DSK_SUMS_8(d, 104), DSK_SUMS_8(d, 112), DSK_SUMS_8(d, 120)
                : "l"(a), "l"(b), "r"(adds));
 #endif
 }
@@ -96,9 +84,12 @@ gemm_h_split(int items, int items_before, int T, const bf16* out, const bf16* wo
           mbarrier_expect(&shared.full[stage], 40960);
           tma_load_2d(shared.a[stage], &out_map, &shared.full[stage], (at.part * K_BLOCKS + k_block) * TILE_K, at.m);
           tma_load_2d(shared.b0[stage], &wo_map, &shared.full[stage], at.n, (at.part * K_BLOCKS + k_block) * TILE_K);
-          tma_load_2d(shared.b0[stage] + 8192, &wo_map, &shared.full[stage], at.n + 64, (at.part * K_BLOCKS + k_block) * TILE_K);
-          tma_load_2d(shared.b0[stage] + 16384, &wo_map, &shared.full[stage], at.n + 128, (at.part * K_BLOCKS + k_block) * TILE_K);
-          tma_load_2d(shared.b0[stage] + 24576, &wo_map, &shared.full[stage], at.n + 192, (at.part * K_BLOCKS + k_block) * TILE_K);
+          tma_load_2d(shared.b0[stage] + 8192, &wo_map, &shared.full[stage], at.n + 64,
+              (at.part * K_BLOCKS + k_block) * TILE_K);
+          tma_load_2d(shared.b0[stage] + 16384, &wo_map, &shared.full[stage], at.n + 128,
+              (at.part * K_BLOCKS + k_block) * TILE_K);
+          tma_load_2d(shared.b0[stage] + 24576, &wo_map, &shared.full[stage], at.n + 192,
+              (at.part * K_BLOCKS + k_block) * TILE_K);
           if (++stage == STAGES) stage = 0, phase ^= 1;
         }
       }
@@ -156,6 +147,6 @@ gemm_h_add(int items, int items_before, int T, const bf16* out, const bf16* wo, 
   {
     const int i_T = m;
     const int i_D = n;
-    h[(long long)i_T * 7168 + i_D] = bf16((float(x[(long long)i_T * 7168 + i_D]) + product));
+    h[(long long)i_T * 7168 + i_D] = bf16(float(x[(long long)i_T * 7168 + i_D]) + product);
   }
 }

@@ -33,14 +33,8 @@ DSK_INLINE void wgmma_n128_kn(float (&d)[64], Descriptor a, Descriptor b, int ad
                "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
                "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
                "%64, %65, p, 1, 1, 0, 1;\n}"
-               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
-                 "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
-                 "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]),
-                 "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31]),
-                 "+f"(d[32]), "+f"(d[33]), "+f"(d[34]), "+f"(d[35]), "+f"(d[36]), "+f"(d[37]), "+f"(d[38]), "+f"(d[39]),
-                 "+f"(d[40]), "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]),
-                 "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]),
-                 "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63])
+               : DSK_SUMS_8(d, 0), DSK_SUMS_8(d, 8), DSK_SUMS_8(d, 16), DSK_SUMS_8(d, 24), DSK_SUMS_8(d, 32), DSK_SUMS_8(d, 40),
+                 DSK_SUMS_8(d, 48), DSK_SUMS_8(d, 56)
                : "l"(a), "l"(b), "r"(adds));
 #endif
 }
@@ -146,7 +140,7 @@ gemm_mul_tensor(int items, int items_before, int T, const bf16* x, const bf16* g
             const int i = slice * 32 + c * 2 + j;
             const float product = sums0[i];
             const float product_2 = sums1[i];
-            pair0[j] = (silu(product) * product_2);
+            pair0[j] = silu(product) * product_2;
           }
           results0[c] = pack_bf16(pair0[0], pair0[1]);
         }
@@ -157,7 +151,8 @@ gemm_mul_tensor(int items, int items_before, int T, const bf16* x, const bf16* g
         for (int c = 0; c < 4; c++) {
           // 8 x 8 results each: rows 8 apart, then columns.
           const int own = warp * 16 + lane % 16, chunk = c * 2 + lane / 16;
-          stmatrix_x4(shared.staged[part][stored] + own * 128 + (chunk ^ own % 8) * 16, results0[c * 4], results0[c * 4 + 1], results0[c * 4 + 2], results0[c * 4 + 3]);
+          stmatrix_x4(shared.staged[part][stored] + own * 128 + (chunk ^ own % 8) * 16, results0[c * 4], results0[c * 4 + 1],
+              results0[c * 4 + 2], results0[c * 4 + 3]);
         }
         fence_async();
         named_barrier_sync(1 + part, 128);  // all warps have written and published it

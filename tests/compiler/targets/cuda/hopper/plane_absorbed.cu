@@ -39,10 +39,7 @@ DSK_INLINE void wgmma_n64_kk(float (&d)[32], Descriptor a, Descriptor b, int add
                "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
                "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
                "%32, %33, p, 1, 1, 0, 0;\n}"
-               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
-                 "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
-                 "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]),
-                 "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31])
+               : DSK_SUMS_8(d, 0), DSK_SUMS_8(d, 8), DSK_SUMS_8(d, 16), DSK_SUMS_8(d, 24)
                : "l"(a), "l"(b), "r"(adds));
 #endif
 }
@@ -58,10 +55,7 @@ DSK_INLINE void wgmma_n64_rk(float (&d)[32], const unsigned (&a)[4], Descriptor 
                "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
                "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
                "{%32, %33, %34, %35}, %36, p, 1, 1, 0;\n}"
-               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
-                 "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
-                 "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]),
-                 "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31])
+               : DSK_SUMS_8(d, 0), DSK_SUMS_8(d, 8), DSK_SUMS_8(d, 16), DSK_SUMS_8(d, 24)
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(adds));
 #endif
 }
@@ -79,14 +73,8 @@ DSK_INLINE void wgmma_n128_kn(float (&d)[64], Descriptor a, Descriptor b, int ad
                "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
                "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
                "%64, %65, p, 1, 1, 0, 1;\n}"
-               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
-                 "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
-                 "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]),
-                 "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31]),
-                 "+f"(d[32]), "+f"(d[33]), "+f"(d[34]), "+f"(d[35]), "+f"(d[36]), "+f"(d[37]), "+f"(d[38]), "+f"(d[39]),
-                 "+f"(d[40]), "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]),
-                 "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]),
-                 "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63])
+               : DSK_SUMS_8(d, 0), DSK_SUMS_8(d, 8), DSK_SUMS_8(d, 16), DSK_SUMS_8(d, 24), DSK_SUMS_8(d, 32), DSK_SUMS_8(d, 40),
+                 DSK_SUMS_8(d, 48), DSK_SUMS_8(d, 56)
                : "l"(a), "l"(b), "r"(adds));
 #endif
 }
@@ -97,7 +85,8 @@ struct Span { int first, end; };
 DSK_INLINE Place place_of(int tile, int row_tiles) { return {(row_tiles - 1 - tile) * ROWS, 0}; }
 
 // Queries times keys: terms of queries in registers, then `depth` terms in lines of 64.
-DSK_INLINE void add_held(float (&scores)[COLUMNS / 2], const unsigned (&queries)[HELD / 16][4], const unsigned char* keys, int from, int to) {
+DSK_INLINE void add_held(float (&scores)[COLUMNS / 2], const unsigned (&queries)[HELD / 16][4], const unsigned char* keys,
+    int from, int to) {
   const Descriptor b = wgmma_descriptor(keys, 0, 1024);
 #pragma unroll
   for (int k = from / 16; k < to / 16; k++)
@@ -179,7 +168,8 @@ extern "C" __global__ void __launch_bounds__(512, 1) plane_absorbed_tensor(
       for (int block = 0; block < blocks; block++) {
         const int first = span.first + block * COLUMNS;
         mbarrier_wait(&shared.k_empty[half], half_phase ^ 1);  // passes at once on the first way round
-        gather_rows<COLUMNS, 4>(shared.k0[half], thread, S - first, [&](int, int i) { const int i_row0 = found_0[i]; return latent + (long long)i_row0 * 512; });
+        gather_rows<COLUMNS, 4>(shared.k0[half], thread, S - first,
+            [&](int, int i) { const int i_row0 = found_0[i]; return latent + (long long)i_row0 * 512; });
         cp_async_commit();
         if (block >= 1) cp_async_wait<1>();
         if (block >= 1) fence_async();
@@ -188,13 +178,17 @@ extern "C" __global__ void __launch_bounds__(512, 1) plane_absorbed_tensor(
         if (block >= 1 && lane == 0) mbarrier_arrive(&shared.r_full[rest == 0 ? 1 : rest - 1]);
         if (++half == 5) half = 0, half_phase ^= 1;
         mbarrier_wait(&shared.k_empty[half], half_phase ^ 1);  // passes at once on the first way round
-        gather_rows<COLUMNS, 4>(shared.k0[half], thread, S - first, [&](int, int i) { const int i_row0 = found_0[i]; return latent + (long long)i_row0 * 512 + 256; });
-        gather_rows<COLUMNS, 1>(shared.k1[rest], thread, S - first, [&](int, int i) { const int i_row0 = found_0[i]; return key_pe + (long long)i_row0 * 64; });
+        gather_rows<COLUMNS, 4>(shared.k0[half], thread, S - first,
+            [&](int, int i) { const int i_row0 = found_0[i]; return latent + (long long)i_row0 * 512 + 256; });
+        gather_rows<COLUMNS, 1>(shared.k1[rest], thread, S - first,
+            [&](int, int i) { const int i_row0 = found_0[i]; return key_pe + (long long)i_row0 * 64; });
         cp_async_commit();
         // ranges of columns
         if (warp == 0) {
-          find_range<COLUMNS>(shared.ranges[rest], lane, [&](int i) { const int i_S = min(first + i, S - 1); return pos[i_S]; });
-          find_range<COLUMNS>(shared.ranges[rest] + 2, lane, [&](int i) { const int i_S = min(first + i, S - 1); return seq_2[i_S]; });
+          find_range<COLUMNS>(shared.ranges[rest], lane,
+              [&](int i) { const int i_S = min(first + i, S - 1); return pos[i_S]; });
+          find_range<COLUMNS>(shared.ranges[rest] + 2, lane,
+              [&](int i) { const int i_S = min(first + i, S - 1); return seq_2[i_S]; });
         }
         // look up
         look_up(first + COLUMNS);
@@ -327,14 +321,15 @@ extern "C" __global__ void __launch_bounds__(512, 1) plane_absorbed_tensor(
       if (lane == 0) mbarrier_arrive(&shared.p_turn[weight == 0 ? 1 : weight - 1]);
       mbarrier_wait(&shared.p_empty[weight], weight_phase ^ 1);
       // last factors
-      if (shares > 1) keep_marks(marks + (((at.head * row_tiles + at.m / ROWS) * shares + share) * ROWS + row) * 2, peaks, total);
+      if (shares > 1) keep_marks(marks + (((at.head * row_tiles + at.m / ROWS) * shares + share) * ROWS + row) * 2, peaks,
+          total);
       float factor[2];
       #pragma unroll
       for (int r = 0; r < 2; r++) {
         float sum_ = total[r] + __shfl_xor_sync(0xffffffffu, total[r], 1);
         sum_ += __shfl_xor_sync(0xffffffffu, sum_, 2);
         const float v2 = sum_;
-        const float inverse = ((v2 == 0.0f) ? 0.0f : (1.0f / v2));
+        const float inverse = (v2 == 0.0f) ? 0.0f : 1.0f / v2;
         factor[r] = inverse;
       }
       if (lane % 4 == 0) shared.factors[weight][row] = factor[0], shared.factors[weight][row + 8] = factor[1];
@@ -380,7 +375,8 @@ extern "C" __global__ void __launch_bounds__(512, 1) plane_absorbed_tensor(
       mbarrier_wait(&shared.p_full[weight], weight_phase);
       // results
       if (shares > 1) {
-        keep_share(partials + (((at.head * row_tiles + at.m / ROWS) * shares + share) * ROWS + row) * 512 + part * WIDTH + column, 512, sums);
+        keep_share(partials + (((at.head * row_tiles + at.m / ROWS) * shares + share) * ROWS + row) * 512 + part * WIDTH
+            + column, 512, sums);
       } else {
         const float factor[2] = {shared.factors[weight][row], shared.factors[weight][row + 8]};
         #pragma unroll
@@ -388,7 +384,8 @@ extern "C" __global__ void __launch_bounds__(512, 1) plane_absorbed_tensor(
           const int flat = min(at.m + row + r * 8, m_end - 1);
           const int i_H = flat % 128;
           const int i_T = flat / 128;
-          if (at.m + row + r * 8 < m_end) store_row(x_4 + (long long)i_T * 65536 + i_H * 512 + part * WIDTH + column, sums, r, factor[r]);
+          if (at.m + row + r * 8 < m_end) store_row(x_4 + (long long)i_T * 65536 + i_H * 512 + part * WIDTH + column, sums, r,
+              factor[r]);
         }
       }
       __syncwarp();  // all lanes have their factors

@@ -40,9 +40,10 @@ extern "C" __global__ void __launch_bounds__(128, 4) plane_absorbed_combine(
     const int i_H = m % 128;
     const int i_T = m / 128;
     const float v0 = sum_;
-    const float inverse = ((v0 == 0.0f) ? 0.0f : (1.0f / v0));
+    const float inverse = (v0 == 0.0f) ? 0.0f : 1.0f / v0;
     const float factor = inverse;
     bf16* const to = x_4 + (long long)i_T * 65536 + i_H * 512 + column;
-    *reinterpret_cast<uint2*>(to) = uint2{pack_bf16(sums[0] * factor, sums[1] * factor), pack_bf16(sums[2] * factor, sums[3] * factor)};
+    *reinterpret_cast<uint2*>(to) = uint2{pack_bf16(sums[0] * factor, sums[1] * factor),
+        pack_bf16(sums[2] * factor, sums[3] * factor)};
   }
 }

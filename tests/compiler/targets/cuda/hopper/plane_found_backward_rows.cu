@@ -46,10 +46,7 @@ DSK_INLINE void wgmma_n64_kk(float (&d)[32], Descriptor a, Descriptor b, int add
                "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
                "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
                "%32, %33, p, 1, 1, 0, 0;\n}"
-               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
-                 "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
-                 "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]),
-                 "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31])
+               : DSK_SUMS_8(d, 0), DSK_SUMS_8(d, 8), DSK_SUMS_8(d, 16), DSK_SUMS_8(d, 24)
                : "l"(a), "l"(b), "r"(adds));
 #endif
 }
@@ -69,18 +66,9 @@ DSK_INLINE void wgmma_n192_rn(float (&d)[96], const unsigned (&a)[4], Descriptor
                "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
                "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95}, "
                "{%96, %97, %98, %99}, %100, p, 1, 1, 1;\n}"
-               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
-                 "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
-                 "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]),
-                 "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31]),
-                 "+f"(d[32]), "+f"(d[33]), "+f"(d[34]), "+f"(d[35]), "+f"(d[36]), "+f"(d[37]), "+f"(d[38]), "+f"(d[39]),
-                 "+f"(d[40]), "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]),
-                 "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]),
-                 "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63]),
-                 "+f"(d[64]), "+f"(d[65]), "+f"(d[66]), "+f"(d[67]), "+f"(d[68]), "+f"(d[69]), "+f"(d[70]), "+f"(d[71]),
-                 "+f"(d[72]), "+f"(d[73]), "+f"(d[74]), "+f"(d[75]), "+f"(d[76]), "+f"(d[77]), "+f"(d[78]), "+f"(d[79]),
-                 "+f"(d[80]), "+f"(d[81]), "+f"(d[82]), "+f"(d[83]), "+f"(d[84]), "+f"(d[85]), "+f"(d[86]), "+f"(d[87]),
-                 "+f"(d[88]), "+f"(d[89]), "+f"(d[90]), "+f"(d[91]), "+f"(d[92]), "+f"(d[93]), "+f"(d[94]), "+f"(d[95])
+               : DSK_SUMS_8(d, 0), DSK_SUMS_8(d, 8), DSK_SUMS_8(d, 16), DSK_SUMS_8(d, 24), DSK_SUMS_8(d, 32), DSK_SUMS_8(d, 40),
+                 DSK_SUMS_8(d, 48), DSK_SUMS_8(d, 56), DSK_SUMS_8(d, 64), DSK_SUMS_8(d, 72), DSK_SUMS_8(d, 80),
+                     DSK_SUMS_8(d, 88)
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(adds));
 #endif
 }
@@ -149,18 +137,8 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_found_backward_tensor
     registers_decrease<40>();  // the producer fills the ring
     // The smallest and largest of what columns from `first` on are compared by.
     const auto find_ranges = [&](int first, int* ranges) {
-      int least0 = 0x7fffffff, most0 = -0x7fffffff - 1, least1 = 0x7fffffff, most1 = -0x7fffffff - 1;
-      #pragma unroll
-      for (int i = 0; i < COLUMNS; i += 32) {
-        const int i_S = min(first + i + lane, S - 1);
-        const int x0 = pos[i_S];
-        least0 = min(least0, x0), most0 = max(most0, x0);
-        const int x1 = seq[i_S];
-        least1 = min(least1, x1), most1 = max(most1, x1);
-      }
-      least0 = __reduce_min_sync(0xffffffffu, least0), most0 = __reduce_max_sync(0xffffffffu, most0);
-      least1 = __reduce_min_sync(0xffffffffu, least1), most1 = __reduce_max_sync(0xffffffffu, most1);
-      if (lane == 0) ranges[0] = least0, ranges[1] = most0, ranges[2] = least1, ranges[3] = most1;
+      find_range<COLUMNS>(ranges, lane, [&](int i) { const int i_S = min(first + i, S - 1); return pos[i_S]; });
+      find_range<COLUMNS>(ranges + 2, lane, [&](int i) { const int i_S = min(first + i, S - 1); return seq[i_S]; });
     };
     if (warp == 0) {
       int stage = 0, phase = 0;
@@ -239,7 +217,8 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_found_backward_tensor
         #pragma unroll
         for (int r = 0; r < 2; r++)
           all = all && first >= from[r] && first + COLUMNS <= to[r] &&
-                shared.ranges[stage][1] <= row_0[r] && shared.ranges[stage][2] == row_1[r] && shared.ranges[stage][3] == row_1[r];
+                shared.ranges[stage][1] <= row_0[r] && shared.ranges[stage][2] == row_1[r] && shared.ranges[stage][3]
+                    == row_1[r];
         if (__all_sync(0xffffffffu, all)) return;
         int columns_0[COLUMNS / 32], columns_1[COLUMNS / 32];
         #pragma unroll
@@ -314,7 +293,7 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_found_backward_tensor
         delta[r] += __shfl_xor_sync(0xffffffffu, delta[r], 1);
         delta[r] += __shfl_xor_sync(0xffffffffu, delta[r], 2);
         const float w3 = sum_;
-        const float inverse = ((w3 == 0.0f) ? 0.0f : (1.0f / w3));
+        const float inverse = (w3 == 0.0f) ? 0.0f : 1.0f / w3;
         const float factor = inverse;
         // Of a row that sees nothing, the factor is 0 and the base infinite: its weights are 0.
         base[r] = (peaks[r] == -infinity() ? 0.0f : peaks[r] * SCALE) - logf(factor) * 1.44269504f;

@@ -37,14 +37,8 @@ DSK_INLINE void wgmma_n128_kk(float (&d)[64], Descriptor a, Descriptor b, int ad
                "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
                "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
                "%64, %65, p, 1, 1, 0, 0;\n}"
-               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
-                 "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
-                 "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]),
-                 "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31]),
-                 "+f"(d[32]), "+f"(d[33]), "+f"(d[34]), "+f"(d[35]), "+f"(d[36]), "+f"(d[37]), "+f"(d[38]), "+f"(d[39]),
-                 "+f"(d[40]), "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]),
-                 "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]),
-                 "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63])
+               : DSK_SUMS_8(d, 0), DSK_SUMS_8(d, 8), DSK_SUMS_8(d, 16), DSK_SUMS_8(d, 24), DSK_SUMS_8(d, 32), DSK_SUMS_8(d, 40),
+                 DSK_SUMS_8(d, 48), DSK_SUMS_8(d, 56)
                : "l"(a), "l"(b), "r"(adds));
 #endif
 }
@@ -62,14 +56,8 @@ DSK_INLINE void wgmma_n128_rn(float (&d)[64], const unsigned (&a)[4], Descriptor
                "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
                "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
                "{%64, %65, %66, %67}, %68, p, 1, 1, 1;\n}"
-               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
-                 "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
-                 "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]),
-                 "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31]),
-                 "+f"(d[32]), "+f"(d[33]), "+f"(d[34]), "+f"(d[35]), "+f"(d[36]), "+f"(d[37]), "+f"(d[38]), "+f"(d[39]),
-                 "+f"(d[40]), "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]),
-                 "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]),
-                 "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63])
+               : DSK_SUMS_8(d, 0), DSK_SUMS_8(d, 8), DSK_SUMS_8(d, 16), DSK_SUMS_8(d, 24), DSK_SUMS_8(d, 32), DSK_SUMS_8(d, 40),
+                 DSK_SUMS_8(d, 48), DSK_SUMS_8(d, 56)
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(adds));
 #endif
 }
@@ -86,7 +74,8 @@ DSK_INLINE Place place_of(int tile, int row_tiles, int heads, int columns) {
 }
 
 // Queries times keys: `depth` terms in lines of 64.
-DSK_INLINE void add_scores(float (&scores)[COLUMNS / 2], const unsigned char* queries, const unsigned char* keys, int depth, int adds) {
+DSK_INLINE void add_scores(float (&scores)[COLUMNS / 2], const unsigned char* queries, const unsigned char* keys, int depth,
+    int adds) {
   const Descriptor a = wgmma_descriptor(queries, 0, 1024), b = wgmma_descriptor(keys, 0, 1024);
 #pragma unroll
   for (int k = 0; k < depth / 16; k++) {
@@ -96,7 +85,8 @@ DSK_INLINE void add_scores(float (&scores)[COLUMNS / 2], const unsigned char* qu
 }
 
 // Weights times values.
-DSK_INLINE void add_values(float (&sums)[WIDTH / 2], const unsigned (&weights)[COLUMNS / 16][4], const unsigned char* values, int adds) {
+DSK_INLINE void add_values(float (&sums)[WIDTH / 2], const unsigned (&weights)[COLUMNS / 16][4], const unsigned char* values,
+    int adds) {
   const Descriptor b = wgmma_descriptor(values, 16384, 1024);
 #pragma unroll
   for (int k = 0; k < COLUMNS / 16; k++)
@@ -336,7 +326,8 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_grouped_cached_tensor
       named_barrier_sync(1 + part, 128);  // no warp needs the queries
       // results
       if (shares > 1) {
-        keep_share(partials + (((at.head * row_tiles + at.m / ROWS) * shares + share) * ROWS + part * 64 + row) * 128 + column, 128, sums);
+        keep_share(partials + (((at.head * row_tiles + at.m / ROWS) * shares + share) * ROWS + part * 64 + row) * 128 + column,
+            128, sums);
         keep_marks(marks + (((at.head * row_tiles + at.m / ROWS) * shares + share) * ROWS + part * 64 + row) * 2, peaks, total);
       } else {
         float factor[2];
@@ -345,7 +336,7 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_grouped_cached_tensor
           float sum_ = total[r] + __shfl_xor_sync(0xffffffffu, total[r], 1);
           sum_ += __shfl_xor_sync(0xffffffffu, sum_, 2);
           const float v1 = sum_;
-          const float inverse = ((v1 == 0.0f) ? 0.0f : (1.0f / v1));
+          const float inverse = (v1 == 0.0f) ? 0.0f : 1.0f / v1;
           factor[r] = inverse;
         }
         #pragma unroll
@@ -355,7 +346,8 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_grouped_cached_tensor
           for (int e = 0; e < 4; e++)
             packed[e] = pack_bf16(sums[c * 8 + e * 2] * factor[e % 2], sums[c * 8 + e * 2 + 1] * factor[e % 2]);
           const int own = warp * 16 + lane % 16, chunk = c % 4 * 2 + lane / 16;
-          stmatrix_x4(shared.q[part] + c / 4 * 8192 + own * 128 + (chunk ^ own % 8) * 16, packed[0], packed[1], packed[2], packed[3]);
+          stmatrix_x4(shared.q[part] + c / 4 * 8192 + own * 128 + (chunk ^ own % 8) * 16, packed[0], packed[1], packed[2],
+              packed[3]);
         }
       }
       named_barrier_sync(1 + part, 128);  // own_warps

@@ -50,10 +50,7 @@ DSK_INLINE void wgmma_n64_kk(float (&d)[32], Descriptor a, Descriptor b, int add
                "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
                "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
                "%32, %33, p, 1, 1, 0, 0;\n}"
-               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
-                 "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
-                 "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]),
-                 "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31])
+               : DSK_SUMS_8(d, 0), DSK_SUMS_8(d, 8), DSK_SUMS_8(d, 16), DSK_SUMS_8(d, 24)
                : "l"(a), "l"(b), "r"(adds));
 #endif
 }
@@ -73,18 +70,9 @@ DSK_INLINE void wgmma_n192_rn(float (&d)[96], const unsigned (&a)[4], Descriptor
                "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
                "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95}, "
                "{%96, %97, %98, %99}, %100, p, 1, 1, 1;\n}"
-               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
-                 "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
-                 "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]),
-                 "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31]),
-                 "+f"(d[32]), "+f"(d[33]), "+f"(d[34]), "+f"(d[35]), "+f"(d[36]), "+f"(d[37]), "+f"(d[38]), "+f"(d[39]),
-                 "+f"(d[40]), "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]),
-                 "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]),
-                 "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63]),
-                 "+f"(d[64]), "+f"(d[65]), "+f"(d[66]), "+f"(d[67]), "+f"(d[68]), "+f"(d[69]), "+f"(d[70]), "+f"(d[71]),
-                 "+f"(d[72]), "+f"(d[73]), "+f"(d[74]), "+f"(d[75]), "+f"(d[76]), "+f"(d[77]), "+f"(d[78]), "+f"(d[79]),
-                 "+f"(d[80]), "+f"(d[81]), "+f"(d[82]), "+f"(d[83]), "+f"(d[84]), "+f"(d[85]), "+f"(d[86]), "+f"(d[87]),
-                 "+f"(d[88]), "+f"(d[89]), "+f"(d[90]), "+f"(d[91]), "+f"(d[92]), "+f"(d[93]), "+f"(d[94]), "+f"(d[95])
+               : DSK_SUMS_8(d, 0), DSK_SUMS_8(d, 8), DSK_SUMS_8(d, 16), DSK_SUMS_8(d, 24), DSK_SUMS_8(d, 32), DSK_SUMS_8(d, 40),
+                 DSK_SUMS_8(d, 48), DSK_SUMS_8(d, 56), DSK_SUMS_8(d, 64), DSK_SUMS_8(d, 72), DSK_SUMS_8(d, 80),
+                     DSK_SUMS_8(d, 88)
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(adds));
 #endif
 }
@@ -102,14 +90,8 @@ DSK_INLINE void wgmma_n128_rn(float (&d)[64], const unsigned (&a)[4], Descriptor
                "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
                "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
                "{%64, %65, %66, %67}, %68, p, 1, 1, 1;\n}"
-               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
-                 "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
-                 "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]),
-                 "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31]),
-                 "+f"(d[32]), "+f"(d[33]), "+f"(d[34]), "+f"(d[35]), "+f"(d[36]), "+f"(d[37]), "+f"(d[38]), "+f"(d[39]),
-                 "+f"(d[40]), "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]),
-                 "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]),
-                 "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63])
+               : DSK_SUMS_8(d, 0), DSK_SUMS_8(d, 8), DSK_SUMS_8(d, 16), DSK_SUMS_8(d, 24), DSK_SUMS_8(d, 32), DSK_SUMS_8(d, 40),
+                 DSK_SUMS_8(d, 48), DSK_SUMS_8(d, 56)
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(adds));
 #endif
 }
@@ -185,7 +167,8 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_latent_backward_tenso
     registers_decrease<24>();  // the producer fills the ring
     // Of rows from `first` on: statistics, what they see and are compared by, beyond the end nothing; then its extremes.
     const auto describe = [&](int first, int i_H, float* known, int* seen) {
-      int most_from = -0x7fffffff - 1, least_to = 0x7fffffff, least_row_0 = 0x7fffffff, most_row_1 = -0x7fffffff - 1, least_row_1 = 0x7fffffff;
+      int most_from = -0x7fffffff - 1, least_to = 0x7fffffff, least_row_0 = 0x7fffffff, most_row_1 = -0x7fffffff - 1,
+          least_row_1 = 0x7fffffff;
       #pragma unroll
       for (int i = lane; i < ROWS; i += 32) {
         const bool inside = first + i < T;
@@ -272,10 +255,12 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_latent_backward_tenso
         #pragma unroll
         for (int j = 0; j < ROWS / 4; j++) {
           const int own = j / 2 * 8 + column + j % 2;
-          const int from = seen[0 * ROWS + own], to = seen[1 * ROWS + own], row_0 = seen[2 * ROWS + own], row_1 = seen[3 * ROWS + own];
+          const int from = seen[0 * ROWS + own], to = seen[1 * ROWS + own], row_0 = seen[2 * ROWS + own],
+              row_1 = seen[3 * ROWS + own];
           #pragma unroll
           for (int r = 0; r < 2; r++)
-            if (s[r] < from || s[r] >= to || !(column_0[r] <= row_0) || !(column_1[r] == row_1)) scores[j / 2 * 4 + r * 2 + j % 2] = -infinity();
+            if (s[r] < from || s[r] >= to || !(column_0[r] <= row_0) || !(column_1[r] == row_1)) scores[j / 2 * 4 + r * 2
+                + j % 2] = -infinity();
         }
       };
       named_barrier_sync(1 + part, 128);  // all warps have stored their results
@@ -294,7 +279,8 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_latent_backward_tenso
         most_column_0 = __reduce_max_sync(0xffffffffu, most_column_0);
         least_column_1 = __reduce_min_sync(0xffffffffu, least_column_1);
         most_column_1 = __reduce_max_sync(0xffffffffu, most_column_1);
-        if (lane == 0) shared.ranges[part][0] = most_column_0, shared.ranges[part][1] = least_column_1, shared.ranges[part][2] = most_column_1;
+        if (lane == 0) shared.ranges[part][0] = most_column_0, shared.ranges[part][1] = least_column_1,
+            shared.ranges[part][2] = most_column_1;
       }
       #pragma unroll 1
       for (int i = 0; i < 4; i++) {
