@@ -14,4 +14,15 @@ export interface Measured {
   readonly source: string;
 }
 
-export const TUNING: readonly Measured[] = [];
+export const TUNING: readonly Measured[] = [
+  {
+    m: 7168,
+    n: 576,
+    loops: [{ k: 4096, products: 1 }],
+    elementBytes: 2,
+    consumers: 1,
+    tileN: 192,
+    source:
+      "an H200, 26 November 2026, gradient of w[7168, 576] in f32: 59.9 us, with 128x192 of the cost model 73.9 us",
+  },
+];
