@@ -38,7 +38,9 @@ export function fewRowsOf(kernel: GemmKernel, part?: Part): FewRows[] {
   // Of groups, as many as a row has, where that is known.
   const own = [...kernel.batch, ...(groups === undefined ? [] : kernel.m)];
   const batches = knownSize(own.filter(({ extent }) => typeof extent === "number"))!;
-  const wide = streams.every(({ mma }) => mma) && products.length <= 2 && bytes(64) <= room;
+  // Products of different rows are read one behind the other, and the sums of all of them wait in registers.
+  const sameRows = new Set(products.map(({ a, k }) => JSON.stringify([a, k]))).size === 1;
+  const wide = streams.every(({ mma }) => mma) && products.length <= 2 && sameRows && bytes(64) <= room;
   const columns = wide && Math.ceil(size / 64) * batches >= ENOUGH_BLOCKS ? 64 : 32;
   const fits = streams.every(({ weights }) => weights.outer !== 1 || size % (columns / 8) === 0);
   if (!fits) return [];
