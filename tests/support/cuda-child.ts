@@ -4,6 +4,7 @@
  * Bundled by `tests/support/bundle.ts`.
  */
 import { type CudaSession, openCudaSession } from "../../runtime/device/cuda/session.ts";
+import { runAndChoose } from "../../runtime/serve/sampling/run-and-choose.ts";
 
 const [directory, what] = process.argv.slice(2) as [string, string];
 
@@ -27,7 +28,7 @@ async function all(session: CudaSession, profile: boolean): Promise<void> {
     const tokens = Int32Array.from({ length: step + 1 }, (_, i) => i);
     const given = { values: Float32Array.of(step, 10 * step), rows: Int32Array.of(step), tokens };
     const call = { program: "decode", sizes: { T: 1, S: step + 1 }, inputs: given, outputs: ["sums"] };
-    const { outputs, chosen } = await session.choose!(call, [
+    const { outputs, chosen } = await runAndChoose(session, call, [
       { row: step, rules: RULES, noise: [1, 2], touched: [], counts: [] },
     ]);
     if (outputs["sums"]![step] !== 11 * step || chosen[0]?.token !== (step === 0 ? 0 : 1))
