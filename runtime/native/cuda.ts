@@ -1,5 +1,4 @@
 /** What the addon offers of CUDA (`src/cuda`). Arguments are checked there. */
-import type { NativeChoices } from "./addon.ts";
 
 export interface CudaAddon {
   readonly CudaSession: new (options: NativeCudaOptions) => NativeCudaSession;
@@ -40,8 +39,6 @@ export interface NativeCudaOptions {
   readonly stores: readonly { readonly name: string; readonly offset: number; readonly bytes: number }[];
   readonly storeBytes: number;
   readonly cacheBytes: number;
-  /** Threads that choose tokens. */
-  readonly threads: number;
   /** Takes the time of every launch. */
   readonly profile: boolean;
   /** Waits for every launch, so that an error names the one that made it. */
@@ -79,7 +76,6 @@ export interface NativeCudaSession {
    * states, 2 caches) and an offset for each pointer, and of each tensor map the sizes of its dims and the strides in bytes. Inputs are
    * copied at once, outputs are written before the promise settles; both lie in the arena at the offsets of the same index.
    * @param graph whether calls with the same entries become a graph
-   * @param logits where logits f32[rows, vocabulary] lie that tokens are chosen by: offset, rows, vocabulary
    * @returns false when the call was cancelled
    * @throws NativeCudaError
    */
@@ -93,9 +89,6 @@ export interface NativeCudaSession {
     inputs: readonly ArrayBufferView[],
     outputOffsets: Float64Array,
     outputs: readonly ArrayBufferView[],
-    logits?: Float64Array,
-    wanted?: NativeChoices["wanted"],
-    chosen?: NativeChoices["chosen"],
   ): Promise<boolean>;
   /** Ends a call before its next launch; a graph runs to its end. */
   cancel(id: number): void;

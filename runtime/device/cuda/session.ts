@@ -9,7 +9,6 @@ import { SHORTLIST_CUDA } from "../../program/shortlist.ts";
 import { readPrograms } from "../../program/read.ts";
 import { selectPrograms } from "../../program/select.ts";
 import type { Asked } from "../choice.ts";
-import { availableThreads } from "../cpu/limits.ts";
 import { type Border, borderOf, checkElements, dimsOf, inputsOf, newElements, outputsOf } from "../elements.ts";
 import { type Layout, planLayout } from "../layout.ts";
 import { Plans } from "../plans.ts";
@@ -215,7 +214,6 @@ class PackageOnCuda implements CudaSession {
         stores: [...storePlaces].map(([name, { offset, bytes }]) => ({ name, offset, bytes })),
         storeBytes,
         cacheBytes,
-        threads: availableThreads(),
         profile: options.profile ?? false,
         check: options.check ?? process.env["DSKC_CUDA_CHECK"] === "1",
       });

@@ -5,7 +5,6 @@
 #include <utility>
 #include <vector>
 
-#include "../given_choices.h"
 #include "../promises.h"
 #include "../values.h"
 #include "nvrtc.h"
@@ -75,9 +74,6 @@ Config configuration(const Napi::Value& value) {
     if (one.offset < 0 || one.bytes < 0 || one.offset > config.store_bytes - one.bytes) fail(w + " has no room");
     return config.stores.emplace(text(store.Get("name"), w + ".name"), one).second;
   });
-  const int64_t threads = integer(given.Get("threads"), "threads");
-  if (threads < 1 || threads > 1024) fail("threads: a number from 1 to 1024 is needed");
-  config.threads = static_cast<int>(threads);
   config.profile = given.Get("profile").ToBoolean();
   config.check = given.Get("check").ToBoolean();
   return config;
@@ -167,7 +163,7 @@ class NativeCudaSession : public Napi::ObjectWrap<NativeCudaSession> {
     return *session_;
   }
 
-  // run(id, program, launches, arenaBytes, graph, inputOffsets, inputs, outputOffsets, outputs, logits, wanted, chosen)
+  // run(id, program, launches, arenaBytes, graph, inputOffsets, inputs, outputOffsets, outputs)
   Napi::Value run(const Napi::CallbackInfo& info) {
     Session& session = open();
     const auto copies = [&](size_t at, const char* what) {
@@ -186,21 +182,8 @@ class NativeCudaSession : public Napi::ObjectWrap<NativeCudaSession> {
     call.graph = info[4].ToBoolean();
     call.inputs = copies(5, "inputs");
     call.outputs = copies(7, "outputs");
-    const bool chooses = !info[9].IsUndefined();
-    if (chooses) {
-      const std::vector<int64_t> logits = integers(info[9], "logits");
-      if (logits.size() != 3) fail("logits: an offset, rows and a vocabulary are needed");
-      for (const int64_t number : logits) {
-        if (number < 0 || number > INT32_MAX * int64_t{1024}) fail("logits: " + std::to_string(number) + " is too much");
-      }
-      call.logits = logits[0];
-      call.rows = logits[1];
-      call.vocabulary = logits[2];
-      call.choices = choices_of(info[10], info[11]);
-    }
     std::vector<Napi::ObjectReference> kept;
     kept.push_back(Napi::Persistent(info[8].As<Napi::Object>()));
-    if (chooses) kept.push_back(Napi::Persistent(info[11].As<Napi::Object>()));
     kept.push_back(Napi::Persistent(info.This().As<Napi::Object>()));
     return guarded(env_, [&] { return promises_.of(call.id, std::move(kept), [&] { session.submit(call); }); });
   }

@@ -2,13 +2,11 @@
 
 #include <algorithm>
 #include <cstring>
-#include <optional>
 #include <stdexcept>
 #include <tuple>
 #include <utility>
 
 #include "../numbers.h"
-#include "../pool.h"
 
 namespace dsk::cuda {
 namespace {
@@ -30,9 +28,9 @@ struct Session::Bound : Job {
     }
   }
 
-  // Inputs one after the other, then outputs, then logits.
+  // Inputs one after the other, then outputs.
   static int64_t bytes_of(const Call& call) {
-    int64_t sum = call.choices.list.empty() ? 0 : call.rows * call.vocabulary * 4;
+    int64_t sum = 0;
     for (const auto* copies : {&call.inputs, &call.outputs}) {
       for (const Copy& copy : *copies) sum += copy.bytes;
     }
@@ -45,7 +43,6 @@ struct Session::Bound : Job {
 };
 
 std::shared_ptr<Session> Session::open(Config config, Queue::Report report, std::function<void()> closed) {
-  Pool::shared().grow(config.threads);
   const std::shared_ptr<Session> session(new Session(std::move(config), std::move(report), std::move(closed)));
   session->queue_.start(session, {.run = [own = session.get()](Job& job) { return own->execute(static_cast<Bound&>(job)); },
                                   .end = [own = session.get()] { own->release(); }});
@@ -56,7 +53,6 @@ Session::Session(Config config, Queue::Report report, std::function<void()> clos
     : driver_(Driver::get()),
       programs_(std::move(config.programs)),
       stores_(std::move(config.stores)),
-      threads_(std::max(1, config.threads)),
       profile_(config.profile),
       check_(config.check),
       queue_(std::move(report), std::move(closed)) {
@@ -123,10 +119,6 @@ void Session::lose(const std::string& why) {
 void Session::submit(const Call& call) {
   if (call.program >= programs_.size()) fail("there is no program " + std::to_string(call.program));
   check_launches(call);
-  if (!call.choices.list.empty()) {
-    if (call.logits < 0 || call.logits > call.arena - call.rows * call.vocabulary * 4) fail("logits are not in the arena");
-    check_choices(call.choices, call.rows, call.vocabulary);
-  }
   use();
   queue_.submit(std::make_unique<Bound>(*this, call));
 }
@@ -192,8 +184,6 @@ Outcome Session::execute(Bound& bound) {
       if (output.bytes > 0) DSK_CUDA(driver_, cuMemcpyDtoHAsync_v2, to, bases[kArena] + output.offset, output.bytes, stream_.get());
       to += output.bytes;
     }
-    const int64_t logits = call.choices.list.empty() ? 0 : call.rows * call.vocabulary * 4;
-    if (logits > 0) DSK_CUDA(driver_, cuMemcpyDtoHAsync_v2, to, bases[kArena] + call.logits, logits, stream_.get());
     DSK_CUDA(driver_, cuStreamSynchronize, stream_.get());
     if (profile_) take_times(bound);
     const char* made = bound.staged.data() + bound.input_bytes;
@@ -201,7 +191,6 @@ Outcome Session::execute(Bound& bound) {
       if (output.bytes > 0) std::memcpy(output.data, made, output.bytes);
       made += output.bytes;
     }
-    if (logits > 0) choose_tokens(call, reinterpret_cast<const float*>(made));
     const std::lock_guard lock(mutex_);
     std::tie(usage_.graphs_made, usage_.graphs_launched, usage_.graphs_changed) =
         std::tuple(graphs_->counts().made, graphs_->counts().launched, graphs_->counts().changed);
@@ -263,15 +252,6 @@ void Session::take_times(const Bound& bound) {
     timings_[bound.call.program][i].calls += taken[i].calls;
     timings_[bound.call.program][i].nanoseconds += taken[i].nanoseconds;
   }
-}
-
-void Session::choose_tokens(const Call& call, const float* logits) {
-  const int64_t stride = (choosing_bytes(call.choices.known) + 63) / 64 * 64;
-  scratch_.resize(std::max<size_t>(scratch_.size(), stride * threads_ + 64));
-  char* const scratch = scratch_.data() + (64 - reinterpret_cast<uintptr_t>(scratch_.data()) % 64);
-  std::optional<Turn> turn;
-  if (threads_ > 1) turn.emplace(Pool::shared());
-  choose(call.choices, logits, call.vocabulary, scratch, stride, threads_);
 }
 
 const Store& Session::store(const std::string& name) const {

@@ -9,7 +9,6 @@
 #include <utility>
 #include <vector>
 
-#include "../choose.h"
 #include "../queue.h"
 #include "graphs.h"
 #include "kernels.h"
@@ -37,8 +36,6 @@ struct Config {
   std::map<std::string, Store> stores;
   int64_t store_bytes = 0;
   int64_t cache_bytes = 0;
-  // Threads that choose tokens.
-  int threads = 1;
   bool profile = false;
   // Waits for every launch, so that an error names the one that made it.
   bool check = false;
@@ -61,11 +58,6 @@ struct Call {
   // Inputs are read by `submit`, outputs are written before the end is reported.
   std::vector<Copy> inputs;
   std::vector<Copy> outputs;
-  // Made by the logits f32[rows, vocabulary] in the arena when the launches are over; written like outputs.
-  Choices choices;
-  int64_t logits = 0;
-  int64_t rows = 0;
-  int64_t vocabulary = 0;
 };
 
 struct Usage {
@@ -110,7 +102,6 @@ class Session : public std::enable_shared_from_this<Session> {
   Outcome execute(Bound& bound);
   bool run_launches(const Bound& bound, const CUdeviceptr (&bases)[kSpaces], const std::function<void(const Launch*)>& at);
   void take_times(const Bound& bound);
-  void choose_tokens(const Call& call, const float* logits);
   // Copies a store through two blocks of pinned memory: `each` sees a part while the next one is on its way.
   template <class Each>
   void each_part(const Store& store, bool reads, Each each);
@@ -122,7 +113,6 @@ class Session : public std::enable_shared_from_this<Session> {
   const Driver& driver_;
   const std::vector<ProgramSpec> programs_;
   const std::map<std::string, Store> stores_;
-  const int threads_;
   const bool profile_;
   const bool check_;
 
@@ -140,7 +130,6 @@ class Session : public std::enable_shared_from_this<Session> {
   // Bounds of launches that are timed; of windows of launches that are on their way.
   std::vector<Owned<CUevent>> times_;
   Owned<CUevent> windows_[2];
-  std::vector<char> scratch_;
   Parameters parameters_;
 
   mutable std::mutex mutex_;
