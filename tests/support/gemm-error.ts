@@ -6,21 +6,11 @@ import { planFew, planGemm } from "../../compiler/targets/cuda/hopper/gemm-plan.
 import { evaluateGemm } from "./evaluate-gemm.ts";
 import { e4m3Number } from "./e4m3.ts";
 import { runOnHopper } from "./on-hopper.ts";
+import { bits, drawing, valueOf } from "./bf16.ts";
 
 /** One kernel in its text form. */
 export function kernelOf(text: string): GemmKernel {
   return parseKernels(text).kernels[0] as GemmKernel;
-}
-
-/** As bf16. */
-function bits(value: number): number {
-  const [word] = new Uint32Array(Float32Array.of(value).buffer);
-  return (word! + 0x7fff + ((word! >>> 16) & 1)) >>> 16;
-}
-
-/** Of bf16. */
-function value(half: number): number {
-  return new Float32Array(Uint32Array.of(half << 16).buffer)[0]!;
 }
 
 /** The largest difference to the sums in f64, relative to the largest result. */
@@ -29,11 +19,7 @@ export async function errorOf(kernel: GemmKernel, sizes: Record<string, number>,
   if ("why" in all) throw new Error(all.why);
   // Few rows have a plan of their own.
   const plan = (kernel.name.startsWith("few") ? planFew(all) : all)!;
-  let state = 1;
-  const random = (): number => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32 - 0.5;
-  };
+  const random = drawing(1);
   const memory: Record<string, Uint8Array | Uint16Array | Float32Array | Int32Array> = {};
   const numbers: Record<string, Float64Array> = {};
   for (const { name, dtype, shape } of kernel.args) {
@@ -44,7 +30,7 @@ export async function errorOf(kernel: GemmKernel, sizes: Record<string, number>,
     else if (dtype === "f8e4m3")
       memory[name] = Uint8Array.from(drawn, (x) => Math.floor((x + 0.5) * 127) + (x * 1e4 > 0 ? 128 : 0));
     else memory[name] = dtype === "bf16" ? Uint16Array.from(drawn, bits) : drawn;
-    const numberOf = dtype === "bf16" ? value : dtype === "f8e4m3" ? e4m3Number : (x: number) => x;
+    const numberOf = dtype === "bf16" ? valueOf : dtype === "f8e4m3" ? e4m3Number : (x: number) => x;
     numbers[name] = Float64Array.from(memory[name], numberOf);
   }
   await runOnHopper(printHopperGemm(plan), kernel, sizes, memory, { blocks });
@@ -54,7 +40,7 @@ export async function errorOf(kernel: GemmKernel, sizes: Record<string, number>,
     if (access === "read") continue;
     for (const [i, wanted] of numbers[name]!.entries()) {
       const found = memory[name]![i]!;
-      const difference = Math.abs((dtype === "bf16" ? value(found) : found) - wanted);
+      const difference = Math.abs((dtype === "bf16" ? valueOf(found) : found) - wanted);
       error = Math.max(error, Number.isNaN(difference) ? Infinity : difference);
       largest = Math.max(largest, Math.abs(wanted));
     }

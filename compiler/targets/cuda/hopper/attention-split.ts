@@ -7,7 +7,7 @@ import type { Entry, Scratch } from "../../../../runtime/program/grids.ts";
 import { Lines } from "../../../emit/lines.ts";
 import type { Axis } from "../../../kernel-ir/types.ts";
 import { CUDA_DIALECT } from "../dialect.ts";
-import { signature } from "../file.ts";
+import { parametersOf, signature } from "../file.ts";
 import { storageType } from "../language.ts";
 import { tidied } from "../tidy.ts";
 import { type AttentionPlan, scalarsOf } from "./attention-plan.ts";
@@ -95,10 +95,7 @@ export function printCombine(
   const parameters = [
     "int items",
     "int items_before",
-    ...kernel.extents.map((extent) => `int ${extent}`),
-    ...kernel.args.map(
-      ({ name, dtype, access }) => `${access === "read" ? "const " : ""}${storageType(dtype)}* __restrict__ ${name}`,
-    ),
+    ...parametersOf(kernel),
     ...scratch.slice(0, -2).map(({ dtype = "i32" }, i) => `${storageType(dtype)}* unused_${i}`),
     "const float* __restrict__ partials",
     "const float* __restrict__ marks",

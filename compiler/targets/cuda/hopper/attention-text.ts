@@ -1,6 +1,6 @@
 /** What threads of an attention kernel compute by themselves: rows and what they see, exponentials, results. */
 import { Lines } from "../../../emit/lines.ts";
-import type { Axis, Expr } from "../../../kernel-ir/types.ts";
+import type { Axis, Expr, PlaneKernel } from "../../../kernel-ir/types.ts";
 import { type Names, Scalars } from "../../scalars.ts";
 import { cudaLanguage } from "../language.ts";
 import {
@@ -466,18 +466,28 @@ export class AttentionText {
   }
 
   scalars(exprs: readonly Expr[]): Scalars {
-    const { batch, rows, column } = this.#plan.kernel;
-    const extents = new Map([...batch, ...rows, column].map(({ name, extent }) => [name, extent]));
-    const ranges = (axis: string): number | undefined => {
-      const extent = extents.get(axis);
-      return typeof extent === "number" ? extent : undefined;
-    };
-    const scalars = new Scalars(cudaLanguage(ranges), this.#names, this.#lines, () => `v${this.#fresh++}`);
-    scalars.prepare(...exprs);
-    return scalars;
+    return planeScalars(this.#plan.kernel, this.#names, this.#lines, () => `v${this.#fresh++}`, exprs);
   }
 }
 
 function sizeText(axes: readonly Axis[]): string {
   return axes.length === 0 ? "1" : axes.map(({ extent }) => String(extent)).join(" * ");
+}
+
+/** Prints expressions of a plane's rows and columns; what they use twice gets a name of `fresh` before. */
+export function planeScalars(
+  { batch, rows, column }: PlaneKernel,
+  names: Names,
+  lines: Lines,
+  fresh: () => string,
+  exprs: readonly Expr[],
+): Scalars {
+  const extents = new Map([...batch, ...rows, column].map(({ name, extent }) => [name, extent]));
+  const ranges = (axis: string): number | undefined => {
+    const extent = extents.get(axis);
+    return typeof extent === "number" ? extent : undefined;
+  };
+  const scalars = new Scalars(cudaLanguage(ranges), names, lines, fresh);
+  scalars.prepare(...exprs);
+  return scalars;
 }

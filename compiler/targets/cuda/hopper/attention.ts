@@ -2,7 +2,7 @@
 import type { Grid, Scratch, TensorMap } from "../../../../runtime/program/grids.ts";
 import { Lines } from "../../../emit/lines.ts";
 import { CUDA_DIALECT } from "../dialect.ts";
-import { signature } from "../file.ts";
+import { parametersOf, signature } from "../file.ts";
 import { tidied } from "../tidy.ts";
 import { storageType } from "../language.ts";
 import { type AttentionRoles, firstColumn, FlashRoles } from "./attention-roles.ts";
@@ -16,7 +16,7 @@ import { HELD } from "./latent-schedule.ts";
 import { LatentRoles } from "./latent-roles.ts";
 import { type Hooks, SchedulePrinter } from "./print-schedule.ts";
 import { type Role, type Schedule, SHARED_BYTES, type Step, sharedBytes, threadsOf } from "./schedule.ts";
-import { extentsOf, LINE, tensorMap } from "./tensor-maps.ts";
+import { extentsOf, LINE, mapParameter, tensorMap } from "./tensor-maps.ts";
 import { wgmmaFunction } from "./wgmma.ts";
 
 /** Bytes of keys and values that the second-level cache keeps for those that run at once. */
@@ -58,12 +58,7 @@ class AttentionPrinter {
   #map(rows: ColumnRows): string {
     const { batch, column } = this.#plan.kernel;
     const map = tensorMap(rows.matrix!, [column], [rows.along], batch, [LINE, this.#plan.shape.columns]);
-    const same = [...this.#maps].find(([, other]) => JSON.stringify(other) === JSON.stringify(map));
-    if (same !== undefined) return same[0];
-    let name = `${map.arg}_map`;
-    for (let i = 2; this.#maps.has(name); i++) name = `${map.arg}_map_${i}`;
-    this.#maps.set(name, map);
-    return name;
+    return mapParameter(this.#maps, map, `${map.arg}_map`);
   }
 
   print(): HopperFile {
@@ -189,10 +184,7 @@ class AttentionPrinter {
     const parameters = [
       "int items",
       "int items_before",
-      ...kernel.extents.map((extent) => `int ${extent}`),
-      ...kernel.args.map(
-        ({ name, dtype, access }) => `${access === "read" ? "const " : ""}${storageType(dtype)}* __restrict__ ${name}`,
-      ),
+      ...parametersOf(kernel),
       ...this.#others.map(({ dtype = "i32" }, i) => `${storageType(dtype)}* unused_${i}`),
       ...(this.#plan.split ? ["float* partials", "float* marks"] : []),
       ...[...this.#maps.keys()].map((name) => `const __grid_constant__ CUtensorMap ${name}`),

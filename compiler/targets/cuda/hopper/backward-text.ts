@@ -1,9 +1,9 @@
 /** What threads of a backward pass compute by themselves: statistics of rows, weights, slopes of scores, and results. */
 import type { Lines } from "../../../emit/lines.ts";
 import type { Axis, Expr } from "../../../kernel-ir/types.ts";
-import { type Names, Scalars } from "../../scalars.ts";
-import { cudaLanguage } from "../language.ts";
+import type { Names, Scalars } from "../../scalars.ts";
 import { type Comparison, columnsCompared, type TensorRows } from "./attention-plan.ts";
+import { planeScalars } from "./attention-text.ts";
 import { type BackwardPlan, rowBlock } from "./backward-plan.ts";
 import { ROWS } from "./gemm-schedule.ts";
 import { LINE } from "./tensor-maps.ts";
@@ -409,14 +409,6 @@ export class BackwardText {
   }
 
   #scalars(exprs: readonly Expr[]): Scalars {
-    const { batch, rows, column } = this.#plan.kernel;
-    const extents = new Map([...batch, ...rows, column].map(({ name, extent }) => [name, extent]));
-    const ranges = (axis: string): number | undefined => {
-      const extent = extents.get(axis);
-      return typeof extent === "number" ? extent : undefined;
-    };
-    const scalars = new Scalars(cudaLanguage(ranges), this.#names, this.#lines, () => `w${this.#fresh++}`);
-    scalars.prepare(...exprs);
-    return scalars;
+    return planeScalars(this.#plan.kernel, this.#names, this.#lines, () => `w${this.#fresh++}`, exprs);
   }
 }

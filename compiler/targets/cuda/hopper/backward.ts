@@ -4,7 +4,7 @@ import { Lines } from "../../../emit/lines.ts";
 import type { Names } from "../../scalars.ts";
 import { CUDA_DIALECT } from "../dialect.ts";
 import type { Axis } from "../../../kernel-ir/types.ts";
-import { signature } from "../file.ts";
+import { parametersOf, signature } from "../file.ts";
 import { storageType } from "../language.ts";
 import { tidied } from "../tidy.ts";
 import { type ColumnRows, scalarsOf, type TensorRows } from "./attention-plan.ts";
@@ -17,7 +17,7 @@ import { ARCHITECTURE, type HopperFile } from "./gemm.ts";
 import { ROWS } from "./gemm-schedule.ts";
 import { type Hooks, SchedulePrinter } from "./print-schedule.ts";
 import { type Role, type Schedule, SHARED_BYTES, type Step, sharedBytes, threadsOf } from "./schedule.ts";
-import { extentsOf, LINE, tensorMap } from "./tensor-maps.ts";
+import { extentsOf, LINE, mapParameter, tensorMap } from "./tensor-maps.ts";
 import { type Wgmma, wgmmaFunction, wgmmaName } from "./wgmma.ts";
 
 /** Blocks of a device: as many as it has multiprocessors. */
@@ -131,12 +131,7 @@ class BackwardPrinter {
       ? [[column], batch, this.#block]
       : [[tokens], [...batch, ...inner], rowBlock(this.#plan).tokens];
     const map = tensorMap(rows.matrix!, axes, [rows.along], others, [LINE, count]);
-    const same = [...this.#maps].find(([, other]) => JSON.stringify(other) === JSON.stringify(map));
-    if (same !== undefined) return same[0];
-    let name = `${map.arg}_map`;
-    for (let i = 2; this.#maps.has(name); i++) name = `${map.arg}_map_${i}`;
-    this.#maps.set(name, map);
-    return name;
+    return mapParameter(this.#maps, map, `${map.arg}_map`);
   }
 
   print(): string {
@@ -269,10 +264,7 @@ class BackwardPrinter {
     const parameters = [
       "int items",
       "int items_before",
-      ...kernel.extents.map((extent) => `int ${extent}`),
-      ...kernel.args.map(
-        ({ name, dtype, access }) => `${access === "read" ? "const " : ""}${storageType(dtype)}* __restrict__ ${name}`,
-      ),
+      ...parametersOf(kernel),
       ...this.#others.map(({ dtype = "i32" }, i) => `${storageType(dtype)}* unused_${i}`),
       `${read}int* __restrict__ spans`,
       ...(this.#plan.kept === undefined ? [`${read}float* __restrict__ statistics`] : []),

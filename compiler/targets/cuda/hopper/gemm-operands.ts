@@ -9,7 +9,7 @@ import type { GemmPlan } from "./gemm-plan.ts";
 import { isWhole, type Printing, sizeText } from "./gemm-printing.ts";
 import { ROWS, SLICE } from "./gemm-schedule.ts";
 import type { Operand, Step } from "./schedule.ts";
-import { LINE_BYTES, lineOf, type Matrix, tensorMap, termsAreNeighbors } from "./tensor-maps.ts";
+import { LINE_BYTES, lineOf, mapParameter, type Matrix, tensorMap, termsAreNeighbors } from "./tensor-maps.ts";
 import { type Wgmma, wgmmaFunction, wgmmaName } from "./wgmma.ts";
 
 /** Where an operand comes from: the name of its tensor map, or none where threads gather it. */
@@ -64,12 +64,7 @@ export class Operands {
 
   /** The name of a tensor map's parameter. */
   map(map: TensorMap): string {
-    const same = [...this.maps].find(([, other]) => JSON.stringify(other) === JSON.stringify(map));
-    if (same !== undefined) return same[0];
-    let name = this.#names.local(`${map.arg}_map`);
-    for (let i = 2; this.maps.has(name); i++) name = `${map.arg}_map_${i}`;
-    this.maps.set(name, map);
-    return name;
+    return mapParameter(this.maps, map, this.#names.local(`${map.arg}_map`));
   }
 
   #of(label: string): Load {

@@ -189,3 +189,13 @@ export function storedRows(kernel: GemmKernel, stmt: Stmt & { kind: "assign" }):
 export function extentsOf(axes: readonly Axis[]): Extent[] {
   return axes.map(({ extent }) => extent);
 }
+
+/** The parameter of a tensor map: that of the same one, or a new one after `name`. `maps` has them by their parameters. */
+export function mapParameter(maps: Map<string, TensorMap>, map: TensorMap, name: string): string {
+  const same = [...maps].find(([, other]) => JSON.stringify(other) === JSON.stringify(map));
+  if (same !== undefined) return same[0];
+  let own = name;
+  for (let i = 2; maps.has(own); i++) own = `${map.arg}_map_${i}`;
+  maps.set(own, map);
+  return own;
+}

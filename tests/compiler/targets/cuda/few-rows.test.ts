@@ -9,15 +9,7 @@ import { printSolo } from "../../../../compiler/targets/simt/print.ts";
 import { productOf } from "../../../../runtime/program/grids.ts";
 import { evaluateGemm } from "../../../support/evaluate-gemm.ts";
 import { runOnHopper } from "../../../support/on-hopper.ts";
-
-function bits(value: number): number {
-  const [word] = new Uint32Array(Float32Array.of(value).buffer);
-  return (word! + 0x7fff + ((word! >>> 16) & 1)) >>> 16;
-}
-
-function value(half: number): number {
-  return new Float32Array(Uint32Array.of(half << 16).buffer)[0]!;
-}
+import { bits, drawing, valueOf } from "../../../support/bf16.ts";
 
 /** Experts that are chosen, or none: -1; never the last one of four. */
 const EXPERTS = [2, 0, 1, -1, 2, 2, 0];
@@ -25,18 +17,14 @@ const EXPERTS = [2, 0, 1, -1, 2, 2, 0];
 /** The entry point that runs, and the largest difference to the sums in f64, relative to the largest result. */
 async function run(text: string, sizes: Record<string, number>, seed = 1): Promise<{ entry: string; error: number }> {
   const kernel = parseKernels(text).kernels[0] as GemmKernel;
-  let state = seed;
-  const random = (): number => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32 - 0.5;
-  };
+  const random = drawing(seed);
   const memory: Record<string, Uint16Array | Float32Array | Int32Array> = {};
   const numbers: Record<string, Float64Array> = {};
   for (const { name, dtype, shape } of kernel.args) {
     const drawn = Float32Array.from({ length: productOf(shape, sizes) }, random);
     if (dtype === "i32") memory[name] = Int32Array.from(drawn, (_, i) => EXPERTS[(i * i + 3 * i) % EXPERTS.length]!);
     else memory[name] = dtype === "bf16" ? Uint16Array.from(drawn, bits) : drawn;
-    numbers[name] = Float64Array.from(memory[name], (x) => (dtype === "bf16" ? value(x) : x));
+    numbers[name] = Float64Array.from(memory[name], (x) => (dtype === "bf16" ? valueOf(x) : x));
   }
   const file = fileOf(printSolo(CUDA_DIALECT, kernel));
   const { entries, scratch } = file.kernel;
@@ -49,7 +37,7 @@ async function run(text: string, sizes: Record<string, number>, seed = 1): Promi
   for (const { name, dtype, access } of kernel.args) {
     if (access === "read") continue;
     for (const [i, wanted] of numbers[name]!.entries()) {
-      const found = dtype === "bf16" ? value(memory[name]![i]!) : memory[name]![i]!;
+      const found = dtype === "bf16" ? valueOf(memory[name]![i]!) : memory[name]![i]!;
       error = Math.max(error, Number.isNaN(found) ? Infinity : Math.abs(found - wanted));
       largest = Math.max(largest, Math.abs(wanted));
     }

@@ -9,6 +9,7 @@ import { ATTENTION_RESERVED } from "../../../../../compiler/targets/cuda/hopper/
 import { withoutReserved } from "../../../../../compiler/targets/reserved.ts";
 import { evaluatePlane } from "../../../../support/evaluate-plane.ts";
 import { runOnHopper } from "../../../../support/on-hopper.ts";
+import { bits, drawing, valueOf } from "../../../../support/bf16.ts";
 
 const SEEN = "((pos[S] <= pos_2[T]) & (seq_2[S] == seq[T]))";
 const REST = `
@@ -58,15 +59,6 @@ const grouped = `kernel @grouped plane extents [S, T] {
       leave (N < 128) out[T, G, M, N] = sum over columns x @ values[index(slot[S]), G, N]
     }`;
 
-function bits(value: number): number {
-  const [word] = new Uint32Array(Float32Array.of(value).buffer);
-  return (word! + 0x7fff + ((word! >>> 16) & 1)) >>> 16;
-}
-
-function valueOf(half: number): number {
-  return new Float32Array(Uint32Array.of(half << 16).buffer)[0]!;
-}
-
 /** The largest difference to the results in f64: each sequence's next token, or its last two, after all positions of it. */
 async function errorOf(text: string, lengths: readonly number[], seed: number, tokens = 1): Promise<number> {
   const kernel = withoutReserved(parseKernels(text).kernels[0] as PlaneKernel, ATTENTION_RESERVED);
@@ -88,11 +80,7 @@ async function errorOf(text: string, lengths: readonly number[], seed: number, t
     span_from: rows.map(({ seq }) => starts[seq]!),
     span_to: rows.map(({ seq }) => starts[seq]! + lengths[seq]!),
   };
-  let state = seed;
-  const random = (): number => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32 - 0.5;
-  };
+  const random = drawing(seed);
   const memory: Record<string, Uint16Array | Int32Array> = {};
   const numbers: Record<string, Float64Array> = {};
   for (const { name, dtype, shape } of kernel.args) {

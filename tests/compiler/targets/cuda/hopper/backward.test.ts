@@ -7,6 +7,7 @@ import { ATTENTION_RESERVED } from "../../../../../compiler/targets/cuda/hopper/
 import { withoutReserved } from "../../../../../compiler/targets/reserved.ts";
 import { evaluatePlane } from "../../../../support/evaluate-plane.ts";
 import { runOnHopper } from "../../../../support/on-hopper.ts";
+import { bits, drawing, valueOf } from "../../../../support/bf16.ts";
 
 interface Case {
   readonly name: string;
@@ -175,15 +176,6 @@ const CASES: readonly Case[] = [
   },
 ];
 
-function bits(value: number): number {
-  const [word] = new Uint32Array(Float32Array.of(value).buffer);
-  return (word! + 0x7fff + ((word! >>> 16) & 1)) >>> 16;
-}
-
-function valueOf(half: number): number {
-  return new Float32Array(Uint32Array.of(half << 16).buffer)[0]!;
-}
-
 /** How far results lie from those in f64, by argument: the norm of the difference over that of the whole. */
 async function errorsOf({ text, documents, blocks = 2 }: Case): Promise<Record<string, number>> {
   const kernel = withoutReserved(parseKernels(text).kernels[0] as PlaneKernel, ATTENTION_RESERVED);
@@ -191,11 +183,7 @@ async function errorsOf({ text, documents, blocks = 2 }: Case): Promise<Record<s
   if ("why" in plan) throw new Error(plan.why);
   const tokens = documents.reduce((a, b) => a + b, 0);
   const sizes = { T: tokens, S: tokens };
-  let state = 1;
-  const random = (): number => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32 - 0.5;
-  };
+  const random = drawing(1);
   const places = documents.flatMap((length, seq) => Array.from({ length }, (_, pos) => ({ pos, seq })));
   const given: Record<string, readonly number[]> = {
     pos: places.map(({ pos }) => pos),
