@@ -116,6 +116,8 @@ function parenthesized(text: string): string {
 export class Scalars {
   readonly #names: Names;
   readonly #ids = new Map<string, number>();
+  /** Of expressions that were seen: each is asked for by everything around it. */
+  readonly #seen = new WeakMap<Expr, number>();
   readonly #uses = new Map<number, number>();
   readonly #printed = new Map<number, string>();
   readonly #lines: Lines;
@@ -156,13 +158,15 @@ export class Scalars {
   }
 
   #id(expr: Expr): number {
+    const seen = this.#seen.get(expr);
+    if (seen !== undefined) return seen;
     const inner = parts(expr).map((part) => this.#id(part));
     const own = { ...expr, operands: 0, at: 0, element: 0, seed: 0, step: 0 };
     const key = `${JSON.stringify(own, (_, value: unknown) => (typeof value === "number" && !Number.isFinite(value) ? String(value) : value))} ${inner.join()}`;
-    const known = this.#ids.get(key);
-    if (known !== undefined) return known;
-    this.#ids.set(key, this.#ids.size);
-    return this.#ids.size - 1;
+    const id = this.#ids.get(key) ?? this.#ids.size;
+    this.#ids.set(key, id);
+    this.#seen.set(expr, id);
+    return id;
   }
 
   #text(expr: Expr): string {
