@@ -1,5 +1,5 @@
 /** Meaning of a GemmKernel, term by term in f64: what every printer of it is compared with. */
-import type { Axis, Expr, GemmKernel } from "../../compiler/kernel-ir/types.ts";
+import type { Axis, Expr, GemmKernel, Stmt } from "../../compiler/kernel-ir/types.ts";
 import type { Extent } from "../../runtime/program/launch.ts";
 
 export interface Bindings {
@@ -10,76 +10,107 @@ export interface Bindings {
 
 /** Runs the kernel: fills the arguments that its epilogue assigns to. */
 export function evaluateGemm(kernel: GemmKernel, { sizes, values }: Bindings): void {
-  const sizeOf = (extent: Extent): number => (typeof extent === "number" ? extent : sizes[extent]!);
-  const at: Record<string, number> = {};
-  const { prologue } = kernel;
-  const scalars: Record<string, number> = Object.fromEntries(
-    [...kernel.products, ...(prologue?.locals ?? [])].map(({ name }) => [name, 0]),
-  );
-  const loop = (axes: readonly Axis[], body: () => void): void => {
-    const [first, ...rest] = axes;
-    if (first === undefined) return body();
-    const size = sizeOf(first.extent);
-    for (let i = 0; i < size; i++) {
-      at[first.name] = i;
-      if (rest.length === 0) body();
-      else loop(rest, body);
+  // JavaScript of the kernel: some hundred million terms of a test take a second, not a minute.
+  const body = new Source(kernel, sizes).text();
+  (new Function("values", body) as (values: Bindings["values"]) => void)(values);
+}
+
+/** The statements of a kernel; arguments are `$name`, axes `_name` and numbers of a row `name_`. */
+class Source {
+  readonly #kernel: GemmKernel;
+  readonly #sizes: Bindings["sizes"];
+
+  constructor(kernel: GemmKernel, sizes: Bindings["sizes"]) {
+    this.#kernel = kernel;
+    this.#sizes = sizes;
+  }
+
+  text(): string {
+    const { args, batch, m, n, groups, products, prologue, epilogue } = this.#kernel;
+    const lines = args.map(({ name }) => `const $${name} = values[${JSON.stringify(name)}];`);
+    const scalars = [...products, ...(prologue?.locals ?? [])].map(({ name }) => `let ${name}_ = 0;`);
+    const of = groups === undefined ? "0" : this.#value(groups.of);
+    const group = groups === undefined ? undefined : `_${groups.group.name}`;
+    const ofProducts = products.map(({ name, k, a, b }) => {
+      const term = `${name}_ += ${this.#value(a)} * ${this.#value(b)};`;
+      return this.#loop(k, groups?.over === "k" ? `if (${of} === ${group}) ${term}` : term);
+    });
+    const chosen = groups?.over === "m" ? [`const ${group} = ${of};`] : [];
+    const sums = groups?.over === "m" ? [`if (${group} >= 0) {`, ...ofProducts, "}"] : ofProducts;
+    const row = (prologue?.body ?? []).map((stmt) => this.#stmt(stmt));
+    const stores = epilogue.map((stmt) => this.#stmt(stmt));
+    const inner = [...scalars, ...row, ...chosen, ...sums, ...stores].join("\n");
+    return [...lines, this.#loop([...batch, ...m, ...n], inner)].join("\n");
+  }
+
+  #loop(axes: readonly Axis[], body: string): string {
+    return axes.reduceRight(
+      (inner, { name, extent }) =>
+        `for (let _${name} = 0; _${name} < ${this.#size(extent)}; _${name}++) {\n${inner}\n}`,
+      body,
+    );
+  }
+
+  #stmt(stmt: Stmt): string {
+    if (stmt.kind === "assign" && stmt.axes.length === 0) {
+      const isScalar = this.#kernel.prologue?.locals.some(({ name }) => name === stmt.to) ?? false;
+      const to = isScalar ? `${stmt.to}_` : this.#element(stmt.to, stmt.at);
+      return `${to} = ${this.#value(stmt.value)};`;
     }
-  };
-  const place = (name: string, indices: readonly Expr[]): (() => number) => {
-    const { shape } = kernel.args.find((arg) => arg.name === name)!;
-    return indices
-      .map((x, i) => ({
-        index: compiled(x),
-        stride: shape.slice(i + 1).reduce<number>((n, size) => n * sizeOf(size), 1),
-      }))
-      .reduce(
-        (rest: () => number, { index, stride }) =>
-          () =>
-            rest() + index() * stride,
-        () => 0,
-      );
-  };
-  const compiled = (expr: Expr): (() => number) => {
+    if (stmt.kind === "reduce" && stmt.reduction === "sum")
+      return `${stmt.to}_ = 0;\n${this.#loop(stmt.over, `${stmt.to}_ += ${this.#value(stmt.value)};`)}`;
+    throw new Error(`a product with ${stmt.kind}`);
+  }
+
+  #size(extent: Extent): number {
+    return typeof extent === "number" ? extent : this.#sizes[extent]!;
+  }
+
+  #element(name: string, at: readonly Expr[]): string {
+    const { shape } = this.#kernel.args.find((arg) => arg.name === name)!;
+    const terms = at.map(
+      (x, i) => `${this.#value(x)} * ${shape.slice(i + 1).reduce<number>((n, size) => n * this.#size(size), 1)}`,
+    );
+    return `$${name}[${terms.join(" + ") || "0"}]`;
+  }
+
+  #value(expr: Expr): string {
     switch (expr.kind) {
-      case "const": {
-        const value = Number(expr.value);
-        return () => value;
-      }
+      case "const":
+        return `(${Number(expr.value)})`;
       case "axis":
-        return () => at[expr.axis]!;
+        return `_${expr.axis}`;
       case "extent":
-        return () => sizes[expr.extent]!;
-      case "load": {
-        if (expr.from in scalars) return () => scalars[expr.from]!;
-        const [elements, where] = [values[expr.from]!, place(expr.from, expr.at)];
-        return () => elements[where()]!;
-      }
+        return String(this.#size(expr.extent));
+      case "load":
+        return this.#kernel.args.some(({ name }) => name === expr.from)
+          ? this.#element(expr.from, expr.at)
+          : `${expr.from}_`;
       case "op": {
-        const [x, y, z] = expr.operands.map(compiled) as [() => number, () => number, () => number];
+        const [x, y, z] = expr.operands.map((operand) => this.#value(operand));
         switch (expr.op) {
           case "add":
-            return () => x() + y();
+            return `(${x} + ${y})`;
           case "sub":
-            return () => x() - y();
+            return `(${x} - ${y})`;
           case "mul":
-            return () => x() * y();
+            return `(${x} * ${y})`;
           case "div":
-            return expr.dtype === "index" ? () => Math.floor(x() / y()) : () => x() / y();
+            return expr.dtype === "index" ? `Math.floor(${x} / ${y})` : `(${x} / ${y})`;
           case "mod":
-            return () => x() % y();
+            return `(${x} % ${y})`;
           case "lt":
-            return () => Number(x() < y());
+            return `(${x} < ${y} ? 1 : 0)`;
           case "select":
-            return () => (x() !== 0 ? y() : z());
+            return `(${x} !== 0 ? ${y} : ${z})`;
           case "cast":
-            return x;
+            return x!;
           case "silu":
-            return () => x() / (1 + Math.exp(-x()));
+            return `((x) => x / (1 + Math.exp(-x)))(${x})`;
           case "square":
-            return () => x() ** 2;
+            return `((x) => x * x)(${x})`;
           case "rsqrt":
-            return () => 1 / Math.sqrt(x());
+            return `(1 / Math.sqrt(${x}))`;
           default:
             throw new Error(`${expr.op} has no meaning here`);
         }
@@ -87,39 +118,5 @@ export function evaluateGemm(kernel: GemmKernel, { sizes, values }: Bindings): v
       case "random":
         throw new Error("a product of random numbers");
     }
-  };
-  const { batch, m, n, groups } = kernel;
-  const of = groups === undefined ? (): number => 0 : compiled(groups.of);
-  const products = kernel.products.map(({ name, k, a, b }) => ({ name, k, a: compiled(a), b: compiled(b) }));
-  const stores = kernel.epilogue.map((stmt) => {
-    if (stmt.kind !== "assign") throw new Error(`an epilogue with ${stmt.kind}`);
-    return { to: values[stmt.to]!, where: place(stmt.to, stmt.at), value: compiled(stmt.value) };
-  });
-  const ofRow = (prologue?.body ?? []).map((stmt) => {
-    if (stmt.kind === "assign" && stmt.axes.length === 0) {
-      const value = compiled(stmt.value);
-      return () => (scalars[stmt.to] = value());
-    }
-    if (stmt.kind !== "reduce" || stmt.reduction !== "sum") throw new Error(`a row with ${stmt.kind}`);
-    const term = compiled(stmt.value);
-    return () => {
-      let sum = 0;
-      loop(stmt.over, () => (sum += term()));
-      scalars[stmt.to] = sum;
-    };
-  });
-  loop([...batch, ...m, ...n], () => {
-    for (const stmt of ofRow) stmt();
-    if (groups?.over === "m") at[groups.group.name] = of();
-    const none = groups?.over === "m" && of() < 0;
-    for (const { name, k, a, b } of products) {
-      let sum = 0;
-      const term = (): void => {
-        if (groups?.over !== "k" || of() === at[groups.group.name]) sum += a() * b();
-      };
-      if (!none) loop(k, term);
-      scalars[name] = sum;
-    }
-    for (const { to, where, value } of stores) to[where()] = value();
-  });
+  }
 }
