@@ -128,7 +128,12 @@ export function workOf(kernel: SimtKernel, sizes: Sizes): Work {
 
 /** The entry point for the sizes of a launch. */
 function entryFor(kernel: string, entries: readonly Entry[], sizes: Sizes): Entry {
-  const entry = entries.find(({ upTo }) => upTo === undefined || productOf(upTo.product, sizes) <= upTo.most);
+  // No tensor map has a dim of 0: a sum of no terms goes to an entry point without one.
+  const isEmpty = ({ maps = [] }: Grid): boolean =>
+    maps.some(({ dims }) => dims.some((dim) => productOf(dim, sizes) === 0));
+  const entry = entries.find(
+    (one) => (one.upTo === undefined || productOf(one.upTo.product, sizes) <= one.upTo.most) && !isEmpty(one),
+  );
   if (entry === undefined) throw new Error(`the kernel ${kernel} has no entry point for ${JSON.stringify(sizes)}`);
   return entry;
 }

@@ -54,6 +54,31 @@ test.each(["9.0", "8.0"])(
   120_000,
 );
 
+/** Of the weights of `gate`, from no or some tokens. */
+const GRADIENT = parseProgram(`program @gradient
+dims { T = ?, D = 72, F = 200 }
+{
+  %0 x: bf16[T, D] = program.input {name = "x"}
+  %1 dg: bf16[T, F] = program.input {name = "dg"}
+  %2 dgate: bf16[D, F] = tensor.contract %0, %1
+  program.output %2 {name = "dgate"}
+}`);
+
+test("a call without tokens: sums of no terms are zeros, and there are no rows", async () => {
+  const session = await onCuda([GRADIENT, PROGRAM]);
+  const [x, dg] = [encoded(drawn(3 * 72, 1), "bf16"), encoded(drawn(3 * 200, 2), "bf16")];
+  const some = await session.run({ program: "gradient", sizes: { T: 3 }, inputs: { x, dg } });
+  expect(Array.from(decoded(some["dgate"]!, "bf16")).some((value) => value !== 0)).toBe(true);
+  const empty = new Uint16Array(0);
+  const none = await session.run({ program: "gradient", sizes: { T: 0 }, inputs: { x: empty, dg: empty } });
+  expect(Array.from(decoded(none["dgate"]!, "bf16"))).toEqual(Array.from({ length: 72 * 200 }, () => 0));
+  const weights = { gate: drawn(72 * 200, 2), up: drawn(72 * 200, 3), down: drawn(200 * 136, 4) };
+  const inputs = Object.fromEntries(Object.entries(weights).map(([name, data]) => [name, encoded(data, "bf16")]));
+  const { y } = await session.run({ program: "score", sizes: { T: 0 }, inputs: { ...inputs, x: empty } });
+  expect(y!.length).toBe(0);
+  session.close();
+}, 120_000);
+
 test("each GPU takes the entry points that it has", () => {
   const { kernels } = lowerPrograms([PROGRAM]);
   const { kernels: table } = JSON.parse(printCuda(kernels).get("cuda.json")!) as SimtKernels;
