@@ -25,7 +25,10 @@ export async function errorOf(kernel: GemmKernel, sizes: Record<string, number>,
   for (const { name, dtype, shape } of kernel.args) {
     const size = shape.reduce<number>((n, extent) => n * (typeof extent === "number" ? extent : sizes[extent]!), 1);
     const drawn = Float32Array.from({ length: size }, random);
-    if (dtype === "i32") memory[name] = Int32Array.from(drawn, (_, i) => EXPERTS[(i * i + 3 * i) % EXPERTS.length]!);
+    if (dtype === "i32")
+      memory[name] = Int32Array.from(drawn, (_, i) =>
+        kernel.groups === undefined ? (i * 7 + 3) % sizes["cache"]! : EXPERTS[(i * i + 3 * i) % EXPERTS.length]!,
+      );
     // Codes of NaN are left out.
     else if (dtype === "f8e4m3")
       memory[name] = Uint8Array.from(drawn, (x) => Math.floor((x + 0.5) * 127) + (x * 1e4 > 0 ? 128 : 0));

@@ -1,7 +1,7 @@
 /** Matrices that results are computed of beside sums: they come through the ring behind the blocks of terms. */
 import type { Expr, GemmKernel, Stmt } from "../../../kernel-ir/types.ts";
 import { walk } from "../../../kernel-ir/expr.ts";
-import { printGatherRows, printRows } from "./gemm-groups.ts";
+import { printGatherRows, printRows } from "./gemm-gathers.ts";
 import { isWhole, type Printing } from "./gemm-printing.ts";
 import { type GivenShape, ROWS, SLICE } from "./gemm-schedule.ts";
 import { LINE_BYTES, type Matrix, storedMatrix, storedRows } from "./tensor-maps.ts";

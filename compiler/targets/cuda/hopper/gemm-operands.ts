@@ -3,7 +3,7 @@ import type { TensorMap } from "../../../../runtime/program/grids.ts";
 import type { Lines } from "../../../emit/lines.ts";
 import type { Axis } from "../../../kernel-ir/types.ts";
 import type { Names } from "../../scalars.ts";
-import { elementsOf, printFirstTerms, printGatherRows, printGatherTerms, printRows } from "./gemm-groups.ts";
+import { elementsOf, printFirstTerms, printGatherRows, printGatherTerms, printRows } from "./gemm-gathers.ts";
 import { type Input, printInputGather, printInputRows } from "./gemm-inputs.ts";
 import type { GemmPlan } from "./gemm-plan.ts";
 import { isWhole, type Printing, sizeText } from "./gemm-printing.ts";
@@ -76,18 +76,21 @@ export class Operands {
     const label = loop.body.flatMap((step) => (step.kind === "gather" ? [step.holds] : []))[0];
     if (label === undefined) return;
     const { kernel, inputs } = this.#plan;
+    const { m, groups } = kernel;
     const rows = this.#rowsOf("a");
-    if (kernel.groups!.over === "k") return printFirstTerms(printing, this.#order);
+    if (groups?.over === "k") return printFirstTerms(printing, this.#order);
     if (isGiven(label)) {
       printInputRows(printing, kernel, inputs, rows, this.#order);
       // Turns side by side would want more registers than a producer has.
       printing.lines.add("#pragma unroll 1");
       return;
     }
-    printRows(printing, kernel.m, this.#of(label).matrix, rows, this.#order, `from_${loopOf(label)}`);
-    printing.lines.add(
-      `const int bytes_${loopOf(label)} = at.batch == GROUPS ? 0 : 16;  // rows without a group are 0`,
-    );
+    const order = groups === undefined ? undefined : this.#order;
+    printRows(printing, m, this.#of(label).matrix, rows, order, `from_${loopOf(label)}`);
+    if (groups !== undefined)
+      printing.lines.add(
+        `const int bytes_${loopOf(label)} = at.batch == GROUPS ? 0 : 16;  // rows without a group are 0`,
+      );
   }
 
   printLoad(lines: Lines, holds: string, to: string, barrier: string): void {
@@ -132,11 +135,12 @@ export class Operands {
     if (isGiven(holds)) return printInputGather(printing, kernel, inputs, bufferOf(holds), to, this.#rowsOf("a"));
     const { matrix, side, k } = this.#of(holds);
     const tile = this.#rowsOf(side);
-    const { m, n } = kernel;
+    const { m, n, groups } = kernel;
     if (termsAreNeighbors(matrix)) {
       const loop = loopOf(holds);
       const there = `k_block * TILE_K + thread % 8 * ${elementsOf(matrix)} < ${sizeText(k)}`;
-      const bytes = isWhole(k, problem.depth) ? `bytes_${loop}` : `${there} ? bytes_${loop} : 0`;
+      const all = groups === undefined ? "16" : `bytes_${loop}`;
+      const bytes = isWhole(k, problem.depth) ? all : `${there} ? ${all} : 0`;
       return printGatherRows(printing, matrix, to, tile, `from_${loop}`, "k_block * 8", bytes);
     }
     const [first, axes, end] = side === "a" ? ["at.m", m, "m_end"] : ["at.n", n, "n_end"];

@@ -80,6 +80,7 @@ export function planGemm(
   const staged = stagedOf(kernel, stores);
   const direct = stores.filter((stmt) => !staged.some((one) => one.stmt === stmt));
   const elementBytes = bytesOf(loops[0]!.a.arg.dtype);
+  const gathers = loops.some(({ a }) => a.gathered !== undefined);
   const problem: TileProblem = {
     // Rows of experts: as many as they have on average when each row has one.
     m: groups?.over === "m" ? Math.max(1, Math.round(sizeOf(m) / sizeOf([groups.group]))) : sizeOf(m),
@@ -94,13 +95,14 @@ export function planGemm(
     sums: new Set(loops.flatMap(({ b }) => b.map(({ product }) => product))).size,
     slots: slotsOf(staged.map(({ matrix }) => ({ scattered: matrix.gathered !== undefined }))),
     // The gathering threads are a block behind what they asked for.
-    ...(groups === undefined ? {} : { fewestStages: 4, sharedBytes: startsBytes(groups) }),
+    ...(gathers ? { fewestStages: 4 } : {}),
+    ...(groups === undefined ? {} : { sharedBytes: startsBytes(groups) }),
     depth: LINE_BYTES / elementBytes,
   };
   const tile = chosen(problem);
   if (tile === undefined) return { why: "no tile fits" };
   // Consumers that promote have no registers to spare for a producer that gathers inputs.
-  const promotes = elementBytes === 1 && groups !== undefined;
+  const promotes = elementBytes === 1 && gathers;
   const { inputs, given: throughRing } =
     direct.length > 0 || batchesOf(staged).length !== 1 || promotes
       ? { inputs: [] }
@@ -133,7 +135,8 @@ export function planGemm(
 export function planFew(plan: GemmPlan): GemmPlan | undefined {
   const { kernel, problem, loops } = plan;
   const terms = loops[0]!.k.every(({ extent }) => typeof extent === "number");
-  if (kernel.groups !== undefined || !terms || kernel.batch.some(({ extent }) => typeof extent === "string"))
+  const gathers = loops.some(({ a }) => a.gathered !== undefined);
+  if (kernel.groups !== undefined || gathers || !terms || kernel.batch.some(({ extent }) => typeof extent === "string"))
     return undefined;
   const [best] = splitCandidates(problem);
   if (best === undefined || best.parts === 1) return undefined;
@@ -207,7 +210,7 @@ function loopsOf(kernel: GemmKernel): PlannedLoop[] | Refusal {
       matrixOf(kernel, product, letter, batch);
     const a =
       groups === undefined
-        ? copied("a", kernel.batch)
+        ? (copied("a", kernel.batch) ?? (kernel.batch.length > 0 ? undefined : gatheredOf(kernel, product, "a", "k")))
         : gatheredOf(kernel, product, "a", groups.over === "m" ? "k" : "outer");
     const b =
       groups === undefined

@@ -8,15 +8,8 @@ import { storageType } from "../language.ts";
 import { readable } from "../readable.ts";
 import { requireSound } from "./check-schedule.ts";
 import { Epilogue } from "./gemm-epilogue.ts";
-import {
-  groupRaster,
-  groupScratch,
-  printScattered,
-  printSort,
-  printStarts,
-  printTerms,
-  SORTERS,
-} from "./gemm-groups.ts";
+import { printTerms } from "./gemm-gathers.ts";
+import { groupRaster, groupScratch, printScattered, printSort, printStarts, SORTERS } from "./gemm-groups.ts";
 import { Operands } from "./gemm-operands.ts";
 import { countOf, type GemmPlan, TOKENS } from "./gemm-plan.ts";
 import { Printing, sizeText } from "./gemm-printing.ts";
@@ -82,11 +75,12 @@ class GemmPrinter {
   }
 
   print(): HopperFile {
-    const { kernel, tile, problem, split } = this.#plan;
+    const { kernel, loops, tile, problem, split } = this.#plan;
     const lines = this.#lines;
     lines.add(...this.#header().map((line) => `// ${line}`.trimEnd()));
     const { groups } = kernel;
-    lines.add('#include "dsk_sm90.cuh"', ...(groups === undefined ? [] : ['#include "dsk_mma.cuh"']), "");
+    const gathers = loops.some(({ a }) => a.gathered !== undefined);
+    lines.add('#include "dsk_sm90.cuh"', ...(gathers ? ['#include "dsk_mma.cuh"'] : []), "");
     lines.add(
       `constexpr int TILE_M = ${this.#tileM}, TILE_N = ${tile.tileN}, TILE_K = ${problem.depth}, STAGES = ${tile.stages};`,
     );
@@ -354,8 +348,7 @@ class GemmPrinter {
         if (terms) printTerms(this.#printing, this.#order);
       },
       before: (loop) => {
-        const gathers = this.#plan.kernel.groups !== undefined && role.name === "producer";
-        if (gathers && loop.counter !== "tile") operands.printOffsets(this.#printing, loop);
+        if (role.name === "producer" && loop.counter !== "tile") operands.printOffsets(this.#printing, loop);
       },
       load: (step, to, barrier) => operands.printLoad(lines, step.holds, to, barrier),
       gather: (step, to) => operands.printGather(this.#printing, step.holds, to),

@@ -105,6 +105,17 @@ export const GEMM_SHAPES: readonly GemmShape[] = [
     startsBytes: 1032,
   },
   {
+    name: "rows gathered in their order, and inputs that are copied",
+    consumers: 2,
+    stages: 4,
+    tileN: 256,
+    depthBytes,
+    loops: [{ count, products: [0], gathers: { a: true, b: false } }],
+    staged: [{ name: "out", columns: 64 }],
+    direct: false,
+    given: { buffers: ["a"], gathered: false },
+  },
+  {
     name: "gathered terms",
     consumers: 2,
     stages: 4,

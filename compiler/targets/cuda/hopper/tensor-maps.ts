@@ -1,7 +1,7 @@
 /** Which operands and results the copy engine can reach: tensors of two or three dims at multiples of 16 bytes. */
 import type { Extent, StorageType } from "../../../../runtime/program/launch.ts";
 import type { TensorMap } from "../../../../runtime/program/grids.ts";
-import { mergedIndices, substitute } from "../../../kernel-ir/expr.ts";
+import { index, mergedIndices, substitute } from "../../../kernel-ir/expr.ts";
 import type { Arg, Axis, Expr, GemmKernel, Product, Stmt } from "../../../kernel-ir/types.ts";
 import { codesOf, EIGHT_BITS, linear, type Strided } from "../../operands.ts";
 import { type Scale, scaleOf } from "./scales.ts";
@@ -84,9 +84,11 @@ export function gatheredOf(
   const [nearAxes, farAxes, far] =
     near === "k" ? [product.k, outer, "outer" as const] : [outer, product.k, "k" as const];
   if (linear(nearAxes, place.at[near], arg.shape) !== 1) return undefined;
+  // Steps of a dim with whole lines behind it may be any: numbers in memory say which row it is.
+  const steps = place.at[far].map((x, i) => (holdsLines(arg, i, line) ? index(0) : x));
   const whole = farAxes.every((axis) => {
     const alone = withoutAxes(
-      place.at[far],
+      steps,
       farAxes.filter((other) => other !== axis),
     );
     const stride = linear([axis], alone, arg.shape);
@@ -96,6 +98,12 @@ export function gatheredOf(
   const [outerStride, inner] = near === "k" ? [line, 1] : [1, line];
   const more = scale === undefined ? {} : { scale };
   return { arg, outer: outerStride, inner, batch: 0, gathered: place.at[far], ...more };
+}
+
+/** Whether neighbors of a dim are whole lines apart. */
+function holdsLines({ shape }: Arg, dim: number, line: number): boolean {
+  const known = shape.slice(dim + 1).filter((extent) => typeof extent === "number");
+  return known.reduce((n, extent) => n * extent, 1) % line === 0;
 }
 
 /** Indices with axes at 0. */

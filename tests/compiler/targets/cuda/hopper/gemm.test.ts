@@ -187,6 +187,54 @@ const CASES: readonly Case[] = [
     }`,
     sizes: { T: 100 },
   },
+  {
+    name: "rows of a cache, by their places, beside an input",
+    text: `kernel @cached gemm extents [S] {
+      read latent: bf16[cache, 104]
+      read slot: i32[S]
+      read w: bf16[104, 3, 128]
+      read x: bf16[S, 3, 128]
+      write y: bf16[S, 3, 128]
+      batch () m (S) n (H < 3, N < 128)
+      product product: bf16 = sum (C < 104) latent[index(slot[S]), C] @ w[C, H, N]
+      y[S, H, N] = (x[S, H, N] + product[])
+    }`,
+    sizes: { S: 150, cache: 211 },
+  },
+  {
+    name: "rows of pages: two products of them, added to what is there, and one stored by threads",
+    text: `kernel @paged gemm extents [S] {
+      read latent: bf16[cache, 16, 72]
+      read page: i32[S]
+      read w: bf16[72, 328]
+      read u: bf16[72, 328]
+      read x: bf16[S, 328]
+      write y: bf16[S, 328]
+      write z: f32[328, S]
+      batch () m (S) n (D < 328)
+      product product: bf16 = sum (C < 72) latent[index(page[(S / 16)]), (S % 16), C] @ w[C, D]
+      product product_2: bf16 = sum (C < 72) latent[index(page[(S / 16)]), (S % 16), C] @ u[C, D]
+      y[S, D] = (x[S, D] + product[])
+      z[D, S] = f32(product_2[])
+    }`,
+    sizes: { S: 150, cache: 23 },
+  },
+  {
+    name: "rows of a cache in eight bits",
+    text: `kernel @cached_codes gemm extents [S] {
+      read latent: f8e4m3[cache, 192]
+      read scale: f32[cache, 2]
+      read slot: i32[S]
+      read w: f8e4m3[136, 192]
+      read w_scale: f32[2, 2]
+      read x: bf16[S, 136]
+      write y: bf16[S, 136]
+      batch () m (S) n (D < 136)
+      product product: f32 = sum (C < 192) (f32(latent[index(slot[S]), C]) * scale[index(slot[S]), (C / 128)]) @ (f32(w[D, C]) * w_scale[(D / 128), (C / 128)])
+      y[S, D] = (x[S, D] + product[])
+    }`,
+    sizes: { S: 150, cache: 211 },
+  },
 ];
 
 describe("matrix products on Hopper, in the harness", () => {
