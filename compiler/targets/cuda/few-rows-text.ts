@@ -13,6 +13,11 @@ import { storageType } from "./language.ts";
  */
 const READ_WORDS = 32;
 const READ_WORDS_ALONE = 64;
+/**
+ * Turns of the loop over terms that become one, of groups whose terms are neighbors. nvcc makes four into one, whose words are all asked
+ * for at once: beside what a block knows of its group they do not fit into 255 registers, with two they take 166.
+ */
+const TURNS_OF_GROUPS = 2;
 
 export class FewRowsPrinter {
   readonly #frame: Frame;
@@ -254,6 +259,7 @@ export class FewRowsPrinter {
       });
       return;
     }
+    if (isNear && this.#kernel.groups !== undefined) lines.add(`#pragma unroll ${TURNS_OF_GROUPS}`);
     lines.block(`for (int first = warp * ${turns * step}; first < ${size}; first += ${together})`, () => {
       read();
       const { eights } = this.#shape;
