@@ -1,4 +1,5 @@
 import type { DimLabel, Op, Program, Value } from "../tensor-ir/types.ts";
+import { sizeWith } from "../tensor-ir/tiles.ts";
 import { bytesOf } from "./bytes.ts";
 
 /** From the op that makes a value to the last one that reads it: places in the program. */
@@ -16,7 +17,7 @@ export function lifetimes({ ops }: Program): Lifetime[] {
 
 /** Bytes of a value at these sizes of run-time dims. */
 export function valueBytes({ type }: Value, { dims }: Program, sizes: ReadonlyMap<DimLabel, number>): number {
-  return type.dims.reduce((n, label) => n * (dims.get(label) ?? sizes.get(label) ?? 1), 1) * bytesOf(type.dtype);
+  return type.dims.reduce((n, label) => n * (sizeWith(dims, label, sizes) ?? 1), 1) * bytesOf(type.dtype);
 }
 
 /** What is there before the program runs: not part of its peak. */

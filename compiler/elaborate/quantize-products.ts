@@ -1,10 +1,12 @@
 /**
  * Products in eight bits (DeepSeek-V3, section 3.3): what a product with a param reads becomes codes with a scale for each tile,
- * forward and for gradients of activations. Gradients of params are products of activations, and stay as they are.
+ * forward, for gradients of activations, and for gradients of params, whose tiles lie along tokens. Gradients of experts' params stay as
+ * they are.
  */
 import { stringAttr } from "../tensor-ir/attrs.ts";
 import { ProgramBuilder } from "../tensor-ir/builder.ts";
-import { replaceDim, withoutDims } from "../tensor-ir/ops/dims.ts";
+import { replaceDim, sameDims, withoutDims } from "../tensor-ir/ops/dims.ts";
+import { tilesLabel } from "../tensor-ir/tiles.ts";
 import type { DimLabel, Op, Program, TensorType, Value } from "../tensor-ir/types.ts";
 
 /** How operands of products are stored in f8e4m3: elements that share a scale, largest magnitude / 448. */
@@ -15,6 +17,11 @@ export interface Quantization {
   readonly weights: readonly [sums: number, others: number];
   /** Whether products with the param of this path are in eight bits. */
   readonly quantizes: (path: string) => boolean;
+  /**
+   * The dim of logits: gradients of what they are made with stay as they are, since blocks of tokens add up to them while logits of all tokens
+   * are never there (compiler/lower/fuse-loss.ts).
+   */
+  readonly vocabulary?: DimLabel;
 }
 
 /** The largest f8e4m3 number, and the least that a tile's largest magnitude counts as (DeepSeek-V3, inference/kernel.py). */
@@ -49,6 +56,11 @@ class Writer {
   readonly #producers = new Map<number, Op>();
   /** By param: the dims that its first product sums, which is the forward one. */
   readonly #sums = new Map<string, readonly DimLabel[]>();
+  /** By activation: dims of params that it is multiplied with in eight bits, and of the results. */
+  readonly #products = new Map<
+    number,
+    { readonly weight: readonly DimLabel[]; readonly result: readonly DimLabel[] }[]
+  >();
 
   constructor(builder: ProgramBuilder, quantization: Quantization) {
     this.builder = builder;
@@ -64,21 +76,53 @@ class Writer {
     const params = [a, b].map((operand) => this.#paramOf(operand));
     const which = params.findIndex((param) => param !== undefined);
     const [path] = params.filter((param) => param !== undefined);
+    if (path === undefined) {
+      const tokens = this.#tokensOfGradient(op);
+      if (tokens === undefined) return this.builder.push(op);
+      const cuts = [{ dims: [tokens], tile: this.#quantization.activations, sums: true }];
+      return this.#push(op, [this.#quantized(a, cuts), this.#quantized(b, cuts)]);
+    }
     // A product of two params is no work of a token.
-    if (path === undefined || params.every((param) => param !== undefined)) return this.builder.push(op);
+    if (params.every((param) => param !== undefined)) return this.builder.push(op);
     const [weight, other] = which === 0 ? [a, b] : [b, a];
     const grouped = op.name === "moe.contract" ? [stringAttr(op.attrs, "experts")] : [];
     const sums = withoutDims(weight.type.dims, [...result.type.dims, ...grouped]);
     const batch = weight.type.dims.filter(
       (label) => grouped.includes(label) || (result.type.dims.includes(label) && other.type.dims.includes(label)),
     );
+    const known = this.#products.get(other.id) ?? [];
+    this.#products.set(other.id, [...known, { weight: weight.type.dims, result: result.type.dims }]);
     const quantizedWeight = this.#weight(path, weight, sums, batch);
     const activation = this.#activation(other, sums);
-    const operands = which === 0 ? [quantizedWeight, activation, ...rest] : [activation, quantizedWeight, ...rest];
+    this.#push(op, which === 0 ? [quantizedWeight, activation, ...rest] : [activation, quantizedWeight, ...rest]);
+  }
+
+  /** The product of other operands, which are f32. */
+  #push(op: Op, operands: readonly Value[]): void {
+    const [result] = op.results as [Value];
     if (result.type.dtype === "f32") return this.builder.push({ ...op, operands });
     const exact = this.builder.value({ ...result.type, dtype: "f32" });
     this.builder.push({ ...op, operands, results: [exact] });
     this.builder.push({ name: "tensor.cast", operands: [exact], results: [result], attrs: {} });
+  }
+
+  /**
+   * The tokens that a gradient of a param sums over: it multiplies what a product with the param reads by the gradient of the
+   * product's result. Undefined where the op is something else, or what it sums has no tiles.
+   */
+  #tokensOfGradient({ name, operands, results: [result] }: Op): DimLabel | undefined {
+    const [a, b] = operands as [Value, Value];
+    const { dims } = result!.type;
+    const isGradient = ([x, gradient]: readonly [Value, Value]): boolean =>
+      (this.#products.get(x.id) ?? []).some(
+        (product) =>
+          sameDims(product.weight, dims) &&
+          sameDims(product.result, gradient.type.dims) &&
+          !product.result.includes(this.#quantization.vocabulary ?? ""),
+      );
+    if (name !== "tensor.contract" || !(isGradient([a, b]) || isGradient([b, a]))) return undefined;
+    const sums = withoutDims(a.type.dims, dims).filter((label) => this.builder.dims.get(label) === null);
+    return sums.length === 1 ? sums[0] : undefined;
   }
 
   #isProduct({ name, operands }: Op): boolean {
@@ -132,28 +176,39 @@ class Writer {
   /** What codes and scales of the value stand for, in f32. */
   #quantized(value: Value, cuts: readonly Cut[]): Value {
     const undo: ((x: Value) => Value)[] = [];
-    let tiled = this.#cast(value, "f32");
+    let tiled = value;
     const within: DimLabel[] = [];
+    // Tiles of tokens come first, so that how far apart codes lie does not depend on a call.
+    const first: DimLabel[] = [];
     const terms: DimLabel[] = [];
     for (const { dims, tile, sums } of cuts.filter(({ dims }) => dims.length > 0)) {
       const merged = this.#merge(tiled, dims, undo);
       const [padded, [outer, inner]] = this.#split(merged.value, merged.label, tile, undo);
       tiled = padded;
       within.push(inner);
-      if (sums) terms.push(outer, inner);
+      if (this.builder.dims.get(outer) === null) first.push(outer);
+      else if (sums) terms.push(outer);
+      if (sums) terms.push(inner);
     }
     const { builder } = this;
     const { type } = tiled;
     const tiles: TensorType = { dtype: "f32", dims: withoutDims(type.dims, within) };
     const scalar = (x: number): Value => builder.emit("tensor.constant", [], tiles, { value: x });
     const size = builder.emit("math.abs", [tiled], type);
-    const most = builder.emit("tensor.reduce", [size], tiles, { kind: "max" });
+    const most = this.#cast(
+      builder.emit("tensor.reduce", [size], { ...tiles, dtype: type.dtype }, { kind: "max" }),
+      "f32",
+    );
     const bounded = builder.emit("math.max", [most, scalar(LEAST)], tiles);
     const scale = builder.emit("math.div", [bounded, scalar(LARGEST)], tiles, {}, "scale");
-    const spread = builder.emit("tensor.broadcast", [scale], type);
-    const stored: TensorType = { dtype: "f8e4m3", dims: [...withoutDims(type.dims, terms), ...terms] };
-    const codes = builder.emit("tensor.cast", [builder.emit("math.div", [tiled, spread], type)], stored, {}, "codes");
-    const exact = builder.emit("math.mul", [this.#cast(codes, "f32"), spread], type);
+    const dims = [...first, ...withoutDims(type.dims, [...first, ...terms]), ...terms];
+    // What is widened is nobody else's: it has the order of the codes, whose kernel it is part of.
+    const wide: TensorType = { dtype: "f32", dims: type.dtype === "f32" ? type.dims : dims };
+    const exactly = type.dtype === "f32" ? tiled : builder.emit("tensor.cast", [tiled], wide);
+    const quotient = builder.emit("math.div", [exactly, scale], wide);
+    const codes = builder.emit("tensor.cast", [quotient], { dtype: "f8e4m3", dims }, {}, "codes");
+    const spread = builder.emit("tensor.broadcast", [scale], { dtype: "f32", dims: type.dims });
+    const exact = builder.emit("math.mul", [this.#cast(codes, "f32"), spread], { dtype: "f32", dims: type.dims });
     return undo.reduceRight((x, step) => step(x), exact);
   }
 
@@ -183,7 +238,7 @@ class Writer {
         { dims: pair, to: label },
       );
       const merged = label;
-      undo.push((x) => builder.emit("tensor.split_dim", [x], before, { dim: merged, into: pair }));
+      undo.push((x) => builder.emit("tensor.split_dim", [x], { ...before, dtype: "f32" }, { dim: merged, into: pair }));
     }
     return { value: current, label };
   }
@@ -196,20 +251,25 @@ class Writer {
     undo: ((x: Value) => Value)[],
   ): readonly [value: Value, into: readonly [tiles: DimLabel, inner: DimLabel]] {
     const { builder } = this;
-    const size = this.#size(label);
-    const count = Math.ceil(size / tile);
+    const size = builder.dims.get(label) ?? null;
+    const count = size === null ? null : Math.ceil(size / tile);
     const { type } = value;
     const typed = (dims: readonly DimLabel[]): TensorType => ({ ...type, dims });
     let [whole, from] = [value, label];
-    if (count * tile !== size) {
-      from = builder.dim(`${label}.to.${count * tile}`, count * tile);
+    if (count === null || count * tile !== size) {
+      from =
+        count === null
+          ? builder.dim(tilesLabel({ of: label, by: tile, times: tile }), null)
+          : builder.dim(`${label}.to.${count * tile}`, count * tile);
       whole = builder.emit("tensor.pad", [value], typed(replaceDim(type.dims, label, [from])), {
         dim: label,
         start: 0,
         to: from,
       });
       const padded = from;
-      undo.push((x) => builder.emit("tensor.slice", [x], type, { dim: padded, start: 0, to: label }));
+      undo.push((x) =>
+        builder.emit("tensor.slice", [x], { ...type, dtype: "f32" }, { dim: padded, start: 0, to: label }),
+      );
     }
     const [tiles, inner] = [builder.dim(`${label}/${tile}`, count), builder.dim(`${label}.in.${tile}`, tile)];
     const before = whole.type;
@@ -217,14 +277,16 @@ class Writer {
       dim: from,
       into: [tiles, inner],
     });
-    undo.push((x) => builder.emit("tensor.merge_dims", [x], before, { dims: [tiles, inner], to: from }));
+    undo.push((x) =>
+      builder.emit("tensor.merge_dims", [x], { ...before, dtype: "f32" }, { dims: [tiles, inner], to: from }),
+    );
     return [split, [tiles, inner]];
   }
 
   #size(label: DimLabel): number {
     const size = this.builder.dims.get(label);
     if (size === null || size === undefined)
-      throw new Error(`products over ${label} have no tiles: its size is not known`);
+      throw new Error(`products over ${label} and others have no tiles: its size is not known`);
     return size;
   }
 }

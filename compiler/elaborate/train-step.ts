@@ -2,9 +2,9 @@ import { joinPath, placesOf } from "../model-ir/places.ts";
 import type { Block, Module } from "../model-ir/types.ts";
 import { stringAttr } from "../tensor-ir/attrs.ts";
 import { differentiate, type WeightedLoss } from "../tensor-ir/autodiff/differentiate.ts";
-import type { DType, Op, Program, TensorType, Value } from "../tensor-ir/types.ts";
+import type { DimLabel, DType, Op, Program, TensorType, Value } from "../tensor-ir/types.ts";
 import { denseCopies } from "./copies.ts";
-import { crossEntropy, meanLoss, runForward } from "./forward.ts";
+import { crossEntropy, meanLoss, runForward, vocabularyOf } from "./forward.ts";
 import { type HostSettings, ProgramHost } from "./host.ts";
 import { Inliner } from "./inline.ts";
 import { type AheadDivisor, runAhead } from "./look-ahead.ts";
@@ -49,7 +49,7 @@ export function trainStepProgram(module: Module, plan: TrainPlan): Program {
   const { host, inliner } = step;
   updateParams(module, plan, host, inliner, gradientsOf(step));
   runEvents(module, host, inliner);
-  return inProducts(host.builder.finish("train_step"), plan);
+  return inProducts(host.builder.finish("train_step"), plan, step);
 }
 
 /** A step under construction: forward pass and losses are there. */
@@ -57,6 +57,8 @@ interface Step {
   readonly host: ProgramHost;
   readonly inliner: Inliner;
   readonly objective: readonly WeightedLoss[];
+  /** The dim of logits. */
+  readonly vocabulary: DimLabel;
 }
 
 function lossesOf(module: Module, plan: TrainPlan): Step {
@@ -66,12 +68,12 @@ function lossesOf(module: Module, plan: TrainPlan): Step {
   host.losses.push(crossEntropy(host, logits, 1, "next_token"));
   const looksAhead = plan.objective.some(({ loss }) => loss === "mtp");
   if (looksAhead) host.losses.push(...runAhead(module, host, inliner, plan.divideAheadBy));
-  return { host, inliner, objective: objective(plan, host) };
+  return { host, inliner, objective: objective(plan, host), vocabulary: vocabularyOf(logits) };
 }
 
 /** With products as the plan wants them. */
-function inProducts(program: Program, { products }: TrainPlan): Program {
-  return products === undefined ? program : quantizeProducts(program, products);
+function inProducts(program: Program, { products }: TrainPlan, { vocabulary }: Step): Program {
+  return products === undefined ? program : quantizeProducts(program, { ...products, vocabulary });
 }
 
 function settings(plan: TrainPlan): HostSettings {
@@ -117,7 +119,7 @@ export function accumulationPrograms(module: Module, plan: TrainPlan): readonly 
   };
   for (const { path, gradient } of trained) add(joinPath("gradient", path), gradient, plan.gradients);
   for (const [path, value] of metrics) add(joinPath("step", path), value);
-  const gradients = inProducts(withGlobals(host.builder.finish("gradients"), host), plan);
+  const gradients = inProducts(withGlobals(host.builder.finish("gradients"), host), plan, step);
   return [denominatorsProgram(module, plan), gradients, applyProgram(module, plan, trained, metrics)];
 }
 

@@ -4,6 +4,7 @@ import {
   type BufferSpec,
   elementsOf,
   type Extent,
+  runTimeDim,
   type Sizes,
   STORAGE_BYTES,
   type StorageType,
@@ -29,7 +30,7 @@ export function misfits({ kernels, programs }: KernelModule, target: Capability,
     }
     for (const buffer of buffers) {
       const { kind, name, dtype, shape } = buffer;
-      if (!shape.every((extent) => typeof extent === "number" || sizes[extent] !== undefined)) continue;
+      if (!shape.every((extent) => typeof extent === "number" || sizes[runTimeDim(extent).dim] !== undefined)) continue;
       const bytes = elementsOf(buffer, sizes) * STORAGE_BYTES[dtype];
       if (bytes <= target.largestBinding) continue;
       const what = kind === "param" || kind === "state" ? `${kind} ${name}` : `@${program}: ${kind} ${name}`;

@@ -1,5 +1,5 @@
 /** Rules of the kernel IR that targets rely on. */
-import type { LaunchProgram } from "../../runtime/program/launch.ts";
+import { type Extent, type LaunchProgram, runTimeDim } from "../../runtime/program/launch.ts";
 import { arityOf, walk } from "./expr.ts";
 import { insideNames, together } from "./parts.ts";
 import type { Axis, Expr, Kernel, KernelModule, PlaneStmt, ScalarType, SoloKernel, Stmt, Target } from "./types.ts";
@@ -28,7 +28,8 @@ function verifyLaunches(program: LaunchProgram, kernels: ReadonlyMap<string, Ker
     if (args.length !== kernel.args.length) faults.push(`launch ${i} gives @${name} ${args.length} buffers`);
     if (extents.length !== kernel.extents.length) faults.push(`launch ${i} gives @${name} ${extents.length} extents`);
     for (const extent of extents) {
-      if (typeof extent === "string" && !dims.includes(extent)) faults.push(`launch ${i} has the extent ${extent}`);
+      if (typeof extent === "string" && !dims.includes(runTimeDim(extent).dim))
+        faults.push(`launch ${i} has the extent ${extent}`);
     }
     for (const [at, buffer] of args.entries()) {
       const spec = buffers[buffer];
@@ -66,13 +67,20 @@ function verifyBlocks({ dims, buffers, launches, blocks = [] }: LaunchProgram): 
     for (const { name, block, shape } of args.flatMap((arg) => buffers[arg] ?? [])) {
       if (block !== undefined && (inside?.dim !== shape[0] || inside!.rows > block))
         faults.push(`launch ${at} uses ${name}, which holds another block`);
-      if (block === undefined && inside !== undefined && shape.indexOf(inside.dim) > 0)
+      const cut = shape.findIndex(
+        (extent, i) => dependsOn(extent, inside?.dim) && !(i === 0 && extent === inside?.dim),
+      );
+      if (block === undefined && inside !== undefined && cut >= 0)
         faults.push(`launch ${at} uses ${name}, whose rows are not its first dim`);
     }
   }
   for (const { kind, name, block } of buffers)
     if (block !== undefined && kind !== "temp") faults.push(`${name} is no temp and holds a block`);
   return faults;
+}
+
+function dependsOn(extent: Extent, dim: string | undefined): boolean {
+  return typeof extent === "string" && runTimeDim(extent).dim === dim;
 }
 
 function verifyKernel(kernel: Kernel): string[] {

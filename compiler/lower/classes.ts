@@ -1,6 +1,7 @@
 /** What kind of code each op of a program becomes. By structure alone: no op is known by the block that it came from. */
 import { stringAttr, stringsAttr } from "../tensor-ir/attrs.ts";
 import { joinDims, withoutDims } from "../tensor-ir/ops/dims.ts";
+import { tilesOf } from "../tensor-ir/tiles.ts";
 import { addTo } from "./grouping.ts";
 import type { DimLabel, Op, Program, TensorType, Value } from "../tensor-ir/types.ts";
 
@@ -143,6 +144,12 @@ export class Classes {
     );
   }
 
+  /** Whether it fills the last tile of a run-time dim with zeros: who reads tiles looks where the dim ends. */
+  #fillsTiles({ name, attrs }: Op): boolean {
+    const to = name === "tensor.pad" ? stringAttr(attrs, "to") : "";
+    return this.program.dims.get(to) === null && tilesOf(to) !== undefined;
+  }
+
   /** Whether it makes numbers of eight-bit codes, or scales them: to read them is cheaper than what they would be stored as. */
   #widensCodes({ name, operands }: Op): boolean {
     const isWidened = (value: Value): boolean => {
@@ -174,7 +181,14 @@ export class Classes {
     const { name } = op;
     if (GIVEN.has(name)) return "given";
     if (EFFECTS.has(name)) return "effect";
-    if (MOVES.has(name) || this.#widensCodes(op) || this.#onlyCodesOf(op) || this.#widensGradient(op)) return "view";
+    if (
+      MOVES.has(name) ||
+      this.#fillsTiles(op) ||
+      this.#widensCodes(op) ||
+      this.#onlyCodesOf(op) ||
+      this.#widensGradient(op)
+    )
+      return "view";
     if (name === "tensor.reduce" && this.#isSelection(op)) return "view";
     if (name === "moe.contract" || name === "moe.contract_weight") return "gemm";
     const [result] = op.results;
@@ -247,6 +261,7 @@ function movedDims({ name, attrs }: Op): readonly DimLabel[] {
     case "tensor.rename":
       return stringsAttr(attrs, "to");
     case "tensor.slice":
+    case "tensor.pad":
       return [stringAttr(attrs, "to")];
     case "tensor.split_dim":
       return stringsAttr(attrs, "into");

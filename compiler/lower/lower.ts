@@ -4,6 +4,7 @@ import type { Capability } from "../kernel-ir/capability.ts";
 import type { KernelModule, RowsKernel, SoloKernel } from "../kernel-ir/types.ts";
 import { assumedSizes } from "../passes/pipeline.ts";
 import { stringAttr } from "../tensor-ir/attrs.ts";
+import { boundDims } from "../tensor-ir/tiles.ts";
 import type { Op, Program, Value } from "../tensor-ir/types.ts";
 import { buildColumns, buildGemm } from "./build-products.ts";
 import { BLOCK_ROWS, blockProgram } from "./block-program.ts";
@@ -51,9 +52,14 @@ function lowerProgram(
     target,
     joins: hasFewRows(source) && !off.has("fuse-launches") && (target?.families.includes("parts") ?? true),
   });
-  const dims = [...grouped.program.dims].flatMap(([label, size]) => (size === null ? [label] : []));
   const inBlocks = blocks.length === 0 ? {} : { blocks };
-  return { name: source.name, dims, buffers: made.storage.buffers, launches, ...inBlocks };
+  return {
+    name: source.name,
+    dims: boundDims(grouped.program.dims),
+    buffers: made.storage.buffers,
+    launches,
+    ...inBlocks,
+  };
 }
 
 /** Whether a call has one token, or few, so that a launch costs as much as what it does. */

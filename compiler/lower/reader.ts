@@ -150,7 +150,7 @@ export class Reader {
     const { dtype } = results[0]!.type;
     const [dim, start] = [stringAttr(attrs, "dim"), numberAttr(attrs, "start")];
     const [at, size] = [point.get(stringAttr(attrs, "to"))!, this.args.extent(dim)];
-    const end = typeof size === "number" ? index(start + size) : add(extent(size), index(start));
+    const end = typeof size === "number" ? index(start + size) : add(this.args.size(dim), index(start));
     const inside = scalar("and", [scalar("ge", [at, index(start)], "bool"), scalar("lt", [at, end], "bool")], "bool");
     const from = start === 0 ? at : scalar("sub", [at, index(start)], "index");
     return scalar("select", [inside, this.at(x!, moved(point, dim, clamped(from, size))), zero(dtype)], dtype);

@@ -1,5 +1,6 @@
 import { isOpName } from "../tensor-ir/ops/table.ts";
 import { type DType, isFloat, type Op, type Program, typeText } from "../tensor-ir/types.ts";
+import { sizeWith } from "../tensor-ir/tiles.ts";
 import { assertVerified } from "../tensor-ir/verify.ts";
 import { type Inputs, type Outputs, RunBorder } from "./border.ts";
 import { effectOf, kernelOf } from "./ops/table.ts";
@@ -54,9 +55,10 @@ function place({ results }: Op): string {
 /** The sizes of all dims in this run. A program may list run-time dims that it has no values of: they need no size. */
 function boundSizes({ dims }: Program, given: Readonly<Record<string, number>>): Map<string, number> {
   const sizes = new Map<string, number>();
-  for (const [label, size] of dims) {
-    const bound = size ?? given[label];
-    if (bound !== undefined) sizes.set(label, bound);
+  const bound = new Map(Object.entries(given));
+  for (const label of dims.keys()) {
+    const size = sizeWith(dims, label, bound);
+    if (size !== undefined) sizes.set(label, size);
   }
   return sizes;
 }

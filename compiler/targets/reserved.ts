@@ -12,9 +12,11 @@ export const CPP_WORDS =
   "int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t size_t intptr_t";
 
 /**
- * The kernel with other names where its own are reserved, or may be in some language: an underscore behind them.
+ * The kernel with other names where its own are reserved, or may be in some language: an underscore behind them. Extents that are no
+ * words of any language (`T/128`) become words (`T_by_128`).
  */
-export function withoutReserved<K extends Kernel>(kernel: K, reserved: ReadonlySet<string>): K {
+export function withoutReserved<K extends Kernel>(given: K, reserved: ReadonlySet<string>): K {
+  const kernel = withWordsForExtents(given);
   const isReserved = (name: string): boolean => reserved.has(name) || /^_|__|^dsk_/.test(name);
   const names = namesOf(kernel);
   const taken = new Set(names);
@@ -49,3 +51,33 @@ function namesOf(kernel: Kernel): string[] {
       : []),
   ];
 }
+
+function withWordsForExtents<K extends Kernel>(kernel: K): K {
+  const { extents } = kernel;
+  if (extents.every((extent) => WORD.test(extent))) return kernel;
+  const taken = new Set([...namesOf(kernel), ...extents]);
+  const words = new Map<unknown, string>();
+  for (const extent of extents.filter((each) => !WORD.test(each))) {
+    let word = extent.replace("/", "_by_").replace("*", "_times_");
+    while (taken.has(word)) word = `${word}_`;
+    taken.add(word);
+    words.set(extent, word);
+  }
+  const copied = (value: unknown, key: string): unknown => {
+    if (Array.isArray(value)) return value.map((item) => copied(item, key));
+    if (typeof value !== "object" || value === null) return EXTENT_KEYS.has(key) ? (words.get(value) ?? value) : value;
+    return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, copied(v, k)]));
+  };
+  return copied(kernel, "") as K;
+}
+
+/** Elements of a run-time dim that are one of an extent, by its word. */
+export function tileOfWord(extent: string): number {
+  const [, by = "1"] = /_by_(\d+)_*$/.exec(extent) ?? [];
+  return Number(by);
+}
+
+const WORD = /^\w+$/;
+
+/** Where a kernel names its extents. */
+const EXTENT_KEYS = new Set(["extent", "extents", "shape"]);

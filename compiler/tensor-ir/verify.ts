@@ -1,5 +1,6 @@
 import { isOpName, OPS } from "./ops/table.ts";
 import { isWord } from "./text-cursor.ts";
+import { tilesOf } from "./tiles.ts";
 import { type DimTable, type Op, type Program, type TensorType, typeText, type Value } from "./types.ts";
 
 /** What is wrong with an op by itself, one message each: operands, attributes, result type. */
@@ -18,6 +19,10 @@ export function verifyProgram(program: Program): readonly string[] {
   const faults = isWord(program.name) ? [] : [`${JSON.stringify(program.name)} cannot be a name`];
   for (const [label, size] of dims) {
     if (!isWord(label)) faults.push(`${JSON.stringify(label)} cannot be a label`);
+    const tiles = size === null ? tilesOf(label) : undefined;
+    if (tiles !== undefined && dims.get(tiles.of) !== null)
+      faults.push(`dim ${label} counts tiles of ${tiles.of}, which is no run-time dim`);
+    if (tiles?.by === 0) faults.push(`dim ${label} has tiles of no elements`);
     if (size !== null && !(Number.isSafeInteger(size) && size >= 0)) faults.push(`dim ${label} has size ${size}`);
   }
   const defined = new Map<number, Value>();

@@ -6,7 +6,10 @@
 /** How elements are stored; `bool` is one byte, 0 or 1, and a byte has two of `i4`, the first one in its lower half. */
 export type StorageType = "f64" | "f32" | "bf16" | "f16" | "f8e4m3" | "i32" | "bool" | "i8" | "i4";
 
-/** A number, or the name of a run-time dim: `T` tokens of this call, `S` positions, `B` sequences or wanted rows. */
+/**
+ * A number, or the name of a run-time dim: `T` tokens of this call, `S` positions, `B` sequences or wanted rows. `T/128` are its tiles of
+ * 128, the last one filled up, `T/128*128` all of their elements.
+ */
 export type Extent = number | string;
 
 /**
@@ -101,8 +104,17 @@ export type Sizes = Readonly<Record<string, number>>;
 export function sizeOf(extent: Extent, sizes: Sizes): number {
   if (typeof extent === "number") return extent;
   const size = sizes[extent];
-  if (size === undefined) throw new Error(`the run-time dim ${extent} is not bound`);
-  return size;
+  if (size !== undefined) return size;
+  const { dim, by, times } = runTimeDim(extent);
+  const whole = sizes[dim];
+  if (whole === undefined) throw new Error(`the run-time dim ${dim} is not bound`);
+  return Math.ceil(whole / by) * times;
+}
+
+/** The run-time dim that an extent's size follows from: it is ceil(size / by) * times. */
+export function runTimeDim(extent: string): { readonly dim: string; readonly by: number; readonly times: number } {
+  const [, dim = extent, by = "1", times = "1"] = /^(.+?)\/(\d+)(?:\*(\d+))?$/.exec(extent) ?? [];
+  return { dim, by: Number(by), times: Number(times) };
 }
 
 /** The values of a kernel's symbolic extents in a launch, by name. */

@@ -1,5 +1,6 @@
 import { numberAttr, stringAttr, stringsAttr } from "../attrs.ts";
 import { type DimLabel, type DimTable, isFloat, type Op, type TensorType, type Value } from "../types.ts";
+import { tilesLabel, tilesOf } from "../tiles.ts";
 import { define, type DimSizes, type OpDefinition } from "./definition.ts";
 import {
   dimsOf,
@@ -159,6 +160,7 @@ export const TENSOR_OPS = {
         ...hasDim(op.operands[0]!, dim),
         ...unique(replaceDim(dimsOf(op.operands[0]!), dim, into)),
         sizesAgree(dims, into.join(" * "), knownProduct(dims, into), dim),
+        tilesAgree(dims, into, dim),
       ];
     },
   }),
@@ -174,6 +176,7 @@ export const TENSOR_OPS = {
         ...from.flatMap((label) => hasDim(op.operands[0]!, label)),
         ...unique(merged(op.operands[0]!, from, to).dims),
         sizesAgree(dims, from.join(" * "), knownProduct(dims, from), to),
+        tilesAgree(dims, from, to),
       ];
     },
   }),
@@ -285,6 +288,15 @@ function sizesAgree(dims: DimTable, what: string, size: number | undefined, labe
     size !== expected &&
     `${what} has size ${size}, ${label} has ${expected}`
   );
+}
+
+/** Tiles of a run-time dim together with their elements are as many as the dim of both is said to have. */
+function tilesAgree(dims: DimTable, [outer, inner]: readonly DimLabel[], label: DimLabel): string | false {
+  const [tiles, whole] = [outer!, label].map((of) => (dims.get(of) === null ? tilesOf(of) : undefined));
+  const size = knownSize(dims, inner!);
+  if (tiles === undefined || whole === undefined || size === undefined) return false;
+  const expected = tilesLabel({ ...tiles, times: tiles.times * size });
+  return expected !== label && `${outer} * ${inner} are the elements of ${expected}, not of ${label}`;
 }
 
 /** One multiply-add for every combination of the operands' dims. Integers are no matrix work. */

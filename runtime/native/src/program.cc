@@ -9,6 +9,8 @@ namespace {
 
 // More than any machine has; sums of a few thousand such numbers still fit.
 constexpr int64_t kMostBytes = int64_t{1} << 48;
+// Elements of a tile of a run-time dim.
+constexpr int64_t kMostTile = int64_t{1} << 20;
 
 [[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
 
@@ -20,6 +22,9 @@ void Program::check(const Library& library) {
     for (const Extent& extent : extents) {
       if (extent.dim >= static_cast<int64_t>(dims.size())) fail(of + ": a dim that the program does not have");
       if (extent.dim < 0 && extent.size < 0) fail(of + ": the extent " + std::to_string(extent.size));
+      if (extent.by < 1 || extent.times < 1 || extent.times > extent.by || extent.by > kMostTile) {
+        fail(of + ": tiles of " + std::to_string(extent.by) + ", with " + std::to_string(extent.times) + " of each");
+      }
     }
   };
   std::set<std::pair<Kind, std::string>> names;
@@ -75,13 +80,14 @@ void Program::check_blocks() const {
   for (size_t i = 0; i < launches.size(); ++i) {
     for (const int64_t arg : launches[i].args) {
       const Buffer& buffer = buffers[arg];
-      const int32_t first = buffer.shape.empty() ? -1 : buffer.shape[0].dim;
+      const bool rows = !buffer.shape.empty() && buffer.shape[0].by == 1;
+      const int32_t first = rows ? buffer.shape[0].dim : -1;
       const std::string of = "program " + name + ", launch " + std::to_string(i) + ": " + buffer.name;
       if (buffer.block >= 0) {
         const bool fits = inside[i] != nullptr && first == inside[i]->dim && inside[i]->rows <= buffer.block;
         if (!fits || buffer.kind != Kind::kTemp) fail(of + " holds another block");
       } else if (inside[i] != nullptr) {
-        for (size_t d = 1; d < buffer.shape.size(); ++d) {
+        for (size_t d = rows ? 1 : 0; d < buffer.shape.size(); ++d) {
           if (buffer.shape[d].dim == inside[i]->dim) fail(of + " cannot be cut into blocks");
         }
       }

@@ -10,11 +10,13 @@ namespace dsk {
 
 enum class Kind : uint8_t { kInput, kParam, kState, kCache, kOutput, kTemp };
 
-// A number, or the value of a run-time dim.
+// A number, or what follows from the value of a run-time dim: ceil(value / by) * times.
 struct Extent {
   int64_t size;
   // -1 for a number.
   int32_t dim;
+  int64_t by = 1;
+  int64_t times = 1;
 };
 
 struct Buffer {
@@ -71,13 +73,18 @@ struct Program {
   void check_blocks() const;
 };
 
+// With its run-time dim at this value: at most `by` more, since `times` is not larger.
+inline int64_t size_of(const Extent& extent, int64_t value) {
+  return value / extent.by * extent.times + (value % extent.by != 0 ? extent.times : 0);
+}
+
 inline int64_t size_of(const Extent& extent, const std::vector<int64_t>& sizes) {
-  return extent.dim < 0 ? extent.size : sizes[extent.dim];
+  return extent.dim < 0 ? extent.size : size_of(extent, sizes[extent.dim]);
 }
 
 // In a step.
 inline int64_t size_of(const Extent& extent, const std::vector<int64_t>& sizes, const Step& step) {
-  return extent.dim >= 0 && extent.dim == step.dim ? step.rows : size_of(extent, sizes);
+  return extent.dim >= 0 && extent.dim == step.dim ? size_of(extent, step.rows) : size_of(extent, sizes);
 }
 
 }  // namespace dsk
