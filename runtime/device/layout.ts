@@ -1,6 +1,6 @@
 /** Where everything of a call lies in the arena of a device whose launches have scratch arrays there. */
 import { ALIGNMENT, planArena } from "../program/arena.ts";
-import { productOf, type SimtKernel, type Work, workOf } from "../program/grids.ts";
+import { productOf, type Scratch, type SimtKernel, type Work, workOf } from "../program/grids.ts";
 import {
   boundExtents,
   elementsOf,
@@ -68,13 +68,17 @@ export function planLayout(
   };
 }
 
-/** Of each scratch array, for all workgroups that run. */
+/** Of each scratch array, for all workgroups that run and have one. */
 function scratchBytes(kernel: SimtKernel, bound: Sizes, { runs }: Work): number[] {
-  const groups = (part: number | undefined): number =>
-    Math.max(0, ...runs.filter((run) => part === undefined || run.parts.includes(part)).map((run) => run.groups));
-  return kernel.scratch.map(({ shape, each, part, dtype = "f32" }) =>
-    aligned(productOf(shape, bound) * STORAGE_BYTES[dtype] * (each ? groups(part) : 1)),
-  );
+  const groups = ({ part, of }: Scratch): number => {
+    const own = runs.filter((run) => part === undefined || run.parts.includes(part));
+    const grids = own.flatMap((run) => run.grids).filter(({ grid }) => of === undefined || grid.name === of);
+    return Math.max(0, ...grids.map((one) => one.groups));
+  };
+  return kernel.scratch.map((array) => {
+    const { shape, each, dtype = "f32" } = array;
+    return aligned(productOf(shape, bound) * STORAGE_BYTES[dtype] * (each ? groups(array) : 1));
+  });
 }
 
 function aligned(bytes: number): number {

@@ -58,6 +58,8 @@ export interface Scratch {
   readonly shape: readonly Extent[];
   /** Whether each workgroup has one. */
   readonly each: boolean;
+  /** The entry point whose workgroups have them, where others need none. */
+  readonly of?: string;
   readonly part?: number;
   /** Of its elements; words of 4 bytes when it is not there. */
   readonly dtype?: StorageType;

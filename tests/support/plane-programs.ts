@@ -13,8 +13,13 @@ export interface PlaneSpec {
   readonly scores: readonly { readonly sum: readonly DimLabel[]; readonly shared?: readonly DimLabel[] }[];
   /** Who sees what: earlier positions of the same sequence, as far as a window, an input `mask`, or everything. */
   readonly seen: "causal" | "window" | "given" | "all";
-  /** What scores become: a softmax, one of scores inside of (-5, 5), or each its sigmoid, with an offset for each head. */
-  readonly weights: "softmax" | "capped" | "sigmoid";
+  /**
+   * What scores become: a softmax, one of scores inside of (-5, 5), one of those rows whose largest score is above 0, or each its
+   * sigmoid, with an offset for each head.
+   */
+  readonly weights: "softmax" | "capped" | "gated" | "sigmoid";
+  /** Of all floats; f32 when not given. */
+  readonly dtype?: "f32" | "bf16";
 }
 
 export const PLANE_DIMS = { G: 2, M: 3, H: 2, N: 5, R: 4, P: 2, C: 6, W: 20, V: 16 } as const;
@@ -25,14 +30,14 @@ export const WINDOW = 600;
  * output `out`, and with gradients `d.NAME` of each, for the sum of `out` times the input `up`.
  */
 export function planeProgram(spec: PlaneSpec, gradients: boolean): Program {
-  const { heads, shared, scores, seen, weights } = spec;
+  const { heads, shared, scores, seen, weights, dtype: float = "f32" } = spec;
   const dims = new Map<DimLabel, number | null>([["T", null], ["S", null], ...Object.entries(PLANE_DIMS)]);
   const builder = new ProgramBuilder(dims);
   const plane = ["T", ...heads, "S"];
   const given: Value[] = [];
-  const input = (name: string, labels: readonly DimLabel[], dtype: DType = "f32"): Value => {
+  const input = (name: string, labels: readonly DimLabel[], dtype: DType = float): Value => {
     const value = builder.emit("program.input", [], { dtype, dims: labels }, { name }, name.replaceAll(".", "_"));
-    if (dtype === "f32") given.push(value);
+    if (dtype === float) given.push(value);
     return value;
   };
   const emit = (
@@ -42,15 +47,15 @@ export function planeProgram(spec: PlaneSpec, gradients: boolean): Program {
     labels: readonly DimLabel[],
     attrs = {},
   ): Value => builder.emit(name, operands, { dtype, dims: labels }, attrs);
-  const number = (value: number, dtype: DType = "f32"): Value => emit("tensor.constant", [], dtype, [], { value });
+  const number = (value: number, dtype: DType = float): Value => emit("tensor.constant", [], dtype, [], { value });
 
   const terms = scores.map(({ sum, shared: own = shared }, i) => {
     const q = input(`q.${i}`, ["T", ...heads, ...sum]);
     const k = input(`k.${i}`, ["S", ...own, ...sum]);
-    return emit("tensor.contract", [q, k], "f32", plane);
+    return emit("tensor.contract", [q, k], float, plane);
   });
-  const total = terms.reduce((a, b) => emit("math.add", [a, b], "f32", plane));
-  const score = emit("math.mul", [total, number(0.4)], "f32", plane);
+  const total = terms.reduce((a, b) => emit("math.add", [a, b], float, plane));
+  const score = emit("math.mul", [total, number(0.4)], float, plane);
   const v = input("v", ["S", ...shared, "W"]);
   const mask = seen === "all" ? undefined : seen === "given" ? input("mask", ["T", "S"], "bool") : causal();
 
@@ -67,24 +72,30 @@ export function planeProgram(spec: PlaneSpec, gradients: boolean): Program {
 
   function weighted(): Value {
     const masked = mask === undefined ? [] : [mask];
-    if (weights === "softmax") return emit("nn.softmax", [score, ...masked], "f32", plane, { dim: "S" });
+    if (weights === "softmax") return emit("nn.softmax", [score, ...masked], float, plane, { dim: "S" });
     if (weights === "capped") {
-      const small = emit("math.tanh", [emit("math.div", [score, number(5)], "f32", plane)], "f32", plane);
-      const capped = emit("math.mul", [small, number(5)], "f32", plane);
-      return emit("nn.softmax", [capped, ...masked], "f32", plane, { dim: "S" });
+      const small = emit("math.tanh", [emit("math.div", [score, number(5)], float, plane)], float, plane);
+      const capped = emit("math.mul", [small, number(5)], float, plane);
+      return emit("nn.softmax", [capped, ...masked], float, plane, { dim: "S" });
+    }
+    if (weights === "gated") {
+      const peak = emit("tensor.reduce", [score], float, ["T", ...heads], { kind: "max" });
+      const open = emit("math.gt", [peak, number(0)], "bool", ["T", ...heads]);
+      const all = emit("nn.softmax", [score, ...masked], float, plane, { dim: "S" });
+      return emit("math.select", [open, all, number(0)], float, plane);
     }
     const offset = input("offset", heads);
-    const each = emit("math.sigmoid", [emit("math.add", [score, offset], "f32", plane)], "f32", plane);
-    return mask === undefined ? each : emit("math.select", [mask, each, number(0)], "f32", plane);
+    const each = emit("math.sigmoid", [emit("math.add", [score, offset], float, plane)], float, plane);
+    return mask === undefined ? each : emit("math.select", [mask, each, number(0)], float, plane);
   }
 
-  const out = emit("tensor.contract", [weighted(), v], "f32", ["T", ...heads, "W"]);
+  const out = emit("tensor.contract", [weighted(), v], float, ["T", ...heads, "W"]);
   builder.effect("program.output", [out], { name: "out" });
   if (gradients) {
     const wanted = [...given];
     const up = input("up", ["T", ...heads, "W"]);
-    const all = emit("math.mul", [out, up], "f32", ["T", ...heads, "W"]);
-    const found = gradientsOf(builder, emit("tensor.reduce", [all], "f32", [], { kind: "sum" }), wanted);
+    const all = emit("math.mul", [out, up], float, ["T", ...heads, "W"]);
+    const found = gradientsOf(builder, emit("tensor.reduce", [all], float, [], { kind: "sum" }), wanted);
     wanted.forEach(({ name }, i) => builder.effect("program.output", [found[i]!], { name: `d.${name}` }));
   }
   return builder.finish(`${spec.name}${gradients ? "-gradients" : ""}`);

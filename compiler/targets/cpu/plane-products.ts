@@ -12,6 +12,7 @@ const COLUMNS = 288;
 const TILE = 48;
 
 type ProductStmt = Exclude<PlaneStmt, { kind: "row" }>;
+type LeaveColumns = PlaneStmt & { kind: "leave_columns" };
 
 /** Elements in f32 that lie next to each other along the inner axes: the place of the first of them. */
 interface Direct {
@@ -30,6 +31,8 @@ export class PlaneProducts {
   /** Planes that are 0 already in columns outside of a row's own. */
   readonly #cleared = new Set<string>();
   readonly #addresses = new Map<string, string>();
+  /** Sums over rows that are not made where they are stored: until all rows are in them, they are floats of the item's own. */
+  readonly #sums = new Map<PlaneStmt, string>();
 
   constructor(block: PlaneBlock) {
     this.#block = block;
@@ -56,13 +59,42 @@ export class PlaneProducts {
   }
 
   /** Before the first block: sums over rows start from 0, in the columns from `first` to `end` - 1. */
-  zero({ n, to, at }: PlaneStmt & { kind: "leave_columns" }, first: string, end: string): void {
+  zero(stmt: LeaveColumns, first: string, end: string): void {
+    const { frame, kernel } = this.#block;
+    if (this.#target(stmt) === undefined)
+      this.#sums.set(stmt, frame.array("sums", "float", `${kernel.column.extent} * ${sizeOf(stmt.n)}`));
+    this.#results(stmt, first, end, (place, sum) => `dsk_put(${sum ?? place()}, 0.0f);`);
+  }
+
+  /** Behind the last block. */
+  finish(stmt: LeaveColumns, first: string, end: string): void {
+    if (this.#sums.has(stmt)) this.#results(stmt, first, end, (place, sum) => `dsk_put(${place()}, ${sum});`);
+  }
+
+  /** A statement for each result of a sum over rows: its place, and its sum where that is another one. */
+  #results(
+    stmt: LeaveColumns,
+    first: string,
+    end: string,
+    text: (place: () => string, sum: string | undefined) => string,
+  ): void {
     const block = this.#block;
     const { names, body } = block.frame;
     const column = names.axis(block.kernel.column.name);
+    const sums = this.#sums.get(stmt);
     body.block(`for (int64_t ${column} = ${first}; ${column} < ${end}; ${column}++)`, () =>
-      block.loops(n, true, () => body.add(`dsk_put(${block.place(to, at)}, 0.0f);`)),
+      block.loops(stmt.n, true, (i) => {
+        const sum = sums === undefined ? undefined : `${sums}[${column} * ${sizeOf(stmt.n)} + ${i}]`;
+        body.add(text(() => block.place(stmt.to, stmt.at), sum));
+      }),
     );
+  }
+
+  /** Where sums over rows are made at once. */
+  #target({ n, to, at }: LeaveColumns): Direct | undefined {
+    const { args, column } = this.#block.kernel;
+    const { dtype } = args.find(({ name }) => name === to)!;
+    return this.#direct([column], n, { kind: "load", from: to, at, dtype });
   }
 
   #enter(local: string, k: readonly Axis[], a: Expr, b: Expr, adds: boolean): void {
@@ -111,34 +143,19 @@ export class PlaneProducts {
     );
   }
 
-  #leaveColumns({ local, n, x, to, at }: PlaneStmt & { kind: "leave_columns" }): void {
-    const block = this.#block;
-    const { frame, kernel, id } = block;
-    const lines = frame.body;
+  #leaveColumns(stmt: LeaveColumns): void {
+    const { local, n, x } = stmt;
+    const { id } = this.#block;
     const size = sizeOf(n);
     const rows = this.#rowOperand(n, x);
-    const product = (target: Addressed): void =>
-      this.#call(
-        "dsk_leave_columns",
-        ...this.#part(local),
-        id.first,
-        id.columns,
-        rows.base,
-        rows.at,
-        size,
-        target.base,
-        target.at,
-      );
-    const { dtype } = kernel.args.find(({ name }) => name === to)!;
-    const direct = this.#direct([kernel.column], n, { kind: "load", from: to, at, dtype });
-    if (direct !== undefined) return this.#chunks(COLUMNS, (each) => product(this.#columnAddresses(direct, each)));
-    const out = frame.array("out", "float", `${TILE} * ${size}`);
-    this.#chunks(TILE, (each) => {
-      const elements = (text: (i: string) => string): void =>
-        each(() => block.loops(n, true, (i) => lines.add(text(`c * ${size} + ${i}`))));
-      elements((i) => `${out}[${i}] = dsk_get(${block.place(to, at)});`);
-      product(this.#ownAddresses(out, size, "columns", each));
-      elements((i) => `dsk_put(${block.place(to, at)}, ${out}[${i}]);`);
+    const direct = this.#target(stmt);
+    this.#chunks(COLUMNS, (each) => {
+      const target =
+        direct === undefined
+          ? this.#ownAddresses(this.#sums.get(stmt)!, size, each, `(${id.first} + c)`)
+          : this.#columnAddresses(direct, each);
+      const plane = [...this.#part(local), id.first, id.columns];
+      this.#call("dsk_leave_columns", ...plane, rows.base, rows.at, size, target.base, target.at);
     });
   }
 
@@ -202,7 +219,7 @@ export class PlaneProducts {
           frame.body.add(`${values}[c * ${size} + ${i}] = ${this.#block.value(value)};`),
         ),
       );
-      body(this.#ownAddresses(values, size, "columns", each));
+      body(this.#ownAddresses(values, size, each));
     });
   }
 
@@ -230,9 +247,10 @@ export class PlaneProducts {
     return { base: direct.arg, at };
   }
 
-  #ownAddresses(base: string, size: string, of: "columns", each: (column: () => void) => void): Addressed {
-    const at = this.#addressesOf(of);
-    each(() => this.#block.frame.body.add(`${at}[c] = c * ${size};`));
+  /** An array of the item's own, with a row for each column of the chunk, or for another number that columns have. */
+  #ownAddresses(base: string, size: string, each: (column: () => void) => void, number = "c"): Addressed {
+    const at = this.#addressesOf("columns");
+    each(() => this.#block.frame.body.add(`${at}[c] = ${number} * ${size};`));
     return { base, at };
   }
 

@@ -30,10 +30,9 @@ export function printPlane(kernel: PlaneKernel): string {
     // Tokens first: what a thread has in its cache of other kernels is tokens, all of their heads.
     lines.add(`const int64_t ${id.part} = ${perPart === "1" ? id.item : `${id.item} / (${perPart})`};`);
     frame.unpack(batch, perPart === "1" ? "0" : `${id.item} % (${perPart})`);
-    for (const stmt of body) {
-      if (stmt.kind === "leave_columns")
-        products.zero(stmt, `${id.runs}.column[${id.part}]`, `${id.runs}.column[${id.part} + 1]`);
-    }
+    const sums = body.filter((stmt) => stmt.kind === "leave_columns");
+    const columns = [`${id.runs}.column[${id.part}]`, `${id.runs}.column[${id.part} + 1]`] as const;
+    for (const stmt of sums) products.zero(stmt, ...columns);
     lines.add(`const int64_t ${id.limit} = ${end};`);
     lines.block(`for (int64_t ${id.row} = ${first}; ${id.row} < ${id.limit};)`, () => {
       lines.add(
@@ -56,6 +55,7 @@ export function printPlane(kernel: PlaneKernel): string {
       }
       lines.add(`${id.row} += ${id.block}.rows;`);
     });
+    for (const stmt of sums) products.finish(stmt, ...columns);
   });
   return frame.file(product([parts, perPart]), sumsTokens ? { counting: [...bounds, runs] } : {});
 }

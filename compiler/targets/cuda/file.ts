@@ -88,13 +88,13 @@ export function bodyOf(frame: Frame, main: Main): string[] {
   const own = frame.scratch.filter(({ common, name }) => !common && has(name));
   const lines = new Lines();
   lines.add(...[...frame.shareds].flatMap(([name, declaration]) => (has(name) ? [declaration] : [])));
-  for (const array of own) lines.add(ownArray(array, frame.teams, main.threads));
+  for (const array of own) lines.add(ownArray(array, main.threads));
   for (const func of functions) printFunction(lines, func);
   return tidied(`${lines.text()}${body}`).split("\n");
 }
 
 /** A block's own part of an array in the arena, or that of each of its teams. */
-function ownArray({ name, dtype, shape }: Scratch, teams: number, threads: number): string {
+function ownArray({ name, dtype, shape, owner: { teams } }: Scratch, threads: number): string {
   const block = "(long long)blockIdx.x";
   const own = teams === 1 ? block : `(${block} * ${teams} + threadIdx.x / ${threads / teams})`;
   return `${storageType(dtype)}* const ${name} = ${name}_of_all + ${[own, ...shape.map(String)].join(" * ")};`;

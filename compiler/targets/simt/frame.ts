@@ -14,6 +14,14 @@ export interface Scratch {
   readonly shape: readonly Extent[];
   /** Whether all workgroups of a launch have one together. */
   readonly common: boolean;
+  /** Whose it is where they have not. */
+  readonly owner: Owner;
+}
+
+/** Who has arrays of their own: teams of a workgroup, of one entry point where others need none. */
+export interface Owner {
+  readonly teams: number;
+  readonly of?: string;
 }
 
 /** A function of a kernel's file. */
@@ -46,8 +54,8 @@ export class Frame {
   readonly #room: number;
   #words = 0;
   #fresh = 0;
-  /** Teams of a workgroup that have arrays of their own. */
-  teams = 1;
+  /** Who has the arrays that are declared from now on. */
+  owner: Owner = { teams: 1 };
 
   /**
    * @param kernel with names that the language takes
@@ -73,6 +81,7 @@ export class Frame {
 
   /** A variable that the workgroup shares. */
   shared(name: string, dtype: ScalarType, size: number): string {
+    if (!this.shareds.has(name)) this.#words += dtype === "f64" ? 2 * size : size;
     return this.share(name, this.dialect.shared(name, dtype, size));
   }
 
@@ -85,15 +94,15 @@ export class Frame {
   array(name: string, dtype: ScalarType, shape: readonly Extent[]): void {
     const size = shape.reduce<number>((n, extent) => (typeof extent === "number" ? n * extent : Infinity), 1);
     const words = dtype === "f64" ? 2 * size : size;
-    if (this.teams === 1 && this.#words + words <= this.#room) {
+    if (this.owner.teams === 1 && this.#words + words <= this.#room) {
       this.#words += words;
       this.share(name, this.dialect.shared(name, dtype, Math.max(size, 1), true));
-    } else this.#inArena({ name, dtype, shape, common: false });
+    } else this.#inArena({ name, dtype, shape, common: false, owner: this.owner });
   }
 
   /** An array in the arena that all workgroups of a launch have together, and what was done before them. */
   shareScratch(name: string, dtype: "i32" | "f32" | "f64", shape: readonly Extent[]): void {
-    this.#inArena({ name, dtype, shape, common: true });
+    this.#inArena({ name, dtype, shape, common: true, owner: { teams: 1 } });
   }
 
   /** It is read and written as arguments are. */
@@ -189,9 +198,10 @@ export class Frame {
       args: args.map((arg) => arg.name),
       writes: args.filter(({ access }) => access !== "read").map((arg) => arg.name),
       extents,
-      scratch: this.scratch.map(({ shape, common }) => ({
-        shape: common || this.teams === 1 ? shape : [this.teams, ...shape],
+      scratch: this.scratch.map(({ shape, common, owner: { teams, of } }) => ({
+        shape: teams === 1 ? shape : [teams, ...shape],
         each: !common,
+        ...(of === undefined ? {} : { of }),
       })),
       entries: this.entries,
     };

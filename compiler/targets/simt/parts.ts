@@ -38,7 +38,13 @@ export function partsOf(dialect: Dialect, kernel: PartsKernel): Parts {
       args: args.map((arg) => arg.name),
       writes: args.filter(({ access }) => access !== "read").map((arg) => arg.name),
       extents,
-      scratch: frames.flatMap((frame, part) => frame.described().scratch.map((own) => ({ ...own, part }))),
+      scratch: frames.flatMap((frame, part) =>
+        frame.described().scratch.map(({ of, ...own }) => ({
+          ...own,
+          ...(of === undefined ? {} : { of: numbered(of, part + 1) }),
+          part,
+        })),
+      ),
       entries: atOnce ? [{ name: ALL, workgroupSize, workgroups: [] }] : [],
       parts: entries,
     },
@@ -49,9 +55,13 @@ function withNumber(entry: Entry, number: number): Entry {
   const { name, before } = entry;
   return {
     ...entry,
-    name: `${name}_${number}`,
-    ...(before === undefined ? {} : { before: { ...before, name: `${before.name}_${number}` } }),
+    name: numbered(name, number),
+    ...(before === undefined ? {} : { before: { ...before, name: numbered(before.name, number) } }),
   };
+}
+
+function numbered(entry: string, number: number): string {
+  return `${entry}_${number}`;
 }
 
 /** Every workgroup has one item, and nothing runs before. */

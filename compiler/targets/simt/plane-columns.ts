@@ -3,12 +3,12 @@
  * rows. The values of a row at its columns are computed a second time, which costs less than keeping them; what a row has one of
  * (maxima, sums) was saved by the entry point `rows` (Dao, FlashAttention-2, 2023, algorithm 2).
  */
-import type { Axis, Expr, Local, PlaneKernel, PlaneStmt, Stmt } from "../../kernel-ir/types.ts";
+import type { Arg, Axis, Expr, Local, PlaneKernel, Stmt } from "../../kernel-ir/types.ts";
 import type { Grid } from "../../../runtime/program/grids.ts";
 import { Scalars } from "../scalars.ts";
 import { extentsOf, sizeText } from "./axes.ts";
 import type { Frame } from "./frame.ts";
-import { dtypeIn, zeroed } from "./plane-sums.ts";
+import { dtypeIn, type LeaveColumns, zeroed } from "./plane-sums.ts";
 import { Statements } from "./statements.ts";
 
 /** Columns of a workgroup, and rows that it takes at a time. */
@@ -58,6 +58,15 @@ export function printColumnBlocks(frame: Frame, kernel: PlaneKernel, before: Gri
   const leaves = body.filter((stmt) => stmt.kind === "leave_columns");
   const dtypes = leaves.map(({ local }) => dtypeIn(frame, local));
   const tiles = leaves.map((_, i) => frame.shared(`tile${i}`, dtypes[i]!, BLOCK * BLOCK));
+  frame.owner = { teams: 1, of: "columns" };
+  const sums = leaves.map(({ n }, i) => {
+    const name = names.local(`sums${i}`);
+    const shape = [BLOCK, ...extentsOf(n)];
+    names.declare([{ name, dtype: dtypes[i]!, shape }]);
+    frame.array(name, dtypes[i]!, shape);
+    return name;
+  });
+  const sumAt = (i: number): Arg | Local => names.store(sums[i]!);
   const inner = rows.slice(1).map(({ extent }) => String(extent));
   const statements = new Statements(frame, threads);
   frame.main("columns", threads, () => {
@@ -67,11 +76,11 @@ export function printColumnBlocks(frame: Frame, kernel: PlaneKernel, before: Gri
     frame.index("first_column", `item % ${blocks} * ${BLOCK}`);
     frame.index("batch", `item / ${blocks}`);
     frame.unpack(batch, "batch");
-    for (const leave of leaves)
-      eachResult(frame, kernel, leave, threads, (offset) => {
-        const store = names.store(leave.to);
-        lines.add(dialect.store(store, offset, frame.language.literal(0, dialect.wide(store.dtype))));
-      });
+    // Each result is summed by one thread, and rounded when all rows are in it.
+    for (const [i, leave] of leaves.entries())
+      eachResult(frame, kernel, leave, threads, () =>
+        lines.add(dialect.store(sumAt(i), "i", frame.language.literal(0, dtypes[i]!))),
+      );
     const all = sizeText(rows);
     if (span === undefined) {
       frame.index("begin", "0");
@@ -96,17 +105,22 @@ export function printColumnBlocks(frame: Frame, kernel: PlaneKernel, before: Gri
       lines.add(...dialect.barrier("shared"));
       frame.index("count", `min(end - first, ${BLOCK})`);
       for (const [i, leave] of leaves.entries())
-        eachResult(frame, kernel, leave, threads, (offset) => {
+        eachResult(frame, kernel, leave, threads, () => {
           lines.add(zeroed(frame, "sum", dtypes[i]!));
           lines.block(dialect.loop("r", "0", "count"), () => {
             frame.unpack(rows, "(first + r)");
             const x = statements.scalars(leave.x).print(leave.x);
             lines.add(`sum += ${tiles[i]}[r * ${BLOCK} + own_column] * ${x};`);
           });
-          const store = names.store(leave.to);
-          lines.add(dialect.store(store, offset, `${frame.language.load(store, offset)} + sum`));
+          lines.add(dialect.store(sumAt(i), "i", `${frame.language.load(sumAt(i), "i")} + sum`));
         });
     });
+    for (const [i, leave] of leaves.entries())
+      eachResult(frame, kernel, leave, threads, () => {
+        const scalars = new Statements(frame, 1).scalars(...leave.at);
+        const offset = names.offset(leave.to, leave.at, (x) => scalars.print(x));
+        lines.add(dialect.store(names.store(leave.to), offset, frame.language.load(sumAt(i), "i")));
+      });
   });
   const workgroups = [{ of: extentsOf(batch) }, { of: [column.extent], by: BLOCK }];
   frame.entry("columns", threads, workgroups, { before });
@@ -135,13 +149,13 @@ function tokensThatSee(frame: Frame, kernel: PlaneKernel, statements: Statements
   frame.index("end", rowsOf(end!));
 }
 
-/** The body for every result of a sum over tokens in the block of columns: each belongs to one thread. */
+/** The body for every result of a sum over tokens in the block of columns: `i` of them, each belongs to one thread. */
 function eachResult(
   frame: Frame,
   { column }: PlaneKernel,
-  { n, to, at }: PlaneStmt & { kind: "leave_columns" },
+  { n }: LeaveColumns,
   threads: number,
-  body: (offset: string) => void,
+  body: () => void,
 ): void {
   const { lines, names, dialect } = frame;
   const size = sizeText(n);
@@ -150,13 +164,7 @@ function eachResult(
     frame.index(names.axis(column.name), "first_column + own_column");
     lines.block(`if (${names.axis(column.name)} < ${column.extent})`, () => {
       frame.unpack(n, `(i % (${size}))`);
-      const scalars = new Statements(frame, 1).scalars(...at);
-      const offset = frame.temp("place");
-      frame.index(
-        offset,
-        names.offset(to, at, (x) => scalars.print(x)),
-      );
-      body(offset);
+      body();
     });
   });
 }

@@ -8,7 +8,7 @@ import { extentsOf, sizeText } from "./axes.ts";
 import type { Dialect, Part } from "./dialect.ts";
 import { Frame } from "./frame.ts";
 import { isRecomputable, printColumnBlocks, saveScalars } from "./plane-columns.ts";
-import { dtypeIn, zeroed } from "./plane-sums.ts";
+import { dtypeIn, type LeaveColumns, unrounded, zeroed } from "./plane-sums.ts";
 import { Statements } from "./statements.ts";
 
 /** Workgroups that run at a time, at most: each has scratch memory. */
@@ -43,9 +43,10 @@ function printRows(frame: Frame, kernel: PlaneKernel, name: string, items: reado
   const { plane: threads, planeRow } = dialect.threads;
   const wholeBatch = items.length < batch.length + rows.length;
   const team = wholeBatch ? threads : planeRow;
-  frame.teams = threads / team;
+  frame.owner = { teams: threads / team, of: name };
   const statements = new Statements(frame, team, threads);
   for (const { name: local, dtype, shape } of locals) if (shape.length > 0) frame.array(local, dtype, shape);
+  const sums: ReturnType<typeof unrounded> = wholeBatch ? unrounded(frame, kernel) : new Map();
   const row = (index: string, axes: readonly Axis[]): void => {
     const { lines } = frame;
     frame.unpack(axes, index);
@@ -58,7 +59,8 @@ function printRows(frame: Frame, kernel: PlaneKernel, name: string, items: reado
     for (const { name: local, dtype, shape } of locals)
       if (shape.length === 0) lines.add(dialect.variable(local, dtype));
     for (const stmt of body)
-      if (stmt.kind !== "leave_columns" || wholeBatch) printStmt(frame, statements, stmt, kernel);
+      if (stmt.kind !== "leave_columns") printStmt(frame, statements, stmt, kernel);
+      else if (wholeBatch) printStmt(frame, statements, sums.get(stmt) ?? stmt, kernel);
     if (name === "rows") saveScalars(frame, kernel, index);
     statements.barrier();
   };
@@ -80,16 +82,22 @@ function printRows(frame: Frame, kernel: PlaneKernel, name: string, items: reado
     lines.add(...dialect.own(dialect.group));
     lines.block(dialect.loop("item", dialect.group, dialect.given(count), dialect.groups), () => {
       frame.unpack(batch, "item");
-      for (const stmt of body) if (stmt.kind === "leave_columns") zero(statements, stmt, column);
-      statements.barrier();
+      const outside = new Statements(frame, team, threads);
+      for (const stmt of body) if (stmt.kind === "leave_columns") assign(outside, sums.get(stmt) ?? stmt, column, ZERO);
+      outside.barrier();
       lines.block(dialect.loop("row", "0", sizeText(rows)), () => row("row", rows));
+      for (const [stmt, { to, at, dtype }] of sums)
+        assign(outside, stmt, column, { kind: "load", from: to, at, dtype });
+      if (sums.size > 0) outside.barrier();
     });
   });
 }
 
-function zero(statements: Statements, stmt: PlaneStmt & { kind: "leave_columns" }, column: Axis): void {
-  const value: Expr = { kind: "const", dtype: "f32", value: 0 };
-  statements.print({ kind: "assign", axes: [column, ...stmt.n], to: stmt.to, at: stmt.at, value });
+const ZERO: Expr = { kind: "const", dtype: "f32", value: 0 };
+
+/** For all results of a sum over tokens. */
+function assign(statements: Statements, { n, to, at }: LeaveColumns, column: Axis, value: Expr): void {
+  statements.print({ kind: "assign", axes: [column, ...n], to, at, value });
 }
 
 function printStmt(frame: Frame, statements: Statements, stmt: PlaneStmt, kernel: PlaneKernel): void {

@@ -75,6 +75,21 @@ describe("entries", () => {
   });
 });
 
+describe("scratch arrays", () => {
+  test("those of one entry point's workgroups count these", () => {
+    const bytesOf = (of: string | undefined): number => {
+      const [kernel] = KERNELS as [SimtKernel];
+      const own = { ...kernel, scratch: [{ shape: [16], each: true, ...(of === undefined ? {} : { of }) }] };
+      const program = { ...PROGRAM, buffers: PROGRAM.buffers.filter(({ kind }) => kind === "param"), launches: [] };
+      const without = planLayout(program, { T: 100 }, []).bytes;
+      const launched = { ...program, launches: [{ kernel: "product", args: [0, 0, 0], extents: ["T"] }] };
+      return planLayout(launched, { T: 100 }, [own]).bytes - without;
+    };
+    // Two blocks of tiles run behind a hundred that turn.
+    expect([bytesOf(undefined), bytesOf("turn"), bytesOf("tile"), bytesOf("few")]).toEqual([6400, 6400, 128, 0]);
+  });
+});
+
 describe("launches", () => {
   test("few rows take their own entry; scratch is behind inputs and outputs", () => {
     const { numbers, bytes, items } = launches(3);
