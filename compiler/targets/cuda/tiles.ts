@@ -4,6 +4,9 @@ import { valueType } from "./language.ts";
 
 /** Elements of a row of a tile in shared memory: a multiple of four that brings rows to other banks. */
 const PITCH = TILE + 4;
+/** Elements that a thread waits for at once; fewer where it has more than one address for each, which would not fit into registers. */
+const AHEAD = 16;
+const FEW_AHEAD = 8;
 
 export const TILES: Tiles = {
   enough: 512,
@@ -25,13 +28,12 @@ export const TILES: Tiles = {
   },
   place: () => {},
   sums: ({ lines }, i, rows, dtype) => lines.add(`${valueType(dtype)} p${i}[${rows}][${COLUMNS}] = {};`),
-  load({ lines }, { letter, threads, alongTerms, term, element }) {
+  load({ lines }, { letter, threads, alongTerms, term, element, loads, varies }) {
     // Neighboring threads read neighboring elements; of neighboring terms eight, and four rows, so that a warp stores to 32 banks.
     const [k, r] = alongTerms
       ? [`i / 32 % ${DEPTH / 8} * 8 + i % 8`, `i / ${4 * DEPTH} * 4 + i / 8 % 4`]
       : [`i / ${TILE}`, `i % ${TILE}`];
-    // A thread waits for many elements at once.
-    lines.add("#pragma unroll 16");
+    lines.add(`#pragma unroll ${loads > 1 || varies ? FEW_AHEAD : AHEAD}`);
     lines.block(`for (int i = lane; i < ${DEPTH * TILE}; i += ${threads})`, () => {
       lines.add(`const int k = ${k};`, `const int r = ${r};`, `const int at = ${term("k")};`);
       lines.add(`tile_${letter}[k][r] = ${element("r")};`);

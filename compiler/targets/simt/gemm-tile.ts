@@ -154,6 +154,7 @@ export class TilePrinter {
         term,
         element: (r) => `${letter}${i}(batch, ${place(r)}, at${rest(r)})`,
         loads: loadsOf(value),
+        varies: knownSize(product.k) === undefined || this.#own.kernel.groups?.over === "k",
       });
     }
     lines.add(...barrier("shared"));

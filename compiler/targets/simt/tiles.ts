@@ -61,4 +61,6 @@ export interface Operand {
   readonly element: (row: string) => string;
   /** How often an element reads memory. */
   readonly loads: number;
+  /** Whether it is not known how many terms there are, or where they lie: each of them is looked at by itself. */
+  readonly varies: boolean;
 }

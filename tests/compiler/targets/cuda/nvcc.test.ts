@@ -1,7 +1,8 @@
 /**
  * What nvcc says of generated kernels, where it is: no warnings, no spilled registers, no kernel that takes long, for Hopper and for
  * Ampere. The kernels of a step of generation of DeepSeek-V3 in miniature; with DSKC_NVCC_ALL=1 those of all programs of all specs, and
- * of models that users may write. Kernels that are alike but for their name are compiled once, and what was compiled is in the cache.
+ * of models that users may write, and a line about each of them. Kernels that are alike but for their name are compiled once, and what was
+ * compiled is in the cache.
  */
 import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -21,6 +22,7 @@ import { compileCubins } from "../../../../compiler/targets/cuda/compile.ts";
 import { findNvcc } from "../../../../compiler/targets/cuda/nvcc.ts";
 import { PRELUDES, printCuda } from "../../../../compiler/targets/cuda/print.ts";
 import { readPtxas } from "../../../../compiler/targets/cuda/ptxas.ts";
+import { SHORTLIST_FILE } from "../../../../compiler/targets/cuda/shortlist.ts";
 import { checkFile } from "../../../../dsl/semantics/check.ts";
 import { tinyV3 } from "../../../support/tiny-v3.ts";
 
@@ -42,6 +44,7 @@ const specs = ["specs", "specs/blocks"].flatMap((folder) =>
 /** Texts of kernels without their names, and a name of each. */
 class Texts {
   readonly #names = new Map<string, string>();
+  #longest = { lines: 0, name: "" };
   readonly faults: string[] = [];
   readonly directory = join(scratch, String(readdirSync(scratch).length));
 
@@ -51,11 +54,12 @@ class Texts {
 
   /** @param what the program, for messages */
   add(what: string, kernels: readonly Kernel[]): void {
-    for (const [file, text] of printCuda(kernels)) {
+    for (const [file, text] of printCuda(kernels, [SHORTLIST_FILE])) {
       if (PRELUDES.includes(file)) writeFileSync(join(this.directory, file), text);
       if (!file.endsWith(".cu")) continue;
       const [, name, only = ""] = /^(.*?)(\.sm_\w+)?\.cu$/.exec(file)!;
       const lines = text.split("\n").length - 1;
+      if (lines > this.#longest.lines) this.#longest = { lines, name: `${what}: ${file}` };
       if (lines > MOST_LINES) this.faults.push(`${what}: ${file} has ${lines} lines`);
       const nameless = text.replaceAll(new RegExp(`\\b${name}(?=_|\\b)`, "g"), "kernel");
       const hash = `k${createHash("sha256").update(nameless).digest("hex").slice(0, 16)}${only}`;
@@ -65,9 +69,13 @@ class Texts {
     }
   }
 
-  /** What is wrong with them, a line each. */
-  async compile(): Promise<string[]> {
+  /** What is wrong with them, a line each. @param path for a line about all of them */
+  async compile(path: string): Promise<string[]> {
     const cubins = await compileCubins(this.directory, { nvcc: nvcc!, jobs: availableParallelism() });
+    const [slowest] = cubins.toSorted((a, b) => b.seconds! - a.seconds!);
+    const { lines, name: longest } = this.#longest;
+    const slow = `${slowest!.seconds} s (${this.#names.get(slowest!.name)} for ${slowest!.architecture})`;
+    console.info(`${path}: ${this.#names.size} kernels, at most ${slow} and ${lines} lines (${longest})`);
     const compiled = new Set(cubins.map(({ name }) => name));
     const missing = [...this.#names].flatMap(([hash, name]) =>
       compiled.has(hash) ? [] : [`${name} was not compiled`],
@@ -75,7 +83,7 @@ class Texts {
     return [
       ...this.faults,
       ...missing,
-      ...cubins.flatMap(({ name, architecture, warnings, usages, seconds = 0 }) =>
+      ...cubins.flatMap(({ name, architecture, warnings, usages, seconds = Number.POSITIVE_INFINITY }) =>
         [
           ...warnings,
           ...usages.flatMap(({ entry, spilledBytes }) =>
@@ -114,14 +122,14 @@ async function faultsOf(path: string, inF32 = false): Promise<string[]> {
       texts.add(`${name}, ${section?.name ?? "training"}`, lowered(programs).kernels);
     }
   }
-  return texts.compile();
+  return texts.compile(path);
 }
 
 describe.skipIf(nvcc === undefined)("nvcc takes", () => {
   test("a step of generation of DeepSeek-V3 in miniature", async () => {
     const texts = new Texts();
     texts.add("decode", lowered([serveProgram(tinyV3().module, "decode")]).kernels);
-    expect(await texts.compile()).toEqual([]);
+    expect(await texts.compile("DeepSeek-V3 in miniature")).toEqual([]);
   }, 600_000);
 
   test.skipIf(!all).each(specs)("%s", async (path) => expect(await faultsOf(path)).toEqual([]), 3_600_000);

@@ -227,7 +227,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) gemm_mul_2_tile(
   if (expert < 8) {
     for (int first = 0; first < 64; first += 32) {
       __syncthreads();
-      #pragma unroll 16
+      #pragma unroll 8
       for (int i = lane; i < 2048; i += 128) {
         const int k = i / 32 % 4 * 8 + i % 8;
         const int r = i / 128 * 4 + i / 8 % 4;
@@ -248,7 +248,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) gemm_mul_2_tile(
   if (expert < 8) {
     for (int first = 0; first < 64; first += 32) {
       __syncthreads();
-      #pragma unroll 16
+      #pragma unroll 8
       for (int i = lane; i < 2048; i += 128) {
         const int k = i / 32 % 4 * 8 + i % 8;
         const int r = i / 128 * 4 + i / 8 % 4;

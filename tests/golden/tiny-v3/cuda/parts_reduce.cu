@@ -147,7 +147,7 @@ extern "C" __global__ void __launch_bounds__(64, 4) parts_reduce_tile_1(
   float p0[8][8] = {};
   for (int first = 0; first < 24; first += 32) {
     __syncthreads();
-    #pragma unroll 16
+    #pragma unroll 8
     for (int i = lane; i < 2048; i += 64) {
       const int k = i / 32 % 4 * 8 + i % 8;
       const int r = i / 128 * 4 + i / 8 % 4;
