@@ -352,6 +352,23 @@ DSK_INLINE float power_of_2(float x) {
 #endif
 }
 
+// Hides scores, as products of a warpgroup have them, where `hides` says so for so many columns behind a thread's first one and for the
+// row r of its two. A few are asked for at a time: what is loaded for them is under way together, and the registers suffice.
+template <int count, class Hides>
+DSK_INLINE void hide_where(float (&scores)[count], Hides hides) {
+#pragma unroll
+  for (int first = 0; first < count; first += 32) {
+    unsigned hidden = 0;
+#pragma unroll 2
+    for (int i = 0; i < 32; i += 4)
+#pragma unroll
+      for (int j = 0; j < 4; j++) hidden |= (unsigned)hides((first + i) * 2 + j % 2, j / 2) << (i + j);
+#pragma unroll
+    for (int i = 0; i < 32; i++)
+      if (hidden >> i & 1) scores[first + i] = -infinity();
+  }
+}
+
 // Scores of a row, as products of a warpgroup have them: sum i is of row i / 2 % 2 of the thread's two. They become powers of 2 of
 // their distance to the largest one that the row has had so far; `rescale` is what sums over earlier scores are multiplied by. A
 // row that has seen nothing has the largest score of minus infinity. `total` has a quarter of the sum: that of the thread's columns.

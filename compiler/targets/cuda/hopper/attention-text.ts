@@ -233,9 +233,8 @@ export class AttentionText {
   }
 
   #hide(): void {
-    const { kernel, seen, comparisons } = this.#plan;
+    const { seen, comparisons } = this.#plan;
     const lines = this.#lines;
-    const column = this.#names.axis(kernel.column.name);
     lines.add("// Columns that a row does not see have the score of minus infinity. Of most blocks rows see all.");
     lines.block(
       "const auto hide = [&](int first)",
@@ -250,33 +249,41 @@ export class AttentionText {
             ...(surely.length > 2 ? [`        ${surely.slice(2).join(" && ")};`] : []),
             "if (__all_sync(0xffffffffu, all)) return;",
           );
-        const generic = seen !== undefined && comparisons === undefined;
-        if (!generic) this.#loadColumns();
+        if (seen !== undefined && comparisons === undefined) return this.#hideByMask(seen);
+        this.#loadColumns();
         lines.add("#pragma unroll");
         lines.block("for (int j = 0; j < COLUMNS / 4; j++)", () => {
           lines.add("const int behind = j / 2 * 8 + column + j % 2;", "const int s = first + behind;");
           for (const i of this.#columns.keys())
             lines.add(`const int column_${i} = __shfl_sync(0xffffffffu, columns_${i}[j / 8], behind % 32);`);
-          if (generic) lines.add(`const int ${column} = min(s, ${this.columnCount} - 1);`);
-          lines.add("#pragma unroll");
-          const hide = (holds: readonly string[]): string[] => [
-            `if (${["s < from[r]", "s >= to[r]", ...holds.map((text) => `!(${text})`)].join(" || ")})`,
-            "  scores[j / 2 * 4 + r * 2 + j % 2] = -infinity();",
-          ];
-          const loop = "for (int r = 0; r < 2; r++)";
-          if (!generic) {
-            const holds = (comparisons ?? []).map((one) => this.#holds(one, `column_${this.#columnOf(one)}`));
-            lines.add(loop, ...hide(holds).map((line) => `  ${line}`));
-            return;
-          }
-          lines.block(loop, () => {
-            for (const { name } of kernel.rows.filter((axis) => usesAxis(seen, axis.name)))
-              lines.add(`const int ${this.#names.axis(name)} = ${this.#names.axis(name)}_of[r];`);
-            lines.add(...hide([this.scalars([seen]).print(seen)]));
-          });
+          const holds = (comparisons ?? []).map((one) => `!(${this.#holds(one, `column_${this.#columnOf(one)}`)})`);
+          lines.add(
+            "#pragma unroll",
+            "for (int r = 0; r < 2; r++)",
+            `  if (${["s < from[r]", "s >= to[r]", ...holds].join(" || ")})`,
+            "    scores[j / 2 * 4 + r * 2 + j % 2] = -infinity();",
+          );
         });
       },
       "};",
+    );
+  }
+
+  /** Where a mask is no comparison, it is asked for each row and column, without branches. */
+  #hideByMask(mask: Expr): void {
+    const { rows, column } = this.#plan.kernel;
+    const lines = this.#lines;
+    lines.block(
+      "hide_where(scores, [&](int behind, int r)",
+      () => {
+        lines.add("const int s = first + behind + column;");
+        for (const name of rows.filter((axis) => usesAxis(mask, axis.name)).map((axis) => this.#names.axis(axis.name)))
+          lines.add(`const int ${name} = ${name}_of[r];`);
+        if (usesAxis(mask, column.name))
+          lines.add(`const int ${this.#names.axis(column.name)} = min(s, ${this.columnCount} - 1);`);
+        lines.add(`return (s < from[r]) | (s >= to[r]) | !(${this.scalars([mask]).print(mask)});`);
+      },
+      "});",
     );
   }
 

@@ -132,15 +132,15 @@ export function planBackward(kernel: PlaneKernel): BackwardPlan | Refusal {
   if ([...terms.flatMap(({ queries, keys }) => [queries, keys]), up, values].some(({ matrix }) => matrix === undefined))
     return { why: "rows or columns do not lie at equal distances" };
 
+  if (weights.seen !== undefined && !isGiven(kernel, weights.seen)) return { why: "a mask of what the plane computes" };
   const comparisons = weights.seen === undefined ? [] : comparisonsOf(kernel, weights.seen);
-  if (comparisons === undefined) return { why: "a mask that is no comparison" };
   const shape = shapeOf({
     name: kernel.name,
     parts: terms.map(({ keys }) => keys.along.extent),
     width: values.along.extent,
     kept: log !== undefined,
-    ranges: columnsCompared(comparisons).length,
-    compared: new Map(comparisons.map(({ row }) => [JSON.stringify(row), row])).size,
+    ranges: columnsCompared(comparisons ?? []).length,
+    compared: new Map((comparisons ?? []).map(({ row }) => [JSON.stringify(row), row])).size,
   });
   if ("why" in shape) return shape;
   const { scale, seen } = weights;
@@ -150,7 +150,7 @@ export function planBackward(kernel: PlaneKernel): BackwardPlan | Refusal {
     terms,
     scale,
     ...(seen === undefined ? {} : { seen }),
-    comparisons,
+    ...(comparisons === undefined ? {} : { comparisons }),
     values,
     results: up,
     peak: softmax.peak,
@@ -251,6 +251,13 @@ function powersOf(kernel: PlaneKernel, p: string, [stmt, ...rest]: readonly Plan
 /** Whether something is loaded that a row has one of. */
 function isOfRow({ args, column }: PlaneKernel, expr: Expr): boolean {
   return expr.kind === "load" && args.some(({ name }) => name === expr.from) && !usesAxis(expr, column.name);
+}
+
+/** Whether nothing is loaded but arguments. */
+function isGiven({ args }: PlaneKernel, expr: Expr): boolean {
+  let given = true;
+  walk(expr, (part) => (given &&= part.kind !== "load" || args.some(({ name }) => name === part.from)));
+  return given;
 }
 
 /** Whether weights are exponentials times what is made of their sum alone, without a sign: 1 / sum, or 0 where that is 0. */

@@ -2,7 +2,7 @@
 import type { Lines } from "../../../emit/lines.ts";
 import type { Axis, Expr } from "../../../kernel-ir/types.ts";
 import type { Names, Scalars } from "../../scalars.ts";
-import { type Comparison, columnsCompared, type TensorRows } from "./attention-plan.ts";
+import { type Comparison, columnsCompared, type TensorRows, usesAxis } from "./attention-plan.ts";
 import { planeScalars } from "./attention-text.ts";
 import { type BackwardPlan, rowBlock } from "./backward-plan.ts";
 import { ROWS } from "./gemm-schedule.ts";
@@ -216,13 +216,10 @@ export class BackwardText {
         lines.add(`int ${ends.map(({ name, most }) => `${name} = ${LIMITS[most]}`).join(", ")};`, "#pragma unroll");
         lines.block("for (int i = lane; i < ROWS; i += 32)", () => {
           const [token, ...others] = kernel.rows as [Axis, ...Axis[]];
-          const { inner, tokens } = rowBlock(this.#plan);
+          const { inner } = rowBlock(this.#plan);
           const here = this.#names.axis(token.name);
-          const behind = others.length === 0 ? "i" : `i % ${tokens}`;
-          lines.add(`const bool inside = first + ${behind} < ${token.extent};`);
-          lines.add(`const int ${here} = min(first + ${behind}, ${token.extent} - 1);`);
-          if (others.length > 0) lines.add(`const int member = first_member + i / ${tokens};`);
-          this.#unpack(others, "member");
+          lines.add(`const bool inside = first + ${this.#behind("i")} < ${token.extent};`);
+          this.#unpackRow("i", () => true);
           const row = others.length === 0 ? here : `${here} * ${inner} + member`;
           if (this.#plan.kept === undefined)
             lines.add(`const float* own = statistics + (head * (long long)m_end + ${row}) * 2;`);
@@ -241,6 +238,24 @@ export class BackwardText {
       },
       "};",
     );
+  }
+
+  /** The token of row `i` of a block, counted from the block's first one. */
+  #behind(i: string): string {
+    const { tokens } = rowBlock(this.#plan);
+    return this.#plan.kernel.rows.length === 1 ? i : `${i} % ${tokens}`;
+  }
+
+  /** The axes of row `i` of a block that begins with the token `first` of the head `first_member`; beyond the end those of the last one. */
+  #unpackRow(i: string, isUsed: (axis: Axis) => boolean): void {
+    const [token, ...others] = this.#plan.kernel.rows as [Axis, ...Axis[]];
+    if (isUsed(token))
+      this.#lines.add(
+        `const int ${this.#names.axis(token.name)} = min(first + ${this.#behind(i)}, ${token.extent} - 1);`,
+      );
+    if (!others.some(isUsed)) return;
+    this.#lines.add(`const int member = first_member + ${i} / ${rowBlock(this.#plan).tokens};`);
+    this.#unpack(others, "member");
   }
 
   /** What a consumer's columns are compared by, the smallest and the largest of it. */
@@ -301,17 +316,20 @@ export class BackwardText {
 
   /** A consumer's function that hides its columns from rows that do not see them. */
   columns(): void {
-    const { column } = this.#plan.kernel;
+    const { kernel, forward } = this.#plan;
+    const { column, rows: rowAxes } = kernel;
     const lines = this.#lines;
+    const { seen, comparisons } = forward;
+    const mask = comparisons === undefined ? seen : undefined;
     const axis = this.#names.axis(column.name);
     const names = this.#seenNames;
     this.unpackHead();
-    lines.add(
-      "// A row that does not see a column has the score of minus infinity there. Of most blocks rows see all.",
-    );
+    const most = mask === undefined ? " Of most blocks rows see all." : "";
+    lines.add(`// A row that does not see a column has the score of minus infinity there.${most}`);
     lines.block(
-      "const auto hide = [&](const int* seen)",
+      `const auto hide = [&](${mask === undefined ? "" : `int first, ${rowAxes.length > 1 ? "int first_member, " : ""}`}const int* seen)`,
       () => {
+        if (mask !== undefined) return this.#hideByMask(mask);
         const rows = this.#rowEnds;
         const end = ({ name }: End): string =>
           `seen[${names.length} * ROWS + ${rows.findIndex((x) => x.name === name)}]`;
@@ -354,6 +372,25 @@ export class BackwardText {
     );
   }
 
+  /** Where a mask is no comparison, it is asked for each row and column, without branches. */
+  #hideByMask(mask: Expr): void {
+    const { column } = this.#plan.kernel;
+    const lines = this.#lines;
+    lines.add("const int mine = anew(thread);");
+    lines.add(`const int n = ${this.#own.first} + mine / 32 * 16 + mine % 32 / 4;`);
+    lines.block(
+      "hide_where(scores, [&](int behind, int r)",
+      () => {
+        lines.add("const int own = behind + column, s = n + r * 8;");
+        this.#unpackRow("own", ({ name }) => usesAxis(mask, name));
+        if (usesAxis(mask, column.name)) lines.add(`const int ${this.#names.axis(column.name)} = min(s, n_end - 1);`);
+        const sees = this.#scalars([mask]).print(mask);
+        lines.add(`return (s < seen[own]) | (s >= seen[ROWS + own]) | !(${sees});`);
+      },
+      "});",
+    );
+  }
+
   #columnOf({ column }: Comparison): number {
     return this.#columns.findIndex((expr) => JSON.stringify(expr) === JSON.stringify(column));
   }
@@ -362,9 +399,12 @@ export class BackwardText {
     return this.#rows.findIndex((expr) => JSON.stringify(expr) === JSON.stringify(row));
   }
 
-  weightsOfColumns(): void {
+  /** @param first of a block: its token, and its head where rows have several */
+  weightsOfColumns(...first: readonly string[]): void {
     const lines = this.#lines;
-    lines.add("hide(shared.seen[stage]);", "#pragma unroll");
+    const { seen, comparisons } = this.#plan.forward;
+    const place = seen !== undefined && comparisons === undefined ? first : [];
+    lines.add(`hide(${[...place, "shared.seen[stage]"].join(", ")});`, "#pragma unroll");
     lines.block("for (int i = 0; i < ROWS / 2; i++)", () =>
       lines.add(
         "const float base = shared.statistics[stage][(i / 4 * 8 + column + i % 2) * 2];",

@@ -420,6 +420,11 @@ class BackwardPrinter {
     return `span.first + block${chunks === 1 ? "" : ` / ${chunks}`} * ${tokens}`;
   }
 
+  /** Of a block of rows: its first token, and its first head where rows have several. */
+  #firstRow(label: string): string[] {
+    return [this.#first(label), ...(this.#plan.kernel.rows.length > 1 ? [this.#member] : [])];
+  }
+
   #printMultiply({ a, b, into, clears }: Step & { kind: "multiply" }): void {
     const { buffer } = b as { buffer: string };
     if ("buffer" in a) {
@@ -449,10 +454,10 @@ class BackwardPrinter {
         return text.kept();
       case "what is known of rows":
         return this.#lines.add(
-          `describe(${this.#first(label)}, ${this.#plan.kernel.rows.length > 1 ? `${this.#member}, ` : ""}at.head, shared.statistics[stage], shared.seen[stage]);`,
+          `describe(${this.#firstRow(label).join(", ")}, at.head, shared.statistics[stage], shared.seen[stage]);`,
         );
       case "weights":
-        return this.#ofRows ? text.weightsOfRows(this.#first(label)) : text.weightsOfColumns();
+        return this.#ofRows ? text.weightsOfRows(this.#first(label)) : text.weightsOfColumns(...this.#firstRow(label));
       case "slopes of scores":
         return this.#ofRows ? text.slopesOfRows() : text.slopesOfColumns();
       case "results":

@@ -176,6 +176,73 @@ const CASES: readonly Case[] = [
   },
 ];
 
+/** Weights of rows that have kept the log of their sum, where a mask lies in memory, and their slopes. */
+const MASKED = `
+      for (S) p[S] = select(mask[T, S], exp(((p[S] * bf16 0.0884: bf16) - log[T, H]: bf16)), f32 0: bf16)
+      for (S) dp[S] = ((p[S] * (dp[S] - both[T, H]: bf16): bf16) * bf16 0.0884)`;
+
+const STORED: readonly Case[] = [
+  {
+    name: "a stored mask",
+    documents: [70, 131],
+    text: `kernel @sparse plane extents [S, T] {
+      read out_of: bf16[T, 2, 128]
+      read v: bf16[S, 2, 128]
+      read q: bf16[T, 2, 128]
+      read k: bf16[S, 2, 128]
+      read q_pe: bf16[T, 2, 64]
+      read k_pe: bf16[S, 64]
+      read mask: bool[T, S]
+      read log: f32[T, 2]
+      read both: bf16[T, 2]
+      write dv: bf16[S, 2, 128]
+      write dq: bf16[T, 2, 128]
+      write dk: bf16[S, 2, 128]
+      write dq_pe: bf16[T, 2, 64]
+      write dk_pe: bf16[S, 2, 64]
+      read span_from: i32[T]
+      read span_to: i32[T]
+      local p: f32[S]
+      local dp: f32[S]
+      batch (H < 2) rows (T) column (S)
+      span span_from[T] to span_to[T]
+      enter dp = sum (Vh < 128) out_of[T, H, Vh] @ v[S, H, Vh]
+      enter p = sum (N < 128) q[T, H, N] @ k[S, H, N] + sum (R < 64) q_pe[T, H, R] @ k_pe[S, R]
+      ${MASKED}
+      leave (Vh < 128) dv[S, H, Vh] = sum over rows p @ out_of[T, H, Vh]
+      leave (R < 64) dq_pe[T, H, R] = sum over columns dp @ k_pe[S, R]
+      leave (R < 64) dk_pe[S, H, R] = sum over rows dp @ q_pe[T, H, R]
+      leave (N < 128) dq[T, H, N] = sum over columns dp @ k[S, H, N]
+      leave (N < 128) dk[S, H, N] = sum over rows dp @ q[T, H, N]
+    }`,
+  },
+  {
+    name: "a stored mask of heads that have a key together, all of whose columns may be seen",
+    documents: [70],
+    text: `kernel @shared plane extents [S, T] {
+      read out_of: bf16[T, 6, 128]
+      read v: bf16[S, 128]
+      read q: bf16[T, 6, 128]
+      read k: bf16[S, 128]
+      read mask: bool[T, S]
+      read log: f32[T, 6]
+      read both: bf16[T, 6]
+      write dv: bf16[S, 128]
+      write dq: bf16[T, 6, 128]
+      write dk: bf16[S, 128]
+      local p: f32[S]
+      local dp: f32[S]
+      batch () rows (T, H < 6) column (S)
+      enter dp = sum (N < 128) out_of[T, H, N] @ v[S, N]
+      enter p = sum (N < 128) q[T, H, N] @ k[S, N]
+      ${MASKED}
+      leave (N < 128) dv[S, N] = sum over rows p @ out_of[T, H, N]
+      leave (N < 128) dq[T, H, N] = sum over columns dp @ k[S, N]
+      leave (N < 128) dk[S, N] = sum over rows dp @ q[T, H, N]
+    }`,
+  },
+];
+
 /** How far results lie from those in f64, by argument: the norm of the difference over that of the whole. */
 async function errorsOf({ text, documents, blocks = 2 }: Case): Promise<Record<string, number>> {
   const kernel = withoutReserved(parseKernels(text).kernels[0] as PlaneKernel, ATTENTION_RESERVED);
@@ -191,7 +258,7 @@ async function errorsOf({ text, documents, blocks = 2 }: Case): Promise<Record<s
     span_from: places.map(({ pos }, i) => i - pos),
     span_to: places.map((_, i) => i + 1),
   };
-  const memory: Record<string, Uint16Array | Int32Array | Float32Array> = {};
+  const memory: Record<string, Uint8Array | Uint16Array | Int32Array | Float32Array> = {};
   const numbers: Record<string, Float64Array> = {};
   for (const { name, dtype, shape, access } of kernel.args) {
     const sizeOf = (extent: string | number): number =>
@@ -203,6 +270,11 @@ async function errorsOf({ text, documents, blocks = 2 }: Case): Promise<Record<s
       numbers[name] = Float64Array.from(halves, valueOf);
       // Whatever was there before.
       if (access !== "read") halves.fill(bits(NaN));
+    } else if (dtype === "bool") {
+      // A half of the columns, anywhere.
+      const seen = Uint8Array.from({ length: size }, () => (random() < 0 ? 0 : 1));
+      memory[name] = seen;
+      numbers[name] = Float64Array.from(seen);
     } else if (dtype === "f32") {
       // Logs of sums: about as large as the largest score.
       const logs = Float32Array.from({ length: size }, () => 4 + 2 * random());
@@ -230,7 +302,7 @@ async function errorsOf({ text, documents, blocks = 2 }: Case): Promise<Record<s
 
 describe("attention's backward pass on Hopper, in the harness", () => {
   // Weights, slopes of scores and results are rounded to bf16, each to a relative 2 ** -9 at most.
-  test.each(CASES)(
+  test.each([...CASES, ...STORED])(
     "$name",
     async (one) => {
       const far = Object.entries(await errorsOf(one)).filter(([, error]) => !(error < 3 * 2 ** -9));
@@ -259,7 +331,7 @@ describe("planes that enter twice and stay with threads", () => {
       "sum over rows p @ q_pe[T, H, R]",
       "something leaves that is no gradient of queries, keys or values",
     ],
-    ["seq[T] == seq[S]", "(seq[T] + seq[S]) == pos[S]", "a mask that is no comparison"],
+    ["seq[T] == seq[S]", "p[S] == p[S]", "a mask of what the plane computes"],
   ])("%s as %s", (from, to, why) => {
     expect(refused(LATENT.replaceAll(from, to))).toBe(why);
   });

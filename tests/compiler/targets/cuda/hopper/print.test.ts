@@ -22,7 +22,10 @@ const kernels = ["v3.kernels", "fp8.kernels"].flatMap(
 const planes = parseKernels(readFileSync(join(import.meta.dirname, "attention.kernels"), "utf8"))
   .kernels as PlaneKernel[];
 
-/** The same backward: DeepSeek-V3, where rows have kept what their softmaxes need and where they have not, DeepSeekMath 7B and Qwen3-30B-A3B. */
+/**
+ * The same backward: DeepSeek-V3, where rows have kept what their softmaxes need and where they have not, DeepSeekMath 7B,
+ * Qwen3-30B-A3B, and DeepSeek-V3.2.
+ */
 const backward = parseKernels(readFileSync(join(import.meta.dirname, "backward.kernels"), "utf8"))
   .kernels as PlaneKernel[];
 
