@@ -26,6 +26,9 @@ DSK_INLINE void read_words(unsigned (&to)[2], const void* from) {
 #endif
 }
 
+DSK_INLINE void read_words(unsigned (&to)[1], const void* from) { to[0] = *static_cast<const unsigned*>(from); }
+DSK_INLINE void read_half(unsigned (&to)[1], const void* from) { to[0] = *static_cast<const unsigned short*>(from); }
+
 // Words of a row that other blocks read, too.
 DSK_INLINE void read_line(unsigned (&to)[4], const void* from) {
   const uint4 x = *static_cast<const uint4*>(from);
@@ -48,6 +51,29 @@ DSK_INLINE void read_floats(float (&to)[4], const bf16* from) {
   unsigned words[2];
   read_words(words, from);
   for (int i = 0; i < 4; i++) to[i] = bits_float(i % 2 == 0 ? words[i / 2] << 16 : words[i / 2] & 0xffff0000u);
+}
+
+// Codes of eight, and of four bits.
+DSK_INLINE void read_floats(float (&to)[4], const signed char* from) {
+  const unsigned word = *reinterpret_cast<const unsigned*>(from);
+  for (int i = 0; i < 4; i++) to[i] = (int)(word << (24 - 8 * i)) >> 24;
+}
+
+DSK_INLINE void read_floats(float (&to)[4], const unsigned char* from) {
+  const unsigned word = *reinterpret_cast<const unsigned short*>(from);
+  for (int i = 0; i < 4; i++) to[i] = (int)(word << (28 - 4 * i)) >> 28;
+}
+
+// Neighbors, AT_ONCE of which lie at a multiple of their number.
+template <int AT_ONCE, int SCALES> DSK_INLINE void read_scales(float (&to)[SCALES], const bf16* from) {
+#pragma unroll
+  for (int i = 0; i < SCALES; i += AT_ONCE)
+    if constexpr (AT_ONCE == 1) {
+      to[i] = float(from[i]);
+    } else {
+      const Vector<float, AT_ONCE> some = vector_at<AT_ONCE>(from, i);
+      for (int j = 0; j < AT_ONCE; j++) to[i + j] = some[j];
+    }
 }
 
 // The first, or the second, of both words' numbers.
@@ -74,6 +100,95 @@ template <int PAIRS> DSK_INLINE void add_terms(float (&sums)[PAIRS][4], const un
       const unsigned columns[4] = {b[2 * j][half], b[2 * j + 1][half], b[2 * j][half + 1], b[2 * j + 1][half + 1]};
       mma_m16n8k16_bf16(sums[j], columns, a[half], a[half + 1]);
     }
+}
+
+// Both halves added as bf16, where the sums are bf16.
+DSK_INLINE unsigned added_bf16(unsigned a, unsigned b) {
+#ifdef DSK_HARNESS
+  const auto high = [](float x) { return float_bits(x) >> 16; };
+  return high(bits_float(a << 16) + bits_float(b << 16)) | high(bits_float(a & 0xffff0000u) + bits_float(b & 0xffff0000u)) << 16;
+#else
+  unsigned sum;
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(sum) : "r"(a), "r"(0x3f803f80u), "r"(b));
+  return sum;
+#endif
+}
+
+// Whole numbers in the low eight, or four, bits of both halves, as bf16: 128 and the bits without the sign are a bf16 with these bits
+// behind its first one, from which 128 goes, or 256 where the sign is set. Of four bits, 8 is added before, and goes together with 128.
+DSK_INLINE unsigned int8_pair(unsigned x) {
+  return added_bf16((x & 0x007f007fu) | 0x43004300u, (x & 0x00800080u) | 0xc300c300u);
+}
+DSK_INLINE unsigned int4_pair(unsigned x) { return added_bf16((x & 0x000f000fu) | 0x43004300u, 0xc308c308u); }
+
+// A byte of each word, in the low bits of both halves.
+DSK_INLINE unsigned bytes_of(unsigned first, unsigned second, int byte) { return __byte_perm(first, second, byte * 0x0101 + 0x0400); }
+
+// Of terms 4 * quad to 4 * quad + 3: pairs of terms of each column as bf16. `b` has a line of columns for each term.
+template <int BITS, int COLUMNS, int WORDS>
+DSK_INLINE void codes_of_columns(unsigned (&pairs)[COLUMNS][2], const unsigned (&b)[4][WORDS]) {
+#pragma unroll
+  for (int half = 0; half < 2; half++)
+#pragma unroll
+    for (int i = 0; i < COLUMNS * BITS / 8; i++) {
+      constexpr unsigned BIASED = BITS == 4 ? 0x88888888u : 0;
+      const unsigned both = bytes_of(b[2 * half][i / 4] ^ BIASED, b[2 * half + 1][i / 4] ^ BIASED, i % 4);
+      if constexpr (BITS == 8) pairs[i][half] = int8_pair(both);
+      else pairs[2 * i][half] = int4_pair(both), pairs[2 * i + 1][half] = int4_pair(both >> 4);
+    }
+}
+
+// Of terms 8 * quad to 8 * quad + 7: pairs of terms i and i + 4 of each column as bf16. `b` has a line of terms for each column.
+template <int BITS, int COLUMNS, int WORDS>
+DSK_INLINE void codes_of_terms(unsigned (&pairs)[COLUMNS][4], const unsigned (&b)[COLUMNS][WORDS]) {
+#pragma unroll
+  for (int c = 0; c < COLUMNS; c++)
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      if constexpr (BITS == 8) pairs[c][i] = int8_pair(bytes_of(b[c][0], b[c][1], i));
+      else pairs[c][i] = int4_pair((b[c][0] ^ 0x88888888u) >> 4 * i);
+    }
+}
+
+// Terms of a row in the order of these pairs.
+DSK_INLINE void pair_far(unsigned (&line)[4]) {
+  const unsigned pairs[4] = {first_halves(line[0], line[2]), second_halves(line[0], line[2]), first_halves(line[1], line[3]),
+                             second_halves(line[1], line[3])};
+#pragma unroll
+  for (int i = 0; i < 4; i++) line[i] = pairs[i];
+}
+
+DSK_INLINE void add_scaled(float (&sums)[4], const float (&products)[4], float first, float second) {
+  for (int i = 0; i < 4; i++) sums[i] += products[i] * (i < 2 ? first : second);
+}
+
+// As add_columns; all terms of a column have one scale.
+template <int COLUMNS>
+DSK_INLINE void add_scaled_columns(float (&sums)[COLUMNS / 2][4], const unsigned (&b)[COLUMNS][2], const unsigned (&a)[2],
+                                   const float (&scales)[COLUMNS]) {
+#pragma unroll
+  for (int c = 0; c < COLUMNS; c += 2) {
+    const unsigned columns[4] = {b[c][0], b[c + 1][0], b[c][1], b[c + 1][1]};
+    float products[4] = {};
+    mma_m16n8k16_bf16(products, columns, a[0], a[1]);
+    add_scaled(sums[c / 2], products, scales[c], scales[c + 1]);
+  }
+}
+
+// As add_terms; all terms of a column have one scale, that of its group.
+template <int COLUMNS, int GROUPS>
+DSK_INLINE void add_scaled_terms(float (&sums)[COLUMNS / 2][4], const unsigned (&b)[COLUMNS][4], const unsigned (&a)[4],
+                                 const float (&scales)[COLUMNS][GROUPS], int group) {
+#pragma unroll
+  for (int c = 0; c < COLUMNS; c += 2) {
+    float products[4] = {};
+#pragma unroll
+    for (int half = 0; half < 4; half += 2) {
+      const unsigned columns[4] = {b[c][half], b[c + 1][half], b[c][half + 1], b[c + 1][half + 1]};
+      mma_m16n8k16_bf16(products, columns, a[half], a[half + 1]);
+    }
+    add_scaled(sums[c / 2], products, scales[c][group], scales[c + 1][group]);
+  }
 }
 
 // Sums of four columns and eight rows over the quads, each of which keeps two rows.

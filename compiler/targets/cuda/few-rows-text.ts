@@ -4,7 +4,8 @@ import { knownSize, sizeText } from "../simt/axes.ts";
 import type { RowParts } from "../simt/few-rows.ts";
 import type { Frame } from "../simt/frame.ts";
 import { Statements } from "../simt/statements.ts";
-import { EIGHT, KEPT, type Shape, STAGED_TERMS, stepOf, type Stream, THREADS, WARPS } from "./few-rows-plan.ts";
+import { bitsOf, CodesPrinter, haveGroups, scaleWords } from "./few-rows-codes.ts";
+import { EIGHT, KEPT, type Shape, stagedTerms, stepOf, type Stream, THREADS, WARPS } from "./few-rows-plan.ts";
 import { storageType } from "./language.ts";
 
 /**
@@ -187,7 +188,8 @@ export class FewRowsPrinter {
     const alike = new Map<string, Stream[]>();
     for (const stream of this.#streams) {
       const { a, k } = stream.product;
-      const key = JSON.stringify([a, k, stream.mma, stream.weights.inner === 1]);
+      const { arg, inner, scales } = stream.weights;
+      const key = JSON.stringify([a, k, stream.mma, inner === 1, scales !== undefined && arg.dtype]);
       alike.set(key, [...(alike.get(key) ?? []), stream]);
     }
     return [...alike.values()];
@@ -200,28 +202,48 @@ export class FewRowsPrinter {
     const isNear = weights.inner === 1;
     const size = knownSize(product.k)!;
     const each = this.#columns / 8;
+    const bits = bitsOf(streams[0]!);
     // What a thread reads at a time for a product: lines, and words of each.
-    const [reads, words] = mma ? (isNear ? [each, 4] : [4, each / 2]) : isNear ? [each, 4] : [1, 4];
-    const step = stepOf(mma, weights.inner);
+    const [reads, words] = mma
+      ? isNear
+        ? [each, bits / 4]
+        : [4, Math.max(1, (each * bits) / 32)]
+      : isNear
+        ? [each, 4]
+        : [1, 4];
+    const step = stepOf(mma, isNear);
     const alone = this.#isAlone(streams[0]!);
-    const most = alone ? READ_WORDS_ALONE : READ_WORDS;
+    const isFew = alone || (weights.scales !== undefined && this.#shape.eights === 1);
+    const most = isFew ? READ_WORDS_ALONE : READ_WORDS;
     let turns = 8;
-    const isMuch = (): boolean =>
-      turns * reads * words * streams.length > most || (!mma && turns * step * WARPS > this.#stagedTerms);
-    while (turns > 1 && (isMuch() || turns * step * WARPS > size || size % (turns * step) !== 0)) turns /= 2;
+    const isMuch = (): boolean => {
+      const all = streams.reduce((sum, own) => sum + turns * reads * words + scaleWords(own, each, turns * step), 0);
+      return all > most || (!mma && turns * step * WARPS > this.#stagedTerms);
+    };
+    const isEven = (): boolean =>
+      turns * step * WARPS <= size &&
+      size % (turns * step) === 0 &&
+      streams.every((own) => haveGroups(own, turns * step));
+    while (turns > 1 && (isMuch() || !isEven())) turns /= 2;
     const together = turns * step * WARPS;
+    const way = { columns: each, isNear, step, terms: turns * step, size: sizeText(this.#kernel.n) };
+    const codes = streams.flatMap((own) =>
+      own.weights.scales === undefined ? [] : [new CodesPrinter(lines, own, way)],
+    );
     for (const { number, weights: own } of streams) {
-      const base = this.#pointer(own.arg, own.at);
       const type = `const ${storageType(own.arg.dtype)}*`;
       if (isNear) {
+        const place = `(long long)min(first_n + i * 8 + octet, ${way.size} - 1) * ${own.outer}`;
         lines.add(`${type} b${number}[${reads}];`, "#pragma unroll");
-        lines.add(
-          `for (int i = 0; i < ${reads}; i++) b${number}[i] = ${base} + (long long)min(first_n + i * 8 + octet, ${sizeText(this.#kernel.n)} - 1) * ${own.outer};`,
-        );
+        lines.add(`for (int i = 0; i < ${reads}; i++) b${number}[i] = ${this.#pointer(own.arg, own.at, place)};`);
       } else {
-        const last = `${sizeText(this.#kernel.n)} - ${each}`;
-        lines.add(`${type} const b${number} = ${base} + min(first_n + octet * ${each}, ${last});`);
+        const place = `min(first_n + octet * ${each}, ${way.size} - ${each})`;
+        lines.add(`${type} const b${number} = ${this.#pointer(own.arg, own.at, place)};`);
       }
+    }
+    for (const [i, own] of codes.entries()) {
+      const { arg, at } = streams[i]!.weights.scales!;
+      own.pointers(this.#pointer(arg, at));
     }
     if (mma) this.#rowsOfA(rows);
     const of = weights.inner === 1 ? (mma ? 8 : 4) : mma ? 4 : 1;
@@ -234,15 +256,16 @@ export class FewRowsPrinter {
       lines.block(when === undefined ? loop : `${loop} if (${when})`, () => {
         lines.add(term);
         for (const { number, weights: own } of streams) {
-          const head = `${mma ? "read_words" : "read_floats"}(words${number}[j]`;
-          if (isNear) lines.add(`for (int i = 0; i < ${reads}; i++) ${head}[i], b${number}[i] + k);`);
-          else if (reads === 1) lines.add(`${head}[0], b${number} + ${times("k", own.inner, size)});`);
-          else
-            lines.add(
-              `for (int i = 0; i < ${reads}; i++) ${head}[i], b${number} + ${times("(k + i)", own.inner, size)});`,
-            );
+          const isHalf = mma && !isNear && each * bits < 32;
+          const head = `${isHalf ? "read_half" : mma ? "read_words" : "read_floats"}(words${number}[j]`;
+          const far = (k: string): string => times(k, bits < 8 ? own.inner / 2 : own.inner, size);
+          if (isNear)
+            lines.add(`for (int i = 0; i < ${reads}; i++) ${head}[i], b${number}[i] + k${bits < 8 ? " / 2" : ""});`);
+          else if (reads === 1) lines.add(`${head}[0], b${number} + ${far("k")});`);
+          else lines.add(`for (int i = 0; i < ${reads}; i++) ${head}[i], b${number} + ${far("(k + i)")});`);
         }
       });
+      for (const own of codes) own.read(when);
     };
     if (!mma) {
       lines.block(`for (int begin = 0; begin < ${size}; begin += ${together})`, () => {
@@ -254,6 +277,7 @@ export class FewRowsPrinter {
         lines.add("__syncthreads();", "#pragma unroll");
         lines.block(isThere === undefined ? loop : `${loop} if (${isThere})`, () => {
           lines.add(term);
+          for (const own of codes) own.scale(reads);
           this.#add(streams, isNear);
         });
       });
@@ -264,24 +288,36 @@ export class FewRowsPrinter {
       read();
       const { eights } = this.#shape;
       const add = (line: string): void => {
-        const call = isNear ? "add_terms" : "add_columns";
+        const sums = (number: number): string => `sum${number}${eights === 1 ? "" : "[e]"}`;
+        for (const [i, own] of codes.entries()) own.add(sums(streams[i]!.number), line);
+        if (codes.length > 0) return;
         for (const { number } of streams)
-          lines.add(`${call}(sum${number}${eights === 1 ? "" : "[e]"}, words${number}[j], ${line});`);
+          lines.add(`${isNear ? "add_terms" : "add_columns"}(${sums(number)}, words${number}[j], ${line});`);
       };
+      // Neighbors of codes have four others between them.
+      const pairs = (line: string): void => (codes.length > 0 && isNear ? lines.add(`pair_far(${line});`) : undefined);
       if (alone) {
         lines.add("#pragma unroll");
         return lines.block(loop, () => {
           lines.add(term, `unsigned line[${of / 2}];`, "read_line(line, own_a + k);");
+          pairs("line");
+          for (const own of codes) own.decode();
           add("line");
         });
       }
       lines.add(`unsigned line[${turns}][${eights}][${of / 2}];`, "#pragma unroll");
       lines.block(loop, () => {
         lines.add(term);
-        this.#eachEight(() => this.#readLine(streams[0]!, of));
+        this.#eachEight((e) => {
+          this.#readLine(streams[0]!, of);
+          pairs(`line[j][${e}]`);
+        });
       });
       lines.add("#pragma unroll");
-      lines.block(loop, () => this.#eachEight((e) => add(`line[j][${e}]`)));
+      lines.block(loop, () => {
+        for (const own of codes) own.decode();
+        this.#eachEight((e) => add(`line[j][${e}]`));
+      });
     });
   }
 
@@ -292,13 +328,13 @@ export class FewRowsPrinter {
 
   /** Terms whose elements of A lie in shared memory. */
   get #stagedTerms(): number {
-    return STAGED_TERMS / this.#streams.length;
+    return stagedTerms(this.#streams.length);
   }
 
   /** Elements of A for all warps: floats that every octet needs. */
   #stage({ number }: Stream, terms: number, size: number): void {
     const { lines } = this.#frame;
-    this.#frame.share("staged_a", `__shared__ float staged_a[${EIGHT}][${Math.max(32, this.#stagedTerms)}];`);
+    this.#frame.share("staged_a", `__shared__ float staged_a[${EIGHT}][${this.#stagedTerms}];`);
     lines.block(`for (int i = threadIdx.x; i < rows * ${terms}; i += ${THREADS})`, () => {
       lines.add(`const int r = i / ${terms}, k = begin + i % ${terms};`);
       const element = this.#element(number, this.#row("r"), "k", "r");
@@ -369,10 +405,13 @@ export class FewRowsPrinter {
     return `a${number}(batch, ${row}, ${k}${statistics.join("")})`;
   }
 
-  #pointer({ name }: Arg, at: readonly Expr[]): string {
+  /** @param more elements behind it */
+  #pointer({ name, dtype }: Arg, at: readonly Expr[], more = "0"): string {
     const scalars = new Statements(this.#frame, 1).scalars(...at);
     const offset = this.#frame.names.offset(name, at, (x) => scalars.print(x));
-    return offset === "0" ? name : `${name} + ${offset}`;
+    const elements = [offset, more].filter((part) => part !== "0").join(" + ");
+    if (elements === "") return name;
+    return dtype === "i4" ? `${name} + (${elements}) / 2` : `${name} + ${elements}`;
   }
 }
 

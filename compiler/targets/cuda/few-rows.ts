@@ -7,7 +7,7 @@ import type { GemmKernel } from "../../kernel-ir/types.ts";
 import { knownSize } from "../simt/axes.ts";
 import type { Part } from "../simt/dialect.ts";
 import type { FewRows } from "../simt/few-rows.ts";
-import { EIGHT, KEPT, STAGED_TERMS, type Stream, streamOf, THREADS } from "./few-rows-plan.ts";
+import { EIGHT, KEPT, stagedTerms, type Stream, streamOf, THREADS } from "./few-rows-plan.ts";
 import { FewRowsPrinter } from "./few-rows-text.ts";
 
 /** Columns that few blocks have. */
@@ -31,7 +31,7 @@ export function fewRowsOf(kernel: GemmKernel, part?: Part): FewRows[] {
     if (stream === undefined) return [];
     streams.push(stream);
   }
-  const staged = streams.every(({ mma }) => mma) ? 0 : (EIGHT * STAGED_TERMS * 4) / products.length;
+  const staged = streams.every(({ mma }) => mma) ? 0 : EIGHT * stagedTerms(products.length) * 4;
   const bytes = (columns: number): number => columns * EIGHT * KEPT * 4 * products.length + staged;
   const room = SUM_BYTES / (part?.parts ?? 1);
   if (bytes(32) > room) return [];

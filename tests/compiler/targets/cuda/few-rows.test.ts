@@ -18,12 +18,19 @@ const EXPERTS = [2, 0, 1, -1, 2, 2, 0];
 async function run(text: string, sizes: Record<string, number>, seed = 1): Promise<{ entry: string; error: number }> {
   const kernel = parseKernels(text).kernels[0] as GemmKernel;
   const random = drawing(seed);
-  const memory: Record<string, Uint16Array | Float32Array | Int32Array> = {};
+  const memory: Record<string, Uint16Array | Float32Array | Int32Array | Uint8Array> = {};
   const numbers: Record<string, Float64Array> = {};
   for (const { name, dtype, shape } of kernel.args) {
     const drawn = Float32Array.from({ length: productOf(shape, sizes) }, random);
     if (dtype === "i32") memory[name] = Int32Array.from(drawn, (_, i) => EXPERTS[(i * i + 3 * i) % EXPERTS.length]!);
-    else memory[name] = dtype === "bf16" ? Uint16Array.from(drawn, bits) : drawn;
+    else if (dtype === "i8" || dtype === "i4") {
+      const codes = Int8Array.from(drawn, (x) =>
+        Math.round(x * (dtype === "i8" ? 254 : 15) - (dtype === "i4" ? 0.5 : 0)),
+      );
+      memory[name] = dtype === "i8" ? new Uint8Array(codes.buffer) : packed(codes);
+      numbers[name] = Float64Array.from(codes);
+      continue;
+    } else memory[name] = dtype === "bf16" ? Uint16Array.from(drawn, bits) : drawn;
     numbers[name] = Float64Array.from(memory[name], (x) => (dtype === "bf16" ? valueOf(x) : x));
   }
   const file = fileOf(printSolo(CUDA_DIALECT, kernel));
@@ -43,6 +50,14 @@ async function run(text: string, sizes: Record<string, number>, seed = 1): Promi
     }
   }
   return { entry: entry.name, error: error / largest };
+}
+
+/** Two codes in a byte, the first one in its lower half. */
+function packed(codes: Int8Array): Uint8Array {
+  return Uint8Array.from(
+    { length: Math.ceil(codes.length / 2) },
+    (_, i) => (codes[2 * i]! & 15) | ((codes[2 * i + 1]! & 15) << 4),
+  );
 }
 
 interface Case {
@@ -176,6 +191,122 @@ const CASES: readonly Case[] = [
       y[T, K, D] = product[]
     }`,
     rows: [1, 150],
+    error: 2 ** -20,
+  },
+  {
+    name: "codes of four bits, columns are neighbors: a norm, gate and up",
+    text: `kernel @normed4 gemm extents [T] {
+      read h: bf16[T, 192]
+      read weight: bf16[192]
+      read gate: i4[192, 200]
+      read gate_scale: bf16[6, 200]
+      read up: i4[192, 200]
+      read up_scale: bf16[6, 200]
+      write y: f32[T, 200]
+      batch () m (T) n (F < 200)
+      row local x: f32[]
+      row local x_2: f32[]
+      row x[] = sum over (D < 192) square(f32(h[T, D]))
+      row x_2[] = rsqrt(((x[] / f32 192) + f32 0.000001))
+      product product: bf16 = sum (D < 192) bf16(((f32(h[T, D]) * x_2[]) * weight[D])) @ (f32(gate[D, F]) * f32(gate_scale[(D / 32), F]): bf16)
+      product product_2: bf16 = sum (D < 192) bf16(((f32(h[T, D]) * x_2[]) * weight[D])) @ (f32(up[D, F]) * f32(up_scale[(D / 32), F]): bf16)
+      y[T, F] = (silu(product[]) * product_2[])
+    }`,
+    rows: [1, 7, 40],
+    error: 2 ** -7,
+  },
+  {
+    name: "codes of four bits, many columns: of heads, whose groups are shorter than they",
+    text: `kernel @out4 gemm extents [T] {
+      read out: bf16[T, 4, 64]
+      read wo: i4[4, 64, 6400]
+      read scale: bf16[4, 2, 6400]
+      write h: f32[T, 6400]
+      batch () m (T) n (D < 6400)
+      product product: bf16 = sum (H < 4, V < 64) out[T, H, V] @ (f32(wo[H, V, D]) * f32(scale[H, (V / 32), D]): bf16)
+      h[T, D] = product[]
+    }`,
+    rows: [3],
+    error: 2 ** -20,
+  },
+  {
+    name: "codes of four bits, terms are neighbors: logits",
+    text: `kernel @head4 gemm extents [B] {
+      read x: bf16[B, 2304]
+      read weight: i4[330, 2304]
+      read scale: bf16[330, 72]
+      write logits: f32[B, 330]
+      batch () m (B) n (V < 330)
+      product product: bf16 = sum (D < 2304) x[B, D] @ (f32(weight[V, D]) * f32(scale[V, (D / 32)]): bf16)
+      logits[B, V] = f32(product[])
+    }`,
+    rows: [1, 8, 33],
+    error: 2 ** -20,
+  },
+  {
+    name: "codes of eight bits, terms are neighbors: many columns",
+    text: `kernel @head8 gemm extents [B] {
+      read x: bf16[B, 192]
+      read weight: i8[6203, 192]
+      read scale: bf16[6203, 3]
+      write logits: f32[B, 6203]
+      batch () m (B) n (V < 6203)
+      product product: bf16 = sum (D < 192) x[B, D] @ (f32(weight[V, D]) * f32(scale[V, (D / 64)]): bf16)
+      logits[B, V] = f32(product[])
+    }`,
+    rows: [2, 17],
+    error: 2 ** -20,
+  },
+  {
+    name: "codes of eight bits for each head, one scale for all terms of a column",
+    text: `kernel @heads8 gemm extents [T] {
+      read x: bf16[T, 5, 96]
+      read w: i8[64, 5, 96]
+      read scale: bf16[64, 5, 1]
+      write y: f32[T, 5, 64]
+      batch (H < 5) m (T) n (C < 64)
+      product product: bf16 = sum (N < 96) x[T, H, N] @ (f32(w[C, H, N]) * f32(scale[C, H, 0]): bf16)
+      y[T, H, C] = product[]
+    }`,
+    rows: [3, 20],
+    error: 2 ** -20,
+  },
+  {
+    name: "codes of eight bits of experts, some rows without one",
+    text: `kernel @experts8 gemm extents [T] {
+      read chosen: i32[T, 2]
+      read x: bf16[T, 128]
+      read gate: i8[4, 128, 136]
+      read gate_scale: bf16[4, 2, 136]
+      read up: i8[4, 128, 136]
+      read up_scale: bf16[4, 2, 136]
+      write y: f32[T, 2, 136]
+      batch () m (T, K < 2) n (F < 136)
+      group (E < 4) over m of chosen[T, K]
+      product product: bf16 = sum (D < 128) select((chosen[T, K] < i32 0), bf16 0, x[T, D]) @ (f32(gate[E, D, F]) * f32(gate_scale[E, (D / 64), F]): bf16)
+      product product_2: bf16 = sum (D < 128) select((chosen[T, K] < i32 0), bf16 0, x[T, D]) @ (f32(up[E, D, F]) * f32(up_scale[E, (D / 64), F]): bf16)
+      y[T, K, F] = (silu(product[]) * product_2[])
+    }`,
+    rows: [1, 9],
+    error: 2 ** -7,
+  },
+  {
+    name: "codes beside floats: terms and columns are neighbors",
+    text: `kernel @floats gemm extents [T] {
+      read x: f32[T, 144]
+      read a: i8[56, 144]
+      read a_scale: bf16[56, 3]
+      read b: i4[144, 56]
+      read b_scale: bf16[9, 56]
+      read c: bf16[144, 56]
+      write y: f32[T, 56]
+      batch () m (T) n (F < 56)
+      product product: f32 = sum (D < 144) x[T, D] @ (f32(a[F, D]) * f32(a_scale[F, (D / 48)]))
+      product product_2: f32 = sum (D < 144) x[T, D] @ (f32(b[D, F]) * f32(b_scale[(D / 16), F]))
+      product product_3: f32 = sum (D < 144) x[T, D] @ c[D, F]
+      y[T, F] = ((product[] - product_2[]) + product_3[])
+    }`,
+    rows: [2, 8, 11],
     error: 2 ** -20,
   },
 ];
