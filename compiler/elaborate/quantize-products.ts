@@ -173,7 +173,7 @@ class Writer {
     return this.#quantized(value, [{ dims: sums, tile, sums: true }]);
   }
 
-  /** What codes and scales of the value stand for, in f32. */
+  /** What codes and scales of the value stand for, in f32; of tokens, in tiles. */
   #quantized(value: Value, cuts: readonly Cut[]): Value {
     const undo: ((x: Value) => Value)[] = [];
     let tiled = value;
@@ -183,7 +183,9 @@ class Writer {
     const terms: DimLabel[] = [];
     for (const { dims, tile, sums } of cuts.filter(({ dims }) => dims.length > 0)) {
       const merged = this.#merge(tiled, dims, undo);
-      const [padded, [outer, inner]] = this.#split(merged.value, merged.label, tile, undo);
+      // Products sum tiles of tokens as they are: what fills the last one is 0.
+      const back = this.builder.dims.get(merged.label) === null ? [] : undo;
+      const [padded, [outer, inner]] = this.#split(merged.value, merged.label, tile, back);
       tiled = padded;
       within.push(inner);
       if (this.builder.dims.get(outer) === null) first.push(outer);

@@ -71,9 +71,9 @@ function withWordsForExtents<K extends Kernel>(kernel: K): K {
   return copied(kernel, "") as K;
 }
 
-/** Elements of a run-time dim that are one of an extent, by its word. */
+/** Elements of a run-time dim that are one of an extent, by its name or its word. */
 export function tileOfWord(extent: string): number {
-  const [, by = "1"] = /_by_(\d+)_*$/.exec(extent) ?? [];
+  const [, by = "1"] = /(?:_by_|\/)(\d+)_*$/.exec(extent) ?? [];
   return Number(by);
 }
 

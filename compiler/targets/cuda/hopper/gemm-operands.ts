@@ -7,9 +7,17 @@ import { elementsOf, printFirstTerms, printGatherRows, printGatherTerms, printRo
 import { type Input, printInputGather, printInputRows } from "./gemm-inputs.ts";
 import type { GemmPlan } from "./gemm-plan.ts";
 import { isWhole, type Printing, sizeText } from "./gemm-printing.ts";
-import { ROWS, SLICE } from "./gemm-schedule.ts";
+import { ROWS, scalesOf, SLICE } from "./gemm-schedule.ts";
 import type { Operand, Step } from "./schedule.ts";
-import { LINE_BYTES, lineOf, mapParameter, type Matrix, tensorMap, termsAreNeighbors } from "./tensor-maps.ts";
+import {
+  LINE_BYTES,
+  lineOf,
+  mapParameter,
+  type Matrix,
+  scaleMap,
+  tensorMap,
+  termsAreNeighbors,
+} from "./tensor-maps.ts";
 import { type Wgmma, wgmmaFunction, wgmmaName } from "./wgmma.ts";
 
 /** Where an operand comes from: the name of its tensor map, or none where threads gather it. */
@@ -29,6 +37,8 @@ export class Operands {
   readonly #order: string;
   /** By the start of a label of the schedule: `a_0`, `b1_0`. */
   readonly #loads = new Map<string, Load>();
+  /** Tensor maps of scales of columns, by the start of their labels. */
+  readonly #scales = new Map<string, string>();
 
   constructor(plan: GemmPlan, names: Names, order: string) {
     this.#plan = plan;
@@ -36,7 +46,11 @@ export class Operands {
     this.#order = order;
     for (const [i, loop] of plan.loops.entries()) {
       this.#load(`a_${i}`, "a", loop.a, loop.k);
-      for (const [j, { matrix }] of loop.b.entries()) this.#load(`b${j}_${i}`, "b", matrix, loop.k);
+      for (const [j, { matrix }] of loop.b.entries()) {
+        this.#load(`b${j}_${i}`, "b", matrix, loop.k);
+        if (matrix.scale?.each !== undefined)
+          this.#scales.set(`${scalesOf(j)}_${i}`, this.map(scaleMap(matrix.scale, plan.kernel.n, plan.tile.tileN)));
+      }
     }
     for (const input of plan.inputs) if (input.matrix.gathered === undefined) this.#inputMap(input);
   }
@@ -95,10 +109,13 @@ export class Operands {
 
   printLoad(lines: Lines, holds: string, to: string, barrier: string): void {
     if (isGiven(holds)) return this.#printInputs(lines, bufferOf(holds), to, barrier);
+    const scales = this.#scales.get(holds.slice(0, holds.indexOf("[")));
+    if (scales !== undefined) return lines.add(`tma_load_2d(${to}, &${scales}, ${barrier}, at.n, k_block);`);
     const { map, matrix, side } = this.#of(holds);
     const first = side === "a" ? "at.m" : "at.n";
     const k = `${blockOf(this.#plan)} * TILE_K`;
     const [d, batch] = matrix.batch === 0 ? ["2d", ""] : ["3d", ", at.batch"];
+    if (matrix.tiles !== undefined) return lines.add(`tma_load_3d(${to}, &${map}, ${barrier}, 0, ${first}, k_block);`);
     if (termsAreNeighbors(matrix))
       return lines.add(`tma_load_${d}(${to}, &${map}, ${barrier}, ${k}, ${first}${batch});`);
     const [line, box] = [lineOf(matrix), this.#boxBytes];

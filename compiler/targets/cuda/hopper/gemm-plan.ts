@@ -5,6 +5,7 @@ import { walk } from "../../../kernel-ir/expr.ts";
 import { type Input, inputsOf } from "./gemm-inputs.ts";
 import { batchesOf, type GemmLoop, type GemmShape, slotsOf } from "./gemm-schedule.ts";
 import { insideGroup } from "../../operands.ts";
+import { tileOfWord } from "../../reserved.ts";
 import {
   bytesOf,
   gatheredOf,
@@ -22,6 +23,8 @@ import { chosenTile, FEW_ROWS, splitCandidates, type Tile, type TileProblem } fr
 export const TOKENS = 4096;
 /** Columns and terms below which tiles would be mostly empty. */
 const LEAST = 64;
+/** Of a scale. */
+const SCALE_BYTES = 4;
 
 export interface PlannedLoop {
   readonly k: readonly Axis[];
@@ -81,6 +84,7 @@ export function planGemm(
   const direct = stores.filter((stmt) => !staged.some((one) => one.stmt === stmt));
   const elementBytes = bytesOf(loops[0]!.a.arg.dtype);
   const gathers = loops.some(({ a }) => a.gathered !== undefined);
+  const inRing = loops.some(({ b }) => b.some(({ matrix }) => matrix.scale?.each !== undefined));
   const problem: TileProblem = {
     // Rows of experts: as many as they have on average when each row has one.
     m: groups?.over === "m" ? Math.max(1, Math.round(sizeOf(m) / sizeOf([groups.group]))) : sizeOf(m),
@@ -97,6 +101,7 @@ export function planGemm(
     // The gathering threads are a block behind what they asked for.
     ...(gathers ? { fewestStages: 4 } : {}),
     ...(groups === undefined ? {} : { sharedBytes: startsBytes(groups) }),
+    ...(inRing ? { columnBytes: SCALE_BYTES } : {}),
     depth: LINE_BYTES / elementBytes,
   };
   const tile = chosen(problem);
@@ -113,7 +118,8 @@ export function planGemm(
     stages: tile.stages,
     tileN: tile.tileN,
     depthBytes: LINE_BYTES,
-    ...(elementBytes === 1 ? { columnScales: columnScales(tile.tileN) } : {}),
+    ...(elementBytes === 1 ? { columnScales: inRing ? tile.tileN : columnScales(tile.tileN) } : {}),
+    ...(inRing ? { scaleBytes: SCALE_BYTES } : {}),
     loops: loops.map(({ a, b }, i): GemmLoop => ({
       count: countOf(groups?.over === "k" ? 0 : i),
       products: b.map(({ product }) => product),
@@ -224,6 +230,9 @@ function loopsOf(kernel: GemmKernel): PlannedLoop[] | Refusal {
       };
     const types = new Set([...loops.map((loop) => loop.a), a, b].map(({ arg }) => arg.dtype));
     if (types.size > 1) return { why: `operands are ${[...types].join(" and ")}` };
+    const scaled = [b, ...loops.flatMap((loop) => loop.b.map(({ matrix }) => matrix))].map(({ scale }) => scale?.each);
+    if (new Set(scaled.map((each) => each === undefined)).size > 1) return { why: "columns are scaled in two ways" };
+    if ((a.tiles === undefined) !== (b.tiles === undefined)) return { why: "terms of one operand lie in tiles" };
     if (a.scale !== undefined && !(termsAreNeighbors(a) && termsAreNeighbors(b)))
       return { why: `codes of ${product.name} whose neighbors are no terms` };
     const same = loops.findIndex((loop) => isSame(loop.k, product.k) && isSame(loop.a, a));
@@ -275,7 +284,7 @@ function sizeOf(axes: readonly Axis[]): number {
 }
 
 function sizeOfExtent(extent: Extent): number {
-  return typeof extent === "number" ? extent : TOKENS;
+  return typeof extent === "number" ? extent : Math.ceil(TOKENS / tileOfWord(extent));
 }
 
 function usesAxis(expr: Expr, axis: string): boolean {

@@ -1,8 +1,10 @@
 /** Sums of codes in eight bits: a block's go to f32 times the scale of its row and that of its columns. */
+import type { Lines } from "../../../emit/lines.ts";
 import type { Axis } from "../../../kernel-ir/types.ts";
 import { blockOf } from "./gemm-operands.ts";
 import { columnsOfScale, type GemmPlan } from "./gemm-plan.ts";
 import type { Printing } from "./gemm-printing.ts";
+import { scalesOf } from "./gemm-schedule.ts";
 import type { Scale } from "./scales.ts";
 
 /** In front of the loop over blocks: where the scales of this thread's rows and of the tile's columns begin, and no sums. */
@@ -26,6 +28,7 @@ export function printClear(plan: GemmPlan, printing: Printing, name: string): vo
   place(`rows_${loop}`, "m", a.scale!, batch, kernel.m);
   lines.add(`const float *const low_${loop} = rows_${loop}(m_low), *const high_${loop} = rows_${loop}(m_high);`);
   for (const [j, { matrix }] of b.entries()) {
+    if (shape.scaleBytes !== undefined) continue;
     const axes = kernel.groups === undefined ? batch : [kernel.groups.group];
     place(`columns${j}_${loop}`, "n", matrix.scale!, axes, kernel.n);
     const places = Array.from({ length: shape.columnScales! }, (_, c) =>
@@ -51,6 +54,7 @@ export function printScales(plan: GemmPlan, { lines }: Printing, name: string): 
   const row = (place: string): string =>
     kernel.groups === undefined ? at(place, a.scale!) : `at.batch < GROUPS ? ${at(place, a.scale!)} : 0.0f`;
   lines.add(`scales[0] = ${row(`low_${loop}`)}, scales[1] = ${row(`high_${loop}`)};`);
+  if (plan.shape.scaleBytes !== undefined) return;
   const count = plan.shape.columnScales!;
   const columns = b.flatMap(({ matrix }, j) =>
     Array.from(
@@ -64,6 +68,7 @@ export function printScales(plan: GemmPlan, { lines }: Printing, name: string): 
 /** Adds the sums of a block to those in f32. */
 export function printPromote(plan: GemmPlan, { lines }: Printing, name: string): void {
   const sum = sumOf(name);
+  if (plan.shape.scaleBytes !== undefined) return promoteEach(plan, lines, name);
   const count = plan.shape.columnScales!;
   const first = 2 + (sum - firstSum(plan, loopOf(plan, name))) * count;
   const column = count === 1 ? String(first) : `${first} + i / ${columnsOfScale(plan.tile.tileN) / 2}`;
@@ -71,6 +76,24 @@ export function printPromote(plan: GemmPlan, { lines }: Printing, name: string):
   lines.add(
     `for (int i = 0; i < TILE_N / 2; i++) sums${sum}[i] += partial[i] * (scales[i / 2 % 2] * scales[${column}]);`,
   );
+}
+
+/** The same with a scale for each column: two neighbors have those of both rows. */
+function promoteEach(plan: GemmPlan, lines: Lines, name: string): void {
+  const sum = sumOf(name);
+  const from = `shared.${scalesOf(sum - firstSum(plan, loopOf(plan, name)))}[stage]`;
+  lines.block("", () => {
+    lines.add(
+      `const float2* const of_columns = reinterpret_cast<const float2*>(${from}) + lane % 4;`,
+      "#pragma unroll",
+    );
+    lines.block("for (int i = 0; i < TILE_N / 2; i += 4)", () => {
+      lines.add("const float2 of_pair = of_columns[i];");
+      for (const [c, column] of ["x", "y"].entries())
+        for (const r of [0, 1])
+          lines.add(`sums${sum}[i + ${2 * r + c}] += partial[i + ${2 * r + c}] * (scales[${r}] * of_pair.${column});`);
+    });
+  });
 }
 
 /** The number of the sums that a step names first. */

@@ -5,11 +5,13 @@
 import {
   type Count,
   type Expected,
+  type Label,
   type Operand,
   type RegisterArray,
   type Role,
   type Schedule,
   type SharedBuffer,
+  type Slot,
   type Step,
   type Terms,
   WARPGROUP,
@@ -33,6 +35,8 @@ export interface GemmShape {
    * their scales, to sums in f32: those of the tensor cores keep 14 bits (DeepSeek-V3, section 3.3.2).
    */
   readonly columnScales?: number;
+  /** Where each column has a scale of its own, they come through the ring with the tiles: bytes of one. */
+  readonly scaleBytes?: number;
   /** One loop over k each; products of a loop share its tiles of A. */
   readonly loops: readonly GemmLoop[];
   /** Results that leave through shared memory, with the columns of a staged tile; the others are stored by the threads. */
@@ -91,6 +95,14 @@ export function gemmSchedule(shape: GemmShape): Schedule {
     ...(staged.length > 0
       ? [{ name: "staged", stages: slots, bytes: STAGED_BYTES, each: consumers, holds: "results on their way out" }]
       : []),
+    ...(shape.scaleBytes === undefined
+      ? []
+      : Array.from({ length: tilesOfB }, (_, i) => ({
+          name: scalesOf(i),
+          stages,
+          bytes: tileN * shape.scaleBytes!,
+          holds: "what columns of B are scaled by",
+        }))),
     ...(shape.startsBytes === undefined
       ? []
       : [
@@ -109,7 +121,8 @@ export function gemmSchedule(shape: GemmShape): Schedule {
   }));
   if (shape.columnScales !== undefined) {
     registers.push({ name: "partial", role: "consumer", count: tileN / 2 });
-    registers.push({ name: "scales", role: "consumer", count: 2 + tilesOfB * shape.columnScales });
+    const ofColumns = shape.scaleBytes === undefined ? tilesOfB * shape.columnScales : 0;
+    registers.push({ name: "scales", role: "consumer", count: 2 + ofColumns });
   }
   // Results are computed when nothing is promoted any more: they have those registers first.
   let spare = registers.reduce((n, { name: of, count }) => n + (of.startsWith("sums") ? 0 : count), 0);
@@ -171,6 +184,11 @@ export function registersOfResult(columns: number): number {
   return columns === SLICE ? SLICE / 4 : SLICE / 2;
 }
 
+/** The buffer of what columns of a product are scaled by. */
+export function scalesOf(product: number): string {
+  return `scales_b${product}`;
+}
+
 /** Results that are computed together: what they share is computed once. */
 export function batchesOf<T extends { readonly columns: number }>(staged: readonly T[]): T[][] {
   const batches: T[][] = [];
@@ -194,11 +212,14 @@ export function sumsOf(loops: readonly GemmLoop[]): number[] {
 }
 
 function producer(shape: GemmShape, aBytes: number, bBytes: number, loads: boolean, gathers: boolean): Role {
-  const { loops, given, consumers, tileN, depthBytes } = shape;
+  const { loops, given, consumers, tileN, depthBytes, scaleBytes } = shape;
   const body = loops.map((loop, i): Step => {
     const tiles = [
       { buffer: "a", bytes: aBytes, gathered: loop.gathers.a },
       ...loop.products.map((_, j) => ({ buffer: `b${j}`, bytes: bBytes, gathered: loop.gathers.b })),
+      ...(scaleBytes === undefined
+        ? []
+        : loop.products.map((_, j) => ({ buffer: scalesOf(j), bytes: tileN * scaleBytes, gathered: false }))),
     ];
     return fill(
       { counter: "k_block", count: loop.count },
@@ -285,7 +306,7 @@ function drain(counter: string): Step[] {
 }
 
 function consumer(shape: GemmShape): Role {
-  const { loops, staged, direct, consumers, columnScales } = shape;
+  const { loops, staged, direct, consumers, columnScales, scaleBytes } = shape;
   const steps: Step[] = [];
   const sums = sumsOf(loops);
   const terms = sums.map((): Terms[] => []);
@@ -299,6 +320,9 @@ function consumer(shape: GemmShape): Role {
         sum: `sums${sum}`,
         a: { buffer: "a", at: STAGE, holds: a },
         b: { buffer: `b${j}`, at: STAGE, holds: b },
+        ...(scaleBytes === undefined
+          ? {}
+          : { scales: { buffer: scalesOf(j), at: STAGE, holds: `${scalesOf(j)}_${i}[{tile},{k_block}]` } }),
         ...(goesOn ? { goesOn } : {}),
       };
     });
@@ -329,6 +353,8 @@ interface Product {
   readonly sum: string;
   readonly a: Operand;
   readonly b: Operand;
+  /** Scales of columns that came with the tiles. */
+  readonly scales?: { readonly buffer: string; readonly at: Slot; readonly holds: Label };
   /** Whether the sums go on with those of a loop before. */
   readonly goesOn?: boolean;
 }
@@ -370,18 +396,23 @@ function summed(count: string, products: readonly Product[]): Step[] {
 function promoted(loop: number, count: string, products: readonly Product[]): Step[] {
   const sums = products.map(({ sum }) => sum).join(", ");
   const scales = `scales_${loop}[{tile},{k_block}]`;
-  const body = products.flatMap(({ sum, a, b }, j): Step[] => [
+  // The stage is given back once nothing in it is needed: scales of columns are read while sums are promoted.
+  const done = (j: number): Step[] =>
+    j + 1 < products.length ? [] : [{ kind: "arrive", barrier: "empty", at: STAGE, by: "warps" }];
+  const body = products.flatMap(({ sum, a, b, scales: ofColumns }, j): Step[] => [
     { kind: "fence" },
     { kind: "multiply", a, b, into: "partial", clears: "always" },
     { kind: "commit" },
     { kind: "settle", pending: 0, done: ["partial"] },
-    ...(j + 1 < products.length ? [] : [{ kind: "arrive", barrier: "empty", at: STAGE, by: "warps" } as const]),
+    ...(ofColumns === undefined ? done(j) : []),
     {
       kind: "compute",
       name: `promote ${sum}`,
       reads: [{ registers: "scales", holds: scales }],
+      ...(ofColumns === undefined ? {} : { loads: [ofColumns] }),
       adds: { from: "partial", into: sum },
     },
+    ...(ofColumns === undefined ? [] : done(j)),
   ]);
   return [
     { kind: "compute", name: `clear ${sums}`, zeroes: products.map(({ sum }) => sum) },

@@ -3,6 +3,7 @@ import type { Entry, Scratch } from "../../../../runtime/program/grids.ts";
 import { Lines } from "../../../emit/lines.ts";
 import type { Axis, Groups, Local } from "../../../kernel-ir/types.ts";
 import type { Names } from "../../scalars.ts";
+import { tileOfWord } from "../../reserved.ts";
 import { CUDA_DIALECT } from "../dialect.ts";
 import { storageType } from "../language.ts";
 import { readable } from "../readable.ts";
@@ -171,7 +172,12 @@ class GemmPrinter {
     const shapes = kernel.args.map((arg) => `${arg.access} ${arg.name}: ${arg.dtype}[${arg.shape.join(", ")}]`);
     const axes = [...kernel.m, ...kernel.n, ...kernel.batch, ...loops.flatMap(({ k }) => k)];
     const symbolic = [...new Set(axes.map(({ extent }) => extent))].filter((extent) => typeof extent === "string");
-    const taken = split === undefined ? `${symbolic.join(" = ")} = ${TOKENS}` : `${FEW_ROWS} rows`;
+    const [dims, tiles] = [true, false].map((isDim) => symbolic.filter((each) => (tileOfWord(each) === 1) === isDim));
+    const sizes = [
+      ...(dims!.length === 0 ? [] : [`${dims!.join(" = ")} = ${TOKENS}`]),
+      ...tiles!.map((each) => `${each} = ${Math.ceil(TOKENS / tileOfWord(each))}`),
+    ];
+    const taken = split === undefined ? sizes.join(", ") : `${FEW_ROWS} rows`;
     const at = symbolic.length === 0 ? "" : `With ${taken}: `;
     return [
       `${kernel.name}: gemm for the tensor cores of sm_90a`,

@@ -137,6 +137,18 @@ export const GEMM_SHAPES: readonly GemmShape[] = [
     direct: false,
   },
   {
+    name: "one product in eight bits, a scale for each column",
+    consumers: 2,
+    stages: 5,
+    tileN: 128,
+    depthBytes,
+    columnScales: 128,
+    scaleBytes: 4,
+    loops: [{ count, products: [0], gathers: COPIED }],
+    staged: [{ name: "out", columns: 32 }],
+    direct: false,
+  },
+  {
     name: "two products in eight bits of gathered rows",
     consumers: 2,
     stages: 4,

@@ -4,7 +4,7 @@ import type { TensorMap } from "../../../../runtime/program/grids.ts";
 import { index, mergedIndices, substitute } from "../../../kernel-ir/expr.ts";
 import type { Arg, Axis, Expr, GemmKernel, Product, Stmt } from "../../../kernel-ir/types.ts";
 import { codesOf, EIGHT_BITS, linear, type Strided } from "../../operands.ts";
-import { type Scale, scaleOf } from "./scales.ts";
+import { isAxis, type Scale, SCALED, scaleOf, tilesOfTerms } from "./scales.ts";
 
 /** A row of a swizzled tile. */
 export const LINE_BYTES = 128;
@@ -25,6 +25,8 @@ export interface Matrix {
   readonly gathered?: readonly Expr[];
   /** What codes in eight bits are multiplied by. */
   readonly scale?: Scale;
+  /** Where terms lie in tiles of 128, each behind all rows of the one before: elements from one to the next, and how many there are. */
+  readonly tiles?: { readonly stride: number; readonly count: Extent };
 }
 
 /** Elements of a row of a swizzled tile. */
@@ -48,7 +50,7 @@ export function matrixOf(
   const operand = stridedOf(kernel, product, letter);
   if (operand === undefined) return undefined;
   const { arg, place, scale } = operand;
-  const strides = stridesOf(place, arg, outer, product.k, batch);
+  const strides = stridesOf(place, arg, outer, product.k, batch) ?? tiledOf(place, arg, outer, product.k, batch);
   if (strides === undefined) return undefined;
   const matrix = { arg, ...strides, ...(scale === undefined ? {} : { scale }) };
   return isReachable(matrix) ? matrix : undefined;
@@ -106,6 +108,22 @@ function holdsLines({ shape }: Arg, dim: number, line: number): boolean {
   return known.reduce((n, extent) => n * extent, 1) % line === 0;
 }
 
+/** Codes in tiles of tokens: `[tile, row, token of the tile]`. */
+function tiledOf(
+  { at }: Strided,
+  { shape }: Arg,
+  outer: readonly Axis[],
+  k: readonly Axis[],
+  batch: readonly Axis[],
+): Omit<Matrix, "arg"> | undefined {
+  const [last, stride] = [at.k.at(-1)!, linear(outer, at.outer, shape)];
+  const isNear = k[1] !== undefined && isAxis(last, k[1]) && tilesOfTerms(k, at.k.slice(0, -1)) === 0;
+  if (batch.length > 0 || none(at.fixed) === undefined || !isNear) return undefined;
+  const inner = shape.slice(1).reduce<number>((n, size) => (typeof size === "number" ? n * size : NaN), 1);
+  if (shape.at(-1) !== SCALED || stride !== SCALED || Number.isNaN(inner)) return undefined;
+  return { outer: stride, inner: 1, batch: 0, tiles: { stride: inner, count: shape[0]! } };
+}
+
 /** Indices with axes at 0. */
 function withoutAxes(at: readonly Expr[], axes: readonly Axis[]): Expr[] {
   const zero = new Map(axes.map(({ name }) => [name, { kind: "const", dtype: "index", value: 0 } as Expr]));
@@ -161,16 +179,21 @@ export function storedMatrix(kernel: GemmKernel, stmt: Stmt & { kind: "assign" }
 
 /** The tensor map of a matrix, innermost dim first; boxes are [neighbors, others]. */
 export function tensorMap(
-  { arg, outer, inner, batch }: Matrix,
+  { arg, outer, inner, batch, tiles }: Matrix,
   outerAxes: readonly Axis[],
   innerAxes: readonly Axis[],
   batchAxes: readonly Axis[],
   box: readonly [number, number],
 ): TensorMap {
   const [near, far, stride] = inner === 1 ? [innerAxes, outerAxes, outer] : [outerAxes, innerAxes, inner];
-  const dims: Extent[][] = [extentsOf(near), extentsOf(far)];
+  const dims: Extent[][] = [tiles === undefined ? extentsOf(near) : [SCALED], extentsOf(far)];
   const strides: Extent[][] = [[stride]];
   const sizes: number[] = [...box];
+  if (tiles !== undefined) {
+    dims.push([tiles.count]);
+    strides.push([tiles.stride]);
+    sizes.push(1);
+  }
   if (batch !== 0) {
     dims.push(extentsOf(batchAxes));
     strides.push([batch]);
@@ -206,4 +229,10 @@ export function mapParameter(maps: Map<string, TensorMap>, map: TensorMap, name:
   for (let i = 2; maps.has(own); i++) own = `${map.arg}_map_${i}`;
   maps.set(own, map);
   return own;
+}
+
+/** The tensor map of scales of columns: those of a tile of columns in one block of terms. */
+export function scaleMap({ arg, block, each }: Scale, columns: readonly Axis[], tile: number): TensorMap {
+  const dims = [extentsOf(columns), [each!]];
+  return { arg: arg.name, dtype: arg.dtype, dims, strides: [[block]], box: [tile, 1], swizzle: 0 };
 }

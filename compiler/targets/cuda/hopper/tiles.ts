@@ -39,6 +39,8 @@ export interface TileProblem {
   readonly fewestStages?: number;
   /** Shared memory for other things. */
   readonly sharedBytes?: number;
+  /** What comes with each column of a block of terms. */
+  readonly columnBytes?: number;
   readonly depth: number;
 }
 
@@ -77,11 +79,12 @@ function candidate(problem: TileProblem, consumers: 1 | 2, tileN: number): Candi
     slots,
     fewestStages = FEWEST_STAGES,
     sharedBytes = 0,
+    columnBytes = 0,
     depth,
   } = problem;
   const tileM = 64 * consumers;
   const most = Math.max(...loops.map(({ products }) => products));
-  const stageBytes = (tileM + most * tileN) * depth * elementBytes;
+  const stageBytes = (tileM + most * tileN) * depth * elementBytes + most * tileN * columnBytes;
   const room = SHARED_BYTES - BARRIER_BYTES - sharedBytes - consumers * slots * 8192;
   const stages = Math.min(MOST_STAGES, Math.floor(room / stageBytes));
   const sums = registersOfSums(problem.sums, tileN, elementBytes);
