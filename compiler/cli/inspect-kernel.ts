@@ -6,7 +6,7 @@ import type { Kernel } from "../kernel-ir/types.ts";
 import { loweredSource } from "../package/package.ts";
 import { storedForms } from "../package/weight-form.ts";
 import { planFew, planGemm } from "../targets/cuda/hopper/gemm-plan.ts";
-import { candidates, FEW_ROWS, splitCandidates, type TileProblem } from "../targets/cuda/hopper/tiles.ts";
+import { candidates, FEW_ROWS, fewCandidates, type TileProblem } from "../targets/cuda/hopper/tiles.ts";
 import { attentionOf, attentionText } from "./inspect-attention.ts";
 import { print, printJson, UsageError } from "./io.ts";
 import { loadModel } from "./load-model.ts";
@@ -53,7 +53,7 @@ interface Tiles {
   readonly why?: string;
   readonly problem?: TileProblem;
   readonly candidates?: readonly Row[];
-  /** Where few rows are split among blocks. */
+  /** Where few rows have tiles of their own. */
   readonly few?: readonly Row[];
 }
 
@@ -82,7 +82,7 @@ export function tilesOf(kernel: Kernel): Tiles {
   const few =
     planFew(plan) === undefined
       ? []
-      : splitCandidates(problem).map(({ tileN, stages, parts, cost, why }): Row => ({
+      : fewCandidates(problem).map(({ tileN, stages, parts, cost, why }): Row => ({
           tile: `${FEW_ROWS}x${tileN}x${problem.depth} in ${parts} ${parts === 1 ? "part" : "parts"}`,
           stages,
           tiles: Math.ceil(problem.n / tileN) * problem.batches * parts,

@@ -309,9 +309,21 @@ DSK_INLINE bool elect_one() {
 #endif
 }
 
-// barrier.cluster: all blocks of the cluster have come here.
+// barrier.cluster: all threads of the cluster's blocks that have not left the kernel have come here, and see what was written before.
 DSK_INLINE void cluster_sync() {
   DSK_PTX(cluster_sync(), asm volatile("barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory"));
+}
+
+// st.shared::cluster to the same place in another block of the cluster (mapa). That block must not have left the kernel.
+DSK_INLINE void store_at(float4* to, int block, float4 x) {
+#ifdef DSK_HARNESS
+  *static_cast<float4*>(dsk::sim::map_shared(to, block)) = x;
+#else
+  asm volatile("{\n.reg .b32 remote;\nmapa.shared::cluster.u32 remote, %0, %1;\n"
+               "st.shared::cluster.v4.f32 [remote], {%2, %3, %4, %5};\n}" ::"r"(shared_address(to)),
+               "r"(block), "f"(x.x), "f"(x.y), "f"(x.z), "f"(x.w)
+               : "memory");
+#endif
 }
 
 // %cluster_ctarank: which block of the cluster this one is.

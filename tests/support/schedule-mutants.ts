@@ -71,6 +71,7 @@ const IDEMPOTENT: ReadonlySet<Step["kind"]> = new Set([
   "settle",
   "publish",
   "sync",
+  "meet",
   "commit_stores",
   "settle_stores",
   "commit_copies",

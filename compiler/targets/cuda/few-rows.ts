@@ -14,11 +14,22 @@ import { FewRowsPrinter } from "./few-rows-text.ts";
 const FEW_COLUMNS = 1024;
 /** Blocks that keep all multiprocessors of a large GPU busy. */
 const ENOUGH_BLOCKS = 96;
+/** So few blocks, and bytes of each from which on a tile whose terms are shared is faster: 1 x 576 x 7,168 on an H200. */
+const LONELY_BLOCKS = 32;
+const LONELY_BYTES = 256 * 1024;
 /** Bytes of shared memory that sums may take; a block has 48 KiB without asking for more. */
 const SUM_BYTES = 47 * 1024;
 
 /** The entry point for up to 64 rows. */
 export const SOME_ROWS = "some";
+
+/** Whether one row leaves most multiprocessors idle, each of few blocks with much to read. */
+export function isLonely(kernel: GemmKernel, { columns }: FewRows): boolean {
+  const { n, products, batch } = kernel;
+  const blocks = Math.ceil(knownSize(n)! / columns) * (knownSize(batch) ?? Infinity);
+  const bytes = products.reduce((sum, { k }) => sum + knownSize(k)! * columns * 2, 0);
+  return blocks <= LONELY_BLOCKS && bytes >= LONELY_BYTES;
+}
 
 /** How the products of a kernel are made of few rows; not at all where an operand is not read in lines of memory. */
 export function fewRowsOf(kernel: GemmKernel, part?: Part): FewRows[] {

@@ -1,12 +1,12 @@
 /** The CUDA target: kernels as CUDA C++ files, what they share, and what a runtime has to know about them. */
 import type { Scratch, SimtKernel, SimtKernels } from "../../../runtime/program/grids.ts";
 import { fixed } from "../../emit/templates.ts";
-import type { Kernel } from "../../kernel-ir/types.ts";
+import type { GemmKernel, Kernel } from "../../kernel-ir/types.ts";
 import type { Dialect } from "../simt/dialect.ts";
 import { printSolo } from "../simt/print.ts";
 import { withoutReserved } from "../reserved.ts";
 import { CUDA_DIALECT } from "./dialect.ts";
-import { fewRowsOf, SOME_ROWS } from "./few-rows.ts";
+import { fewRowsOf, isLonely, SOME_ROWS } from "./few-rows.ts";
 import { type File, fileOf } from "./file.ts";
 import { printParts } from "./parts.ts";
 import { printHopperAttention } from "./hopper/attention.ts";
@@ -63,8 +63,10 @@ function printKernel(kernel: Kernel): Printed {
   }
   const { entries } = file.kernel;
   const more = entries.findIndex(({ upTo }) => upTo === undefined);
-  const fewest = kernel.family === "gemm" && fewRowsOf(kernel).length > 0 ? 1 : 0;
-  // The fewest rows are for what reads in lines; for more of them tiles are better (64 by 1536 by 24576 on an H200: 32 us, in lines 99 us).
+  const [lines] = kernel.family === "gemm" ? fewRowsOf(kernel) : [];
+  // The fewest rows are read in lines, unless few blocks would do all of that.
+  const fewest = lines === undefined || (few !== undefined && isLonely(kernel as GemmKernel, lines)) ? 0 : 1;
+  // For more of them tiles are better (64 by 1536 by 24576 on an H200: 32 us, in lines 99 us).
   const behind = entries.slice(fewest, more).filter(({ name: own }) => own === SOME_ROWS);
   const before = entries.slice(fewest, more).filter((entry) => !behind.includes(entry));
   const own = [

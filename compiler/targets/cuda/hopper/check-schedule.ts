@@ -8,6 +8,7 @@ import {
   registersAtStart,
   type Schedule,
   SHARED_BYTES,
+  type SharedBuffer,
   sharedBytes,
   type Step,
   threadsOf,
@@ -45,6 +46,14 @@ export function requireSound(schedule: Schedule, runs: readonly Counts[]): void 
 function misfit(schedule: Schedule): string | undefined {
   const bytes = sharedBytes(schedule);
   if (bytes > SHARED_BYTES) return `it takes ${bytes} bytes of shared memory, and a block has ${SHARED_BYTES}`;
+  const sizeOf = ({ bytes, stages, each = 1 }: SharedBuffer): number => bytes * stages * each;
+  for (const buffer of schedule.buffers) {
+    if (buffer.over === undefined) continue;
+    const below = schedule.buffers.filter(({ name }) => buffer.over!.includes(name));
+    const room = below.reduce((n, other) => n + sizeOf(other), 0);
+    if (sizeOf(buffer) > room)
+      return `${buffer.name} takes ${sizeOf(buffer)} bytes, and ${buffer.over.join(" and ")} have ${room}`;
+  }
   const threads = threadsOf(schedule);
   if (threads > 1024) return `it has ${threads} threads, and a block has at most 1024`;
   const pool = Math.min(REGISTERS, registersAtStart(threads) * threads);

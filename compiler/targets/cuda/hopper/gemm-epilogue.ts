@@ -107,10 +107,12 @@ export class Epilogue {
   #finish(): void {
     const { lines } = this.#printing;
     lines.add("#pragma unroll");
-    lines.block(`for (int i = 0; i < TILE_N / 2; i++)`, () => {
+    // Of a tile's parts each has some of the columns.
+    const [count, first] = (this.#plan.parts ?? 1) > 1 ? ["SHARE * 4", "at.part * SHARE * 8 + "] : ["TILE_N / 2", ""];
+    lines.block(`for (int i = 0; i < ${count}; i++)`, () => {
       const row = `at.m + part * ${ROWS} + row + i / 2 % 2 * 8`;
       const rows = this.#plan.kernel.groups?.over === "m";
-      lines.add(`const int ${rows ? "at_row" : "m"} = ${row}, n = at.n + i / 4 * 8 + column + i % 2;`);
+      lines.add(`const int ${rows ? "at_row" : "m"} = ${row}, n = at.n + ${first}i / 4 * 8 + column + i % 2;`);
       lines.block(rows ? "if (at_row < at.end && n < n_end)" : "if (m < m_end && n < n_end)", () => {
         if (rows) lines.add(`const int m = ${this.#order}[at_row];`);
         for (const stmt of this.#plan.direct)

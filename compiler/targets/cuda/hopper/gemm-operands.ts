@@ -203,8 +203,8 @@ export class Operands {
 const PRODUCT_BYTES = 32;
 
 /** The number of a block of terms among all of them. */
-export function blockOf({ split }: GemmPlan): string {
-  return split === undefined ? "k_block" : "(at.part * K_BLOCKS + k_block)";
+export function blockOf({ parts = 1 }: GemmPlan): string {
+  return parts === 1 ? "k_block" : "(first_block + k_block)";
 }
 
 /** Whether a label is that of inputs of the epilogue: `b0_given[...]`. */

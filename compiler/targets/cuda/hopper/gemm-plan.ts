@@ -17,7 +17,7 @@ import {
   termsAreNeighbors,
 } from "./tensor-maps.ts";
 import { SCALED } from "./scales.ts";
-import { chosenTile, FEW_ROWS, splitCandidates, type Tile, type TileProblem } from "./tiles.ts";
+import { chosenFew, chosenTile, FEW_ROWS, type Tile, type TileProblem } from "./tiles.ts";
 
 /** What a symbolic extent is taken for when tiles are chosen: tokens of a step of training. */
 export const TOKENS = 4096;
@@ -50,8 +50,8 @@ export interface GemmPlan {
   readonly problem: TileProblem;
   readonly tile: Tile & { readonly why: string };
   readonly shape: GemmShape;
-  /** Where blocks share the terms of a tile: partial sums go to memory, and another entry point adds them up. */
-  readonly split?: { readonly parts: number; readonly blocks: number };
+  /** Of few rows: how many blocks share the terms of a tile. */
+  readonly parts?: number;
 }
 
 /** Why a kernel stays with the one for threads, in words. */
@@ -137,21 +137,21 @@ export function planGemm(
   return { kernel, loops, staged, direct, inputs, problem, tile, shape };
 }
 
-/** The plan for few rows, where splitting sums pays; undefined where the other one does as well. */
+/** The plan for few rows, where tiles of their own or sharing terms pays; undefined where the other one does as well. */
 export function planFew(plan: GemmPlan): GemmPlan | undefined {
   const { kernel, problem, loops } = plan;
   const terms = loops[0]!.k.every(({ extent }) => typeof extent === "number");
   const gathers = loops.some(({ a }) => a.gathered !== undefined);
-  if (kernel.groups !== undefined || gathers || !terms || kernel.batch.some(({ extent }) => typeof extent === "string"))
-    return undefined;
-  const [best] = splitCandidates(problem);
-  if (best === undefined || best.parts === 1) return undefined;
-  const { tileN, stages, parts, blocks, why } = best;
+  const calls = !terms || kernel.batch.some(({ extent }) => typeof extent === "string");
+  if (kernel.groups !== undefined || gathers || calls || plan.shape.scaleBytes !== undefined) return undefined;
+  const best = chosenFew(problem, plan.tile);
+  if (best === undefined) return undefined;
+  const { consumers, tileN, stages, parts, why } = best;
   const direct = [...plan.direct, ...plan.staged.map(({ stmt }) => stmt)];
   const inOrder = kernel.epilogue.flatMap((stmt) => direct.filter((one) => one === stmt));
   const scales = plan.shape.columnScales === undefined ? {} : { columnScales: columnScales(tileN) };
   const { given: _, ...shared } = plan.shape;
-  const shape: GemmShape = { ...shared, consumers: 1, tileN, stages, staged: [], direct: true, ...scales };
+  const shape: GemmShape = { ...shared, consumers, tileN, stages, staged: [], direct: true, parts, ...scales };
   const few = { ...problem, m: FEW_ROWS };
   return {
     ...plan,
@@ -159,9 +159,9 @@ export function planFew(plan: GemmPlan): GemmPlan | undefined {
     staged: [],
     direct: inOrder,
     inputs: [],
-    tile: { consumers: 1, tileN, stages, why },
+    tile: { consumers, tileN, stages, why },
     shape,
-    split: { parts, blocks },
+    parts,
   };
 }
 

@@ -1,6 +1,7 @@
 /**
  * The schedule of all matrix products: one warpgroup loads tiles into a ring, one or two others multiply. Tiles go on while the
- * results of the one before are stored, since the ring does not stop at its end.
+ * results of the one before are stored, since the ring does not stop at its end. Few rows have a block for each tile, or a cluster of
+ * blocks that share its terms: each sends its sums to the block that adds up their columns.
  */
 import {
   type Count,
@@ -45,6 +46,8 @@ export interface GemmShape {
   readonly direct: boolean;
   /** Where groups begin, for kernels that have groups. */
   readonly startsBytes?: number;
+  /** For few rows: the blocks that share the terms of a tile, a cluster of them where that are several; none of them has another tile. */
+  readonly parts?: number;
   /** What results are computed of beside sums: 64 columns at a time come through the ring, as blocks of terms do. */
   readonly given?: GivenShape;
 }
@@ -82,7 +85,7 @@ const RESULT_REGISTERS = 64;
 const AHEAD = 1;
 
 export function gemmSchedule(shape: GemmShape): Schedule {
-  const { name, consumers, stages, tileN, depthBytes, loops, staged, direct } = shape;
+  const { name, consumers, stages, tileN, depthBytes, loops, staged, direct, parts } = shape;
   const tilesOfB = Math.max(...loops.map(({ products }) => products.length));
   const [aBytes, bBytes] = [consumers * ROWS * depthBytes, tileN * depthBytes];
   const gathers = loops.some((loop) => loop.gathers.a || loop.gathers.b);
@@ -113,6 +116,18 @@ export function gemmSchedule(shape: GemmShape): Schedule {
             holds: "where groups and their tiles begin, and the end",
           },
         ]),
+    ...(isShared(shape)
+      ? [
+          {
+            name: "received",
+            stages: 1,
+            bytes: ROWS * tileN * 4 * sumsOf(loops).length,
+            each: consumers,
+            over: ["a", ...Array.from({ length: tilesOfB }, (_, i) => `b${i}`)],
+            holds: "sums of the columns that the block adds up, of all blocks",
+          },
+        ]
+      : []),
   ];
   const registers: RegisterArray[] = Array.from({ length: sumsOf(loops).length }, (_, i) => ({
     name: `sums${i}`,
@@ -146,18 +161,37 @@ export function gemmSchedule(shape: GemmShape): Schedule {
     buffers,
     registers,
     roles: [producer(shape, aBytes, bBytes, loads, gathers), consumer(shape)],
+    ...(isShared(shape) ? { cluster: parts! } : {}),
     results: [
       ...staged.map(({ name: to, columns }) => ({
         role: "consumer",
         over: [TILES, slicesOf(tileN), ...piecesOf(columns)],
         label: resultLabel(to, columns),
       })),
-      ...(direct ? [{ role: "consumer", over: [TILES], label: "results[{tile},{part}]" }] : []),
+      ...(direct ? [{ role: "consumer", over: isShared(shape) ? [RANKS] : overTiles(shape), label: DIRECT }] : []),
     ],
   };
 }
 
 const TILES = { counter: "tile", count: "tiles" };
+const RANKS = { counter: "rank", count: "cluster" };
+/** What threads store themselves. */
+const DIRECT = "results[{tile},{rank},{part}]";
+
+function isShared({ parts = 1 }: GemmShape): boolean {
+  return parts > 1;
+}
+
+/** Tiles that a block has one after the other. */
+function overTiles({ parts }: GemmShape): Count[] {
+  return parts === undefined ? [TILES] : [];
+}
+
+/** Steps for each tile of a block. */
+function eachTile(shape: GemmShape, body: readonly Step[]): readonly Step[] {
+  return shape.parts === undefined ? [{ kind: "loop", ...TILES, body }] : body;
+}
+
 const STAGE = { cursor: "stage" };
 const BEFORE = { cursor: "stage", back: 1 };
 
@@ -243,7 +277,7 @@ function producer(shape: GemmShape, aBytes: number, bBytes: number, loads: boole
     warpgroups: 1,
     threads: gathers ? "all" : "one",
     registers: registersOf(shape).producer,
-    steps: [{ kind: "loop", counter: "tile", count: "tiles", body: drained }],
+    steps: eachTile(shape, drained),
   };
 }
 
@@ -326,26 +360,50 @@ function consumer(shape: GemmShape): Role {
         ...(goesOn ? { goesOn } : {}),
       };
     });
-    steps.push(...(columnScales === undefined ? summed(count, all) : promoted(i, count, all)));
+    const isLast = shape.parts !== undefined;
+    steps.push(...(columnScales === undefined ? summed(count, all, isLast) : promoted(i, count, all)));
   }
   const reads: Reads = terms.map((holds, i) => ({
     registers: `sums${i}`,
     holds: holds.length === 1 ? holds[0]! : holds,
   }));
   for (const batch of batchesOf(staged)) steps.push(sliceLoop(batch, shape, reads));
-  if (direct) steps.push({ kind: "compute", name: "finish", reads, gives: "results[{tile},{part}]" });
+  if (isShared(shape)) steps.push(...exchanged(reads));
+  const added = reads.map(({ registers }) => ({ registers, holds: `added_${registers}[{rank}]` }));
+  if (direct) steps.push({ kind: "compute", name: "finish", reads: isShared(shape) ? added : reads, gives: DIRECT });
   return {
     name: "consumer",
     warpgroups: consumers,
     threads: "all",
     registers: registersOf(shape).consumer,
     steps: [
-      { kind: "loop", counter: "tile", count: "tiles", body: steps },
+      ...eachTile(shape, steps),
       ...(staged.some(({ scattered }) => scattered !== true)
         ? [{ kind: "settle_stores", pending: 0, why: "shared memory goes when the block ends" } as const]
         : []),
     ],
   };
+}
+
+/** Blocks that share the terms of a tile send each other what others add up: each has some of the columns. */
+function exchanged(reads: Reads): Step[] {
+  return [
+    { kind: "meet", why: "nobody in the cluster multiplies any more" },
+    {
+      kind: "compute",
+      name: "send sums",
+      reads,
+      sends: [{ buffer: "received", holds: "received[{to},{part}]" }],
+    },
+    { kind: "meet", why: "all sums are there" },
+    {
+      kind: "compute",
+      name: "add",
+      why: "the parts of a sum in their order",
+      loads: [{ buffer: "received", holds: "received[{rank},{part}]" }],
+      writes: reads.map(({ registers }) => ({ registers, holds: `added_${registers}[{rank}]` })),
+    },
+  ];
 }
 
 /** A product of tiles, and the registers of its sums. */
@@ -359,8 +417,12 @@ interface Product {
   readonly goesOn?: boolean;
 }
 
-/** The tensor cores sum over all blocks: while one is multiplied, the next one is waited for. */
-function summed(count: string, products: readonly Product[]): Step[] {
+/**
+ * The tensor cores sum over all blocks: while one is multiplied, the next one is waited for.
+ *
+ * @param isLast whether nothing is loaded behind its last block
+ */
+function summed(count: string, products: readonly Product[], isLast: boolean): Step[] {
   const multiplies = products.map(({ sum, a, b, goesOn = false }): Step => ({
     kind: "multiply",
     a,
@@ -385,7 +447,7 @@ function summed(count: string, products: readonly Product[]): Step[] {
       ],
     },
     { kind: "settle", pending: 0, done, why: "here, where ptxas sees it: else it would serialize the products" },
-    { kind: "arrive", barrier: "empty", at: BEFORE, by: "warps" },
+    ...(isLast ? [] : [{ kind: "arrive", barrier: "empty", at: BEFORE, by: "warps" } as const]),
   ];
 }
 
@@ -494,12 +556,17 @@ function store({ name, columns, scattered = false }: StagedShape, reads: { regis
 type Reads = readonly { registers: string; holds: Expected }[];
 
 /** Trip counts that stand for all: none, one, fewer than stages, more than go round twice. */
-export function gemmRuns({ loops, stages, staged, tileN }: GemmShape): Counts[] {
+export function gemmRuns({ loops, stages, staged, tileN, parts }: GemmShape): Counts[] {
   const fixed = [slicesOf(tileN), ...staged.flatMap(({ columns }) => piecesOf(columns))];
   const slices = Object.fromEntries(fixed.map(({ count }) => [count, Number(count)]));
   const counts = [...new Set(loops.map(({ count }) => count))];
   const blocks = (n: readonly (number | readonly number[])[]): Counts =>
     Object.fromEntries(counts.map((count, i) => [count, n[i % n.length]!]));
+  if (parts !== undefined)
+    return [[1], [2 * stages + 1], parts === 1 ? [stages] : [[stages + 2, 1]]].map((n) => ({
+      ...blocks(n),
+      ...slices,
+    }));
   return [
     { tiles: 0, ...blocks([1]), ...slices },
     { tiles: 1, ...blocks([1]), ...slices },

@@ -1,65 +1,76 @@
-/** Few rows: blocks share the terms of a tile. What stands here is printed for such kernels only. */
-import type { Scratch } from "../../../../runtime/program/grids.ts";
+/** Few rows: blocks of a cluster share the terms of a tile. What stands here is printed for such kernels only. */
 import type { Lines } from "../../../emit/lines.ts";
 import type { GemmPlan } from "./gemm-plan.ts";
-import { FEW_ROWS } from "./tiles.ts";
+import type { Printing } from "./gemm-printing.ts";
 
-/** Threads of a block that adds up: each has a column. */
-export const ADDERS = 256;
-
-/** The partial sums: of every part and product, for as many rows as there may be. */
-export function splitScratch({ kernel, split, problem }: GemmPlan): Scratch {
-  const shape = [split!.parts * kernel.products.length * problem.batches, FEW_ROWS, problem.n];
-  return { shape, each: false, dtype: "f32" };
-}
-
-export function splitRaster(): string[] {
+export function fewRaster(): string[] {
   return [
-    "// The parts of a tile's terms follow each other.",
+    "// The parts of a tile's terms follow each other: they are a cluster.",
     "struct Place {",
     "  int m, n, batch, part;",
     "};",
-    "DSK_INLINE Place place_of(int tile, int, int columns) {",
-    "  const int i = tile / PARTS;",
-    "  return {0, i % columns * TILE_N, i / columns, tile % PARTS};",
+    "DSK_INLINE Place place_of(int block, int columns) {",
+    "  const int i = block / PARTS;",
+    "  return {0, i % columns * TILE_N, i / columns, block % PARTS};",
     "}",
   ];
 }
 
-/** The partial sum of a product at `m` and `n`. */
-export function partialAt({ kernel, problem }: GemmPlan, part: string, product: number, batch: string): string {
-  const { length } = kernel.products;
-  const of = length === 1 ? part : `(${part} * ${length} + ${product})`;
-  const all = problem.batches === 1 ? of : `(${of} * ${problem.batches} + ${batch})`;
-  return `partials[(${all} * ${FEW_ROWS} + m) * n_end + n]`;
+/** The part's blocks of terms, of all of them. */
+export function printTermsOfPart(lines: Lines, { parts }: GemmPlan, count: string, all: number): void {
+  if (parts === 1) return lines.add(`const int ${count} = ${all};`);
+  lines.add(
+    `const int first_block = ${all} * at.part / PARTS, ${count} = ${all} * (at.part + 1) / PARTS - first_block;`,
+  );
 }
 
-/** Stores a thread's sums. */
-export function printPartials(lines: Lines, plan: GemmPlan): void {
-  lines.add("#pragma unroll");
-  lines.block("for (int i = 0; i < TILE_N / 2; i++)", () => {
-    lines.add("const int m = row + i / 2 % 2 * 8, n = at.n + i / 4 * 8 + column + i % 2;");
-    lines.block("if (m < m_end && n < n_end)", () => {
-      for (const i of plan.kernel.products.keys())
-        lines.add(`${partialAt(plan, "at.part", i, "at.batch")} = sums${i}[i];`);
+/** Where sums wait that the block adds up: by product, the block that they are of, 8 columns, and thread. */
+export function printReceived(lines: Lines, { tile }: GemmPlan): void {
+  lines.add(
+    "// The block adds up 8 * SHARE columns of the tile. What it receives lies over the ring; rows that are not there are not sent.",
+  );
+  lines.add("float4* const received = reinterpret_cast<float4*>(&shared) + threadIdx.x - 128;");
+  lines.add(`constexpr int CONSUMERS = ${tile.consumers * 128};`);
+  lines.add("const bool has_rows = part * 64 + warp * 16 < m_end;");
+}
+
+/** Sends a thread's sums to the blocks that add them up. */
+export function printSend(plan: GemmPlan, { lines }: Printing): void {
+  lines.block("if (has_rows)", () => {
+    lines.add("#pragma unroll");
+    lines.block("for (int i = 0; i < PARTS * SHARE; i++)", () => {
+      for (const product of plan.kernel.products.keys()) {
+        const four = [0, 1, 2, 3].map((e) => `sums${product}[i * 4${e === 0 ? "" : ` + ${e}`}]`).join(", ");
+        const place = `(${of(product, "at.part")} * SHARE + i % SHARE) * CONSUMERS`;
+        lines.add(`store_at(received + ${place}, i / SHARE, float4{${four}});`);
+      }
     });
   });
 }
 
-/** The entry point that adds up: `finish` prints what is done with the sums. */
-export function printAdder(lines: Lines, plan: GemmPlan, finish: () => void): void {
-  const { kernel } = plan;
-  const size = (axes: readonly { extent: unknown }[]): string =>
-    axes.length === 0 ? "1" : axes.map(({ extent }) => String(extent)).join(" * ");
-  lines.add(
-    `const int m_end = ${size(kernel.m)}, n_end = ${size(kernel.n)}, columns = (n_end + ${ADDERS - 1}) / ${ADDERS};`,
-  );
-  lines.add(`const int n = blockIdx.x % columns * ${ADDERS} + threadIdx.x, m = blockIdx.x / columns % m_end;`);
-  if (plan.problem.batches > 1) lines.add("const int batch = blockIdx.x / columns / m_end;");
-  lines.add("if (n >= n_end) return;");
-  for (const [i, { name }] of kernel.products.entries()) {
-    lines.add(`float ${name} = 0.0f;`, "#pragma unroll");
-    lines.add(`for (int part = 0; part < PARTS; part++) ${name} += ${partialAt(plan, "part", i, "batch")};`);
-  }
-  finish();
+/** Adds up the sums of all parts, in their order: they become the block's first ones. */
+export function printAdd(plan: GemmPlan, { lines }: Printing): void {
+  lines.block("if (has_rows)", () => {
+    lines.add("#pragma unroll");
+    lines.block("for (int i = 0; i < SHARE; i++)", () => {
+      const each = (part: string, assign: string): void => {
+        for (const product of plan.kernel.products.keys())
+          lines.block("", () => {
+            lines.add(`const float4 sent = received[(${of(product, part)} * SHARE + i) * CONSUMERS];`);
+            const four = ["x", "y", "z", "w"].map(
+              (name, e) => `sums${product}[i * 4${e === 0 ? "" : ` + ${e}`}] ${assign} sent.${name}`,
+            );
+            lines.add(`${four.join(", ")};`);
+          });
+      };
+      each("0", "=");
+      lines.add("#pragma unroll");
+      lines.block("for (int from = 1; from < PARTS; from++)", () => each("from", "+="));
+    });
+  });
+}
+
+function of(product: number, part: string): string {
+  const before = product === 1 ? "PARTS" : `${product} * PARTS`;
+  return product === 0 ? part : part === "0" ? before : `(${before} + ${part})`;
 }

@@ -16,7 +16,7 @@ import { countOf, type GemmPlan, TOKENS } from "./gemm-plan.ts";
 import { Printing, sizeText } from "./gemm-printing.ts";
 import { gemmRuns, gemmSchedule, ROWS } from "./gemm-schedule.ts";
 import { printClear, printPromote, printScales } from "./gemm-promote.ts";
-import { ADDERS, printAdder, printPartials, splitRaster, splitScratch } from "./gemm-split.ts";
+import { fewRaster, printAdd, printReceived, printSend, printTermsOfPart } from "./gemm-split.ts";
 import { type Hooks, SchedulePrinter } from "./print-schedule.ts";
 import { registersAtStart, type Role, type Schedule, SHARED_BYTES, sharedBytes, threadsOf } from "./schedule.ts";
 import { extentsOf } from "./tensor-maps.ts";
@@ -76,26 +76,26 @@ class GemmPrinter {
   }
 
   print(): HopperFile {
-    const { kernel, loops, tile, problem, split } = this.#plan;
+    const { kernel, loops, tile, problem, parts } = this.#plan;
     const lines = this.#lines;
     lines.add(...this.#header().map((line) => `// ${line}`.trimEnd()));
     const { groups } = kernel;
     const gathers = loops.some(({ a }) => a.gathered !== undefined);
     lines.add('#include "dsk_sm90.cuh"', ...(gathers ? ['#include "dsk_mma.cuh"'] : []), "");
-    lines.add(
-      `constexpr int TILE_M = ${this.#tileM}, TILE_N = ${tile.tileN}, TILE_K = ${problem.depth}, STAGES = ${tile.stages};`,
-    );
+    const tileM = parts === undefined ? `TILE_M = ${this.#tileM}, ` : "";
+    lines.add(`constexpr int ${tileM}TILE_N = ${tile.tileN}, TILE_K = ${problem.depth}, STAGES = ${tile.stages};`);
     if (groups !== undefined) lines.add(`constexpr int GROUPS = ${groups.group.extent};`);
-    if (split !== undefined) lines.add(`constexpr int PARTS = ${split.parts}, K_BLOCKS = ${split.blocks};`);
+    if (parts !== undefined)
+      lines.add(`constexpr int PARTS = ${parts}${parts === 1 ? "" : `, SHARE = ${tile.tileN / 8 / parts}`};`);
     lines.add("");
     this.#shared();
     for (const func of this.#operands.wgmmas()) lines.add("", ...func);
     const raster =
-      split !== undefined ? splitRaster() : groups !== undefined ? groupRaster(groups, RASTER) : this.#raster();
+      parts !== undefined ? fewRaster() : groups !== undefined ? groupRaster(groups, RASTER) : this.#raster();
     lines.add("", ...raster, "");
     if (groups !== undefined) this.#sort();
     this.#kernel();
-    const file = `${kernel.name}${split === undefined ? "" : "_few"}.${ARCHITECTURE}`;
+    const file = `${kernel.name}${parts === undefined ? "" : "_few"}.${ARCHITECTURE}`;
     const grid = {
       file,
       workgroupSize: threadsOf(this.#schedule),
@@ -103,60 +103,28 @@ class GemmPrinter {
         { of: extentsOf(kernel.batch) },
         { of: extentsOf(kernel.m), by: this.#tileM, ...(groups?.over === "m" ? { plus: groupsOf(groups) + 1 } : {}) },
         { of: extentsOf(kernel.n), by: tile.tileN },
-        ...(split === undefined ? [] : [{ of: [split.parts] }]),
+        ...(parts === undefined || parts === 1 ? [] : [{ of: [parts] }]),
       ],
-      most: PROCESSORS,
+      // Blocks of few rows have a tile each.
+      ...(parts === undefined ? { most: PROCESSORS } : {}),
+      ...(parts === undefined || parts === 1 ? {} : { cluster: parts }),
       sharedBytes: sharedBytes(this.#schedule),
       maps: [...this.#operands.maps.values()],
     };
     const sort = groups === undefined ? [] : [{ of: [], plus: groupsOf(groups) }];
-    const entry: Entry =
-      split === undefined
-        ? {
-            name: ENTRY,
-            only: ARCHITECTURE,
-            ...grid,
-            ...(groups === undefined ? {} : { before: { name: SORT, file, workgroupSize: SORTERS, workgroups: sort } }),
-          }
-        : {
-            name: ADD,
-            only: ARCHITECTURE,
-            file,
-            workgroupSize: ADDERS,
-            workgroups: [
-              { of: extentsOf(kernel.batch) },
-              { of: extentsOf(kernel.m) },
-              { of: extentsOf(kernel.n), by: ADDERS },
-            ],
-            upTo: { product: extentsOf(kernel.m), most: FEW_ROWS },
-            before: { name: SPLIT, ...grid },
-          };
-    if (split !== undefined) this.#add();
-    const own = split !== undefined ? [splitScratch(this.#plan)] : groups !== undefined ? groupScratch(kernel) : [];
+    const entry: Entry = {
+      name: parts === undefined ? ENTRY : FEW,
+      only: ARCHITECTURE,
+      ...(parts === undefined ? {} : { upTo: { product: extentsOf(kernel.m), most: FEW_ROWS } }),
+      ...grid,
+      ...(groups === undefined ? {} : { before: { name: SORT, file, workgroupSize: SORTERS, workgroups: sort } }),
+    };
+    const own = groups === undefined ? [] : groupScratch(kernel);
     return { text: readable(lines.text()), entry, scratch: [...this.#others, ...own] };
   }
 
-  /** The entry point that adds up partial sums. */
-  #add(): void {
-    const { kernel, direct } = this.#plan;
-    const [lines, printing] = [this.#lines, this.#printing];
-    lines.add("", "// Adds up the parts of a sum in their order: a thread for each result.");
-    this.#head(ADD, `${ADDERS}`, this.#parameters(false), () =>
-      printAdder(lines, this.#plan, () => {
-        for (const stmt of direct)
-          lines.block("", () => {
-            const exprs = [stmt.value, ...stmt.at];
-            printing.unpack(kernel.batch, "batch", exprs);
-            printing.unpack(kernel.m, "m", exprs);
-            printing.unpack(kernel.n, "n", exprs);
-            this.#epilogue.assign(stmt, printing.scalars(exprs));
-          });
-      }),
-    );
-  }
-
   #header(): string[] {
-    const { kernel, tile, problem, loops, split } = this.#plan;
+    const { kernel, tile, problem, loops, parts } = this.#plan;
     const { m, n, batches, elementBytes, resultBytes } = problem;
     const flops = loops.reduce(
       (sum, _, i) => sum + 2 * m * n * batches * problem.loops[i]!.k * problem.loops[i]!.products,
@@ -177,7 +145,7 @@ class GemmPrinter {
       ...(dims!.length === 0 ? [] : [`${dims!.join(" = ")} = ${TOKENS}`]),
       ...tiles!.map((each) => `${each} = ${Math.ceil(TOKENS / tileOfWord(each))}`),
     ];
-    const taken = split === undefined ? sizes.join(", ") : `${FEW_ROWS} rows`;
+    const taken = parts === undefined ? sizes.join(", ") : `${FEW_ROWS} rows`;
     const at = symbolic.length === 0 ? "" : `With ${taken}: `;
     return [
       `${kernel.name}: gemm for the tensor cores of sm_90a`,
@@ -195,7 +163,8 @@ class GemmPrinter {
     lines.block(
       "struct alignas(1024) Shared",
       () => {
-        for (const { name, stages, bytes, each, holds } of buffers) {
+        for (const { name, stages, bytes, each, holds, over } of buffers) {
+          if (over !== undefined) continue;
           if (name === "starts") {
             const tiles = this.#plan.kernel.groups!.over === "m" ? ", tiles[GROUPS + 2]" : "";
             lines.add(`int starts[GROUPS + 2]${tiles};  // ${holds}`);
@@ -242,7 +211,6 @@ class GemmPrinter {
           `${access === "read" ? "const " : ""}${storageType(dtype)}* ${name}`,
       ),
       ...this.#others.map(({ dtype = "i32" }, i) => `${storageType(dtype)}* unused_${i}`),
-      ...(this.#plan.split === undefined ? [] : ["float* partials"]),
       ...(kernel.groups === undefined ? [] : [`int* ${this.#order}`, `int* ${this.#starts}`]),
       ...(maps ? [...this.#operands.maps.keys()].map((name) => `const __grid_constant__ CUtensorMap ${name}`) : []),
     ];
@@ -254,15 +222,16 @@ class GemmPrinter {
     this.#lines.add(
       `// Block g writes down the ${kernel.groups!.over === "m" ? "rows" : "terms"} of group g in their order.`,
     );
-    this.#head(SORT, `${SORTERS}`, this.#parameters(false), () =>
+    this.#head(SORT, `__launch_bounds__(${SORTERS})`, this.#parameters(false), () =>
       printSort(kernel, this.#printing, this.#order, this.#starts),
     );
     this.#lines.add("");
   }
 
-  #head(entry: string, bounds: string, parameters: readonly string[], body: () => void): void {
+  /** @param attributes what is said of the entry point */
+  #head(entry: string, attributes: string, parameters: readonly string[], body: () => void): void {
     const lines = this.#lines;
-    lines.add(`extern "C" __global__ void __launch_bounds__(${bounds})`);
+    lines.add(`extern "C" __global__ void ${attributes}`);
     const rows = [`${this.#plan.kernel.name}_${entry}(`];
     for (const [i, parameter] of parameters.entries()) {
       const text = `${parameter}${i + 1 < parameters.length ? ", " : ")"}`;
@@ -274,9 +243,11 @@ class GemmPrinter {
   }
 
   #kernel(): void {
+    const { parts = 1 } = this.#plan;
+    const cluster = parts === 1 ? "" : `__cluster_dims__(${parts}, 1, 1) `;
     this.#head(
-      this.#plan.split === undefined ? ENTRY : SPLIT,
-      `${threadsOf(this.#schedule)}, 1`,
+      this.#plan.parts === undefined ? ENTRY : FEW,
+      `${cluster}__launch_bounds__(${threadsOf(this.#schedule)}, 1)`,
       this.#parameters(true),
       () => this.#body(),
     );
@@ -284,18 +255,20 @@ class GemmPrinter {
 
   #body(): void {
     const lines = this.#lines;
-    const { kernel, loops } = this.#plan;
+    const { kernel, loops, problem, parts } = this.#plan;
     lines.add("Shared& shared = *reinterpret_cast<Shared*>(shared_memory());");
     lines.add("// The same in all threads of a warp, as the compiler sees by the shuffle.");
     lines.add("const int warpgroup = __shfl_sync(0xffffffffu, (int)threadIdx.x / 128, 0);");
     lines.add("const int thread = threadIdx.x % 128, warp = thread / 32, lane = thread % 32;");
     const rows = kernel.groups?.over !== "m";
     lines.add(`const int ${rows ? `m_end = ${sizeText(kernel.m)}, ` : ""}n_end = ${sizeText(kernel.n)};`);
-    const tileRows = rows ? "tile_rows = (m_end + TILE_M - 1) / TILE_M, " : "";
+    const tileRows = rows && parts === undefined ? "tile_rows = (m_end + TILE_M - 1) / TILE_M, " : "";
     lines.add(`const int ${tileRows}tile_columns = (n_end + TILE_N - 1) / TILE_N;`);
-    if (kernel.groups?.over !== "k" && this.#plan.split === undefined)
-      for (const [i, { k }] of loops.entries())
-        lines.add(`const int ${countOf(i)} = ${blocksText(k, this.#plan.problem.depth)};`);
+    if (parts !== undefined) {
+      lines.add("const Place at = place_of(blockIdx.x, tile_columns);");
+      printTermsOfPart(lines, this.#plan, countOf(0), Math.ceil(problem.loops[0]!.k / problem.depth));
+    } else if (kernel.groups?.over !== "k")
+      for (const [i, { k }] of loops.entries()) lines.add(`const int ${countOf(i)} = ${blocksText(k, problem.depth)};`);
     if (kernel.groups !== undefined) printStarts(lines, kernel.groups, this.#starts);
     lines.block("if (threadIdx.x == 0)", () => {
       for (const name of this.#operands.maps.keys()) lines.add(`tma_prefetch(&${name});`);
@@ -329,8 +302,10 @@ class GemmPrinter {
           "// Of a thread's first sum. Sum i lies i / 2 % 2 * 8 rows and i / 4 * 8 + i % 2 columns behind it.",
           `const int ${own.join(", ")};`,
         );
+      if (parts !== undefined && parts > 1) printReceived(lines, this.#plan);
       for (const { name, count } of this.#schedule.registers)
         if (!name.startsWith("results")) lines.add(`float ${name}[${count}];`);
+      if (parts !== undefined) this.#rowsOfThread();
       steps(consumer);
     });
   }
@@ -360,26 +335,23 @@ class GemmPrinter {
       gather: (step, to) => operands.printGather(this.#printing, step.holds, to),
       multiply: (step) => operands.printMultiply(lines, step),
       compute: ({ name }) => {
-        const promotion = PROMOTION[name.split(" ")[0]!];
-        if (promotion !== undefined) promotion(this.#plan, this.#printing, name);
-        else if (this.#plan.split !== undefined) printPartials(lines, this.#plan);
-        else this.#epilogue.compute(name);
+        const printer = COMPUTATIONS[name.split(" ")[0]!];
+        if (printer === undefined) this.#epilogue.compute(name);
+        else printer(this.#plan, this.#printing, name);
       },
       store: (step, from) => this.#epilogue.store(step, from),
     };
   }
 
-  /** Tiles are the items of the entry point, which may run before another one; groups say how many they have. */
+  /** Tiles are the items of the entry point; groups say how many they have. */
   get #tiles(): string {
-    if (this.#plan.kernel.groups?.over === "m") return "tiles";
-    return this.#plan.split === undefined ? "items" : "items_before";
+    return this.#plan.kernel.groups?.over === "m" ? "tiles" : "items";
   }
 
   /** What the roles know of a tile. */
   #enterTile(role: Role): void {
     const lines = this.#lines;
-    const { kernel, problem, split } = this.#plan;
-    const { groups } = kernel;
+    const { groups } = this.#plan.kernel;
     const args =
       groups === undefined
         ? "tile_rows, tile_columns"
@@ -387,13 +359,16 @@ class GemmPrinter {
           ? "tile_rows, tile_columns, shared.starts"
           : "tile_columns, shared.starts, shared.tiles";
     lines.add(`const Place at = place_of(tile, ${args});`);
-    if (split !== undefined) {
-      const all = Math.ceil(problem.loops[0]!.k / problem.depth);
-      lines.add(`const int ${countOf(0)} = min(K_BLOCKS, ${all} - at.part * K_BLOCKS);`);
-    }
     if (groups?.over === "k") lines.add(`const int ${countOf(0)} = max(1, (at.end - at.first + TILE_K - 1) / TILE_K);`);
     if (role.name !== "consumer") return;
     if (this.#epilogue.scatters) printScattered(this.#printing, this.#order);
+    this.#rowsOfThread();
+  }
+
+  /** The rows that a thread reads for, where it does. */
+  #rowsOfThread(): void {
+    const lines = this.#lines;
+    const { groups } = this.#plan.kernel;
     if (!this.#epilogue.readsRows && this.#plan.shape.columnScales === undefined) return;
     lines.add("// Rows beyond the end are not stored; what is read for them is that of the last one.");
     const row = (more: string): string => {
@@ -404,11 +379,13 @@ class GemmPrinter {
   }
 }
 
-/** Steps of products in eight bits, by the first word of their names. */
-const PROMOTION: Readonly<Record<string, (plan: GemmPlan, printing: Printing, name: string) => void>> = {
+/** Steps of products in eight bits, and of sums that blocks send each other, by the first word of their names. */
+const COMPUTATIONS: Readonly<Record<string, (plan: GemmPlan, printing: Printing, name: string) => void>> = {
   clear: printClear,
   scales: printScales,
   promote: printPromote,
+  send: printSend,
+  add: printAdd,
 };
 
 function groupsOf({ group }: Groups): number {
@@ -421,9 +398,8 @@ const WIDTH = 124;
 const ENTRY = "tensor";
 /** That of what runs before it. */
 const SORT = "tensor_sort";
-/** For few rows: parts of sums, and what adds them up. */
-const SPLIT = "split";
-const ADD = "add";
+/** That for few rows. */
+const FEW = "tensor_few";
 
 function blocksText(k: readonly Axis[], depth: number): string {
   const size = k.reduce<number>((n, { extent }) => (typeof extent === "number" ? n * extent : NaN), 1);

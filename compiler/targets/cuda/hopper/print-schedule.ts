@@ -160,6 +160,8 @@ export class SchedulePrinter {
         return this.#hooks.compute(step);
       case "publish":
         return one(undefined, "fence_async();");
+      case "meet":
+        return one(undefined, "cluster_sync();");
       case "sync":
       case "signal": {
         const { id, threads, each } = this.#schedule.named.find(({ name }) => name === step.barrier)!;

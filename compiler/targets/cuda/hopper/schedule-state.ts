@@ -14,6 +14,9 @@ export interface BarrierState {
 
 export interface BufferState {
   readonly name: string;
+  /** The block that has it, and its name in the schedule. */
+  readonly block: number;
+  readonly of: string;
   label?: Label;
   /** Parts that copies have filled so far, in bytes. */
   filled: number;
@@ -33,6 +36,8 @@ export interface RegisterState {
 export interface Actor {
   readonly name: string;
   readonly role: string;
+  /** Of the cluster. */
+  readonly block: number;
   readonly part: number;
   readonly leads: boolean;
   readonly threads: number;
@@ -65,6 +70,14 @@ export interface Op {
 
 export interface NamedState {
   threads: number;
+  joining: bigint;
+  released: bigint;
+  round: number;
+}
+
+/** The barrier of a cluster. */
+export interface Meeting {
+  readonly here: Set<Actor>;
   joining: bigint;
   released: bigint;
   round: number;

@@ -14,6 +14,8 @@ export interface Schedule {
   readonly registers: readonly RegisterArray[];
   /** The first warpgroups run the first role. */
   readonly roles: readonly Role[];
+  /** Blocks that run it together and write to each other's shared memory; `{rank}` of labels is which one a block is. */
+  readonly cluster?: number;
   /** What every part of a role leaves in memory, for all values of these counters, exactly once. */
   readonly results: readonly { readonly role: string; readonly over: readonly Count[]; readonly label: string }[];
 }
@@ -54,6 +56,8 @@ export interface SharedBuffer {
   readonly bytes: number;
   /** Every part of a role has one of its own: how many. */
   readonly each?: number;
+  /** It lies where these do, from the first of them on: what they hold is gone when it is written. */
+  readonly over?: readonly string[];
   readonly holds: string;
 }
 
@@ -188,6 +192,8 @@ type Plain =
         | { readonly registers: string; readonly holds: Label }
         | { readonly buffer: string; readonly at?: Slot; readonly holds: Label }
       )[];
+      /** What it writes to shared memory of each block of the cluster: `{to}` is which one. */
+      readonly sends?: readonly { readonly buffer: string; readonly at?: Slot; readonly holds: Label }[];
       /** What it stores to memory by itself. */
       readonly gives?: Label;
     }
@@ -195,6 +201,8 @@ type Plain =
   | { readonly kind: "publish" }
   /** Waits at a named barrier; of its own part's, or the next part's. */
   | { readonly kind: "sync"; readonly barrier: string; readonly of?: "own" | "next" }
+  /** Until all threads of the cluster that have not ended are here. */
+  | { readonly kind: "meet" }
   /** Comes to a named barrier and goes on. */
   | { readonly kind: "signal"; readonly barrier: string; readonly of?: "own" | "next" }
   /** The first thread asks the copy engine to store a buffer. */
@@ -228,11 +236,12 @@ export function threadsOf({ roles }: Schedule): number {
   return roles.reduce((n, { warpgroups }) => n + warpgroups * WARPGROUP, 0);
 }
 
-/** Buffers one behind the other, swizzled tiles at multiples of 1024 bytes, then the barriers. */
+/** Buffers one behind the other, swizzled tiles at multiples of 1024 bytes, then the barriers; some lie over others. */
 export function sharedBytes({ buffers, barriers }: Schedule): number {
   const up = (bytes: number, to: number): number => Math.ceil(bytes / to) * to;
   const data = buffers.reduce(
-    (n, { bytes, stages, each = 1 }) => up(n, bytes % 1024 === 0 ? 1024 : 8) + bytes * stages * each,
+    (n, { bytes, stages, each = 1, over }) =>
+      over === undefined ? up(n, bytes % 1024 === 0 ? 1024 : 8) + bytes * stages * each : n,
     0,
   );
   return up(up(data, 8) + barriers.reduce((n, { stages }) => n + 8 * stages, 0), 1024);

@@ -2,7 +2,7 @@
  * Runs a schedule step by step. A warpgroup is two actors, its first warp and the other three: what only the first thread does
  * is ordered behind the others only where a barrier says so. Every read and every write of a buffer is an event; an actor
  * knows the events that surely happened before where it is. A read is sound when the reader knows all writes, a write when the
- * writer knows all reads and writes before it.
+ * writer knows all reads and writes before it. Of a cluster two blocks run: what holds for both holds for all, which do the same.
  */
 import type { Count, Expected, Label, Schedule, Slot, Step, Terms } from "./schedule.ts";
 import {
@@ -12,6 +12,7 @@ import {
   type Actor,
   type Shared,
   type Groups,
+  type Meeting,
   type NamedState,
   missing,
   block,
@@ -46,6 +47,12 @@ export const ORDERS: readonly Order[] = [
   },
 ];
 
+/** What registers have that nothing was written to. */
+const UNSET = "what nobody has set";
+
+/** How often a counter goes round that stands for the blocks of a cluster. */
+const CLUSTER = "cluster";
+
 /** A fault of the schedule. */
 class Fault extends Error {}
 
@@ -65,11 +72,13 @@ class Run {
   readonly #counts: Counts;
   readonly #order: Order;
   readonly #actors: Actor[] = [];
-  readonly #barriers = new Map<string, BarrierState[]>();
+  /** Of each block. */
+  readonly #barriers: Map<string, BarrierState[]>[] = [];
   readonly #buffers = new Map<string, BufferState>();
   readonly #named = new Map<string, NamedState>();
   readonly #events: string[] = [];
   readonly #results = new Map<string, number>();
+  readonly #meeting: Meeting = { here: new Set(), joining: 0n, released: 0n, round: 0 };
   #published = 0n;
   #generic = 0n;
   /** Loads on their way. */
@@ -79,42 +88,58 @@ class Run {
     this.#schedule = schedule;
     this.#counts = counts;
     this.#order = order;
-    for (const { name, stages, arrivals } of schedule.barriers)
-      this.#barriers.set(
-        name,
-        Array.from({ length: stages }, (_, i) => ({
-          name: `${name}[${i}]`,
-          arrivals,
-          pending: arrivals,
-          bytes: 0,
-          phases: 0,
-          joining: 0n,
-          released: 0n,
-        })),
-      );
-    for (const role of schedule.roles)
+    for (let block = 0; block < this.#blocks; block++) this.#addBlock(block);
+  }
+
+  /** Blocks that run. */
+  get #blocks(): number {
+    return Math.min(2, this.#schedule.cluster ?? 1);
+  }
+
+  /** The end of the name of what each block has. */
+  #of(block: number): string {
+    return this.#blocks === 1 ? "" : ` of block ${block}`;
+  }
+
+  #addBlock(block: number): void {
+    const { barriers, roles } = this.#schedule;
+    const states = barriers.map(({ name, stages, arrivals }): [string, BarrierState[]] => [
+      name,
+      Array.from({ length: stages }, (_, i) => ({
+        name: `${name}[${i}]${this.#of(block)}`,
+        arrivals,
+        pending: arrivals,
+        bytes: 0,
+        phases: 0,
+        joining: 0n,
+        released: 0n,
+      })),
+    ]);
+    this.#barriers.push(new Map(states));
+    for (const role of roles)
       for (let part = 0; part < role.warpgroups; part++) {
-        const name = role.warpgroups > 1 ? `${role.name} ${part}` : role.name;
-        if (role.threads !== "all") this.#add(name, role.name, part, true, role.threads === "one" ? 1 : 32);
+        const name = `${role.warpgroups > 1 ? `${role.name} ${part}` : role.name}${this.#of(block)}`;
+        const place = { role: role.name, block, part };
+        if (role.threads !== "all") this.#add(name, place, true, role.threads === "one" ? 1 : 32);
         else {
-          this.#add(name, role.name, part, true, 32);
-          this.#add(`${name} (warps 1 to 3)`, role.name, part, false, 96);
+          this.#add(name, place, true, 32);
+          this.#add(`${name} (warps 1 to 3)`, place, false, 96);
         }
       }
   }
 
-  #add(name: string, role: string, part: number, leads: boolean, threads: number): void {
+  #add(name: string, place: Pick<Actor, "role" | "block" | "part">, leads: boolean, threads: number): void {
+    const { role } = place;
     const own = this.#schedule.registers.filter((array) => array.role === role);
     const groups = (): Groups => ({ open: [], closed: [] });
     this.#actors.push({
       name,
-      role,
-      part,
+      ...place,
       leads,
       threads,
-      counters: new Map(),
+      counters: new Map(this.#schedule.cluster === undefined ? [] : [["rank", place.block]]),
       cursors: new Map(this.#schedule.cursors.map((cursor) => [cursor.name, { stage: 0, phase: 0, before: [] }])),
-      registers: new Map(own.map((array) => [array.name, { terms: [], flying: false, touched: true }])),
+      registers: new Map(own.map((array) => [array.name, { terms: [UNSET], flying: false, touched: true }])),
       knows: 0n,
       products: groups(),
       copies: groups(),
@@ -166,7 +191,7 @@ class Run {
 
   /** What must hold when all have come to their end. */
   #end(): void {
-    for (const states of this.#barriers.values())
+    for (const states of this.#barriers.flatMap((own) => [...own.values()]))
       for (const { name, pending, arrivals, bytes } of states)
         if (pending !== arrivals || bytes !== 0)
           throw new Fault(
@@ -210,7 +235,7 @@ class Run {
   }
 
   #count(name: string, counters: ReadonlyMap<string, number>): number {
-    const count = this.#counts[name];
+    const count = name === CLUSTER ? this.#blocks : this.#counts[name];
     if (count === undefined) throw new Fault(`nobody says how much ${name} is`);
     if (typeof count === "number") return count;
     const [outermost] = counters.values();
@@ -306,6 +331,8 @@ class Run {
         this.#published |= actor.unpublished;
         actor.unpublished = 0n;
         return;
+      case "meet":
+        return yield* this.#meetAll(actor);
       case "sync":
       case "signal":
         return yield* this.#meet(actor, step);
@@ -342,7 +369,7 @@ class Run {
   }
 
   #barrier(actor: Actor, name: string, slot: Slot): BarrierState {
-    return this.#barriers.get(name)![this.#stage(actor, slot)]!;
+    return this.#barriers[actor.block]!.get(name)![this.#stage(actor, slot)]!;
   }
 
   #arrive(actor: Actor, barrier: BarrierState, times: number, bytes: number): void {
@@ -362,6 +389,7 @@ class Run {
     // A buffer that takes several loads is one write.
     const more = buffer.label === label && buffer.filled < declared.bytes && buffer.reads === 0n;
     if (!more) this.#mayWrite(actor, buffer, label);
+    this.#cover(actor, buffer, label);
     const event = this.#event(`the load of ${label}`);
     if (more) {
       buffer.writes |= event;
@@ -383,9 +411,9 @@ class Run {
   }
 
   /** A write by the threads themselves: every warp of the parts that have the buffer writes its own rows. */
-  #write(actor: Actor, name: string, slot: Slot | undefined, holds: Label): bigint {
-    const { buffer } = this.#buffer(actor, name, slot);
-    const label = filled(holds, actor.counters, actor.part);
+  #write(actor: Actor, name: string, slot: Slot | undefined, holds: Label, block = actor.block): bigint {
+    const { buffer } = this.#buffer(actor, name, slot, block);
+    const label = filled(holds, new Map([...actor.counters, ["to", block]]), actor.part);
     const joins = buffer.label === label && !buffer.writers.has(actor) && buffer.reads === 0n;
     if (!joins) {
       this.#mayWrite(actor, buffer, label);
@@ -393,6 +421,7 @@ class Run {
       buffer.reads = 0n;
       buffer.writers = new Set();
     }
+    this.#cover(actor, buffer, label);
     const event = this.#event(`the write of ${label}`);
     buffer.label = label;
     buffer.writers.add(actor);
@@ -411,6 +440,18 @@ class Run {
       throw new Fault(`${actor.name} writes ${label} to ${buffer.name} while ${writer} may still be under way`);
     if (buffer.label !== undefined && buffer.reads === 0n)
       throw new Fault(`${actor.name} writes ${label} to ${buffer.name} before anybody has read ${buffer.label}`);
+  }
+
+  /** What lies at the same place is gone: it must have been read. */
+  #cover(actor: Actor, { of, block }: BufferState, label: Label): void {
+    if (this.#schedule.buffers.every(({ over }) => over === undefined)) return;
+    const overOf = (name: string): readonly string[] =>
+      this.#schedule.buffers.find((declared) => declared.name === name)!.over ?? [];
+    for (const other of this.#buffers.values()) {
+      if (other.block !== block || !(overOf(of).includes(other.of) || overOf(other.of).includes(of))) continue;
+      this.#mayWrite(actor, other, label);
+      delete other.label;
+    }
   }
 
   /** Starts to read what a buffer holds; the event is over when the reader has waited for it. */
@@ -506,6 +547,12 @@ class Run {
         actor.unpublished |= event;
       }
     }
+    for (const { buffer, at: slot, holds } of step.sends ?? [])
+      for (let block = 0; block < this.#blocks; block++) {
+        const event = this.#write(actor, buffer, slot, holds, block);
+        actor.knows |= event;
+        actor.unpublished |= event;
+      }
     if (step.gives !== undefined && actor.leads) this.#give(actor, step.gives);
   }
 
@@ -526,12 +573,30 @@ class Run {
       throw new Fault(`${who} of ${actor.name} reads ${name}, which has ${left[0]} beside what it should hold`);
   }
 
+  *#meetAll(actor: Actor): Generator<void> {
+    const meeting = this.#meeting;
+    const { round } = meeting;
+    meeting.here.add(actor);
+    meeting.joining |= actor.knows;
+    // Who has ended is not waited for, whenever that is.
+    const isOver = (): boolean => {
+      if (meeting.round === round && this.#actors.every((other) => other.done || meeting.here.has(other))) {
+        meeting.released |= meeting.joining;
+        meeting.here.clear();
+        meeting.round++;
+      }
+      return meeting.round !== round;
+    };
+    yield* block(actor, () => `the cluster's barrier, where not all are`, isOver);
+    actor.knows |= meeting.released;
+  }
+
   *#meet(actor: Actor, step: Step & { kind: "sync" | "signal" }): Generator<void> {
     const declared = this.#schedule.named.find(({ name }) => name === step.barrier);
     if (declared === undefined) throw new Fault(`nothing is called ${step.barrier}`);
     const { each = 1, threads } = declared;
     const which = each === 1 ? 0 : (actor.part + (step.of === "next" ? 1 : 0)) % each;
-    const name = each === 1 ? step.barrier : `${step.barrier}[${which}]`;
+    const name = `${each === 1 ? step.barrier : `${step.barrier}[${which}]`}${this.#of(actor.block)}`;
     let state = this.#named.get(name);
     if (state === undefined) {
       state = { threads: 0, joining: 0n, released: 0n, round: 0 };
@@ -567,34 +632,42 @@ class Run {
     return registers;
   }
 
-  #buffer(actor: Actor, name: string, slot: Slot | undefined): { buffer: BufferState; writers: number } {
+  #buffer(
+    actor: Actor,
+    name: string,
+    slot: Slot | undefined,
+    block = actor.block,
+  ): { buffer: BufferState; writers: number } {
     const { each = 1 } = this.#schedule.buffers.find((declared) => declared.name === name)!;
     const part = each === 1 ? "" : ` of part ${actor.part}`;
-    const key = `${name}[${this.#stage(actor, slot)}]${part}`;
+    const key = `${name}[${this.#stage(actor, slot)}]${part}${this.#of(block)}`;
     let buffer = this.#buffers.get(key);
     if (buffer === undefined) {
-      buffer = { name: key, filled: 0, writes: 0n, reads: 0n, writers: new Set() };
+      buffer = { name: key, block, of: name, filled: 0, writes: 0n, reads: 0n, writers: new Set() };
       this.#buffers.set(key, buffer);
     }
     const writers = this.#actors.filter(
-      ({ role, part: own }) => this.#writesTo(role, name) && (each === 1 || own === actor.part),
+      (other) =>
+        (each === 1 || other.part === actor.part) &&
+        (this.#writesTo(other.role, name, "sends") ||
+          (other.block === block && this.#writesTo(other.role, name, "writes"))),
     ).length;
     return { buffer, writers };
   }
 
   readonly #writing = new Map<string, boolean>();
 
-  /** Whether threads of a role write a buffer themselves. */
-  #writesTo(role: string, buffer: string): boolean {
-    const key = `${role} ${buffer}`;
+  /** Whether threads of a role write a buffer themselves, that of their own block or all blocks'. */
+  #writesTo(role: string, buffer: string, how: "writes" | "sends"): boolean {
+    const key = `${role} ${how} ${buffer}`;
     const known = this.#writing.get(key);
     if (known !== undefined) return known;
     const writes = (steps: readonly Step[]): boolean =>
       steps.some((step) => {
         if (step.kind === "loop") return writes(step.body);
-        if (step.kind === "gather") return step.buffer === buffer;
+        if (step.kind === "gather") return how === "writes" && step.buffer === buffer;
         return (
-          step.kind === "compute" && (step.writes ?? []).some((write) => "buffer" in write && write.buffer === buffer)
+          step.kind === "compute" && (step[how] ?? []).some((write) => "buffer" in write && write.buffer === buffer)
         );
       });
     const found = writes(this.#schedule.roles.find(({ name }) => name === role)!.steps);

@@ -1,7 +1,8 @@
 /**
  * How matrix products are cut into tiles: a cost for each candidate, in cycles of the whole device, from the traffic of both
  * caches and the rate of the tensor cores (the model of DeepGEMM's sm90 heuristics, csrc/jit_kernels/heuristics). It is a pure
- * function of shapes: the same kernel always gets the same tiles. Measured choices come before it (tuning.ts).
+ * function of shapes: the same kernel always gets the same tiles. Measured choices come before it (tuning.ts). Few rows have tiles of their
+ * own, whose cost is that of reading the weights.
  */
 import { SHARED_BYTES } from "./schedule.ts";
 import { type Measured, TUNING } from "./tuning.ts";
@@ -132,55 +133,104 @@ function mostSums(elementBytes: number): number {
   return elementBytes === 1 ? 192 : 160;
 }
 
-/** Rows up to which the terms of a sum are split among blocks. */
-export const FEW_ROWS = 64;
+/** Rows up to which products have tiles, and shares of their terms, of their own: one row of tiles. */
+export const FEW_ROWS = 128;
+const FEW_CONSUMERS = 2;
 /** Bytes of memory in a cycle of the whole device (4.3 TB/s at 1.7 GHz). */
 const MEMORY_PER_CYCLE = 2530;
-/** What one multiprocessor takes of it. */
-const STREAM_PER_CYCLE = 32;
-/** Cycles of another launch and of filling a ring. */
-const LAUNCH_CYCLES = 3000;
+/** What a ring takes in a cycle: on an H200, 28 blocks with tiles of 128 x 256 had 85 GB/s each. */
+const RING_PER_CYCLE = 48;
+/** Cycles of a launch, of filling the ring, and of what comes behind the products; of filling the ring of the block that comes next. */
+const LAUNCH_CYCLES = 6000;
 const FILL_CYCLES = 1500;
+/** Of an exchange of sums: two barriers of a cluster; and the bytes that blocks send each other in a cycle of the whole device (3 TB/s). */
+const EXCHANGE_CYCLES = 1500;
+const SENT_PER_CYCLE = 1760;
+/**
+ * Blocks of clusters of so many that surely run at once: a cluster lies in one GPC. Of these an H100 has eight, most with 16 multiprocessors,
+ * some with 18, or with fewer.
+ */
+const CLUSTERED: Readonly<Record<number, number>> = { 1: PROCESSORS, 2: PROCESSORS, 4: 120, 8: 112 };
+/** What few rows must save to have a kernel of their own. */
+const WORTH = 0.1;
 
-export interface SplitTile extends Tile {
-  /** Blocks that share the terms of a tile, and the blocks of terms of each. */
+export interface FewTile extends Tile {
+  /** Blocks that share the terms of a tile: a cluster. */
   readonly parts: number;
-  readonly blocks: number;
 }
 
-export interface SplitCandidate extends SplitTile {
+export interface FewCandidate extends FewTile {
   readonly cost: number;
   readonly why: string;
 }
 
 /**
- * Ways to cut products of few rows, the best first: weights are read once, so all multiprocessors should read. Partial sums go
- * through the second-level cache to a launch that adds them up in their order.
+ * Ways to cut products of few rows, the best first: weights are read once, so enough multiprocessors should read. Where there are fewer
+ * tiles, the blocks of a cluster share a tile's terms, and send each other their sums.
  */
-export function splitCandidates({ n, loops, batches, elementBytes, depth }: TileProblem): SplitCandidate[] {
+export function fewCandidates(problem: TileProblem): FewCandidate[] {
+  const { n, loops, batches, elementBytes, depth } = problem;
   const [loop] = loops;
   if (loops.length !== 1) return [];
   const all = Math.ceil(loop!.k / depth);
-  const found: SplitCandidate[] = [];
-  for (const tileN of [64, 128, 256]) {
+  const found: FewCandidate[] = [];
+  for (const tileN of [256, 192, 128, 64]) {
     if (tileN > 64 && tileN >= 2 * n) continue;
     const stageBytes = (FEW_ROWS + loop!.products * tileN) * depth * elementBytes;
     const stages = Math.min(MOST_STAGES, Math.floor((SHARED_BYTES - BARRIER_BYTES) / stageBytes));
     const sums = registersOfSums(loop!.products, tileN, elementBytes);
     if (stages < FEWEST_STAGES || sums > mostSums(elementBytes)) continue;
     const tiles = Math.ceil(n / tileN) * batches;
-    for (let blocks = all; blocks >= 2; blocks = Math.ceil(blocks / 2)) {
-      const parts = Math.ceil(all / blocks);
-      const waves = Math.ceil((tiles * parts) / PROCESSORS);
-      const rate = Math.min(STREAM_PER_CYCLE, MEMORY_PER_CYCLE / Math.min(tiles * parts, PROCESSORS));
-      const partial = parts === 1 ? 0 : (2 * FEW_ROWS * n * batches * loop!.products * parts * 4) / CACHE_IN_ALL;
-      const cost = FILL_CYCLES + (waves * blocks * stageBytes) / rate + partial + (parts === 1 ? 0 : LAUNCH_CYCLES);
-      const why = `${tiles * parts} blocks of ${blocks * depth} terms in ${waves} ${waves === 1 ? "wave" : "waves"}`;
-      found.push({ consumers: 1, tileN, stages, parts, blocks, cost: Math.round(cost), why });
-      if (blocks === 2) break;
+    for (const parts of [1, 2, 4, 8]) {
+      if (all < 2 * parts && parts > 1) continue;
+      const tile = { consumers: FEW_CONSUMERS, tileN, stages, parts } as const;
+      const blocks = tiles * parts;
+      const waves = Math.ceil(blocks / CLUSTERED[parts]!);
+      const of = `${Math.ceil(all / parts) * depth} terms in ${waves} ${waves === 1 ? "wave" : "waves"}`;
+      found.push({
+        ...tile,
+        cost: costOfFew(problem, tile),
+        why: `${blocks} ${blocks === 1 ? "block" : "blocks"} of ${of}`,
+      });
     }
   }
-  return found.toSorted((a, b) => a.cost - b.cost);
+  return found.toSorted((a, b) => a.cost - b.cost || a.parts - b.parts);
+}
+
+/** The best of them, where it saves enough beside the tile that many rows have. */
+export function chosenFew(problem: TileProblem, many: Tile): FewCandidate | undefined {
+  const [best] = fewCandidates(problem);
+  // Blocks of many rows go from tile to tile, and their rings are always full.
+  const worth = best !== undefined && best.cost < (1 - WORTH) * costOfFew(problem, { ...many, parts: 1 }, 0);
+  return worth ? best : undefined;
+}
+
+/**
+ * Cycles that few rows take. A wave of blocks takes no less than reading its weights, than what a ring takes, than what all of them ask of
+ * the second-level cache, and than its products; the last wave may have few blocks, which cannot read as fast as all.
+ */
+function costOfFew(problem: TileProblem, { consumers, tileN, parts }: FewTile, fill = FILL_CYCLES): number {
+  const { n, loops, batches, elementBytes, depth } = problem;
+  const [{ k, products }] = loops as [TileProblem["loops"][0]];
+  const tileM = 64 * consumers;
+  const blocks = Math.ceil(FEW_ROWS / tileM) * Math.ceil(n / tileN) * batches * parts;
+  const terms = Math.ceil(Math.ceil(k / depth) / parts) * depth;
+  const weights = terms * products * tileN * elementBytes;
+  const loaded = weights + terms * tileM * elementBytes;
+  const flops = 2 * tileM * tileN * products * terms;
+  const wave = (together: number): number =>
+    Math.max(
+      (together * weights) / MEMORY_PER_CYCLE,
+      (together * loaded) / CACHE_IN_ALL,
+      loaded / RING_PER_CYCLE,
+      flops / FLOPS_PER_CYCLE[elementBytes]!,
+    );
+  const most = CLUSTERED[parts]!;
+  const [whole, rest] = [Math.floor(blocks / most), blocks % most];
+  const waves = whole * wave(most) + (rest === 0 ? 0 : wave(rest)) + (Math.ceil(blocks / most) - 1) * fill;
+  const sent = 4 * FEW_ROWS * n * batches * products * (parts - 1);
+  const exchange = parts === 1 ? 0 : EXCHANGE_CYCLES + sent / SENT_PER_CYCLE;
+  return Math.round(LAUNCH_CYCLES + waves + exchange);
 }
 
 /** The tile that products of a shape get, and why; undefined when none fits. */

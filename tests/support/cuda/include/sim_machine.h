@@ -17,8 +17,8 @@
 
 namespace dsk::sim {
 
-// Of all blocks of a cluster: two blocks of 1024 threads, or eight of 256.
-constexpr unsigned kMaxWarps = 64;
+// Of all blocks of a cluster: four blocks of 1024 threads, or eight of 512.
+constexpr unsigned kMaxWarps = 128;
 constexpr unsigned kMaxCluster = 8;
 // Shared memory of a Hopper block: 227 KiB, behind one KiB that the system keeps.
 constexpr uint32_t kMaxSharedBytes = 232448;
@@ -30,10 +30,31 @@ struct Block;
 struct Warp;
 struct WgmmaState;
 
+// A set of warps.
+class Warps {
+ public:
+  void add(uint32_t warp) { words_[warp / 64] |= uint64_t{1} << warp % 64; }
+  void remove(uint32_t warp) { words_[warp / 64] &= ~(uint64_t{1} << warp % 64); }
+  void clear() { words_[0] = words_[1] = 0; }
+  bool empty() const { return (words_[0] | words_[1]) == 0; }
+  // The first one from a place on, round the end; there must be one.
+  uint32_t first(uint32_t from) const {
+    const uint64_t behind = words_[from / 64] & ~uint64_t{0} << from % 64;
+    if (behind != 0) return from / 64 * 64 + static_cast<uint32_t>(__builtin_ctzll(behind));
+    const uint32_t other = 1 - from / 64;
+    if (words_[other] != 0) return other * 64 + static_cast<uint32_t>(__builtin_ctzll(words_[other]));
+    return from / 64 * 64 + static_cast<uint32_t>(__builtin_ctzll(words_[from / 64]));
+  }
+
+ private:
+  static_assert(kMaxWarps == 128, "a bit for each warp");
+  uint64_t words_[2] = {};
+};
+
 // Threads that wait for one thing.
 struct Waiters {
   uint32_t lanes[kMaxWarps] = {};
-  uint64_t warps = 0;
+  Warps warps;
 };
 
 // What a thread waits for; said when nobody can go on.
@@ -138,7 +159,7 @@ struct Machine {
   Warp* warps = nullptr;
   uint32_t warp_count = 0;
   // Warps with a lane that can go on.
-  uint64_t ready_warps = 0;
+  Warps ready_warps;
   uint32_t live = 0;
   uint64_t random_state = 1;
   // Counts what may let somebody go on; those who ask in vain give up when it stands still.
@@ -180,5 +201,8 @@ void yield_for(const Wait& wait);
 // Counts the running thread; true when it was the last one. `barrier_sync` waits until there was one.
 bool barrier_arrive(Barrier& barrier, uint32_t expected, const Wait& wait);
 void barrier_sync(Barrier& barrier, uint32_t expected, const Wait& wait);
+
+// A thread has left the kernel: others at the cluster's barrier may have waited for it alone.
+void cluster_left();
 
 }  // namespace dsk::sim

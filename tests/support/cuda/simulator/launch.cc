@@ -97,7 +97,7 @@ void set_up_block(uint32_t rank, uint3 index, uint32_t threads, uint32_t warps) 
     warp.rotation = draw(kLanes);
     warp.open_collectives = 0;
     warp.wgmma.reset();
-    machine.ready_warps |= uint64_t{1} << number;
+    machine.ready_warps.add(number);
     for (uint32_t lane = 0; lane < lanes; ++lane) {
       const uint32_t linear = w * kLanes + lane;
       Fiber& fiber = warp.fibers[lane];
@@ -131,7 +131,7 @@ void run_cluster(uint64_t number) {
   machine.warps = storage.warps.data();
   machine.warp_count = warps * launch.cluster;
   machine.block_count = launch.cluster;
-  machine.ready_warps = 0;
+  machine.ready_warps.clear();
   machine.live = threads * launch.cluster;
   machine.cluster_barrier = {};
   machine.mbarriers.clear();

@@ -51,7 +51,7 @@ void mbarrier_init(SharedBarrier* barrier, int count) {
 }
 
 void mbarrier_invalidate(SharedBarrier* barrier) {
-  if (find(barrier, "mbarrier.inval").waiters.warps != 0) fail("mbarrier.inval: threads wait for it");
+  if (!find(barrier, "mbarrier.inval").waiters.warps.empty()) fail("mbarrier.inval: threads wait for it");
   *barrier = ~SharedBarrier{0};
 }
 

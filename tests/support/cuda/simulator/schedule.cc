@@ -26,7 +26,6 @@ namespace {
 // Yields without any progress, by each live thread, after which a kernel is taken to spin forever.
 constexpr uint64_t kIdleYields = 64;
 
-uint64_t rotated(uint64_t bits, uint32_t by) { return by == 0 ? bits : bits >> by | bits << (64 - by); }
 uint32_t rotated(uint32_t bits, uint32_t by) { return by == 0 ? bits : bits >> by | bits << (32 - by); }
 
 // The first lane that can go on, beginning with the one that the block's seed chose for the warp.
@@ -36,8 +35,7 @@ Fiber& ready_lane(Warp& warp) {
 }
 
 Warp& ready_warp() {
-  const uint32_t by = draw(64);
-  return machine.warps[(static_cast<uint32_t>(__builtin_ctzll(rotated(machine.ready_warps, by))) + by) % 64];
+  return machine.warps[machine.ready_warps.first(draw(kMaxWarps))];
 }
 
 // One step of one copy under way.
@@ -71,7 +69,7 @@ void go_to(Fiber& next) {
 Fiber& choose(Warp& warp) {
   if (warp.ready != 0) return ready_lane(warp);
   if (!machine.copies.empty() && draw(4) == 0) step_copy();
-  while (machine.ready_warps == 0) {
+  while (machine.ready_warps.empty()) {
     if (machine.copies.empty()) fail_deadlock();
     step_copy();
   }
@@ -80,12 +78,12 @@ Fiber& choose(Warp& warp) {
 
 void set_ready(Warp& warp, uint32_t lanes) {
   warp.ready |= lanes;
-  machine.ready_warps |= uint64_t{1} << warp.number;
+  machine.ready_warps.add(warp.number);
 }
 
 void clear_ready(Warp& warp, uint32_t lanes) {
   warp.ready &= ~lanes;
-  if (warp.ready == 0) machine.ready_warps &= ~(uint64_t{1} << warp.number);
+  if (warp.ready == 0) machine.ready_warps.remove(warp.number);
 }
 
 void pause(const Wait& wait) {
@@ -127,14 +125,15 @@ Collective& find_collective(Warp& warp, uint32_t mask, const char* name) {
 void block_on(Waiters& waiters, const Wait& wait) {
   const Fiber& self = *machine.current;
   waiters.lanes[self.warp->number] |= uint32_t{1} << self.lane;
-  waiters.warps |= uint64_t{1} << self.warp->number;
+  waiters.warps.add(self.warp->number);
   pause(wait);
 }
 
 void wake(Waiters& waiters) {
   ++machine.progress;
-  for (; waiters.warps != 0; waiters.warps &= waiters.warps - 1) {
-    const int i = __builtin_ctzll(waiters.warps);
+  while (!waiters.warps.empty()) {
+    const uint32_t i = waiters.warps.first(0);
+    waiters.warps.remove(i);
     set_ready(machine.warps[i], waiters.lanes[i]);
     waiters.lanes[i] = 0;
   }
@@ -208,6 +207,7 @@ void leave() {
   --warp.block->live;
   --machine.live;
   ++machine.progress;
+  cluster_left();
   clear_ready(warp, lane);
   for (uint32_t open = warp.open_collectives; open != 0; open &= open - 1) {
     Collective& found = warp.collectives[__builtin_ctz(open)];

@@ -49,6 +49,22 @@ const CASES: readonly Case[] = [
     error: 2 ** -8,
   },
   {
+    name: "few rows: blocks share the terms, ragged columns and terms",
+    text: `kernel @few_rows gemm extents [T] {
+      read codes: f8e4m3[T, 12, 128]
+      read scale: f32[T, 12]
+      read codes_2: f8e4m3[2, 128, 12, 128]
+      read scale_2: f32[2, 12]
+      read x: f32[T, 200]
+      write y: f32[T, 200]
+      batch () m (T) n (D < 200)
+      product product: f32 = sum (C < 1480) (f32(codes[T, (C / 128), (C % 128)]) * scale[T, (C / 128)]) @ (f32(codes_2[(D / 128), (D % 128), (C / 128), (C % 128)]) * scale_2[(D / 128), (C / 128)])
+      y[T, D] = (x[T, D] + product[])
+    }`,
+    sizes: { T: 90 },
+    error: SUMS,
+  },
+  {
     name: "gate and up, with what the backward pass needs",
     text: `kernel @swiglu gemm extents [T] {
       read codes: f8e4m3[T, 2, 128]
