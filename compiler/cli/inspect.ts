@@ -65,7 +65,7 @@ function registerKernel(command: Command): void {
       inspectKernel(file, name, self.optsWithGlobals<InspectKernelOptions>());
     });
   examples(command, [
-    "dskc inspect kernel model.dsk gemm_mul --program prefill",
+    "dskc inspect kernel model.dsk gemm_gate_up --program prefill",
     "tiles that a matrix product could have on Hopper, their cost, and why one was chosen",
   ]);
 }

@@ -89,7 +89,7 @@ export class ProgramHost implements Host {
     return this.#once(`param ${path}`, () => {
       const stored = this.#storeAs(this.#settings.master, "model.param", path, op, sink);
       this.params.set(path, stored);
-      return cast(this.sink, stored, type.dtype, op.loc);
+      return cast(this.sink, stored, type.dtype, op.loc, path.slice(path.lastIndexOf(".") + 1));
     });
   }
 

@@ -47,14 +47,16 @@ export function emitOne(
   type: TensorType,
   attrs: Attrs = {},
   loc?: Span,
+  named?: string,
 ): Value {
-  return sink.emit({ name, operands, results: [{ type }], attrs, ...(loc === undefined ? {} : { loc }) })[0]!;
+  const result = named === undefined ? { type } : { type, name: named };
+  return sink.emit({ name, operands, results: [result], attrs, ...(loc === undefined ? {} : { loc }) })[0]!;
 }
 
-/** The value in this dtype; itself when it has it. */
-export function cast(sink: Sink, value: Value, dtype: DType, loc?: Span): Value {
+/** The value in this dtype, under a name of its own; itself when it has it. */
+export function cast(sink: Sink, value: Value, dtype: DType, loc?: Span, name?: string): Value {
   if (value.type.dtype === dtype) return value;
-  return emitOne(sink, "tensor.cast", [value], { dtype, dims: value.type.dims }, {}, loc);
+  return emitOne(sink, "tensor.cast", [value], { dtype, dims: value.type.dims }, {}, loc, name);
 }
 
 /** The value with these dims, which hold all of its own; itself when it has them, in whatever order. */

@@ -172,3 +172,8 @@ function exprText(expr: Expr): string {
     }
   }
 }
+
+/** What the first lines of a generated file say about where its kernel came from. */
+export function originLines({ from }: Pick<Kernel, "from">): string[] {
+  return from.length === 0 ? [] : [`of ${from.join(", ")}`];
+}

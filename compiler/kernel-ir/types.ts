@@ -158,7 +158,10 @@ interface KernelBase {
   readonly args: readonly Arg[];
   /** Symbolic extents, in the order in which launches give them. */
   readonly extents: readonly string[];
-  /** Where in the `.dsk` text it came from, for the header of the generated file. */
+  /**
+   * Functions of the `.dsk` text that it came from (`Mla`, `Mla.absorb`), for the header of the generated file. Not part of the
+   * text form.
+   */
   readonly from: readonly string[];
 }
 

@@ -1,36 +1,39 @@
+import type { BufferSpec } from "../../runtime/program/launch.ts";
 import { renamed } from "../kernel-ir/rename.ts";
 import type { Kernel } from "../kernel-ir/types.ts";
 import type { Op } from "../tensor-ir/types.ts";
+import { nameFor } from "./kernel-names.ts";
+import { functionsOf } from "./provenance.ts";
 
 /** Kernels of a module: two that differ only in names, and in where they came from, are one. */
 export class KernelTable {
   readonly kernels: Kernel[] = [];
-  readonly #byKey = new Map<string, string>();
+  readonly #byKey = new Map<string, { readonly name: string; readonly from: string[] }>();
   readonly #names = new Map<string, number>();
 
   /**
    * @param ops what it computes
+   * @param buffers what its arguments are in this launch
    * @returns its name
    */
-  add(kernel: Omit<Kernel, "name" | "from">, ops: readonly Op[]): string {
+  add(kernel: Omit<Kernel, "name" | "from">, ops: readonly Op[], buffers: readonly BufferSpec[]): string {
     const key = keyOf(kernel);
-    let name = this.#byKey.get(key);
-    if (name === undefined) {
-      name = this.#fresh(kernel, ops);
-      this.#byKey.set(key, name);
-      this.kernels.push({ ...kernel, name, from: [] } as unknown as Kernel);
+    let known = this.#byKey.get(key);
+    if (known === undefined) {
+      known = { name: this.#fresh(nameFor(kernel, ops, buffers)), from: [] };
+      this.#byKey.set(key, known);
+      this.kernels.push({ ...kernel, ...known } as unknown as Kernel);
     }
+    const { name, from } = known;
+    from.push(...functionsOf(ops).filter((one) => !from.includes(one)));
     return name;
   }
 
-  /** `rows_q_r_2`: the family and the last named value, numbered where it is taken. */
-  #fresh({ family }: Pick<Kernel, "family">, ops: readonly Op[]): string {
-    const named = ops.flatMap(({ results }) => results.flatMap(({ name }) => (name === undefined ? [] : [name])));
-    const what = named.at(-1) ?? ops.at(-1)!.name.replace(/^.*\./, "");
-    const base = `${family}_${what.replaceAll(/[^A-Za-z0-9]+/g, "_")}`;
-    const count = (this.#names.get(base) ?? 0) + 1;
-    this.#names.set(base, count);
-    return count === 1 ? base : `${base}_${count}`;
+  /** The name, numbered where it is taken. */
+  #fresh(name: string): string {
+    const count = (this.#names.get(name) ?? 0) + 1;
+    this.#names.set(name, count);
+    return count === 1 ? name : `${name}_${count}`;
   }
 }
 

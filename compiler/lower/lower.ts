@@ -19,6 +19,7 @@ import { fusePrologues } from "./fuse-prologues.ts";
 import { fuseSums } from "./fuse-sums.ts";
 import type { Fusion, LowerOptions } from "./fusions.ts";
 import { KernelTable } from "./kernel-table.ts";
+import { noteOf, placeOf } from "./provenance.ts";
 import { placeEffects } from "./place-effects.ts";
 import { type Cut, narrowed } from "./narrow.ts";
 import { planesOf } from "./planes.ts";
@@ -124,7 +125,17 @@ function launchesOf(
   let pieces: Piece<SoloKernel>[] = [];
   const launch = (): void => {
     for (const { kernel, buffers, extents, ops } of joins ? fuseLaunches(pieces, storage.buffers, target) : pieces)
-      launches.push({ kernel: table.add(kernel, ops), args: buffers, extents, note: noteOf(ops) });
+      launches.push({
+        kernel: table.add(
+          kernel,
+          ops,
+          buffers.map((buffer) => storage.buffers[buffer]!),
+        ),
+        args: buffers,
+        extents,
+        note: noteOf(ops),
+        ...placed(placeOf(ops)),
+      });
     pieces = [];
   };
   for (const { unit, made } of units) {
@@ -260,8 +271,6 @@ function readOutside(value: Value, unit: Unit, unitOf: ReadonlyMap<Op, Unit>, cl
   return false;
 }
 
-function noteOf(ops: readonly Op[]): string {
-  const named = ops.flatMap(({ results }) => results.flatMap(({ name }) => (name === undefined ? [] : [name])));
-  const what = new Set(named.length > 0 ? named : ops.map(({ name }) => name));
-  return [...what].slice(0, 6).join(", ");
+function placed(at: string | undefined): Pick<Launch, "at"> {
+  return at === undefined ? {} : { at };
 }

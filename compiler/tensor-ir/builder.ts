@@ -1,5 +1,4 @@
-import type { Span } from "../diagnostics/source.ts";
-import type { Attrs, DimLabel, DimSize, DimTable, Op, Program, TensorType, Value } from "./types.ts";
+import type { Attrs, DimLabel, DimSize, DimTable, Op, Origin, Program, TensorType, Value } from "./types.ts";
 
 /** Appends ops to a program under construction. Types are given, not inferred: the verifier checks them. */
 export class ProgramBuilder {
@@ -7,7 +6,7 @@ export class ProgramBuilder {
   readonly ops: Op[] = [];
   #next: number;
   /** The place in the `.dsk` text that ops are attributed to from now on. */
-  loc: Span | undefined;
+  loc: Origin | undefined;
 
   constructor(dims: DimTable = new Map(), firstId = 0) {
     this.dims = dims;

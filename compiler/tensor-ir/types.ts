@@ -34,6 +34,11 @@ export interface Value {
 export type AttrValue = number | string | boolean | readonly string[] | readonly number[];
 export type Attrs = Readonly<Record<string, AttrValue>>;
 
+/** A place in `.dsk` text, and the function that it is in: `Mla`, or `Mla.absorb` where that is not its `forward`. */
+export interface Origin extends Span {
+  readonly within?: string;
+}
+
 export interface Op {
   /** `dialect.verb` */
   readonly name: string;
@@ -41,7 +46,7 @@ export interface Op {
   readonly results: readonly Value[];
   readonly attrs: Attrs;
   /** Where in the `.dsk` text it came from. Not part of the text form. */
-  readonly loc?: Span;
+  readonly loc?: Origin;
 }
 
 export interface Program {

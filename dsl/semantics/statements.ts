@@ -30,12 +30,14 @@ export function runStatements(c: Checker, body: ast.Code, scope: Scope, returns:
   let result: Meaning | undefined;
   let sound = true;
   const declared = new Map<string, Span>();
+  const block = scope.level.decl.name.text;
+  const within = returns.name.text === "forward" ? block : `${block}.${returns.name.text}`;
   for (const stmt of body.stmts) {
     if (result !== undefined) {
       c.fail("DSK1309", stmt.span, { what: "a statement", where: "code after `return`" });
       break;
     }
-    if (scope.builder !== undefined) scope.builder.loc = stmt.span;
+    if (scope.builder !== undefined) scope.builder.loc = { ...stmt.span, within };
     if (stmt.kind === "return") result = runReturn(c, stmt, scope, returns);
     else if (stmt.kind === "assign") sound = assign(c, stmt, scope) && sound;
     else sound = runLet(c, stmt, scope, declared) && sound;

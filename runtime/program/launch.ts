@@ -51,8 +51,16 @@ export interface Launch {
   readonly args: readonly number[];
   /** The values of the kernel's symbolic extents, in its order. */
   readonly extents: readonly Extent[];
-  /** What it computes, for profiles: names of values or the place in the `.dsk` text. */
+  /** What it computes, for profiles: names of values. */
   readonly note?: string;
+  /** Its place in the `.dsk` text, for errors: `model.dsk:12:5`. Not part of the text form. */
+  readonly at?: string;
+}
+
+/** A launch in an error: `gemm_wo: h, model.dsk:12:5`. */
+export function launchTitle({ kernel, note, at }: Launch): string {
+  const about = [note, at].filter((text) => text !== undefined);
+  return about.length === 0 ? kernel : `${kernel}: ${about.join(", ")}`;
 }
 
 /**

@@ -22,7 +22,13 @@ const schema = z.object({
         }),
       ),
       launches: z.array(
-        z.object({ kernel: z.string(), args: z.array(size), extents: z.array(extent), note: z.string().optional() }),
+        z.object({
+          kernel: z.string(),
+          args: z.array(size),
+          extents: z.array(extent),
+          note: z.string().optional(),
+          at: z.string().optional(),
+        }),
       ),
       blocks: z.array(z.object({ dim: z.string(), rows: size, first: size, count: size })).optional(),
     }),

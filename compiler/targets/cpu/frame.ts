@@ -1,4 +1,5 @@
 /** What all kernels of the CPU target have in common: arguments, extents, scratch memory, the file around them. */
+import { originLines } from "../../kernel-ir/print.ts";
 import { Lines } from "../../emit/lines.ts";
 import { render } from "../../emit/templates.ts";
 import type { Axis, Kernel, Local } from "../../kernel-ir/types.ts";
@@ -96,7 +97,7 @@ export class Frame {
    * @param items how many there are, as a C++ expression
    */
   file(items: string, { counting = [], notes = [], before = [] }: FileParts = {}): string {
-    const { args, extents, family, name, from } = this.#kernel;
+    const { args, extents, family, name } = this.#kernel;
     const bound = extents.map((extent, i) => `const int64_t ${extent} = extents[${i}];`);
     const pointers = args.map(({ name: arg, dtype, access }, i) => {
       const type = `${access === "read" ? "const " : ""}${storageType(dtype)}*`;
@@ -119,7 +120,7 @@ export class Frame {
       ].join("\n");
     const shapes = args.map(({ name: arg, dtype, shape, access }) => `${access} ${arg}: ${dtype}[${shape.join(", ")}]`);
     return render("cpu/kernel.cc", {
-      header: [`${name}: ${family}`, ...from, ...shapes.map((text) => `  ${text}`), ...notes],
+      header: [`${name}: ${family}`, ...originLines(this.#kernel), ...shapes.map((text) => `  ${text}`), ...notes],
       include: this.#header,
       before: before.length === 0 ? "" : `${before.join("\n")}\n\n`,
       name,

@@ -1,4 +1,5 @@
 /** What all kernels for workgroups of threads have in common: memory, arguments, extents, functions, entry points. */
+import { originLines } from "../../kernel-ir/print.ts";
 import type { Count, Entry } from "../../../runtime/program/grids.ts";
 import type { Extent, StorageType } from "../../../runtime/program/launch.ts";
 import type { SimtKernel } from "../../../runtime/program/grids.ts";
@@ -209,8 +210,8 @@ export class Frame {
 
   /** What is said about the kernel at the start of its file. */
   header(): string[] {
-    const { args, family, name, from } = this.kernel;
+    const { args, family, name } = this.kernel;
     const shapes = args.map((arg) => `${arg.access} ${arg.name}: ${arg.dtype}[${arg.shape.join(", ")}]`);
-    return [`${name}: ${family}`, ...from, ...shapes.map((shape) => `  ${shape}`)];
+    return [`${name}: ${family}`, ...originLines(this.kernel), ...shapes.map((shape) => `  ${shape}`)];
   }
 }

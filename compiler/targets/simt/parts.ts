@@ -2,6 +2,7 @@
  * Kernels of one launch: the first workgroups are those of the first one. Where all of them take their first entry point, which is
  * that for few rows, and these have workgroups of one size, one entry point runs them; else each is launched on its own.
  */
+import { originLines } from "../../kernel-ir/print.ts";
 import type { Entry, SimtKernel } from "../../../runtime/program/grids.ts";
 import type { PartsKernel } from "../../kernel-ir/types.ts";
 import type { Dialect } from "./dialect.ts";
@@ -32,7 +33,11 @@ export function partsOf(dialect: Dialect, kernel: PartsKernel): Parts {
     frames,
     entries,
     ...(atOnce ? { atOnce: firsts } : {}),
-    header: [`${name}: ${frames.length} kernels in one launch`, ...frames.flatMap((frame) => frame.header())],
+    header: [
+      `${name}: ${frames.length} kernels in one launch`,
+      ...originLines(kernel),
+      ...frames.flatMap((frame) => frame.header()),
+    ],
     kernel: {
       name,
       args: args.map((arg) => arg.name),

@@ -49,7 +49,20 @@ export function gradients(
     }
   }
   builder.loc = loc;
-  return new Map(wanted.flatMap(({ id }) => (found.has(id) ? [[id, found.get(id)!]] : [])));
+  const results = new Map(wanted.flatMap(({ id }) => (found.has(id) ? [[id, found.get(id)!] as const] : [])));
+  return named(builder.ops, forward.length, results);
+}
+
+/** The gradients, which are called `grad` from the op on that makes them; what has a name keeps it. */
+function named(ops: Op[], first: number, found: ReadonlyMap<number, Value>): Map<number, Value> {
+  const own = new Set(ops.slice(first).flatMap(({ results }) => results.map(({ id }) => id)));
+  const wanted = new Set(
+    [...found.values()].flatMap(({ id, name }) => (own.has(id) && name === undefined ? [id] : [])),
+  );
+  const renamed = (value: Value): Value => (wanted.has(value.id) ? { ...value, name: "grad" } : value);
+  for (const [i, op] of ops.entries())
+    if (i >= first) ops[i] = { ...op, operands: op.operands.map(renamed), results: op.results.map(renamed) };
+  return new Map([...found].map(([id, value]) => [id, renamed(value)]));
 }
 
 /** The gradient of a scalar with respect to each wanted value, zeros where it does not depend on the value. */

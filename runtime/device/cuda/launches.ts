@@ -14,6 +14,7 @@ import {
   elementsOf,
   type Launch,
   type LaunchProgram,
+  launchTitle,
   type Sizes,
   STORAGE_BYTES,
   type StorageType,
@@ -151,7 +152,7 @@ export function launchesOf(
     const whole = boundExtents(launch, kernel, step.sizes);
     for (const { first, bound } of piecesOf(launch, kernel, whole)) {
       const work = workOf(kernel, bound);
-      checkCounts(launch, kernel, bound, work);
+      checkCounts(launch, bound, work);
       const ints = [...work.items, ...kernel.extents.map((name) => bound[name]!)];
       const pointers: number[] = [];
       for (const buffer of launch.args) {
@@ -199,11 +200,12 @@ function piecesOf({ extents }: Launch, kernel: SimtKernel, whole: Sizes): Piece[
 }
 
 /** Blocks that take turns (`most`) count with more bits; others find the index of a row or a column in 32. */
-function checkCounts({ note }: Launch, kernel: SimtKernel, bound: Sizes, { items, runs }: Work): void {
+function checkCounts(launch: Launch, bound: Sizes, { items, runs }: Work): void {
   const refuse = (what: string, size: number): never => {
-    const place = note === undefined ? kernel.name : `${kernel.name}: ${note}`;
     const [has, most] = [size, MOST].map((n) => n.toLocaleString("en-US"));
-    throw new DeviceError(`kernel ${place}: ${what} is ${has}, and kernels count to ${most}: make shorter calls`);
+    throw new DeviceError(
+      `kernel ${launchTitle(launch)}: ${what} is ${has}, and kernels count to ${most}: make shorter calls`,
+    );
   };
   for (const [name, size] of Object.entries(bound)) if (size > MOST) refuse(name, size);
   for (const { grid } of runs.flatMap(({ grids }) => grids)) {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { addon } from "../../native/addon.ts";
 import type { NativeCudaSession } from "../../native/cuda.ts";
 import type { SimtKernel, SimtKernels } from "../../program/grids.ts";
-import { elementsOf, type LaunchProgram, sizeOf, type Sizes } from "../../program/launch.ts";
+import { elementsOf, launchTitle, type LaunchProgram, sizeOf, type Sizes } from "../../program/launch.ts";
 import { SHORTLIST_CUDA } from "../../program/shortlist.ts";
 import { readPrograms } from "../../program/read.ts";
 import { selectPrograms } from "../../program/select.ts";
@@ -209,7 +209,7 @@ class PackageOnCuda implements CudaSession {
         entries: this.#entries.list,
         programs: programs.map(({ name, launches }) => ({
           name,
-          launches: launches.map(({ kernel, note }) => (note === undefined ? kernel : `${kernel}: ${note}`)),
+          launches: launches.map(launchTitle),
         })),
         stores: [...storePlaces].map(([name, { offset, bytes }]) => ({ name, offset, bytes })),
         storeBytes,

@@ -79,41 +79,41 @@ describe("inspect kernel", () => {
       "inspect",
       "kernel",
       "specs/deepseek-v2-lite.dsk",
-      "gemm_h",
+      "gemm_wo",
       "--program",
       "prefill",
     );
     expect(status).toBe(0);
-    expect(stdout).toContain("kernel @gemm_h gemm extents [T] {");
+    expect(stdout).toContain("kernel @gemm_wo gemm extents [T] {");
     expect(stdout).toMatch(/tiles for 4_096 rows, 2_048 columns, 2_048 terms: \d+ tiles, bound by/);
     expect(stdout).toMatch(/^tile +stages +tiles +cycles +why$/m);
     expect(stdout).toMatch(/^64x64x64 in \d+ parts +\d+ +\d+ +[\d_]+ +\d+ blocks of \d+ terms in \d+ waves?$/m);
   });
 
   test("the reason why a kernel has none", () => {
-    const { stdout } = dskc("inspect", "kernel", "specs/quickstart.dsk", "gemm_h", "--json");
-    expect(JSON.parse(stdout)).toMatchObject({ kernel: "gemm_h", family: "gemm", refused: expect.any(String) });
+    const { stdout } = dskc("inspect", "kernel", "specs/quickstart.dsk", "gemm_wo", "--json");
+    expect(JSON.parse(stdout)).toMatchObject({ kernel: "gemm_wo", family: "gemm", refused: expect.any(String) });
   });
 
   test("attention: its blocks and shares of a cache, or why it has none", () => {
-    const { stdout } = dskc("inspect", "kernel", "specs/deepseek-v2-lite.dsk", "plane_p");
+    const { stdout } = dskc("inspect", "kernel", "specs/deepseek-v2-lite.dsk", "plane_direct_mla_output");
     expect(stdout).toMatch(
       /^attention on the tensor cores of Hopper, forward: tiles of 64 rows, blocks of \d+ columns/m,
     );
     expect(stdout).toMatch(/^tiles +1_024 columns +8_192 columns +131_072 columns$/m);
     expect(stdout).toMatch(/^ +128 +1 +1 +1$/m);
-    const refused = dskc("inspect", "kernel", "specs/quickstart.dsk", "plane_p", "--json");
+    const refused = dskc("inspect", "kernel", "specs/quickstart.dsk", "plane_mla_output", "--json");
     expect(JSON.parse(refused.stdout)).toEqual({
-      kernel: "plane_p",
+      kernel: "plane_mla_output",
       family: "plane",
       refused: { forward: expect.any(String) as string, backward: expect.any(String) as string },
     });
   });
 
   test("a kernel that is not there", () => {
-    const { status, stderr } = dskc("inspect", "kernel", "specs/quickstart.dsk", "gemm_hh");
+    const { status, stderr } = dskc("inspect", "kernel", "specs/quickstart.dsk", "gemm_woo");
     expect(status).toBe(2);
-    expect(stderr).toContain("has no kernel `gemm_hh`; did you mean `gemm_h`");
+    expect(stderr).toContain("has no kernel `gemm_woo`; did you mean `gemm_wo`");
   });
 });
 

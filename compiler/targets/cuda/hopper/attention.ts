@@ -1,4 +1,5 @@
 /** Attention on the tensor cores of Hopper: a plan and its schedule as one file of CUDA C++. */
+import { originLines } from "../../../kernel-ir/print.ts";
 import type { Grid, Scratch, TensorMap } from "../../../../runtime/program/grids.ts";
 import { Lines } from "../../../emit/lines.ts";
 import { CUDA_DIALECT } from "../dialect.ts";
@@ -120,7 +121,7 @@ class AttentionPrinter {
     }
     return [
       `${kernel.name}: attention for the tensor cores of sm_90a`,
-      ...kernel.from,
+      ...originLines(kernel),
       ...rows.map((text) => `  ${text}`),
       `Scores of ${depth} terms, values of ${width}: ${2 * (depth + width)} FLOP for each row and column that it sees.`,
       `Tiles of ${this.#text.tileRows} rows, blocks of ${columns} columns, ${stages} ${halves ? "halves " : ""}of them in shared memory.`,

@@ -1,4 +1,5 @@
 /** Attention's backward pass on the tensor cores of Hopper: a kernel of rows and one of columns, each a file of CUDA C++. */
+import { originLines } from "../../../kernel-ir/print.ts";
 import type { Entry, Grid, Scratch, TensorMap } from "../../../../runtime/program/grids.ts";
 import { Lines } from "../../../emit/lines.ts";
 import type { Names } from "../../scalars.ts";
@@ -165,7 +166,7 @@ class BackwardPrinter {
       this.#ofRows
         ? `${kernel.name}, rows: attention's backward pass for the tensor cores of sm_90a: ${kept === undefined ? "statistics, and " : ""}gradients of queries`
         : `${kernel.name}, columns: attention's backward pass for the tensor cores of sm_90a: gradients of keys and values`,
-      ...kernel.from,
+      ...originLines(kernel),
       ...shapes.map((text) => `  ${text}`),
       `Scores of ${depth} terms, values of ${width}: ${this.#ofRows ? 2 * (kept === undefined ? 3 * depth + 2 * width : 2 * depth + width) : 4 * (depth + width)} FLOP for each row and column that it sees.`,
       `Tiles of ${TILE} ${this.#side}, blocks of ${this.#block} ${this.#ofRows ? "columns" : "rows"}, ${stages} of them in shared memory.`,

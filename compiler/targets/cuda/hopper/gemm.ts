@@ -1,4 +1,5 @@
 /** Matrix products on the tensor cores of Hopper: a plan and its schedule as one file of CUDA C++. */
+import { originLines } from "../../../kernel-ir/print.ts";
 import type { Entry, Scratch } from "../../../../runtime/program/grids.ts";
 import { Lines } from "../../../emit/lines.ts";
 import type { Axis, Groups, Local } from "../../../kernel-ir/types.ts";
@@ -149,7 +150,7 @@ class GemmPrinter {
     const at = symbolic.length === 0 ? "" : `With ${taken}: `;
     return [
       `${kernel.name}: gemm for the tensor cores of sm_90a`,
-      ...kernel.from,
+      ...originLines(kernel),
       ...shapes.map((shape) => `  ${shape}`),
       `${at}${(flops / 1e9).toFixed(1)} GFLOP, ${(bytes / 1e6).toFixed(1)} MB; an H200 needs ${Math.ceil(Math.max(byFlops, byBytes))} us, bound by ${bound}.`,
       `Tiles of ${this.#tileM}x${tile.tileN}x${problem.depth}, ${tile.stages} stages: ${tile.why}.`,

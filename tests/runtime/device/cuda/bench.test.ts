@@ -97,7 +97,7 @@ test("a whole model has its tokens in a second and the time of each kernel", { t
   const [{ us, whole }] = rows as [Row];
   expect((whole!.tokensPerSecond * us!) / 1e6).toBeCloseTo(1, 6);
   // Attention is a kernel for each layer, and what comes first has the most time.
-  expect(whole!.times.find(({ kernel }) => kernel === "plane_p")!.launches).toBe(3);
+  expect(whole!.times.find(({ kernel }) => kernel.startsWith("plane_"))!.launches).toBe(3);
   expect(whole!.times.map((time) => time.us)).toEqual(whole!.times.map((time) => time.us).toSorted((a, b) => b - a));
   expect(text).toContain("| v2lite-decode/1x6 |");
   expect(text).toContain("skipped: v2lite-train/2x24, which has to be asked for");

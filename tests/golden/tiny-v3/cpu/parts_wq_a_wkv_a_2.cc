@@ -1,0 +1,270 @@
+// parts_wq_a_wkv_a_2: 2 kernels in one launch
+// parts_wq_a_wkv_a_2_part_1: gemm
+//   read x_2: f32[T, 64]
+//   read weight: f32[64]
+//   read wq_a: f32[64, 24]
+//   write x_4: f32[T, 24]
+// m T, n 24, k 64: 2 * 24 * 64 floating point operations per row
+#include "gemm.h"
+
+namespace parts_wq_a_wkv_a_2_part_1 {
+
+static constexpr dsk_gemm_blocks blocks = {.rows = 128, .columns = 64, .depth = 64, .few_columns = 64, .few_depth = 64};
+
+static int64_t items(void* const* args, const int64_t* extents) {
+  const float* __restrict x_2 = (const float*)args[0];
+  const float* __restrict weight = (const float*)args[1];
+  const float* __restrict wq_a = (const float*)args[2];
+  float* __restrict x_4 = (float*)args[3];
+  const int64_t T = extents[0];
+  const dsk_gemm_cut cut(blocks, T, 24, 64, 1);
+  return cut.items();
+}
+
+static int64_t scratch(const int64_t* extents) {
+  const int64_t T = extents[0];
+  return dsk_bytes<dsk_kept>(4) +
+         dsk_bytes<float>(blocks.panels()) +
+         dsk_bytes<float>(blocks.panel()) +
+         dsk_bytes<const void*>(1 + 1 * blocks.rows * dsk_fetch::lines_of<float>(blocks.columns)) +
+         dsk_bytes<float>(blocks.rows) +
+         dsk_bytes<int64_t>(blocks.rows) +
+         dsk_bytes<int64_t>(blocks.most_depth()) +
+         dsk_bytes<float>(blocks.a_values()) +
+         dsk_bytes<float>(blocks.sums()) +
+         dsk_bytes<int64_t>(blocks.most_columns()) +
+         dsk_bytes<int64_t>(blocks.most_depth());
+}
+
+static void run(void* const* args, const int64_t* extents, int64_t begin, int64_t end, char* scratch) {
+  const float* __restrict x_2 = (const float*)args[0];
+  const float* __restrict weight = (const float*)args[1];
+  const float* __restrict wq_a = (const float*)args[2];
+  float* __restrict x_4 = (float*)args[3];
+  const int64_t T = extents[0];
+  dsk_kept* __restrict kept = dsk_take<dsk_kept>(scratch, 4);
+  float* __restrict panels = dsk_take<float>(scratch, blocks.panels());
+  float* __restrict panel = dsk_take<float>(scratch, blocks.panel());
+  const void** __restrict lines = dsk_take<const void*>(scratch, 1 + 1 * blocks.rows * dsk_fetch::lines_of<float>(blocks.columns));
+  float* __restrict x_3_of_row = dsk_take<float>(scratch, blocks.rows);
+  int64_t* __restrict a_at = dsk_take<int64_t>(scratch, blocks.rows);
+  int64_t* __restrict a_k = dsk_take<int64_t>(scratch, blocks.most_depth());
+  float* __restrict a_values = dsk_take<float>(scratch, blocks.a_values());
+  float* __restrict sums = dsk_take<float>(scratch, blocks.sums());
+  int64_t* __restrict b_at = dsk_take<int64_t>(scratch, blocks.most_columns());
+  int64_t* __restrict b_k = dsk_take<int64_t>(scratch, blocks.most_depth());
+  const dsk_gemm_cut cut(blocks, T, 24, 64, 1);
+  for (int64_t item = begin, items; item < end; item += items) {
+    const dsk_gemm_block block = cut.block(item, end - item);
+    items = block.items;
+    for (int64_t i = 0; i < block.rows; i++) {
+      const int64_t i_T = (block.m + i);
+      float x;
+      float x_3;
+      float sum0 = 0.0f;
+      #pragma omp simd reduction(+ : sum0)
+      for (int64_t i_D = 0; i_D < 64; i_D++) {
+        sum0 += (dsk_get(x_2[i_T * 64 + i_D]) * dsk_get(x_2[i_T * 64 + i_D]));
+      }
+      x = sum0;
+      x_3 = (float(1) / dsk_sqrt(((x / 64.0f) + 0.000001f)));
+      x_3_of_row[i] = x_3;
+    }
+    dsk_fetch fetch(lines);
+    if (block.rows > dsk_few_rows) {
+      for (int64_t i = 0; i < block.rows; i++) {
+        const int64_t i_T = (block.m + i);
+        fetch.add(x_4 + i_T * 24 + block.n, block.columns);
+      }
+    }
+    {
+      const int64_t terms = 64, step = cut.depth(terms);
+      const int64_t columns = block.n;
+      for (int64_t i = 0; i < block.columns; i++) b_at[i] = block.n + i;
+      for (int64_t k0 = 0; k0 == 0 || k0 < terms; k0 += step) {
+        const int64_t depth = dsk_min(step, terms - k0);
+        for (int64_t i = 0; i < block.rows; i++) {
+          const int64_t i_T = (block.m + i);
+          const float x_3 = x_3_of_row[i];
+          #pragma omp simd
+          for (int64_t j = 0; j < depth; j++) {
+            const int64_t i_D = (k0 + j);
+            a_values[i * depth + j] = ((dsk_get(x_2[i_T * 64 + i_D]) * x_3) * dsk_get(weight[i_D]));
+          }
+        }
+        for (int64_t i = 0; i < block.rows; i++) a_at[i] = i * depth;
+        for (int64_t j = 0; j < depth; j++) a_k[j] = j;
+        const dsk_left rows = dsk_pack(panels, a_values, a_at, block.rows, a_k, depth);
+        for (int64_t i = 0; i < depth; i++) b_k[i] = (k0 + i) * 24;
+        dsk_multiply(sums, block.stride(), k0 == 0, rows, block.rows,
+                     wq_a, b_at, block.columns, b_k, depth,
+                     {panel, kept + 0, {0, columns, k0}}, fetch);
+      }
+    }
+    for (int64_t i = 0; i < block.rows; i++) {
+      const int64_t i_T = (block.m + i);
+      #pragma omp simd
+      for (int64_t j = 0; j < block.columns; j++) {
+        const int64_t i_Q = block.n + j;
+        const float product = sums[i * block.stride() + j];
+        dsk_put(x_4[i_T * 24 + i_Q], product);
+      }
+    }
+  }
+}
+
+}
+
+extern const dsk_kernel dsk_parts_wq_a_wkv_a_2_part_1;
+const dsk_kernel dsk_parts_wq_a_wkv_a_2_part_1 = { "parts_wq_a_wkv_a_2_part_1", 4, 1, parts_wq_a_wkv_a_2_part_1::items, parts_wq_a_wkv_a_2_part_1::scratch, parts_wq_a_wkv_a_2_part_1::run, nullptr };
+
+// parts_wq_a_wkv_a_2_part_2: gemm
+//   read x_2: f32[T, 64]
+//   read weight: f32[64]
+//   read wkv_a: f32[64, 24]
+//   write x_5: f32[T, 24]
+// m T, n 24, k 64: 2 * 24 * 64 floating point operations per row
+#include "gemm.h"
+
+namespace parts_wq_a_wkv_a_2_part_2 {
+
+static constexpr dsk_gemm_blocks blocks = {.rows = 128, .columns = 64, .depth = 64, .few_columns = 64, .few_depth = 64};
+
+static int64_t items(void* const* args, const int64_t* extents) {
+  const float* __restrict x_2 = (const float*)args[0];
+  const float* __restrict weight = (const float*)args[1];
+  const float* __restrict wkv_a = (const float*)args[2];
+  float* __restrict x_5 = (float*)args[3];
+  const int64_t T = extents[0];
+  const dsk_gemm_cut cut(blocks, T, 24, 64, 1);
+  return cut.items();
+}
+
+static int64_t scratch(const int64_t* extents) {
+  const int64_t T = extents[0];
+  return dsk_bytes<dsk_kept>(4) +
+         dsk_bytes<float>(blocks.panels()) +
+         dsk_bytes<float>(blocks.panel()) +
+         dsk_bytes<const void*>(1 + 1 * blocks.rows * dsk_fetch::lines_of<float>(blocks.columns)) +
+         dsk_bytes<float>(blocks.rows) +
+         dsk_bytes<int64_t>(blocks.rows) +
+         dsk_bytes<int64_t>(blocks.most_depth()) +
+         dsk_bytes<float>(blocks.a_values()) +
+         dsk_bytes<float>(blocks.sums()) +
+         dsk_bytes<int64_t>(blocks.most_columns()) +
+         dsk_bytes<int64_t>(blocks.most_depth());
+}
+
+static void run(void* const* args, const int64_t* extents, int64_t begin, int64_t end, char* scratch) {
+  const float* __restrict x_2 = (const float*)args[0];
+  const float* __restrict weight = (const float*)args[1];
+  const float* __restrict wkv_a = (const float*)args[2];
+  float* __restrict x_5 = (float*)args[3];
+  const int64_t T = extents[0];
+  dsk_kept* __restrict kept = dsk_take<dsk_kept>(scratch, 4);
+  float* __restrict panels = dsk_take<float>(scratch, blocks.panels());
+  float* __restrict panel = dsk_take<float>(scratch, blocks.panel());
+  const void** __restrict lines = dsk_take<const void*>(scratch, 1 + 1 * blocks.rows * dsk_fetch::lines_of<float>(blocks.columns));
+  float* __restrict x_7_of_row = dsk_take<float>(scratch, blocks.rows);
+  int64_t* __restrict a_at = dsk_take<int64_t>(scratch, blocks.rows);
+  int64_t* __restrict a_k = dsk_take<int64_t>(scratch, blocks.most_depth());
+  float* __restrict a_values = dsk_take<float>(scratch, blocks.a_values());
+  float* __restrict sums = dsk_take<float>(scratch, blocks.sums());
+  int64_t* __restrict b_at = dsk_take<int64_t>(scratch, blocks.most_columns());
+  int64_t* __restrict b_k = dsk_take<int64_t>(scratch, blocks.most_depth());
+  const dsk_gemm_cut cut(blocks, T, 24, 64, 1);
+  for (int64_t item = begin, items; item < end; item += items) {
+    const dsk_gemm_block block = cut.block(item, end - item);
+    items = block.items;
+    for (int64_t i = 0; i < block.rows; i++) {
+      const int64_t i_T = (block.m + i);
+      float x_6;
+      float x_7;
+      float sum0 = 0.0f;
+      #pragma omp simd reduction(+ : sum0)
+      for (int64_t i_D = 0; i_D < 64; i_D++) {
+        sum0 += (dsk_get(x_2[i_T * 64 + i_D]) * dsk_get(x_2[i_T * 64 + i_D]));
+      }
+      x_6 = sum0;
+      x_7 = (float(1) / dsk_sqrt(((x_6 / 64.0f) + 0.000001f)));
+      x_7_of_row[i] = x_7;
+    }
+    dsk_fetch fetch(lines);
+    if (block.rows > dsk_few_rows) {
+      for (int64_t i = 0; i < block.rows; i++) {
+        const int64_t i_T = (block.m + i);
+        fetch.add(x_5 + i_T * 24 + block.n, block.columns);
+      }
+    }
+    {
+      const int64_t terms = 64, step = cut.depth(terms);
+      const int64_t columns = block.n;
+      for (int64_t i = 0; i < block.columns; i++) b_at[i] = block.n + i;
+      for (int64_t k0 = 0; k0 == 0 || k0 < terms; k0 += step) {
+        const int64_t depth = dsk_min(step, terms - k0);
+        for (int64_t i = 0; i < block.rows; i++) {
+          const int64_t i_T = (block.m + i);
+          const float x_7 = x_7_of_row[i];
+          #pragma omp simd
+          for (int64_t j = 0; j < depth; j++) {
+            const int64_t i_D = (k0 + j);
+            a_values[i * depth + j] = ((dsk_get(x_2[i_T * 64 + i_D]) * x_7) * dsk_get(weight[i_D]));
+          }
+        }
+        for (int64_t i = 0; i < block.rows; i++) a_at[i] = i * depth;
+        for (int64_t j = 0; j < depth; j++) a_k[j] = j;
+        const dsk_left rows = dsk_pack(panels, a_values, a_at, block.rows, a_k, depth);
+        for (int64_t i = 0; i < depth; i++) b_k[i] = (k0 + i) * 24;
+        dsk_multiply(sums, block.stride(), k0 == 0, rows, block.rows,
+                     wkv_a, b_at, block.columns, b_k, depth,
+                     {panel, kept + 0, {0, columns, k0}}, fetch);
+      }
+    }
+    for (int64_t i = 0; i < block.rows; i++) {
+      const int64_t i_T = (block.m + i);
+      #pragma omp simd
+      for (int64_t j = 0; j < block.columns; j++) {
+        const int64_t i_C_R = block.n + j;
+        const float product_2 = sums[i * block.stride() + j];
+        dsk_put(x_5[i_T * 24 + i_C_R], product_2);
+      }
+    }
+  }
+}
+
+}
+
+extern const dsk_kernel dsk_parts_wq_a_wkv_a_2_part_2;
+const dsk_kernel dsk_parts_wq_a_wkv_a_2_part_2 = { "parts_wq_a_wkv_a_2_part_2", 4, 1, parts_wq_a_wkv_a_2_part_2::items, parts_wq_a_wkv_a_2_part_2::scratch, parts_wq_a_wkv_a_2_part_2::run, nullptr };
+
+#include "parts.h"
+
+namespace parts_wq_a_wkv_a_2 {
+
+// Which of the launch's 6 buffers and 1 extents each of them has.
+static const int32_t args_1[] = { 0, 1, 2, 3 };
+static const int32_t extents_1[] = { 0 };
+static const int32_t args_2[] = { 0, 1, 4, 5 };
+static const int32_t extents_2[] = { 0 };
+static const dsk_part parts[] = { { &dsk_parts_wq_a_wkv_a_2_part_1, args_1, extents_1 }, { &dsk_parts_wq_a_wkv_a_2_part_2, args_2, extents_2 } };
+
+static int64_t items(void* const* args, const int64_t* extents) {
+  return dsk_items_of_parts(parts, 2, args, 6, extents);
+}
+
+static int64_t scratch(const int64_t* extents) {
+  return dsk_scratch_of_parts(parts, 2, extents);
+}
+
+static int64_t shared(const int64_t* extents) {
+  return dsk_shared_of_parts(parts, 2, extents);
+}
+
+static void run(void* const* args, const int64_t* extents, int64_t begin, int64_t end, char* scratch) {
+  dsk_run_parts(parts, 2, args, 6, extents, begin, end, scratch);
+}
+
+}
+
+extern const dsk_kernel dsk_parts_wq_a_wkv_a_2;
+const dsk_kernel dsk_parts_wq_a_wkv_a_2 = { "parts_wq_a_wkv_a_2", 6, 1, parts_wq_a_wkv_a_2::items, parts_wq_a_wkv_a_2::scratch, parts_wq_a_wkv_a_2::run, parts_wq_a_wkv_a_2::shared };
