@@ -202,6 +202,8 @@ function rowUnits(
   return [...groups.values()].map((ops) => ({ kind: "row", ops, level: levels.get(ops[0]!)! }));
 }
 
+/** Whether rows are those of a run-time dim alone: codes of tiles of tokens have a row for each channel, and a printer of their own. */
 function isRunTime(op: Op, classes: Classes): boolean {
-  return classes.rowsOf(op).some((label) => classes.program.dims.get(label) === null);
+  const [label, ...others] = classes.rowsOf(op);
+  return others.length === 0 && label !== undefined && classes.program.dims.get(label) === null;
 }

@@ -1,5 +1,8 @@
-/** Codes in eight bits of a matrix and the largest numbers of its tiles, 128 x 128 elements of a block: as weights of products have them. */
-import { dtypeOf, load, mergedIndices, substitute, walk } from "../../../kernel-ir/expr.ts";
+/**
+ * Codes in eight bits of a matrix and the largest numbers of its tiles, 128 x 128 elements of a block: as weights of products have them, and
+ * tokens that gradients of weights sum.
+ */
+import { dtypeOf, index, load, mergedIndices, substitute, walk } from "../../../kernel-ir/expr.ts";
 import type { Axis, ColumnsKernel, Expr, RowsKernel, Stmt } from "../../../kernel-ir/types.ts";
 import { linear } from "../../operands.ts";
 import { startOf } from "../../scalars.ts";
@@ -29,18 +32,26 @@ export function printCodes(dialect: Dialect, kernel: RowsKernel): Frame | undefi
   const frame = new Frame(dialect, kernel);
   const statements = new Statements(frame, 1);
   const { names } = frame;
-  const [tile, codes, elements] = ["tile", "codes_of_tile", "elements"].map((name) => names.local(name)) as [
-    string,
-    string,
-    string,
-  ];
-  const [r, c] = [names.axis(row.name), names.axis(column.name)];
+  const [tile, codes, elements, begin] = ["tile", "codes_of_tile", "elements", "first_of_tile"].map((name) =>
+    names.local(name),
+  ) as [string, string, string, string];
+  // Of the tile, and of all rows: blocks have 128 of these.
+  const size = Number(row.extent);
+  const blocks = Math.ceil(size / TILE);
+  const isWhole = size % TILE === 0;
+  const [r, c] = [blocks === 1 && isWhole ? names.axis(row.name) : names.local("r"), names.axis(column.name)];
+  const declareRow = (): void => {
+    if (r === names.axis(row.name)) return;
+    const at = blocks === 1 ? r : `${begin} + ${r}`;
+    frame.lines.add(`const int ${names.axis(row.name)} = ${isWhole ? at : `min(${at}, ${size - 1})`};`);
+  };
   frame.share(tile, `__shared__ unsigned ${tile}[${TILE} * ${PITCH / 4}];`);
   const tiles = kernel.rows.filter(({ name }) => name !== row.name);
   frame.main("main", THREADS, () => {
     const { lines } = frame;
     frame.item("item");
-    frame.unpack(tiles, "item");
+    frame.unpack(tiles, blocks === 1 ? "item" : `(item / ${blocks})`);
+    if (blocks > 1) lines.add(`const int ${begin} = item % ${blocks} * ${TILE};`);
     lines.add(`unsigned char* const ${codes} = reinterpret_cast<unsigned char*>(${tile});`);
     lines.add("// Threads read neighbors, whichever way they lie, and several of these before they divide.");
     lines.block(`for (int first = lane; first < ${TILE * TILE}; first += ${THREADS * UNDER_WAY})`, () => {
@@ -52,6 +63,7 @@ export function printCodes(dialect: Dialect, kernel: RowsKernel): Frame | undefi
             `const int ${fast} = first % ${TILE};`,
             `const int ${slow} = first / ${TILE} + turn * ${THREADS / TILE};`,
           );
+          declareRow();
           body();
         });
       };
@@ -67,6 +79,8 @@ export function printCodes(dialect: Dialect, kernel: RowsKernel): Frame | undefi
     lines.add("__syncthreads();", "#pragma unroll");
     lines.block(`for (int i = lane; i < ${(TILE * TILE) / 16}; i += ${THREADS})`, () => {
       lines.add(`const int ${r} = i / ${TILE / 16}, ${c} = i % ${TILE / 16} * 16;`);
+      if (!isWhole) lines.add(`if (${blocks === 1 ? r : `${begin} + ${r}`} >= ${size}) continue;`);
+      declareRow();
       lines.add(`const unsigned* const from = ${tile} + ${r} * ${PITCH / 4} + ${c} / 4;`);
       const scalars = statements.scalars(...stmt.at);
       const offset = names.offset(stmt.to, stmt.at, (x) => scalars.print(x));
@@ -74,7 +88,7 @@ export function printCodes(dialect: Dialect, kernel: RowsKernel): Frame | undefi
       lines.add("*to = uint4{from[0], from[1], from[2], from[3]};");
     });
   });
-  frame.entry("main", THREADS, [{ of: extentsOf(tiles) }]);
+  frame.entry("main", THREADS, [{ of: extentsOf(tiles) }, ...(blocks === 1 ? [] : [{ of: [size], by: TILE }])]);
   return frame;
 }
 
@@ -85,11 +99,14 @@ function isCodes({ args }: RowsKernel, { to, at }: Stmt & { kind: "assign" }, co
   return dtype === "f8e4m3" && shape.at(-1) === TILE && last?.kind === "axis" && last.axis === column.name;
 }
 
-/** The other axis of a tile: that of neighbors of what is read, or where that is the axis of codes, any of as many. */
+/**
+ * The other axis of a tile: that of neighbors of what is read, or where that is the axis of codes, any of as many. Neighbors may be
+ * more than those of a tile, or fewer.
+ */
 function rowOf(kernel: RowsKernel, value: Expr, column: Axis): Axis | undefined {
-  const all = kernel.rows.filter(({ extent }) => extent === TILE);
   const areNear = (axis: Axis): boolean => strides(kernel, value, axis).some(({ stride }) => stride === 1);
-  return areNear(column) ? all[0] : all.find(areNear);
+  if (areNear(column)) return kernel.rows.find(({ extent }) => extent === TILE);
+  return kernel.rows.find((axis) => Number(axis.extent) >= TILE / 2 && areNear(axis));
 }
 
 /** How far apart the elements of each load are along an axis, in its array; undefined where that is not the same everywhere. */
@@ -103,12 +120,20 @@ function strides(
     const arg = x.kind === "load" ? args.find(({ name }) => name === x.from) : undefined;
     if (x.kind !== "load" || arg === undefined) return;
     const axes = new Set<string>(rows.map(({ name }) => name));
-    for (const index of x.at) walk(index, (part) => part.kind === "axis" && axes.add(part.axis));
+    for (const one of x.at) walk(one, (part) => part.kind === "axis" && axes.add(part.axis));
     axes.delete(along.name);
     const zero = new Map([...axes].map((name) => [name, { kind: "const", dtype: "index", value: 0 } as Expr]));
-    const at = mergedIndices(x.at, arg.shape).map((index) => substitute(index, zero, () => undefined));
+    const at = mergedIndices(x.at, arg.shape).map((one) =>
+      uses(one, along) ? substitute(one, zero, () => undefined) : index(0),
+    );
     found.push({ load: x, stride: linear([along], at, arg.shape) });
   });
+  return found;
+}
+
+function uses(expr: Expr, { name }: Axis): boolean {
+  let found = false;
+  walk(expr, (part) => (found ||= part.kind === "axis" && part.axis === name));
   return found;
 }
 

@@ -5,7 +5,7 @@ import { lowerPrograms } from "../../../../compiler/lower/lower.ts";
 import { printCuda } from "../../../../compiler/targets/cuda/print.ts";
 import { runProgram } from "../../../../compiler/reference/run.ts";
 import { ProgramBuilder } from "../../../../compiler/tensor-ir/builder.ts";
-import type { Program } from "../../../../compiler/tensor-ir/types.ts";
+import type { Program, Value } from "../../../../compiler/tensor-ir/types.ts";
 import { e4m3Number } from "../../../support/e4m3.ts";
 import { onCuda } from "../../../support/on-cuda.ts";
 
@@ -30,6 +30,22 @@ function program(dims: readonly string[]): Program {
     more.effect("program.output", [value], { name: value.name });
   }
   return more.finish("products");
+}
+
+/** A product and the gradient of its weights in eight bits, from numbers in bf16. */
+function gradient(): Program {
+  const builder = new ProgramBuilder(new Map<string, number | null>([["T", null], ...Object.entries(SIZES)]));
+  const input = (name: string, dims: readonly string[]): Value =>
+    builder.emit("program.input", [], { dtype: "bf16", dims }, { name });
+  const [x, dy] = [input("x", ["T", "K"]), input("dy", ["T", "N"])];
+  const w = builder.emit("model.param", [], { dtype: "f32", dims: ["K", "N"] }, { name: "w" });
+  const narrow = builder.emit("tensor.cast", [w], { dtype: "bf16", dims: ["K", "N"] });
+  const y = builder.emit("tensor.contract", [x, narrow], { dtype: "bf16", dims: ["T", "N"] });
+  const dw = builder.emit("tensor.contract", [x, dy], { dtype: "bf16", dims: ["K", "N"] });
+  builder.effect("program.output", [y], { name: "y" });
+  builder.effect("program.output", [dw], { name: "dw" });
+  const quantization = { activations: 128, weights: [128, 128], quantizes: () => true } as const;
+  return quantizeProducts(builder.finish("gradient"), quantization);
 }
 
 function drawn(size: number, seed: number): Float32Array {
@@ -61,6 +77,16 @@ test.each([[["K", "H", "N"]], [["H", "N", "K"]]])(
   },
   300_000,
 );
+
+test("so has one of tokens, whatever their number, also where channels fill no block", () => {
+  const [{ kernels }, channels] = [lowerPrograms([gradient()]), [192, 200]];
+  const text = [...printCuda(kernels)].flatMap(([name, file]) => (name.startsWith("rows_codes") ? [file] : []));
+  for (const count of channels) {
+    const own = text.filter((file) => file.includes(`write codes: f8e4m3[T_by_128, ${count}, 128]`)).join("");
+    expect(own).toContain("__shared__ unsigned tile[128 * 33];");
+    expect(own).toContain(`min(first_of_tile + r, ${count - 1})`);
+  }
+});
 
 test("a block has a tile", () => {
   const text = [...printCuda(lowerPrograms([program(["K", "H", "N"])]).kernels)];
