@@ -16,6 +16,11 @@ interface File {
 const FILES: readonly File[] = [
   { name: "sessions", load: () => import("../runtime/device/cuda/session.test.ts") },
   { name: "products on tensor cores", load: () => import("../compiler/targets/cuda/hopper/gemm.test.ts") },
+  {
+    name: "clusters that share sums on tensor cores",
+    load: () => import("../compiler/targets/cuda/hopper/few.test.ts"),
+    tests: /^sums of clusters/,
+  },
   { name: "eight bits on tensor cores", load: () => import("../compiler/targets/cuda/hopper/fp8.test.ts") },
   { name: "attention on tensor cores", load: () => import("../compiler/targets/cuda/hopper/attention.test.ts") },
   {

@@ -45,6 +45,11 @@ async function results(file: HopperFile, kernel: GemmKernel, rows: number, seed:
   return y;
 }
 
+async function settled<T>(promise: Promise<T>): Promise<PromiseSettledResult<T>> {
+  const [result] = await Promise.allSettled([promise]);
+  return result;
+}
+
 const SWIGLU = `kernel @swiglu gemm extents [T] {
   read x: bf16[T, 648]
   read gate: bf16[648, 136]
@@ -67,11 +72,16 @@ describe("sums of clusters, in the harness", () => {
       const plan = fewOf(kernel);
       expect(plan.parts).toBe(parts);
       const file = printHopperGemm(plan);
-      const all = await results(file, kernel, 128, 1);
-      for (const [i, rows] of [1, 17, 64, 65, 128].entries())
-        expect(await results(file, kernel, rows, 2 + i), `${rows} rows`).toEqual(
-          all.slice(0, (all.length / 128) * rows),
-        );
+      const sizes = [128, 1, 17, 64, 65];
+      // Where packages are only prepared for a GPU, all of them are.
+      const runs = [];
+      for (const [i, rows] of sizes.entries()) runs.push(await settled(results(file, kernel, rows, 1 + i)));
+      const found = runs.map((run) => {
+        if (run.status === "rejected") throw run.reason;
+        return run.value;
+      });
+      for (const [i, rows] of sizes.entries())
+        expect(found[i], `${rows} rows`).toEqual(found[0]!.slice(0, (found[0]!.length / 128) * rows));
     },
     240_000,
   );
