@@ -79,6 +79,36 @@ test("a call without tokens: sums of no terms are zeros, and there are no rows",
   session.close();
 }, 120_000);
 
+/** A step of generation, whose name makes graphs of it: few columns and many terms, that clusters share. */
+const NARROW = parseProgram(`program @decode
+dims { T = ?, D = 2120, F = 72 }
+{
+  %0 x: bf16[T, D] = program.input {name = "x"}
+  %1 w: bf16[D, F] = program.input {name = "w"}
+  %2 y: bf16[T, F] = tensor.contract %0, %1
+  program.output %2 {name = "y"}
+}`);
+
+test("clusters in calls and in graphs: rows have the same bits again and again", async () => {
+  const session = await onCuda([NARROW]);
+  const x = drawn(70 * 2120, 1);
+  const w = drawn(2120 * 72, 2);
+  const [inputs, weights] = [encoded(x, "bf16"), encoded(w, "bf16")];
+  const run = async (T: number): Promise<number[]> => {
+    const given = { x: inputs.slice(0, T * 2120), w: weights };
+    const { y } = await session.run({ program: "decode", sizes: { T }, inputs: given });
+    return Array.from(decoded(y!, "bf16"));
+  };
+  const first = await run(70);
+  const values = new Map(Object.entries({ x, w }).map(([name, data]) => [name, { data: [...data] }]));
+  const want = runProgram(NARROW, { sizes: { T: 70 }, values }, { precision: "f64" }).outputs.get("y")!.data;
+  const largest = Math.max(...Array.from(want, Math.abs));
+  expect(Math.max(...Array.from(want, (value, i) => Math.abs(first[i]! - value))) / largest).toBeLessThan(2 ** -7);
+  for (const T of [70, 20, 20, 20, 70, 70]) expect(await run(T)).toEqual(first.slice(0, T * 72));
+  expect(session.memory().graphs.launched).toBeGreaterThan(0);
+  session.close();
+}, 120_000);
+
 test("each GPU takes the entry points that it has", () => {
   const { kernels } = lowerPrograms([PROGRAM]);
   const { kernels: table } = JSON.parse(printCuda(kernels).get("cuda.json")!) as SimtKernels;
