@@ -381,6 +381,14 @@ DSK_INLINE void hide_where(float (&scores)[count], Hides hides) {
   }
 }
 
+// Scores become the tanh of a factor times them, which is `scale` / (2 log2(e)). By powers of 2: tanh.approx has 11 bits, too few for
+// what a cap of 50 makes of them.
+template <int count>
+DSK_INLINE void squash(float (&scores)[count], float scale) {
+#pragma unroll
+  for (int i = 0; i < count; i++) scores[i] = 1.0f - __fdividef(2.0f, 1.0f + power_of_2(scores[i] * scale));
+}
+
 // Scores of a row, as products of a warpgroup have them: sum i is of row i / 2 % 2 of the thread's two. They become powers of 2 of
 // their distance to the largest one that the row has had so far; `rescale` is what sums over earlier scores are multiplied by. A
 // row that has seen nothing has the largest score of minus infinity. `total` has a quarter of the sum: that of the thread's columns.

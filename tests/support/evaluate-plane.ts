@@ -10,6 +10,8 @@ const OPERATORS: Partial<Record<ScalarOp, Operator>> = {
   not: (x) => Number(x === 0),
   exp: Math.exp,
   log: Math.log,
+  tanh: Math.tanh,
+  square: (x) => x * x,
   recip: (x) => 1 / x,
   add: (x, y) => x + y,
   sub: (x, y) => x - y,

@@ -46,7 +46,10 @@ export interface Comparison {
 export interface AttentionPlan {
   readonly kernel: PlaneKernel;
   readonly terms: readonly ScoreTerm[];
+  /** What products are multiplied by; where they have a cap (`squash`), the cap. */
   readonly scale: number;
+  /** Where scores are `scale * tanh(squash * product)`. */
+  readonly squash?: number;
   /** Which columns of its span a row sees; all of them where there is none. */
   readonly seen?: Expr;
   /** The same as comparisons that all must hold, where it is that: whole blocks can be told from others then. */
@@ -131,6 +134,7 @@ export function planAttention(kernel: PlaneKernel): AttentionPlan | Refusal {
     kernel,
     terms,
     scale: softmax.scale,
+    ...(softmax.squash === undefined ? {} : { squash: softmax.squash }),
     ...(softmax.seen === undefined ? {} : { seen: softmax.seen }),
     ...(comparisons === undefined ? {} : { comparisons }),
     values,
@@ -187,8 +191,26 @@ function shapeOf(of: Omit<AttentionShape, "consumers" | "stages" | "columns">): 
   return undefined;
 }
 
-export interface Softmax {
+/** What scores are of products: `scale * product`, or inside of a cap `scale * tanh(squash * product)`. */
+export interface Scaling {
   readonly scale: number;
+  readonly squash?: number;
+}
+
+/** What an expression makes of values that are scaled so already; undefined where it is something else. */
+export function scaledBy(before: Scaling, expr: Expr, isScore: (expr: Expr) => boolean): Scaling | undefined {
+  if (isScore(expr)) return before;
+  if (expr.kind !== "op") return undefined;
+  const [a, b] = expr.operands as [Expr, Expr];
+  const inner = scaledBy(before, a, isScore);
+  if (inner === undefined) return undefined;
+  if (expr.op === "tanh") return inner.squash === undefined ? { scale: 1, squash: inner.scale } : undefined;
+  const factor = expr.op === "mul" || expr.op === "div" ? constantOf(b) : undefined;
+  if (factor === undefined || !(factor > 0)) return undefined;
+  return { ...inner, scale: expr.op === "mul" ? inner.scale * factor : inner.scale / factor };
+}
+
+export interface Softmax extends Scaling {
   readonly seen?: Expr;
   readonly peak: string;
   readonly sum: string;
@@ -198,18 +220,17 @@ export interface Softmax {
   readonly rest: readonly PlaneStmt[];
 }
 
-/** The statements behind the scores: a factor, the largest one, exponentials, their sum, a factor for the row. */
+/** The statements behind the scores: a factor or a cap, the largest one, exponentials, their sum, a factor for the row. */
 export function softmaxOf(kernel: PlaneKernel, local: string, body: readonly PlaneStmt[]): Softmax | Refusal {
   const column = kernel.column.name;
   const score: Expr = { kind: "load", from: local, at: [{ kind: "axis", axis: column }], dtype: "f32" };
   const isScore = (expr: Expr): boolean => same(expr, score);
   const rest = [...body];
-  let scale = 1;
+  let scaling: Scaling = { scale: 1 };
   for (let next = overColumns(rest[0], local, column); next !== undefined; next = overColumns(rest[0], local, column)) {
-    const [a, b] = isOp(next, "mul") ? next.operands : [];
-    const factor = a === undefined || b === undefined ? undefined : isScore(a) ? constantOf(b) : undefined;
-    if (factor === undefined || !(factor > 0)) return { why: "scores are more than scaled" };
-    scale *= factor;
+    const scaled = scaledBy(scaling, next, isScore);
+    if (scaled === undefined) return { why: "scores are more than scaled" };
+    scaling = scaled;
     rest.shift();
   }
   const peak = reduction(rest.shift(), "max");
@@ -237,7 +258,7 @@ export function softmaxOf(kernel: PlaneKernel, local: string, body: readonly Pla
     } else if (stmt.kind === "row" && stmt.stmt.kind === "assign" && stmt.stmt.at.length === 0) after.push(stmt.stmt);
     else break;
   }
-  return { scale, ...(seen === undefined ? {} : { seen }), peak: peak.to, sum: sum.to, after, factor, rest };
+  return { ...scaling, ...(seen === undefined ? {} : { seen }), peak: peak.to, sum: sum.to, after, factor, rest };
 }
 
 /** What a statement makes of the local of each column. */

@@ -371,7 +371,13 @@ export class AttentionText {
   }
 
   exponentials(first: string): void {
+    this.squash();
     this.#lines.add(`hide(${first});`, "exponentiate(scores, peaks, total, rescale, SCALE);");
+  }
+
+  /** Scores inside of a cap, before some are hidden. */
+  squash(): void {
+    if (this.#plan.squash !== undefined) this.#lines.add("squash(scores, SQUASH);");
   }
 
   weights(): void {
@@ -475,6 +481,12 @@ export class AttentionText {
   scalars(exprs: readonly Expr[]): Scalars {
     return planeScalars(this.#plan.kernel, this.#names, this.#lines, () => `v${this.#fresh++}`, exprs);
   }
+}
+
+/** Constants that scores are multiplied by. */
+export function scaleText({ scale, squash }: AttentionPlan): string {
+  const inside = squash === undefined ? "" : `, SQUASH = ${(2 * squash * Math.LOG2E).toPrecision(9)}f`;
+  return `SCALE = ${(scale * Math.LOG2E).toPrecision(9)}f${inside}`;
 }
 
 function sizeText(axes: readonly Axis[]): string {

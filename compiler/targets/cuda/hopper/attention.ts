@@ -9,7 +9,7 @@ import { storageType } from "../language.ts";
 import { type AttentionRoles, firstColumn, FlashRoles } from "./attention-roles.ts";
 import { attentionRuns, attentionSchedule } from "./attention-schedule.ts";
 import { MOST_SHARES, printCombine, PROCESSORS, sharesCall, splitScratch } from "./attention-split.ts";
-import { AttentionText } from "./attention-text.ts";
+import { AttentionText, scaleText } from "./attention-text.ts";
 import { type AttentionPlan, type ColumnRows, depthOf, scalarsOf } from "./attention-plan.ts";
 import { requireSound } from "./check-schedule.ts";
 import { ARCHITECTURE, type HopperFile } from "./gemm.ts";
@@ -71,7 +71,7 @@ class AttentionPrinter {
     lines.add(
       `constexpr int ROWS = ${this.#text.tileRows}, COLUMNS = ${shape.columns}, WIDTH = ${this.#roles.width}, STAGES = ${shape.stages}${shape.halves ? `, HELD = ${HELD}` : ""};`,
       `// Of a score, for powers of 2.`,
-      `constexpr float SCALE = ${(this.#plan.scale * Math.LOG2E).toPrecision(9)}f;`,
+      `constexpr float ${scaleText(this.#plan)};`,
       "",
     );
     this.#shared();

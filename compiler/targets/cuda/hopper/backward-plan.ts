@@ -12,6 +12,8 @@ import {
   reduction,
   rowsOf,
   same,
+  scaledBy,
+  type Scaling,
   type ScoreTerm,
   type Softmax,
   softmaxOf,
@@ -61,6 +63,8 @@ export interface BackwardShape {
   /** Things of columns, and of rows, that are compared. */
   readonly ranges: number;
   readonly compared: number;
+  /** Whether scores have a cap. */
+  readonly capped: boolean;
 }
 
 type Leave = PlaneStmt & { readonly kind: "leave_rows" | "leave_columns" };
@@ -82,7 +86,8 @@ export function planBackward(kernel: PlaneKernel): BackwardPlan | Refusal {
   const weights = "why" in first ? weightsOf(scores.local) : first;
   if ("why" in weights) return weights;
   if (!("log" in weights) && !onlySums(weights)) return { why: "weights are multiplied by more than their sum says" };
-  const slope = slopeOf(kernel, scores.local, slopes.local, weights.rest);
+  const weight = "log" in weights ? weights.weight : scores.local;
+  const slope = slopeOf(kernel, weight, slopes.local, weights, "log" in weights ? weights.tanh : undefined);
   if ("why" in slope) return slope;
   const log = "log" in weights ? weights.log : undefined;
   if ((log === undefined) !== (slope.delta === undefined))
@@ -125,7 +130,7 @@ export function planBackward(kernel: PlaneKernel): BackwardPlan | Refusal {
       ...(dKeys === undefined ? {} : { dKeys: dKeys as TensorRows }),
     });
   }
-  const dValues = gradient("leave_columns", scores.local, up);
+  const dValues = gradient("leave_columns", weight, up);
   if (dValues !== undefined && "why" in dValues) return { why: `gradients of values: ${dValues.why}` };
   if (left.size > 0) return { why: "something leaves that is no gradient of queries, keys or values" };
   const values = weighed.keys;
@@ -141,14 +146,16 @@ export function planBackward(kernel: PlaneKernel): BackwardPlan | Refusal {
     kept: log !== undefined,
     ranges: columnsCompared(comparisons ?? []).length,
     compared: new Map((comparisons ?? []).map(({ row }) => [JSON.stringify(row), row])).size,
+    capped: weights.squash !== undefined,
   });
   if ("why" in shape) return shape;
-  const { scale, seen } = weights;
+  const { scale, squash, seen } = weights;
   const softmax = "log" in weights ? NO_SOFTMAX : weights;
   const forward: AttentionPlan = {
     kernel,
     terms,
     scale,
+    ...(squash === undefined ? {} : { squash }),
     ...(seen === undefined ? {} : { seen }),
     ...(comparisons === undefined ? {} : { comparisons }),
     values,
@@ -204,7 +211,9 @@ export function rowBlock({ kernel, shape }: BackwardPlan): RowBlock {
 /** Sums of keys and of values have registers beside each other. */
 function shapeOf(of: Omit<BackwardShape, "stages" | "columns" | "rows">): BackwardShape | Refusal {
   const elements = depthOf(of) + of.width;
-  if (elements > 320) return { why: `keys and values of ${elements} elements: sums of them have no room in registers` };
+  // A cap has its slopes in registers, too.
+  if (elements > (of.capped ? 256 : 320))
+    return { why: `keys and values of ${elements} elements: sums of them have no room in registers` };
   const [columns, rows] = [64, 64];
   const stages = Math.min(
     4,
@@ -214,10 +223,12 @@ function shapeOf(of: Omit<BackwardShape, "stages" | "columns" | "rows">): Backwa
 }
 
 /** Weights that are powers of scores less what the row has kept. */
-interface Powers {
-  readonly scale: number;
+interface Powers extends Scaling {
   readonly seen?: Expr;
   readonly log: Expr;
+  /** The local that has them, and the one that has the tanh of scores with a cap. */
+  readonly weight: string;
+  readonly tanh?: string;
   readonly rest: readonly PlaneStmt[];
 }
 
@@ -231,21 +242,32 @@ const NO_SOFTMAX: Pick<Softmax, "peak" | "sum" | "after" | "factor"> = {
   factor: { kind: "const", dtype: "f32", value: 1 },
 };
 
-/** `p = exp(p * scale - log)`, 0 where a row does not see a column. */
-function powersOf(kernel: PlaneKernel, p: string, [stmt, ...rest]: readonly PlaneStmt[]): Powers | undefined {
+/** `weight = exp(score - log)`, 0 where a row does not see a column; the score is what is made of `p`. */
+function powersOf(kernel: PlaneKernel, p: string, body: readonly PlaneStmt[]): Powers | undefined {
   const column = kernel.column.name;
-  let value = overColumns(stmt, p, column);
+  const rest = [...body];
+  const isOwn = (x: Expr): boolean =>
+    same(x, { kind: "load", from: p, at: [{ kind: "axis", axis: column }], dtype: "f32" });
+  let scaling: Scaling = { scale: 1 };
+  for (let next = overColumns(rest[0], p, column); next !== undefined; next = overColumns(rest[0], p, column)) {
+    const scaled = scaledBy(scaling, next, isOwn);
+    if (scaled === undefined) break;
+    scaling = scaled;
+    rest.shift();
+  }
+  const stmt = rest.shift();
+  const weight = stmt?.kind === "row" ? stmt.stmt.to : p;
+  let value = overColumns(stmt, weight, column);
   let seen: Expr | undefined;
   if (value !== undefined && isOp(value, "select") && constantOf(value.operands[2]!) === 0)
     [seen, value] = value.operands as [Expr, Expr, Expr];
   const [difference] = value !== undefined && isOp(value, "exp") ? value.operands : [];
   if (difference === undefined || !isOp(difference, "sub")) return undefined;
   const [score, log] = difference.operands as [Expr, Expr];
-  const [own, factor] = isOp(score, "mul") ? (score.operands as [Expr, Expr]) : [score];
-  const scale = factor === undefined ? 1 : constantOf(factor);
-  const isOwn = same(own, { kind: "load", from: p, at: [{ kind: "axis", axis: column }], dtype: "f32" });
-  if (!isOwn || scale === undefined || !(scale > 0) || !isOfRow(kernel, log)) return undefined;
-  return { scale, ...(seen === undefined ? {} : { seen }), log, rest };
+  const scaled = scaledBy(scaling, score, isOwn);
+  if (scaled === undefined || !isOfRow(kernel, log)) return undefined;
+  const isTanh = scaling.squash !== undefined && scaling.scale === 1 && weight !== p;
+  return { ...scaled, ...(seen === undefined ? {} : { seen }), log, weight, ...(isTanh ? { tanh: p } : {}), rest };
 }
 
 /** Whether something is loaded that a row has one of. */
@@ -283,8 +305,19 @@ interface Slope {
   readonly leaves: readonly Leave[];
 }
 
-/** `delta = sum p * dp`, where rows do not have it; `dp = p * (dp - delta) * factor`, then sums that leave. */
-function slopeOf(kernel: PlaneKernel, p: string, dp: string, body: readonly PlaneStmt[]): Slope | Refusal {
+/**
+ * `delta = sum p * dp`, where rows do not have it; `dp = p * (dp - delta) * factor`, where scores have a cap times its slope, too;
+ * then sums that leave.
+ *
+ * @param tanh the local that has the tanh of scores
+ */
+function slopeOf(
+  kernel: PlaneKernel,
+  p: string,
+  dp: string,
+  { squash, rest: body }: Weights,
+  tanh: string | undefined,
+): Slope | Refusal {
   const column = kernel.column.name;
   const at: Expr[] = [{ kind: "axis", axis: column }];
   const sums = body[0]?.kind === "row" && body[0].stmt.kind === "reduce";
@@ -299,10 +332,9 @@ function slopeOf(kernel: PlaneKernel, p: string, dp: string, body: readonly Plan
   const isWeight = (x: Expr): boolean => isLoad(x, p);
   if (sums && (sum === undefined || !isProduct(sum.value, isWeight, (x) => isLoad(x, dp))))
     return { why: "weights times their slopes are not summed" };
-  let value = overColumns(assign, dp, column);
-  let factor = 1;
-  const times = value !== undefined && isOp(value, "mul") ? constantOf(value.operands[1]!) : undefined;
-  if (times !== undefined && isOp(value!, "mul")) [factor, value] = [times, value.operands[0]!];
+  const assigned = overColumns(assign, dp, column);
+  const { factor, bends, value } = factorsOf(assigned, (x) => tanh !== undefined && isLoad(x, tanh));
+  if (bends !== (squash === undefined ? 0 : 1)) return { why: "slopes of scores are not those of their cap" };
   let delta: Expr | undefined;
   const isFar = (x: Expr): boolean => {
     if (!isOp(x, "sub") || !isLoad(x.operands[0]!, dp)) return false;
@@ -314,6 +346,23 @@ function slopeOf(kernel: PlaneKernel, p: string, dp: string, body: readonly Plan
   const leaves = rest.flatMap((stmt) => (stmt.kind === "leave_rows" || stmt.kind === "leave_columns" ? [stmt] : []));
   if (leaves.length < rest.length) return { why: "something stands behind the slopes of scores" };
   return { factor, leaves, ...(sum === undefined && delta !== undefined ? { delta } : {}) };
+}
+
+/** What a value is multiplied by at last: constants, and how often the slope of a cap, `1 - t ** 2` of a tanh that is t. */
+function factorsOf(
+  expr: Expr | undefined,
+  isTanh: (x: Expr) => boolean,
+): { readonly factor: number; readonly bends: number; readonly value: Expr | undefined } {
+  if (expr?.kind !== "op" || (expr.op !== "mul" && expr.op !== "div")) return { factor: 1, bends: 0, value: expr };
+  const [left, right] = expr.operands as [Expr, Expr];
+  const constant = constantOf(right);
+  const [one, square] = isOp(right, "sub") ? right.operands : [];
+  const isSlope =
+    square !== undefined && constantOf(one!) === 1 && isOp(square, "square") && isTanh(square.operands[0]!);
+  if (constant === undefined && !(isSlope && expr.op === "mul")) return { factor: 1, bends: 0, value: expr };
+  const { factor, bends, value } = factorsOf(left, isTanh);
+  if (constant === undefined) return { factor, bends: bends + 1, value };
+  return { factor: expr.op === "mul" ? factor * constant : factor / constant, bends, value };
 }
 
 /** Whether two loads are the same rows, whatever the axis along them is called. */

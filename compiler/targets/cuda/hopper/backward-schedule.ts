@@ -285,10 +285,11 @@ function consumer(registers: number, tile: readonly Step[]): Role {
 
 /** Gradients of keys and values: scores are computed with columns as their rows, so that weights are rows of A of the sums. */
 export function columnsSchedule(shape: BackwardShape): Schedule {
-  const { name, stages, rows, width, ranges, compared } = shape;
+  const { name, stages, rows, width, ranges, compared, capped } = shape;
   const depth = depthOf(shape);
   // Sums and scores leave no more to the producer.
-  const tight = (depth + width) / 2 + rows * 0.75 > 200;
+  const tight = (depth + width) / 2 + rows * (capped ? 1 : 0.75) > 200;
+  const slopes = capped ? [{ registers: "curbed", holds: "curbed[{tile},{part},{block}]" }] : [];
   const producer: Role = {
     name: "producer",
     warpgroups: 1,
@@ -361,7 +362,7 @@ export function columnsSchedule(shape: BackwardShape): Schedule {
             ...known("statistics", "seen"),
             ...(ranges === 0 ? [] : [{ buffer: "ranges", holds: "ranges[{tile},{part}]" }]),
           ],
-          writes: [{ registers: "weights", holds: "p[{tile},{part},{block}]" }, used],
+          writes: [{ registers: "weights", holds: "p[{tile},{part},{block}]" }, ...slopes, used],
         },
         FENCE,
         product("v", "up", "{tile},{block}", "scores"),
@@ -374,6 +375,7 @@ export function columnsSchedule(shape: BackwardShape): Schedule {
           reads: [
             { registers: "scores", holds: "v[{tile},{part}] * up[{tile},{block}]" },
             { registers: "weights", holds: "p[{tile},{part},{block}]" },
+            ...slopes,
           ],
           loads: known("statistics"),
           writes: [{ registers: "weights", holds: "ds[{tile},{part},{block}]" }, used],
@@ -440,6 +442,7 @@ export function columnsSchedule(shape: BackwardShape): Schedule {
     registers: [
       { name: "scores", role: "consumer", count: rows / 2 },
       { name: "weights", role: "consumer", count: rows / 4 },
+      ...(capped ? [{ name: "curbed", role: "consumer", count: rows / 4 }] : []),
       { name: "dk", role: "consumer", count: depth / 2 },
       { name: "dv", role: "consumer", count: width / 2 },
     ],

@@ -184,11 +184,18 @@ export class BackwardText {
     return [`fmaxf(${scalars.print(log)}, -1e30f) * ${Math.LOG2E.toPrecision(9)}f`, `${scalars.print(delta)} * FACTOR`];
   }
 
+  /** Where scores have a cap, times its slope, 1 - tanh squared: nothing else is made of them. */
   weightsOfRows(first: string): void {
-    this.#lines.add(
-      `hide(${first});`,
-      "#pragma unroll",
-      "for (int i = 0; i < COLUMNS / 2; i++) scores[i] = power_of_2(scores[i] * SCALE - base[i / 2 % 2]);",
+    const lines = this.#lines;
+    lines.add(`hide(${first});`, "#pragma unroll");
+    const head = "for (int i = 0; i < COLUMNS / 2; i++)";
+    const weight = "power_of_2(scores[i] * SCALE - base[i / 2 % 2])";
+    if (!this.#plan.shape.capped) return lines.add(`${head} scores[i] = ${weight};`);
+    lines.block(head, () =>
+      lines.add(
+        "const float t = fmaxf(scores[i], -1.0f);  // of hidden ones, whose weights are 0, no infinity",
+        `scores[i] = ${weight} * (1.0f - t * t);`,
+      ),
     );
   }
 
@@ -402,6 +409,16 @@ export class BackwardText {
   /** @param first of a block: its token, and its head where rows have several */
   weightsOfColumns(...first: readonly string[]): void {
     const lines = this.#lines;
+    const { capped } = this.#plan.shape;
+    if (capped) {
+      lines.add("// Slopes of the cap.", "#pragma unroll");
+      lines.block("for (int i = 0; i < ROWS / 4; i++)", () =>
+        lines.add(
+          "const float first = scores[2 * i], second = scores[2 * i + 1];",
+          "curbed[i / 4][i % 4] = pack_bf16(1.0f - first * first, 1.0f - second * second);",
+        ),
+      );
+    }
     const { seen, comparisons } = this.#plan.forward;
     const place = seen !== undefined && comparisons === undefined ? first : [];
     lines.add(`hide(${[...place, "shared.seen[stage]"].join(", ")});`, "#pragma unroll");
@@ -416,12 +433,15 @@ export class BackwardText {
 
   slopesOfColumns(): void {
     const lines = this.#lines;
+    const half = (pair: string): string => `__uint_as_float(i % 2 == 0 ? ${pair} << 16 : ${pair} & 0xffff0000u)`;
+    const { capped } = this.#plan.shape;
     lines.add("#pragma unroll");
     lines.block("for (int i = 0; i < ROWS / 2; i++)", () =>
       lines.add(
         "const float delta = shared.statistics[stage][(i / 4 * 8 + column + i % 2) * 2 + 1];",
-        "const unsigned pair = weights[i / 8][i / 2 % 4];",
-        "scores[i] = __uint_as_float(i % 2 == 0 ? pair << 16 : pair & 0xffff0000u) * (scores[i] * FACTOR - delta);",
+        `const unsigned pair = weights[i / 8][i / 2 % 4]${capped ? ", curb = curbed[i / 8][i / 2 % 4]" : ""};`,
+        `scores[i] = ${half("pair")} * (scores[i] * FACTOR - delta);`,
+        ...(capped ? [`scores[i] *= ${half("curb")};`] : []),
       ),
     );
     lines.add("pack_rows(weights, scores);");

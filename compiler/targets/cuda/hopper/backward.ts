@@ -9,7 +9,7 @@ import { parametersOf, signature } from "../file.ts";
 import { storageType } from "../language.ts";
 import { tidied } from "../tidy.ts";
 import { type ColumnRows, scalarsOf, type TensorRows } from "./attention-plan.ts";
-import { AttentionText } from "./attention-text.ts";
+import { AttentionText, scaleText } from "./attention-text.ts";
 import { type BackwardPlan, rowBlock } from "./backward-plan.ts";
 import { backwardRuns, columnsSchedule, CONSUMERS, depthOf, rowsSchedule } from "./backward-schedule.ts";
 import { BackwardText, type Side } from "./backward-text.ts";
@@ -145,7 +145,7 @@ class BackwardPrinter {
     lines.add(
       `constexpr int ROWS = ${tile}, COLUMNS = ${block}, DEPTH = ${depthOf(shape)}, WIDTH = ${shape.width}, STAGES = ${shape.stages};`,
       "// Of a score, for powers of 2; and of its slope.",
-      `constexpr float SCALE = ${(forward.scale * Math.LOG2E).toPrecision(9)}f, FACTOR = ${factor.toPrecision(9)}f;`,
+      `constexpr float ${scaleText(forward)}, FACTOR = ${factor.toPrecision(9)}f;`,
       "",
     );
     this.#shared();
@@ -311,9 +311,11 @@ class BackwardPrinter {
         "// Of a thread's first sum. Sum i lies i / 2 % 2 * 8 rows and i / 4 * 8 + i % 2 columns behind it.",
         `const int ${this.#ofRows ? "row = warp * 16 + lane / 4, " : ""}column = lane % 4 * 2;`,
       );
-      const floats = this.#schedule.registers.filter(({ name }) => name !== "weights");
+      const { registers } = this.#schedule;
+      const packed = registers.filter(({ name }) => name === "weights" || name === "curbed");
+      const floats = registers.filter((one) => !packed.includes(one));
       lines.add(`float ${floats.map(({ name, count }) => `${name}[${count}]`).join(", ")};`);
-      lines.add(`unsigned weights[${this.#block / 16}][4];`);
+      lines.add(`unsigned ${packed.map(({ name }) => `${name}[${this.#block / 16}][4]`).join(", ")};`);
       steps(consumer);
     });
   }
@@ -458,6 +460,7 @@ class BackwardPrinter {
           `describe(${this.#firstRow(label).join(", ")}, at.head, shared.statistics[stage], shared.seen[stage]);`,
         );
       case "weights":
+        this.#scores.squash();
         return this.#ofRows ? text.weightsOfRows(this.#first(label)) : text.weightsOfColumns(...this.#firstRow(label));
       case "slopes of scores":
         return this.#ofRows ? text.slopesOfRows() : text.slopesOfColumns();

@@ -40,7 +40,7 @@ export const ATTENTION_RESERVED: ReadonlySet<string> = new Set([
   ...(
     "ROWS COLUMNS WIDTH STAGES SCALE Barrier CUtensorMap CachePolicy Descriptor Place Shared Span add_scores add_values all at base behind " +
     "block blocks both bytes c chunk column columns e exponentiate factor find_ranges first flat from gather_k0 gather_k1 gather_v head heads hide " +
-    "HELD factors found_0 found_1 look_up queries scale_rows add_held clear find_range hide_where gather_rows load_row store_row half half_phase rest rest_phase stage_rows weight weight_phase x0 x1 x2 x3 least0 least1 least2 least3 most0 most1 most2 most3 " +
+    "HELD factors found_0 found_1 look_up queries scale_rows add_held clear find_range hide_where squash SQUASH curbed curb second t gather_rows load_row store_row half half_phase rest rest_phase stage_rows weight weight_phase x0 x1 x2 x3 least0 least1 least2 least3 most0 most1 most2 most3 " +
     "high i j key key_phase lane line low m m_end own pack_bf16 pack_rows packed part peaks place place_of power_of_2 r ranges rescale row " +
     "row_tiles s scores shared shared_memory span span_of sums thread tile to total value value_phase warp warpgroup weights " +
     // Of shares of columns.

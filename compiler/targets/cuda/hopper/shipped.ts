@@ -285,6 +285,7 @@ export const BACKWARD_SHAPES: readonly BackwardShape[] = [
     width: 128,
     ranges: 2,
     compared: 2,
+    capped: false,
   },
   {
     name: "backward, rows have their statistics",
@@ -296,5 +297,18 @@ export const BACKWARD_SHAPES: readonly BackwardShape[] = [
     width: 128,
     ranges: 0,
     compared: 0,
+    capped: false,
+  },
+  {
+    name: "backward, scores with a cap",
+    stages: 4,
+    columns: 64,
+    rows: 64,
+    kept: true,
+    parts: [128],
+    width: 128,
+    ranges: 2,
+    compared: 2,
+    capped: true,
   },
 ];

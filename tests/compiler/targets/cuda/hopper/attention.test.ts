@@ -82,6 +82,23 @@ const CASES: readonly Case[] = [
     }`,
   },
   {
+    name: "scores with a cap, of a window",
+    documents: [130, 60],
+    text: `kernel @capped plane extents [S, T] {
+      read x_2: bf16[T, 2, 128]
+      read x_3: bf16[S, 2, 128]
+      write out: bf16[T, 2, 128]
+      read x_4: bf16[S, 2, 128]
+      ${HEAD}
+      batch (H < 2) rows (T) column (S)
+      span span_from[T] to span_to[T]
+      enter x = sum (N < 128) x_2[T, H, N] @ x_3[S, H, N]
+      for (S) x[S] = (tanh(((x[S] * bf16 0.3: bf16) / bf16 2)) * bf16 2)
+      ${softmax("(((pos[S] <= pos[T]) & (seq[T] == seq[S])) & ((pos[S] + i32 100) > pos[T]))")}
+      leave (N < 128) out[T, H, N] = sum over columns x @ x_4[S, H, N]
+    }`,
+  },
+  {
     name: "rows that keep the log of their sum for the backward pass",
     documents: [70, 1, 60],
     text: `kernel @kept plane extents [S, T] {
@@ -271,7 +288,7 @@ describe("planes that stay with threads", () => {
 
   test.each([
     ["exp((x[S] -", "exp((sum[] -", "scores do not become exponentials of their distance to the largest one"],
-    ["x[S] = (x[S] * bf16 0.1352337788608801: bf16)", "x[S] = tanh(x[S])", "scores are more than scaled"],
+    ["x[S] = (x[S] * bf16 0.1352337788608801: bf16)", "x[S] = sigmoid(x[S])", "scores are more than scaled"],
     ["read x_3: bf16", "read x_3: f32", "keys: f32"],
     ["(R < 64) x_4", "(R < 32) x_4", "queries: rows of 32 elements, no multiple of 64"],
     ["x_6[S, H, Vh]", "(x_6[S, H, Vh] + bf16 1)", "values: what is computed on the way"],

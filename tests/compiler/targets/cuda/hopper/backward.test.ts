@@ -243,6 +243,36 @@ const STORED: readonly Case[] = [
   },
 ];
 
+const CAPPED: Case = {
+  name: "scores with a cap",
+  documents: [70, 131],
+  text: `kernel @capped plane extents [S, T] {
+      read out_of: bf16[T, 2, 128]
+      read v: bf16[S, 2, 128]
+      read q: bf16[T, 2, 128]
+      read k: bf16[S, 2, 128]
+      read log: f32[T, 2]
+      read both: bf16[T, 2]
+      write dv: bf16[S, 2, 128]
+      write dq: bf16[T, 2, 128]
+      write dk: bf16[S, 2, 128]
+      ${PLACES}
+      local p: f32[S]
+      local t: f32[S]
+      local dp: f32[S]
+      batch (H < 2) rows (T) column (S)
+      span span_from[T] to span_to[T]
+      enter dp = sum (N < 128) out_of[T, H, N] @ v[S, H, N]
+      enter t = sum (N < 128) q[T, H, N] @ k[S, H, N]
+      for (S) t[S] = tanh(((t[S] * bf16 0.0884: bf16) / bf16 2))
+      for (S) p[S] = select(${CAUSAL}, exp(((t[S] * bf16 2: bf16) - log[T, H]: bf16)), f32 0: bf16)
+      for (S) dp[S] = (((((p[S] * (dp[S] - both[T, H]: bf16): bf16) * bf16 2) * (bf16 1 - square(t[S]: bf16))) / bf16 2) * bf16 0.0884)
+      leave (N < 128) dv[S, H, N] = sum over rows p @ out_of[T, H, N]
+      leave (N < 128) dq[T, H, N] = sum over columns dp @ k[S, H, N]
+      leave (N < 128) dk[S, H, N] = sum over rows dp @ q[T, H, N]
+    }`,
+};
+
 /** How far results lie from those in f64, by argument: the norm of the difference over that of the whole. */
 async function errorsOf({ text, documents, blocks = 2 }: Case): Promise<Record<string, number>> {
   const kernel = withoutReserved(parseKernels(text).kernels[0] as PlaneKernel, ATTENTION_RESERVED);
@@ -302,7 +332,7 @@ async function errorsOf({ text, documents, blocks = 2 }: Case): Promise<Record<s
 
 describe("attention's backward pass on Hopper, in the harness", () => {
   // Weights, slopes of scores and results are rounded to bf16, each to a relative 2 ** -9 at most.
-  test.each([...CASES, ...STORED])(
+  test.each([...CASES, ...STORED, CAPPED])(
     "$name",
     async (one) => {
       const far = Object.entries(await errorsOf(one)).filter(([, error]) => !(error < 3 * 2 ** -9));
@@ -334,5 +364,17 @@ describe("planes that enter twice and stay with threads", () => {
     ["seq[T] == seq[S]", "p[S] == p[S]", "a mask of what the plane computes"],
   ])("%s as %s", (from, to, why) => {
     expect(refused(LATENT.replaceAll(from, to))).toBe(why);
+  });
+
+  test.each([
+    ["square(t[S]: bf16)", "square(p[S]: bf16)", "slopes of scores are not those of their cap"],
+    ["(t[S] * bf16 2: bf16) - log", "t[S] - log", "nothing"],
+    [
+      "tanh(((t[S] * bf16 0.0884: bf16) / bf16 2))",
+      "(t[S] * bf16 0.0884: bf16)",
+      "slopes of scores are no weights times the distance to that sum",
+    ],
+  ])("%s as %s, of scores with a cap", (from, to, why) => {
+    expect(refused(CAPPED.text.replaceAll(from, to))).toBe(why);
   });
 });

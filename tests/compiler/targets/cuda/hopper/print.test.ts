@@ -18,13 +18,13 @@ const kernels = ["v3.kernels", "fp8.kernels"].flatMap(
   (name) => parseKernels(readFileSync(join(import.meta.dirname, name), "utf8")).kernels as GemmKernel[],
 );
 
-/** Attention of DeepSeek-V3, DeepSeek-V3.2 and Qwen3-30B-A3B, in training and with a cache, printed so. */
+/** Attention of DeepSeek-V3, DeepSeek-V3.2 and Qwen3-30B-A3B, in training and with a cache, printed so; scores with a cap. */
 const planes = parseKernels(readFileSync(join(import.meta.dirname, "attention.kernels"), "utf8"))
   .kernels as PlaneKernel[];
 
 /**
  * The same backward: DeepSeek-V3, where rows have kept what their softmaxes need and where they have not, DeepSeekMath 7B,
- * Qwen3-30B-A3B, and DeepSeek-V3.2.
+ * Qwen3-30B-A3B, DeepSeek-V3.2, and heads of 128 whose scores have a cap.
  */
 const backward = parseKernels(readFileSync(join(import.meta.dirname, "backward.kernels"), "utf8"))
   .kernels as PlaneKernel[];
