@@ -1,5 +1,5 @@
 /** Expressions of the kernel IR, simplified while they are built: addresses of views become affine again. */
-import type { Expr, ScalarOp, ScalarType } from "./types.ts";
+import type { Expr, ScalarOp, ScalarType, Stmt } from "./types.ts";
 import type { Extent } from "../../runtime/program/launch.ts";
 
 /** Operators between two operands, as C, C++, CUDA, WGSL and the text form of kernels write them. */
@@ -250,6 +250,11 @@ function rebuilt(expr: Expr & { kind: "op" }, operands: readonly Expr[], ranges:
     if (holds !== undefined) return constant(holds, "bool");
   }
   return { ...expr, operands };
+}
+
+/** Expressions that a statement reads. */
+export function expressionsOf(stmt: Stmt): readonly Expr[] {
+  return [...stmt.at, stmt.value, ...(stmt.kind === "scatter" ? [stmt.when] : [])];
 }
 
 /** Calls `visit` for the expression and everything inside of it, outer ones first. */

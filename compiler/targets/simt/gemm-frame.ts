@@ -1,6 +1,6 @@
 /** What all entry points of a product share: functions of its operands, of its rows and of what is done with its results. */
-import { walk } from "../../kernel-ir/expr.ts";
-import type { Axis, Expr, GemmKernel, Product, ScalarType } from "../../kernel-ir/types.ts";
+import { expressionsOf, walk } from "../../kernel-ir/expr.ts";
+import type { Axis, Expr, GemmKernel, Product, ScalarType, Stmt } from "../../kernel-ir/types.ts";
 import { knownSize, sizeText } from "./axes.ts";
 import type { Dialect, Parameter, Part } from "./dialect.ts";
 import { Frame } from "./frame.ts";
@@ -33,25 +33,27 @@ export class GemmFrame {
   /** The numbers of a row that a product's rows are made with. */
   statistics({ a }: Product): string[] {
     const names = new Set((this.kernel.prologue?.locals ?? []).map(({ name }) => name));
-    const found = new Set<string>();
-    walk(a, (part) => {
-      if (part.kind === "load" && names.has(part.from)) found.add(part.from);
-    });
-    return [...found];
+    return [...readBy(a)].filter((name) => names.has(name));
   }
 
   get allStatistics(): string[] {
     return [...new Set(this.kernel.products.flatMap((product) => this.statistics(product)))];
   }
 
-  /** The statements of the prologue for the row `m`. */
-  prologue(threads: number, group = threads): void {
+  /**
+   * The statements of the prologue for the row `m`.
+   * @param wanted the one of its numbers that is asked for; all of them when not given
+   */
+  prologue(threads: number, group = threads, wanted?: string): void {
     const { m, prologue } = this.kernel;
     if (prologue === undefined) return;
     this.frame.unpack(m, "m");
-    for (const { name, dtype } of prologue.locals) this.frame.lines.add(this.dialect.variable(name, dtype));
+    const body = wanted === undefined ? prologue.body : neededFor(wanted, prologue.body);
+    const made = new Set(body.map(({ to }) => to));
+    for (const { name, dtype } of prologue.locals)
+      if (made.has(name)) this.frame.lines.add(this.dialect.variable(name, dtype));
     const statements = new Statements(this.frame, threads, group);
-    for (const stmt of prologue.body) statements.print(stmt);
+    for (const stmt of body) statements.print(stmt);
   }
 
   /** Which group a batch is of. */
@@ -103,7 +105,7 @@ export class GemmFrame {
     for (const name of this.allStatistics) {
       this.frame.func(`${name}_of`, [["m_", "index"]], "f32", () => {
         this.frame.index("m", `clamp(m_, 0, ${sizeText(this.kernel.m)} - 1)`);
-        this.prologue(1);
+        this.prologue(1, 1, name);
         this.frame.lines.add(`return ${name};`);
       });
     }
@@ -137,6 +139,28 @@ export class GemmFrame {
       });
     });
   }
+}
+
+/** The statements that a number comes from, in their order. */
+function neededFor(name: string, body: readonly Stmt[]): Stmt[] {
+  const needed = new Set([name]);
+  return body
+    .toReversed()
+    .filter((stmt) => {
+      if (!needed.has(stmt.to)) return false;
+      for (const expr of expressionsOf(stmt)) for (const from of readBy(expr)) needed.add(from);
+      return true;
+    })
+    .toReversed();
+}
+
+/** Names of what an expression loads from. */
+function readBy(expr: Expr): Set<string> {
+  const found = new Set<string>();
+  walk(expr, (part) => {
+    if (part.kind === "load") found.add(part.from);
+  });
+  return found;
 }
 
 /** Whether blocks of a size cover the axes without a rest, whatever the sizes of a call. */

@@ -42,11 +42,6 @@ function mapped(stmt: Stmt, f: (x: Expr) => Expr): Stmt {
   } as Stmt;
 }
 
-/** Expressions that a statement reads. */
-export function expressionsOf(stmt: Stmt): readonly Expr[] {
-  return [...stmt.at, stmt.value, ...(stmt.kind === "scatter" ? [stmt.when] : [])];
-}
-
 /** A scatter of few terms as the sum, for each place, of those that are for it. */
 function asSum({ zeroed, zeroedAt, axes, when, value, to, at }: Stmt & { kind: "scatter" }): Stmt | undefined {
   const reads = JSON.stringify([when, value, at]).includes(`"from":${JSON.stringify(to)}`);

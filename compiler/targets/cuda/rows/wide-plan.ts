@@ -2,7 +2,7 @@
 import { STORAGE_BYTES, type StorageType } from "../../../../runtime/program/launch.ts";
 import type { Axis, RowsKernel, Stmt } from "../../../kernel-ir/types.ts";
 import { knownSize } from "../../simt/axes.ts";
-import { expressionsOf } from "./rewrite.ts";
+import { expressionsOf } from "../../../kernel-ir/expr.ts";
 import { isScalar } from "./vectors.ts";
 
 /** Columns from which on a row is wide. */

@@ -2,13 +2,13 @@
  * Wide rows: each thread of a block has columns of its own, neighbors that it moves together, and holds what it has loaded or
  * computed of them between statements. Memory that threads share is left for what they read of each other.
  */
-import { dtypeOf, walk } from "../../../kernel-ir/expr.ts";
+import { dtypeOf, expressionsOf, walk } from "../../../kernel-ir/expr.ts";
 import type { Axis, Expr, RowsKernel, ScalarType, Stmt } from "../../../kernel-ir/types.ts";
 import { extentsOf, knownSize } from "../../simt/axes.ts";
 import type { Dialect, Part } from "../../simt/dialect.ts";
 import { Frame } from "../../simt/frame.ts";
 import { Statements } from "../../simt/statements.ts";
-import { expressionsOf, rewritten } from "./rewrite.ts";
+import { rewritten } from "./rewrite.ts";
 import { isScalar, placeKey, Vectors } from "./vectors.ts";
 import { Columns, type Total } from "./wide-columns.ts";
 import { type Along, alongColumns, planWide, spaceKey, type WidePlan } from "./wide-plan.ts";
