@@ -1,5 +1,5 @@
 /** Reads the text form of kernels and launch programs: see docs/kernel-ir.md. Notes of launches are kept. */
-import type { Blocks, BufferKind, BufferSpec, Launch, LaunchProgram } from "../../runtime/program/launch.ts";
+import type { Blocks, BufferKind, BufferSpec, Launch, LaunchProgram, Together } from "../../runtime/program/launch.ts";
 import type { TextCursor } from "../tensor-ir/text-cursor.ts";
 import { TextLines } from "../tensor-ir/text-lines.ts";
 import { extentOf, extentsOf, STORAGE_TYPES, StmtParser } from "./parse-stmt.ts";
@@ -139,14 +139,28 @@ function parseLaunches(head: TextCursor, lines: TextLines): LaunchProgram {
   const buffers: BufferSpec[] = [];
   const launches: Launch[] = [];
   const blocks: Blocks[] = [];
-  let inside: Omit<Blocks, "count"> | undefined;
+  const together: Together[] = [];
+  let inside: Omit<Blocks, "count"> | Omit<Together, "count"> | undefined;
   for (;;) {
     const cursor = lines.cursor("`}`");
     if (cursor.take("}")) {
       cursor.end();
-      if (inside === undefined) return { name, dims, buffers, launches, ...(blocks.length === 0 ? {} : { blocks }) };
-      blocks.push({ ...inside, count: launches.length - inside.first });
+      if (inside === undefined) {
+        const groups = {
+          ...(blocks.length === 0 ? {} : { blocks }),
+          ...(together.length === 0 ? {} : { together }),
+        };
+        return { name, dims, buffers, launches, ...groups };
+      }
+      const count = launches.length - inside.first;
+      if ("dim" in inside) blocks.push({ ...inside, count });
+      else together.push({ ...inside, count });
       inside = undefined;
+      continue;
+    }
+    if (inside === undefined && cursor.take("together")) {
+      inside = { first: launches.length };
+      opened(cursor);
       continue;
     }
     if (inside === undefined && cursor.take("blocks ")) {

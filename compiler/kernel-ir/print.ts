@@ -61,16 +61,19 @@ function bodyLines(kernel: Kernel): string[] {
   return lines;
 }
 
-export function printLaunches({ name, dims, buffers, launches, blocks = [] }: LaunchProgram): string {
+export function printLaunches({ name, dims, buffers, launches, blocks = [], together = [] }: LaunchProgram): string {
+  const groups = [
+    ...blocks.map((all) => ({ ...all, head: `blocks ${all.rows} of ${all.dim}` })),
+    ...together.map((all) => ({ ...all, head: "together" })),
+  ];
   const lines = [
     `program @${name} dims [${dims.join(", ")}] {`,
     ...buffers.map((buffer, i) => `  #${i} ${bufferText(buffer)}`),
     ...launches.flatMap((launch, at) => {
-      const opened = blocks.find(({ first }) => first === at);
-      const inside = blocks.find(({ first, count }) => at >= first && at < first + count);
+      const inside = groups.find(({ first, count }) => at >= first && at < first + count);
       const closes = inside !== undefined && at === inside.first + inside.count - 1;
       return [
-        ...(opened === undefined ? [] : [`  blocks ${opened.rows} of ${opened.dim} {`]),
+        ...(inside?.first === at ? [`  ${inside.head} {`] : []),
         `${inside === undefined ? "  " : "    "}${launchText(launch)}`,
         ...(closes ? ["  }"] : []),
       ];

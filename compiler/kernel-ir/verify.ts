@@ -1,7 +1,8 @@
 /** Rules of the kernel IR that targets rely on. */
 import { type Extent, type LaunchProgram, runTimeDim } from "../../runtime/program/launch.ts";
 import { arityOf, walk } from "./expr.ts";
-import { insideNames, together } from "./parts.ts";
+import { isOfLists, isOfOneList } from "./lists.ts";
+import { insideNames, together as allParts } from "./parts.ts";
 import type { Axis, Expr, Kernel, KernelModule, PlaneStmt, ScalarType, SoloKernel, Stmt, Target } from "./types.ts";
 
 /** What is wrong with a module, a line each; empty when it is sound. */
@@ -17,7 +18,7 @@ export function verifyKernels({ kernels, programs }: KernelModule): string[] {
 
 function verifyLaunches(program: LaunchProgram, kernels: ReadonlyMap<string, Kernel>): string[] {
   const { dims, buffers, launches } = program;
-  const faults = verifyBlocks(program);
+  const faults = [...verifyBlocks(program), ...verifyTogether(program, kernels)];
   const written = new Set<number>();
   for (const [i, { kernel: name, args, extents }] of launches.entries()) {
     const kernel = kernels.get(name);
@@ -83,11 +84,44 @@ function dependsOn(extent: Extent, dim: string | undefined): boolean {
   return typeof extent === "string" && runTimeDim(extent).dim === dim;
 }
 
+function verifyTogether(program: LaunchProgram, kernels: ReadonlyMap<string, Kernel>): string[] {
+  const { launches, blocks = [], together = [] } = program;
+  const faults: string[] = [];
+  let end = 0;
+  for (const [i, { first, count }] of together.entries()) {
+    const where = `together ${i}`;
+    const isCut = blocks.some((each) => first < each.first + each.count && each.first < first + count);
+    if (first < end || count < 2 || first + count > launches.length || isCut)
+      faults.push(`${where} are the launches ${first} to ${first + count - 1}`);
+    end = first + count;
+    const all = launches.slice(first, end);
+    const kernel = kernels.get(all[0]?.kernel ?? "");
+    if (kernel === undefined) continue;
+    if (!isOfLists(kernel)) faults.push(`${where} launch @${kernel.name}, which is no kernel of lists`);
+    if (all.some((launch) => launch.kernel !== kernel.name)) faults.push(`${where} launch several kernels`);
+    const touched = new Map<number, number>();
+    for (const [at, { args }] of all.entries()) {
+      for (const [j, arg] of kernel.args.entries()) {
+        const buffer = args[j]!;
+        if (!isOfOneList(arg)) {
+          if (buffer !== all[0]!.args[j]) faults.push(`${where} give ${arg.name} several buffers`);
+        } else if (arg.access !== "read") touched.set(buffer, at);
+      }
+    }
+    for (const [at, { args }] of all.entries()) {
+      const other = args.find((buffer) => (touched.get(buffer) ?? at) !== at);
+      if (other !== undefined)
+        faults.push(`launch ${first + at} touches #${other}, which another one of ${where} writes`);
+    }
+  }
+  return faults;
+}
+
 function verifyKernel(kernel: Kernel): string[] {
   if (kernel.family !== "parts") return new KernelVerifier(kernel).verify();
   const { parts, args, extents } = kernel;
   const faults = parts.flatMap((part) => new KernelVerifier(part).verify().map((fault) => `${part.name}: ${fault}`));
-  const all = together(parts);
+  const all = allParts(parts);
   if (parts.length < 2) faults.push("there are no parts to run together");
   if (JSON.stringify([all.args, all.extents]) !== JSON.stringify([args, extents]))
     faults.push("arguments and extents are not those of the parts");

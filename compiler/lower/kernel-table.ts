@@ -9,6 +9,7 @@ import { functionsOf } from "./provenance.ts";
 export class KernelTable {
   readonly kernels: Kernel[] = [];
   readonly #byKey = new Map<string, { readonly name: string; readonly from: string[] }>();
+  readonly #byName = new Map<string, Kernel>();
   readonly #names = new Map<string, number>();
 
   /**
@@ -22,11 +23,17 @@ export class KernelTable {
     if (known === undefined) {
       known = { name: this.#fresh(nameFor(kernel, ops, buffers)), from: [] };
       this.#byKey.set(key, known);
-      this.kernels.push({ ...kernel, ...known } as unknown as Kernel);
+      const named = { ...kernel, ...known } as unknown as Kernel;
+      this.kernels.push(named);
+      this.#byName.set(known.name, named);
     }
     const { name, from } = known;
     from.push(...functionsOf(ops).filter((one) => !from.includes(one)));
     return name;
+  }
+
+  kernel(name: string): Kernel {
+    return this.#byName.get(name)!;
   }
 
   /** The name, numbered where it is taken. */

@@ -1,7 +1,7 @@
 /** Tensor IR to kernel IR: units of ops become kernels, values that cross their borders become buffers. */
-import type { Blocks, Launch, LaunchProgram } from "../../runtime/program/launch.ts";
+import type { Blocks, Launch, LaunchProgram, Together } from "../../runtime/program/launch.ts";
 import type { Capability } from "../kernel-ir/capability.ts";
-import type { KernelModule, RowsKernel, SoloKernel } from "../kernel-ir/types.ts";
+import type { KernelModule, SoloKernel } from "../kernel-ir/types.ts";
 import { assumedSizes } from "../passes/pipeline.ts";
 import { stringAttr } from "../tensor-ir/attrs.ts";
 import { boundDims } from "../tensor-ir/tiles.ts";
@@ -12,6 +12,7 @@ import { type Built, buildRows, buildSerial } from "./build-rows.ts";
 import { buildPlane } from "./build-plane.ts";
 import { Classes, rowDims } from "./classes.ts";
 import { flattened } from "./flatten.ts";
+import { gatherLaunches } from "./gather-launches.ts";
 import { fuseEpilogues } from "./fuse-epilogues.ts";
 import { fuseLaunches, type Piece } from "./fuse-launches.ts";
 import { fuseLoss } from "./fuse-loss.ts";
@@ -49,17 +50,20 @@ function lowerProgram(
     target === undefined || target.families.includes("plane") ? without : new Set([...without, "fuse-planes"] as const);
   const grouped = placeEffects(fused(source, off), off);
   const made = make(grouped, () => new Storage(grouped.program, target, forms), { off, target });
-  const { launches, blocks } = launchesOf(made, table, {
+  const { launches, blocks, together } = launchesOf(made, table, {
     target,
     joins: hasFewRows(source) && !off.has("fuse-launches") && (target?.families.includes("parts") ?? true),
   });
-  const inBlocks = blocks.length === 0 ? {} : { blocks };
+  const groups = {
+    ...(blocks.length === 0 ? {} : { blocks }),
+    ...(together.length === 0 ? {} : { together }),
+  };
   return {
     name: source.name,
     dims: boundDims(grouped.program.dims),
     buffers: made.storage.buffers,
     launches,
-    ...inBlocks,
+    ...groups,
   };
 }
 
@@ -119,13 +123,15 @@ function launchesOf(
   { units, storage }: Made,
   table: KernelTable,
   { target, joins }: JoinOptions,
-): { launches: Launch[]; blocks: Blocks[] } {
+): { launches: Launch[]; blocks: Blocks[]; together: Together[] } {
   const launches: Launch[] = [];
   const blocks: Blocks[] = [];
+  const together: Together[] = [];
   let pieces: Piece<SoloKernel>[] = [];
   const launch = (): void => {
-    for (const { kernel, buffers, extents, ops } of joins ? fuseLaunches(pieces, storage.buffers, target) : pieces)
-      launches.push({
+    const own = joins ? fuseLaunches(pieces, storage.buffers, target) : pieces;
+    const gathered = gatherLaunches(
+      own.map(({ kernel, buffers, extents, ops }) => ({
         kernel: table.add(
           kernel,
           ops,
@@ -135,7 +141,12 @@ function launchesOf(
         extents,
         note: noteOf(ops),
         ...placed(placeOf(ops)),
-      });
+      })),
+      (name) => table.kernel(name),
+      storage.buffers,
+    );
+    together.push(...gathered.together.map(({ first, count }) => ({ first: first + launches.length, count })));
+    launches.push(...gathered.launches);
     pieces = [];
   };
   for (const { unit, made } of units) {
@@ -147,12 +158,12 @@ function launchesOf(
       continue;
     }
     const { kernel, buffers } = made;
-    const flat = kernel.family === "rows" ? flattened(kernel as RowsKernel) : undefined;
+    const flat = flattened(kernel);
     if (flat === undefined) pieces.push({ kernel, buffers, extents: kernel.extents, ops: unit.ops });
     else pieces.push({ kernel: flat.kernel, buffers, extents: [flat.elements], ops: unit.ops });
   }
   launch();
-  return { launches, blocks };
+  return { launches, blocks, together };
 }
 
 /** What fusions make of a program. */

@@ -124,7 +124,7 @@ export interface HostSession extends Session {
   read(store: string): Elements;
 }
 
-/** The time of a launch, summed over calls. */
+/** The time of a launch, summed over calls. Of launches that run at once, the first one has the time of all, and the others no calls. */
 export interface LaunchProfile {
   readonly program: string;
   readonly kernel: string;

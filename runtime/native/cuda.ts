@@ -54,10 +54,17 @@ export interface NativeCudaEntry {
   readonly threads: number;
   /** Bytes of dynamic shared memory. */
   readonly shared: number;
-  /** Parameters: ints first, then pointers, then tensor maps. */
+  /** Parameters: ints first, then pointers, then tensor maps, then a table of lists. */
   readonly ints: number;
   readonly pointers: number;
   readonly maps: readonly NativeTensorMap[];
+  readonly lists?: NativeLists;
+}
+
+/** A table of lists (`Lists` in templates/cuda/dsk.cuh): how many it has room for, and pointers of each. */
+export interface NativeLists {
+  readonly most: number;
+  readonly args: number;
 }
 
 /** What a tensor map has whatever the launch; type and swizzle are numbers of the driver API (src/cuda/api.h). */
@@ -73,8 +80,9 @@ export interface NativeTensorMap {
 export interface NativeCudaSession {
   /**
    * Runs launches: of each its index in the program (-1 for none), the entry, the blocks, the ints, a memory (0 arena, 1 params and
-   * states, 2 caches) and an offset for each pointer, and of each tensor map the sizes of its dims and the strides in bytes. Inputs are
-   * copied at once, outputs are written before the promise settles; both lie in the arena at the offsets of the same index.
+   * states, 2 caches) and an offset for each pointer, and of each tensor map the sizes of its dims and the strides in bytes; of a table of
+   * lists how many there are and how many blocks they have, and of each its first block, its elements, and its pointers as above. Inputs
+   * are copied at once, outputs are written before the promise settles; both lie in the arena at the offsets of the same index.
    * @param graph whether calls with the same entries become a graph
    * @returns false when the call was cancelled
    * @throws NativeCudaError

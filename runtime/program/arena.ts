@@ -1,4 +1,4 @@
-import { elementsOf, type LaunchProgram, type Sizes, STORAGE_BYTES } from "./launch.ts";
+import { elementsOf, type LaunchProgram, type Sizes, STORAGE_BYTES, type Together } from "./launch.ts";
 
 /** Every temp begins on a cache line, so that no two launches' outputs share one. */
 export const ALIGNMENT = 64;
@@ -83,13 +83,13 @@ function intervalsOf(program: LaunchProgram, sizes: Sizes): Interval[] {
   const first = new Map<number, number>();
   const last = new Map<number, number>();
   for (const [at, { args }] of program.launches.entries()) {
-    const blocks = program.blocks?.find((each) => at >= each.first && at < each.first + each.count);
+    const isInside = (each: Together): boolean => at >= each.first && at < each.first + each.count;
+    const blocks = program.blocks?.find(isInside);
+    const together = program.together?.find(isInside);
     for (const buffer of args) {
-      // What holds all rows is needed until the last block is done.
-      const [from, to] =
-        blocks === undefined || program.buffers[buffer]!.block !== undefined
-          ? [at, at]
-          : [blocks.first, blocks.first + blocks.count - 1];
+      // What holds all rows is needed until the last block is done, what launches that may run at once have as long as all of them.
+      const span = together ?? (program.buffers[buffer]!.block === undefined ? blocks : undefined);
+      const [from, to] = span === undefined ? [at, at] : [span.first, span.first + span.count - 1];
       first.set(buffer, Math.min(first.get(buffer) ?? Infinity, from));
       last.set(buffer, Math.max(last.get(buffer) ?? 0, to));
     }

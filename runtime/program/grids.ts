@@ -80,6 +80,21 @@ export interface SimtKernel {
   readonly entries: readonly Entry[];
   /** The entry points of each part. All of them run at once where each would take its first one. */
   readonly parts?: readonly (readonly Entry[])[];
+  /** CUDA: how a kernel of lists runs for many of them at once (`LaunchProgram.together`). */
+  readonly lists?: ListsEntry;
+}
+
+/**
+ * An entry point whose workgroups, or those of the one before it, are shared out among lists: each has as many as it would have alone.
+ * Its last parameter is a table of lists, by value: the first workgroup of each, how many elements it has, and its arguments.
+ */
+export interface ListsEntry {
+  /** With `before`, it has one workgroup for each list. */
+  readonly entry: Entry;
+  /** Lists that a table has room for. */
+  readonly most: number;
+  /** The arguments that each list has for itself; the others are parameters as usual. */
+  readonly args: readonly string[];
 }
 
 export interface SimtKernels {
@@ -88,7 +103,7 @@ export interface SimtKernels {
 }
 
 /** How many items an entry point has in a launch. */
-function itemsOf(entry: Grid, sizes: Sizes): number {
+export function itemsOf(entry: Grid, sizes: Sizes): number {
   return entry.workgroups.reduce((n, { of, by = 1, plus = 0 }) => n * (Math.ceil(productOf(of, sizes) / by) + plus), 1);
 }
 

@@ -77,6 +77,16 @@ export interface Blocks {
   readonly count: number;
 }
 
+/**
+ * Neighboring launches of one kernel of lists, whose only extent is how many elements a list has: none of them touches what another
+ * one writes, and a single value that the kernel reads is the same for all. A device may run them at once.
+ */
+export interface Together {
+  /** The index of the first launch, and how many there are. */
+  readonly first: number;
+  readonly count: number;
+}
+
 export interface LaunchProgram {
   readonly name: string;
   /** Run-time dims that a call has to bind. */
@@ -85,6 +95,8 @@ export interface LaunchProgram {
   readonly launches: readonly Launch[];
   /** In order, apart from each other. */
   readonly blocks?: readonly Blocks[];
+  /** In order, apart from each other and from blocks. */
+  readonly together?: readonly Together[];
 }
 
 /** `program.json`. */

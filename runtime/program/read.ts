@@ -31,6 +31,7 @@ const schema = z.object({
         }),
       ),
       blocks: z.array(z.object({ dim: z.string(), rows: size, first: size, count: size })).optional(),
+      together: z.array(z.object({ first: size, count: size })).optional(),
     }),
   ),
 });

@@ -339,6 +339,27 @@ template <int N, class T, class F> DSK_INLINE void store_vector(T* array, long l
   }
 }
 
+// Lists that a kernel goes over in one launch, the last parameter of its entry point: the first block of each and the end of all blocks,
+// how many elements each has, and where the arguments lie that it has for itself.
+template <int ARGS, int MOST> struct Lists {
+  int first[MOST + 1];
+  int elements[MOST];
+  void* args[ARGS][MOST];
+
+  // The list that a block belongs to.
+  __device__ __forceinline__ int of(int block) const {
+    int low = 0, high = MOST;
+    while (high - low > 1) {
+      const int middle = (low + high) / 2;
+      if (first[middle] <= block) low = middle;
+      else high = middle;
+    }
+    return low;
+  }
+  __device__ __forceinline__ int blocks(int list) const { return first[list + 1] - first[list]; }
+  template <class T> __device__ __forceinline__ T* arg(int which, int list) const { return static_cast<T*>(args[which][list]); }
+};
+
 // Zeros to `count` elements of an array that begins at a multiple of 16 bytes, by the threads of a launch, each with its number.
 template <class T> DSK_INLINE void zero_all(T* to, long long count, long long thread, long long threads) {
   constexpr int N = 16 / sizeof(T);

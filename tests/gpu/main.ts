@@ -35,6 +35,7 @@ const FILES: readonly File[] = [
   { name: "few results of many terms", load: () => import("../compiler/targets/cuda/shares.test.ts") },
   { name: "sums of many terms, wide rows", load: () => import("../compiler/targets/cuda/spread.test.ts") },
   { name: "rows and elements", load: () => import("../compiler/targets/cuda/rows.test.ts") },
+  { name: "an optimizer in few launches", load: () => import("../compiler/targets/cuda/lists.test.ts") },
   { name: "codes in eight bits", load: () => import("../compiler/targets/cuda/codes.test.ts") },
   { name: "a model in bf16", load: () => import("../parity/bf16.test.ts"), tests: /^cuda, products/ },
   { name: "casts", load: () => import("../parity/casts.test.ts"), tests: /^cuda/ },

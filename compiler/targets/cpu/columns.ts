@@ -6,6 +6,8 @@ import { dtypeOf } from "../../kernel-ir/expr.ts";
 
 /** Columns that one item sums together: a few cache lines. */
 const BLOCK = 64;
+/** Terms of a short sum, where an axis may be long. */
+const PIECE = 4096;
 
 export function printColumns(kernel: ColumnsKernel): string {
   return kernel.columns.length === 0 ? printTotals(kernel) : printBlocks(kernel);
@@ -24,27 +26,34 @@ function printTotals(kernel: ColumnsKernel): string {
     const total = isFloat && reduction === "sum" ? "double" : type;
     body.add(`${total} total${i} = ${start};`);
     const last = kernel.over.at(-1);
+    const term = (): void => {
+      const scalars = new Scalars(CPP, names, body, () => `v${temps++}`);
+      scalars.prepare(value);
+      const text = scalars.print(value);
+      body.add(foldInto(`part${i}`, reduction, type, text));
+    };
+    const short = (terms: () => void): void => {
+      body.add(`${type} part${i} = ${start};`);
+      terms();
+      body.add(foldInto(`total${i}`, reduction, type, `part${i}`));
+    };
+    const along = (name: string, from: string, to: string): void => {
+      if (reduction === "sum" && isFloat) body.add(`#pragma omp simd reduction(+ : part${i})`);
+      body.block(`for (int64_t ${name} = ${from}; ${name} < ${to}; ${name}++)`, term);
+    };
     const loops = (depth: number): void => {
       const axis = kernel.over[depth];
-      if (axis === undefined || axis === last) {
-        body.add(`${type} part${i} = ${start};`);
-        const term = (): void => {
-          const scalars = new Scalars(CPP, names, body, () => `v${temps++}`);
-          scalars.prepare(value);
-          const text = scalars.print(value);
-          body.add(foldInto(`part${i}`, reduction, type, text));
-        };
-        if (axis === undefined) term();
-        else {
-          const name = names.axis(axis.name);
-          if (reduction === "sum" && isFloat) body.add(`#pragma omp simd reduction(+ : part${i})`);
-          body.block(`for (int64_t ${name} = 0; ${name} < ${axis.extent}; ${name}++)`, term);
-        }
-        body.add(foldInto(`total${i}`, reduction, type, `part${i}`));
-        return;
+      if (axis === undefined) return short(term);
+      const [name, extent] = [names.axis(axis.name), axis.extent];
+      if (axis !== last)
+        body.block(`for (int64_t ${name} = 0; ${name} < ${extent}; ${name}++)`, () => loops(depth + 1));
+      else if (typeof extent === "number") short(() => along(name, "0", String(extent)));
+      else {
+        body.block(`for (int64_t first = 0; first < ${extent}; first += ${PIECE})`, () => {
+          body.add(`const int64_t limit = first + ${PIECE} < ${extent} ? first + ${PIECE} : ${extent};`);
+          short(() => along(name, "first", "limit"));
+        });
       }
-      const name = names.axis(axis.name);
-      body.block(`for (int64_t ${name} = 0; ${name} < ${axis.extent}; ${name}++)`, () => loops(depth + 1));
     };
     body.block("", () => loops(0));
     body.add(`dsk_put(${to}[${names.offset(to, at, () => "0")}], ${type}(total${i}));`);

@@ -65,7 +65,7 @@ export function parametersOf({ extents, args }: Pick<Kernel, "extents" | "args">
   return [...extents.map((extent) => `int ${extent}`), ...args.map(argParameter)];
 }
 
-function argParameter({ name, dtype, access }: Arg): string {
+export function argParameter({ name, dtype, access }: Arg): string {
   return `${access === "read" ? "const " : ""}${storageType(dtype)}* __restrict__ ${name}`;
 }
 

@@ -8,6 +8,7 @@ import { withoutReserved } from "../reserved.ts";
 import { CUDA_DIALECT } from "./dialect.ts";
 import { fewRowsOf, isLonely, SOME_ROWS } from "./few-rows.ts";
 import { type File, fileOf } from "./file.ts";
+import { fileOfLists } from "./lists.ts";
 import { printParts } from "./parts.ts";
 import { printHopperAttention } from "./hopper/attention.ts";
 import { planAttention } from "./hopper/attention-plan.ts";
@@ -53,7 +54,8 @@ interface Printed {
 function printKernel(kernel: Kernel): Printed {
   if (kernel.family === "parts") return printParts(kernel);
   const { name } = kernel;
-  const file = fileOf(printSolo(dialectOf(kernel), kernel));
+  const frame = printSolo(dialectOf(kernel), kernel);
+  const file = frame.takesLists ? fileOfLists(frame) : fileOf(frame);
   const texts = new Map([[name, file.text]]);
   const { few, many } = printHopper(kernel, file.kernel.scratch);
   if (many === undefined) return { texts, kernel: file.kernel };

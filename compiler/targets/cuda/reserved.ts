@@ -12,7 +12,7 @@ export const RESERVED: ReadonlySet<string> = new Set(
     "e octet quad warp members marks mark mine own_a staged_a line left before read_words read_half read_line read_floats read_scales add_columns add_terms pair_far codes_of_columns codes_of_terms add_scaled_columns " +
     "add_scaled_terms bytes_of added_bf16 int8_pair int4_pair over_quads keep_sums " +
     "sum_of_warps pack_bf16 tile_a tile_b expert tile sum share keep columns found here place next at own blocks row_blocks first_row end_row " +
-    "key_of key_and_index index_in largest_of_warp least_of_largest sort_largest least sorted team value_at take " +
+    "Lists lists list block key_of key_and_index index_in largest_of_warp least_of_largest sort_largest least sorted team value_at take " +
     "Vector Computed Words_of vector_at store_vector element_of words_of zero_all each_over_block place_of is_first term start first turn j all parts " +
     PRINTED
   )

@@ -52,6 +52,8 @@ export class Frame {
   readonly scratch: Scratch[] = [];
   readonly entries: Entry[] = [];
   readonly mains: Main[] = [];
+  /** Whether what it does for one list of elements it may do for many in one launch (compiler/kernel-ir/lists.ts). */
+  takesLists = false;
   readonly #room: number;
   #words = 0;
   #fresh = 0;
@@ -104,6 +106,11 @@ export class Frame {
   /** An array in the arena that all workgroups of a launch have together, and what was done before them. */
   shareScratch(name: string, dtype: "i32" | "f32" | "f64", shape: readonly Extent[]): void {
     this.#inArena({ name, dtype, shape, common: true, owner: { teams: 1 } });
+  }
+
+  /** A number of each workgroup in the arena, for what runs after. */
+  ownScratch(name: string, dtype: "i32" | "f32" | "f64"): void {
+    this.#inArena({ name, dtype, shape: [], common: false, owner: { teams: 1 } });
   }
 
   /** It is read and written as arguments are. */

@@ -11,17 +11,18 @@ import {
 } from "../../program/grids.ts";
 import {
   boundExtents,
-  elementsOf,
   type Launch,
   type LaunchProgram,
   launchTitle,
   type Sizes,
+  sizeOf,
   STORAGE_BYTES,
   type StorageType,
 } from "../../program/launch.ts";
 import { firstElement, stepsOf } from "../../program/steps.ts";
 import type { Layout } from "../layout.ts";
 import { DeviceError } from "../session.ts";
+import { type List, MOST_ELEMENTS, tableLaunches } from "./tables.ts";
 
 /** Memories, as the addon numbers them. */
 export const ARENA = 0;
@@ -72,13 +73,16 @@ export function entriesOf(kernels: readonly SimtKernel[]): Entries {
     for (const grid of grids) {
       if (own.has(grid.name)) continue;
       own.set(grid.name, list.length);
+      const { lists } = kernel;
+      const isOfTables = lists !== undefined && [lists.entry, lists.entry.before].includes(grid);
       list.push({
         module: moduleOf(grid.file ?? kernel.name),
         symbol: `${kernel.name}_${grid.name}`,
         threads: grid.workgroupSize,
         shared: grid.sharedBytes ?? 0,
-        ints: 2 * (kernel.parts?.length ?? 1) + kernel.extents.length,
-        pointers: kernel.args.length + kernel.scratch.length,
+        ints: 2 * (kernel.parts?.length ?? 1) + (isOfTables ? 0 : kernel.extents.length),
+        pointers: kernel.args.length + kernel.scratch.length - (isOfTables ? lists.args.length : 0),
+        ...(isOfTables ? { lists: { most: lists.most, args: lists.args.length } } : {}),
         maps: (grid.maps ?? []).map((map) => nativeMap(kernel, map)),
       });
     }
@@ -87,8 +91,8 @@ export function entriesOf(kernels: readonly SimtKernel[]): Entries {
   return { list, files, numbers };
 }
 
-function gridsOf({ entries, parts = [] }: SimtKernel): Grid[] {
-  return [...entries, ...parts.flat()].flatMap((entry): Grid[] =>
+function gridsOf({ entries, parts = [], lists }: SimtKernel): Grid[] {
+  return [...entries, ...parts.flat(), ...(lists === undefined ? [] : [lists.entry])].flatMap((entry): Grid[] =>
     entry.before === undefined ? [entry] : [entry, entry.before],
   );
 }
@@ -116,8 +120,6 @@ function nativeMap(kernel: SimtKernel, { arg, dtype, box, swizzle }: TensorMap):
 
 /** The largest `int` of a kernel: what it counts is no more. */
 const MOST = 2 ** 31 - 1;
-/** Elements of a list that one launch has; a kernel may count a block of them further. */
-const MOST_ELEMENTS = 2 ** 30;
 
 /** What a call is made of: the numbers for the addon, and how many items each launch of the program has. */
 export interface Launches {
@@ -129,7 +131,8 @@ export interface Launches {
 }
 
 /**
- * A list of more elements than a kernel counts (the experts of a layer in one parameter) is several launches.
+ * Launches that may run at once are tables of lists, and so is one of more elements than a kernel counts (the experts of a layer in
+ * one parameter).
  *
  * @param kernels of each launch of the program
  * @param kept where each buffer lies that is kept between calls; undefined for others
@@ -146,57 +149,74 @@ export function launchesOf(
   const numbers: number[] = [];
   const items = new Float64Array(program.launches.length);
   let { bytes } = layout;
-  for (const step of stepsOf(program, sizes)) {
+  const scratchOf = (kernel: SimtKernel, bound: Sizes, work: Work): number[] => {
+    const { places, end } = layout.scratch(kernel, bound, work);
+    // The entry for these sizes may need more than the one for those that the layout was planned for.
+    bytes = Math.max(bytes, end);
+    return places.flatMap((offset) => [ARENA, offset]);
+  };
+  const placeOf = (buffer: number): Place => kept[buffer] ?? { space: ARENA, offset: layout.offsets[buffer]! };
+  const numberOf = (kernel: SimtKernel, grid: Grid): number => entries.get(kernel.name)!.get(grid.name)!;
+  const steps = stepsOf(program, sizes);
+  for (let at = 0; at < steps.length; at++) {
+    const step = steps[at]!;
     const launch = program.launches[step.launch]!;
     const kernel = kernels[step.launch]!;
-    const whole = boundExtents(launch, kernel, step.sizes);
-    for (const { first, bound } of piecesOf(launch, kernel, whole)) {
-      const work = workOf(kernel, bound);
-      checkCounts(launch, bound, work);
-      const ints = [...work.items, ...kernel.extents.map((name) => bound[name]!)];
-      const pointers: number[] = [];
-      for (const buffer of launch.args) {
-        const spec = program.buffers[buffer]!;
-        const { space, offset } = kept[buffer] ?? { space: ARENA, offset: layout.offsets[buffer]! };
-        const begin = firstElement(spec, step) + (elementsOf(spec, step.sizes) === 1 ? 0 : first);
-        pointers.push(space, offset + begin * STORAGE_BYTES[spec.dtype]);
+    const bound = boundExtents(launch, kernel, step.sizes);
+    const count = program.together?.find(({ first }) => first === step.launch)?.count ?? 1;
+    if (kernel.lists !== undefined && (count > 1 || bound[kernel.extents[0]!]! > MOST_ELEMENTS)) {
+      const { common, lists } = listsOf(program, step.launch, count, kernel, placeOf);
+      for (const { work, runs } of tableLaunches(kernel.lists, lists)) {
+        const pointers = [...common.flatMap(({ space, offset }) => [space, offset]), ...scratchOf(kernel, {}, work)];
+        for (const { grid, blocks, table } of runs)
+          numbers.push(step.launch, numberOf(kernel, grid), blocks, ...work.items, ...pointers, ...table);
+        items[step.launch]! += work.items[0]!;
       }
-      const scratch = layout.scratch(kernel, bound, work);
-      for (const offset of scratch.places) pointers.push(ARENA, offset);
-      // The entry for these sizes may need more than the one for those that the layout was planned for.
-      bytes = Math.max(bytes, scratch.end);
-      for (const { grids } of work.runs) {
-        for (const { grid, groups } of grids) {
-          if (groups === 0) continue;
-          const cluster = grid.cluster ?? 1;
-          const blocks = Math.ceil(groups / cluster) * cluster;
-          numbers.push(step.launch, entries.get(kernel.name)!.get(grid.name)!, blocks, ...ints, ...pointers);
-          for (const map of grid.maps ?? []) numbers.push(...dimsOf(map, bound));
-        }
-      }
-      items[step.launch]! += work.items.filter((_, i) => i % 2 === 0).reduce((a, b) => a + b, 0);
+      at += count - 1;
+      continue;
     }
+    const work = workOf(kernel, bound);
+    checkCounts(launch, bound, work);
+    const ints = [...work.items, ...kernel.extents.map((name) => bound[name]!)];
+    const pointers = launch.args.flatMap((buffer) => {
+      const spec = program.buffers[buffer]!;
+      const { space, offset } = placeOf(buffer);
+      return [space, offset + firstElement(spec, step) * STORAGE_BYTES[spec.dtype]];
+    });
+    pointers.push(...scratchOf(kernel, bound, work));
+    for (const { grids } of work.runs) {
+      for (const { grid, groups } of grids) {
+        if (groups === 0) continue;
+        const cluster = grid.cluster ?? 1;
+        const blocks = Math.ceil(groups / cluster) * cluster;
+        numbers.push(step.launch, numberOf(kernel, grid), blocks, ...ints, ...pointers);
+        for (const map of grid.maps ?? []) numbers.push(...dimsOf(map, bound));
+      }
+    }
+    items[step.launch]! += work.items.filter((_, i) => i % 2 === 0).reduce((a, b) => a + b, 0);
   }
   return { numbers, items, bytes };
 }
 
-interface Piece {
-  /** Its first element. */
-  readonly first: number;
-  /** The kernel's extents there. */
-  readonly bound: Sizes;
-}
-
-/** A kernel of lists of elements has their length as its only extent, and the launch knows it (compiler/lower/flatten.ts). */
-function piecesOf({ extents }: Launch, kernel: SimtKernel, whole: Sizes): Piece[] {
-  const [name] = kernel.extents;
-  const [elements] = extents;
-  if (kernel.extents.length !== 1 || typeof elements !== "number" || elements <= MOST_ELEMENTS)
-    return [{ first: 0, bound: whole }];
-  return Array.from({ length: Math.ceil(elements / MOST_ELEMENTS) }, (_, i) => {
-    const first = i * MOST_ELEMENTS;
-    return { first, bound: { [name!]: Math.min(MOST_ELEMENTS, elements - first) } };
+/** The lists of launches that may run at once, and what they have in common. */
+function listsOf(
+  { launches, buffers }: LaunchProgram,
+  first: number,
+  count: number,
+  kernel: SimtKernel,
+  placeOf: (buffer: number) => Place,
+): { readonly common: readonly Place[]; readonly lists: readonly List[] } {
+  const isOwn = kernel.args.map((name) => kernel.lists!.args.includes(name));
+  const lists = launches.slice(first, first + count).map(({ args, extents }): List => {
+    const elements = sizeOf(extents[0]!, {});
+    const places = args.flatMap((buffer, i) => {
+      const spec = buffers[buffer]!;
+      const stride = spec.shape.length === 0 ? 0 : STORAGE_BYTES[spec.dtype];
+      return isOwn[i] ? [{ ...placeOf(buffer), stride }] : [];
+    });
+    return { elements, places };
   });
+  return { common: launches[first]!.args.filter((_, i) => !isOwn[i]).map(placeOf), lists };
 }
 
 /** Blocks that take turns (`most`) count with more bits; others find the index of a row or a column in 32. */

@@ -3,6 +3,7 @@ import { axis, index, load, op } from "../../../compiler/kernel-ir/expr.ts";
 import type { Launch, LaunchProgram } from "../../../runtime/program/launch.ts";
 import type { Kernel, KernelModule, RowsKernel } from "../../../compiler/kernel-ir/types.ts";
 import { parseKernels } from "../../../compiler/kernel-ir/parse.ts";
+import { printKernels } from "../../../compiler/kernel-ir/print.ts";
 import { verifyKernels } from "../../../compiler/kernel-ir/verify.ts";
 
 /** y[t, d] = x[t, d] * 2, called once. */
@@ -123,6 +124,53 @@ describe("blocks", () => {
   ] satisfies [Partial<LaunchProgram>, string][])("%j", (changes, fault) => {
     expect(faults(changes)).toEqual([fault]);
   });
+});
+
+describe("together", () => {
+  const text = (launches: string, kernel = "scale"): string => `kernel @scale rows extents [elements] {
+  read x: f32[elements]
+  read by: f32[]
+  write y: f32[elements]
+  rows (element < elements)
+  y[element] = (x[element] * by[])
+}
+
+kernel @other rows extents [T] {
+  read x: f32[T]
+  read by: f32[]
+  write y: f32[T]
+  rows (T)
+  y[T] = (x[T] * by[])
+}
+
+program @p dims [] {
+  #0 param "a": f32[3]
+  #1 param "b": f32[5]
+  #2 param "by": f32[]
+  #3 output "c": f32[3]
+  #4 output "d": f32[5]
+  together {
+    @${kernel}(#0, #2, #3) [3]
+    ${launches}
+  }
+}
+`;
+
+  test("of two launches, as text and back", () => {
+    const sound = text("@scale(#1, #2, #4) [5]");
+    const parsed = parseKernels(sound);
+    expect(verifyKernels(parsed)).toEqual([]);
+    expect(parsed.programs[0]!.together).toEqual([{ first: 0, count: 2 }]);
+    expect(printKernels(parsed)).toBe(sound);
+  });
+
+  test.each([
+    [text("@other(#1, #2, #4) [5]"), "@p: together 0 launch several kernels"],
+    [text("@other(#1, #2, #4) [5]", "other"), "@p: together 0 launch @other, which is no kernel of lists"],
+    [text("@scale(#3, #2, #4) [3]"), "@p: launch 1 touches #3, which another one of together 0 writes"],
+    [text("@scale(#1, #1, #4) [5]"), "@p: together 0 give by several buffers"],
+    [text(""), "@p: together 0 are the launches 0 to 0"],
+  ])("%#", (broken, fault) => expect(verifyKernels(parseKernels(broken))).toContain(fault));
 });
 
 describe("parts and prologues", () => {

@@ -121,7 +121,7 @@ describe("fuse-sums", () => {
 
   test("squares are not stored", () => {
     expect(kernelsOf(squares).length).toBe(1);
-    expect(kernelsOf(squares)[0]).toContain("norm[] = sum square(w[D, F])");
+    expect(kernelsOf(squares)[0]).toContain("norm[] = sum square(w[element])");
     expect(kernelsOf(squares, "fuse-sums").length).toBe(2);
   });
 

@@ -1,6 +1,7 @@
 /** Rows of one value each, as casts and optimizers have them: threads take neighbors, and several of these at a time. */
 import { STORAGE_BYTES, type StorageType } from "../../../../runtime/program/launch.ts";
 import { dtypeOf, walk } from "../../../kernel-ir/expr.ts";
+import { isOfLists } from "../../../kernel-ir/lists.ts";
 import type { RowsKernel, Stmt } from "../../../kernel-ir/types.ts";
 import { extentsOf } from "../../simt/axes.ts";
 import type { Dialect } from "../../simt/dialect.ts";
@@ -49,6 +50,7 @@ export function printElementwise(dialect: Dialect, kernel: RowsKernel): Frame | 
     );
   });
   frame.entry("main", THREADS, [{ of: extentsOf(kernel.rows), by: block }]);
+  frame.takesLists = isOfLists(kernel);
   return frame;
 }
 

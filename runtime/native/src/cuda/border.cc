@@ -41,6 +41,11 @@ EntrySpec entry(const Napi::Value& value, const std::string& what) {
     if (spec.box.empty() || spec.box.size() > 5) fail(w + ".box: from 1 to 5 dims are needed");
     return spec;
   });
+  if (const Napi::Value lists = given.Get("lists"); !lists.IsUndefined()) {
+    const Napi::Object own = object(lists, what + ".lists");
+    result.lists = {integer(own.Get("most"), what + ".lists.most"), integer(own.Get("args"), what + ".lists.args")};
+    if (result.lists.most < 1 || result.lists.most > 4096 || result.lists.args < 0 || result.lists.args > 1024) fail(what + ".lists");
+  }
   return result;
 }
 
@@ -80,7 +85,7 @@ Config configuration(const Napi::Value& value) {
 }
 
 // Of each launch one after the other: its index in the program, the entry, the blocks, the ints, a memory and an offset for each
-// pointer, and of each tensor map the sizes of its dims and the strides.
+// pointer, of each tensor map the sizes of its dims and the strides, and of a table how many lists and blocks it has, and each list.
 Launches launches(const Napi::Value& value, const Kernels& kernels) {
   const std::vector<int64_t> numbers = integers(value, "launches");
   Launches result;
@@ -101,12 +106,25 @@ Launches launches(const Napi::Value& value, const Kernels& kernels) {
     launch.dims = static_cast<uint32_t>(result.dims.size());
     const EntrySpec& entry = kernels.entry(launch.entry);
     for (int64_t i = 0; i < entry.ints; ++i) result.ints.push_back(static_cast<int32_t>(number(INT32_MIN, INT32_MAX)));
-    for (int64_t i = 0; i < entry.pointers; ++i) {
-      const auto space = static_cast<Space>(number(0, kSpaces - 1));
-      result.places.push_back({space, number(0, int64_t{1} << 48)});
-    }
+    const auto places = [&](int64_t count) {
+      for (int64_t i = 0; i < count; ++i) {
+        const auto space = static_cast<Space>(number(0, kSpaces - 1));
+        result.places.push_back({space, number(0, int64_t{1} << 48)});
+      }
+    };
+    places(entry.pointers);
     for (const MapSpec& map : entry.maps) {
       for (size_t i = 0; i < 2 * map.box.size() - 1; ++i) result.dims.push_back(number(0, int64_t{1} << 48));
+    }
+    launch.lists = static_cast<uint32_t>(result.lists.size());
+    if (entry.lists.most > 0) {
+      launch.list_count = static_cast<uint32_t>(number(1, entry.lists.most));
+      launch.list_blocks = static_cast<int32_t>(number(1, INT32_MAX));
+      for (uint32_t i = 0; i < launch.list_count; ++i) {
+        const auto first = static_cast<int32_t>(number(0, INT32_MAX));
+        result.lists.push_back({first, static_cast<int32_t>(number(0, INT32_MAX))});
+        places(entry.lists.args);
+      }
     }
     result.list.push_back(launch);
   }

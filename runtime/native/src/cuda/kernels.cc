@@ -1,5 +1,6 @@
 #include "kernels.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace dsk::cuda {
@@ -69,6 +70,31 @@ void Kernels::bind(const Launches& all, const Launch& launch, const CUdeviceptr 
   add(into.ints_);
   add(into.pointers_);
   add(into.maps_);
+  if (entry.lists.most > 0) {
+    fill(all, launch, bases, into.table_);
+    into.addresses_.push_back(into.table_.data());
+    into.bytes_.append(reinterpret_cast<const char*>(into.table_.data()), into.table_.size() * sizeof into.table_[0]);
+  }
+}
+
+// Where the lists begin and where all of them end, then what they have, then pointers: those of all lists that are the same argument
+// are neighbors. What has no list begins where all end.
+void Kernels::fill(const Launches& all, const Launch& launch, const CUdeviceptr (&bases)[kSpaces], std::vector<uint64_t>& table) const {
+  const EntrySpec& entry = entries_[launch.entry];
+  const auto most = static_cast<size_t>(entry.lists.most);
+  const auto args = static_cast<size_t>(entry.lists.args);
+  table.assign((most + 1) + most * args, 0);
+  auto* const firsts = reinterpret_cast<int32_t*>(table.data());
+  int32_t* const elements = firsts + most + 1;
+  uint64_t* const pointers = table.data() + most + 1;
+  std::fill(firsts, firsts + most + 1, launch.list_blocks);
+  const Place* place = all.places.data() + launch.places + entry.pointers;
+  for (size_t i = 0; i < launch.list_count; ++i) {
+    const List& list = all.lists[launch.lists + i];
+    firsts[i] = list.first;
+    elements[i] = list.elements;
+    for (size_t arg = 0; arg < args; ++arg, ++place) pointers[arg * most + i] = bases[place->space] + place->offset;
+  }
 }
 
 CUDA_KERNEL_NODE_PARAMS_v2 Kernels::node(const Launch& launch, Parameters& parameters) const {

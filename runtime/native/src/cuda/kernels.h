@@ -18,6 +18,12 @@ struct MapSpec {
   std::vector<uint32_t> box;
 };
 
+// A table of lists, the parameter of a kernel that goes over many of them: how many it has room for, and pointers of each.
+struct ListsSpec {
+  int64_t most;
+  int64_t args;
+};
+
 struct EntrySpec {
   int64_t module;
   std::string symbol;
@@ -27,6 +33,8 @@ struct EntrySpec {
   int64_t ints;
   int64_t pointers;
   std::vector<MapSpec> maps;
+  // None has room for none.
+  ListsSpec lists{0, 0};
 };
 
 // The image of a module: a cubin.
@@ -54,6 +62,17 @@ struct Launch {
   uint32_t places;
   // The sizes of each map's dims, then its strides in bytes.
   uint32_t dims;
+  // Of its table. The places of a list's pointers follow those of the entry's.
+  uint32_t lists;
+  uint32_t list_count;
+  // Blocks of all lists.
+  int32_t list_blocks;
+};
+
+// A list in a table: the first of its blocks, and how many elements it has.
+struct List {
+  int32_t first;
+  int32_t elements;
 };
 
 struct Launches {
@@ -61,6 +80,7 @@ struct Launches {
   std::vector<int32_t> ints;
   std::vector<Place> places;
   std::vector<uint64_t> dims;
+  std::vector<List> lists;
 };
 
 // What a kernel is given, as the driver wants it.
@@ -73,6 +93,8 @@ class Parameters {
 
  private:
   friend class Kernels;
+  // `Lists` of templates/cuda/dsk.cuh.
+  std::vector<uint64_t> table_;
   std::vector<CUtensorMap> maps_;
   std::vector<CUdeviceptr> pointers_;
   std::vector<int32_t> ints_;
@@ -93,6 +115,9 @@ class Kernels {
   void launch(const Launch& launch, Parameters& parameters, CUstream stream) const;
 
  private:
+  // The table of a launch's lists.
+  void fill(const Launches& launches, const Launch& launch, const CUdeviceptr (&bases)[kSpaces], std::vector<uint64_t>& table) const;
+
   const Driver& driver_;
   const std::vector<EntrySpec> entries_;
   std::vector<Owned<CUmodule>> modules_;

@@ -125,7 +125,7 @@ void Session::submit(const Call& call) {
 
 // Every place is one of the memories that there are; how far kernels reach from there is theirs.
 void Session::check_launches(const Call& call) const {
-  const auto& [list, ints, places, dims] = call.launches;
+  const auto& [list, ints, places, dims, lists] = call.launches;
   const int64_t bytes[kSpaces] = {call.arena, usage_.stores, usage_.caches};
   for (const Place& place : places) {
     if (place.offset < 0 || place.offset > bytes[place.space]) {

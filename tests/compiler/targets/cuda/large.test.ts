@@ -39,19 +39,3 @@ test("rows are found wherever they lie", async () => {
   await runKernel({ source: text, kernel: `${kernel.name}_main`, grid: 2, block, args });
   expect(out).toEqual(Uint16Array.from([...window.subarray(2 * D), ...window.subarray(0, D)]));
 }, 120_000);
-
-test("elements are counted with 64 bits where they are summed", () => {
-  const builder = new ProgramBuilder(
-    new Map([
-      ["E", 256],
-      ["D", 7168],
-      ["F", 2048],
-    ]),
-  );
-  const x = builder.emit("model.param", [], { dtype: "f32", dims: ["E", "D", "F"] }, { name: "x" });
-  const square = builder.emit("math.square", [x], x.type);
-  const sum = builder.emit("tensor.reduce", [square], { dtype: "f32", dims: [] }, { kind: "sum" });
-  builder.effect("program.output", [sum], { name: "sum" });
-  const { text } = onlyKernel(builder);
-  expect(text).toContain("for (long long i_element = (blockIdx.x * 256 + lane) * 4; i_element < 3758096384;");
-});

@@ -124,42 +124,77 @@ describe("launches", () => {
     expect([...items]).toEqual([3]);
   });
 
-  test("a list of more elements than 32 bits count is several launches, which begin where the one before ends", () => {
-    const elements = 256 * 7168 * 2048;
-    const kernel: SimtKernel = {
+  describe("kernels of lists", () => {
+    const update: SimtKernel = {
       name: "update",
       args: ["rate", "gradient", "weight"],
       writes: ["weight"],
       extents: ["elements"],
       scratch: [],
       entries: [{ name: "main", workgroupSize: 256, workgroups: [{ of: ["elements"], by: 4096 }] }],
+      lists: {
+        entry: { name: "lists_main", workgroupSize: 256, workgroups: [{ of: ["elements"], by: 4096 }] },
+        most: 100,
+        args: ["gradient", "weight"],
+      },
     };
-    const program: LaunchProgram = {
-      name: "p",
-      dims: [],
-      buffers: [
-        buffer("param", "rate", "f32"),
-        buffer("param", "gradient", "bf16", 256, 7168, 2048),
-        buffer("param", "weight", "f32", 256, 7168, 2048),
-      ],
-      launches: [{ kernel: "update", args: [0, 1, 2], extents: [elements] }],
+    const updates = (sizes: readonly number[], more: Partial<LaunchProgram> = {}): number[] => {
+      const program: LaunchProgram = {
+        name: "p",
+        dims: [],
+        buffers: [
+          buffer("param", "rate", "f32"),
+          ...sizes.flatMap((size, i) => [
+            buffer("param", `gradient.${i}`, "bf16", size),
+            buffer("param", `weight.${i}`, "f32", size),
+          ]),
+        ],
+        launches: sizes.map((size, i) => ({ kernel: "update", args: [0, 1 + 2 * i, 2 + 2 * i], extents: [size] })),
+        ...more,
+      };
+      const kernels = sizes.map(() => update);
+      const places = program.buffers.map((_, i) => ({ space: 1, offset: 64 * i }));
+      const { numbers } = entriesOf([update]);
+      return launchesOf(program, kernels, numbers, places, planLayout(program, {}, kernels), {}).numbers;
     };
-    const places = [0, 64, 64 + 2 * elements].map((offset) => ({ space: 1, offset }));
-    const { numbers } = launchesOf(
-      program,
-      [kernel],
-      entriesOf([kernel]).numbers,
-      places,
-      planLayout(program, {}, [kernel]),
-      {},
-    );
-    const piece = (first: number, count: number): number[] => {
-      const pointers = [1, 0, 1, 64 + 2 * first, 1, 64 + 2 * elements + 4 * first];
-      return [0, 0, Math.ceil(count / 4096), Math.ceil(count / 4096), 0, count, ...pointers];
-    };
-    const most = 2 ** 30;
-    const rest = elements - 3 * most;
-    expect(numbers).toEqual([0, 1, 2].flatMap((i) => piece(i * most, most)).concat(piece(3 * most, rest)));
+
+    test("have an entry point whose last parameter is a table", () => {
+      const { list, numbers } = entriesOf([update]);
+      expect([...numbers.get("update")!]).toEqual([
+        ["main", 0],
+        ["lists_main", 1],
+      ]);
+      expect(list[0]).toMatchObject({ symbol: "update_main", ints: 3, pointers: 3 });
+      expect(list[1]).toMatchObject({
+        symbol: "update_lists_main",
+        ints: 2,
+        pointers: 1,
+        lists: { most: 100, args: 2 },
+      });
+    });
+
+    test("run once for launches that may run at once, and alone as others do", () => {
+      const alone = [2, 0, 1, 1, 0, 7, 1, 0, 1, 64 * 5, 1, 64 * 6];
+      const rows = [
+        [0, 4097, 1, 64, 1, 128],
+        [2, 10, 1, 192, 1, 256],
+      ];
+      expect(updates([4097, 10, 7], { together: [{ first: 0, count: 2 }] })).toEqual([
+        ...[0, 1, 3, 3, 0, 1, 0, 2, 3].concat(...rows),
+        ...alone,
+      ]);
+    });
+
+    test("count a list of more elements than 32 bits do in several rows", () => {
+      const elements = 256 * 7168 * 2048;
+      const most = 2 ** 30;
+      const [blocks, all] = [most / 4096, elements / 4096];
+      const row = (i: number): number[] => {
+        const first = i * most;
+        return [i * blocks, Math.min(most, elements - first), 1, 64 + 2 * first, 1, 128 + 4 * first];
+      };
+      expect(updates([elements])).toEqual([0, 1, all, all, 0, 1, 0, 4, all, ...[0, 1, 2, 3].flatMap(row)]);
+    });
   });
 
   test("what a kernel cannot count is refused, with its place", () => {
