@@ -29,7 +29,14 @@ export function fileOfLists(frame: Frame): File {
   const most = Math.floor((PARAMETER_BYTES - 8 * (pointers + 2)) / (8 * (1 + own.length)));
   const entry = frame.entries.at(-1)!;
   const lines = new Lines();
+  const alone = ["int items", "int items_before", ...parametersOf(kernel), ...scratchParameters];
   for (const main of mains) {
+    const head = signature(entryHead(`${kernel.name}_${main.name}`, main.threads), alone);
+    if (main.name !== entry.name && main.name !== entry.before?.name) {
+      lines.add("");
+      lines.block(head, () => lines.add(...bodyOf(frame, main)));
+      continue;
+    }
     const body = bodyOf(frame, main).map((line) => line.replaceAll("blockIdx.x", "block"));
     const given = ["int block", "int items_before", ...parametersOf(kernel), ...scratchParameters].filter((parameter) =>
       new RegExp(`(?<!\\.)\\b${nameOf(parameter)}\\b`).test(body.join("\n")),
@@ -46,17 +53,13 @@ export function fileOfLists(frame: Frame): File {
     lines.add("");
     lines.block(signature(`static __device__ __forceinline__ void run_${main.name}`, given), () => lines.add(...body));
     lines.add("");
-    const alone = ["int items", "int items_before", ...parametersOf(kernel), ...scratchParameters];
-    lines.block(signature(entryHead(`${kernel.name}_${main.name}`, main.threads), alone), () =>
-      lines.add(call("blockIdx.x", "items_before", String(ELEMENT.extent))),
-    );
-    if (main.name !== entry.name && main.name !== entry.before?.name) continue;
+    lines.block(head, () => lines.add(call("blockIdx.x", "items_before", String(ELEMENT.extent))));
     lines.add("");
     const shared = ["int items", "int items_before", ...common.map(argParameter), ...scratchParameters];
     const table = `const __grid_constant__ Lists<${own.length}, ${most}> lists`;
-    const head = entryHead(`${kernel.name}_${listsName(main)}`, main.threads);
+    const listsHead = entryHead(`${kernel.name}_${listsName(main)}`, main.threads);
     const names = given.map(nameOf);
-    lines.block(signature(head, [...shared, table]), () => {
+    lines.block(signature(listsHead, [...shared, table]), () => {
       // Of entry points that run after others, a block has a list.
       const isAfter = entry.before !== undefined && main.name === entry.name;
       lines.add(`const int list = ${isAfter ? "blockIdx.x" : "lists.of(blockIdx.x)"};`);

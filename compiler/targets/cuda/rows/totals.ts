@@ -32,34 +32,35 @@ export function printTotals(dialect: Dialect, kernel: ColumnsKernel): Frame | un
       frame.lines.add(language.named("all", dtype, statements.together(sum.reduction, dtype, "sum")));
       frame.lines.block("if (lane == 0)", deliver);
     });
-  main(
-    "parts",
-    () => {
-      const { lines } = frame;
-      const i = names.axis(ELEMENT.name);
-      const vectors = new Vectors(frame, width, ELEMENT.name);
-      lines.add(
-        `const int first = blockIdx.x * ${PIECE};`,
-        `const int end = min(first + ${PIECE}, ${ELEMENT.extent});`,
-        "#pragma unroll 4",
-      );
-      const step = THREADS * width;
-      lines.block(`for (int ${i} = first + lane * ${width}; ${i} + ${width} <= end; ${i} += ${step})`, () => {
-        const term = vectors.ofNeighbor(sum.value);
-        vectors.each(() => lines.add(take(statements.scalars(term).print(term))));
-      });
-      lines.add("// The last elements of a list may be no whole vector.");
-      lines.block(`for (int ${i} = end - end % ${width} + lane; ${i} < end; ${i} += ${THREADS})`, () =>
-        lines.add(take(statements.scalars(sum.value).print(sum.value))),
-      );
-    },
-    () => frame.lines.add(`${parts}_of_all[blockIdx.x] = all;`),
-  );
+  const piece = (): void => {
+    const { lines } = frame;
+    const i = names.axis(ELEMENT.name);
+    const vectors = new Vectors(frame, width, ELEMENT.name);
+    lines.add(
+      `const int first = blockIdx.x * ${PIECE};`,
+      `const int end = min(first + ${PIECE}, ${ELEMENT.extent});`,
+      "#pragma unroll 4",
+    );
+    const step = THREADS * width;
+    lines.block(`for (int ${i} = first + lane * ${width}; ${i} + ${width} <= end; ${i} += ${step})`, () => {
+      const term = vectors.ofNeighbor(sum.value);
+      vectors.each(() => lines.add(take(statements.scalars(term).print(term))));
+    });
+    lines.add("// The last elements of a list may be no whole vector.");
+    lines.block(`for (int ${i} = end - end % ${width} + lane; ${i} < end; ${i} += ${THREADS})`, () =>
+      lines.add(take(statements.scalars(sum.value).print(sum.value))),
+    );
+  };
+  const write = (): void => statements.write(sum.to, sum.at, statements.scalars(...sum.at), "all");
+  main("main", piece, write);
+  main("parts", piece, () => frame.lines.add(`${parts}_of_all[blockIdx.x] = all;`));
   main(
     "fold",
     () => frame.lines.add(`for (int i = lane; i < items_before; i += ${THREADS}) ${take(`${parts}_of_all[i]`)}`),
-    () => statements.write(sum.to, sum.at, statements.scalars(...sum.at), "all"),
+    write,
   );
+  // One that is alone and has one piece is done with it.
+  frame.entry("main", THREADS, [], { upTo: { product: [ELEMENT.extent], most: PIECE } });
   const workgroups = [{ of: [ELEMENT.extent], by: PIECE }];
   frame.entry("fold", THREADS, [], { before: { name: "parts", workgroupSize: THREADS, workgroups } });
   frame.takesLists = true;
