@@ -4,6 +4,18 @@
  * while one consumer takes exponentials the other one has the tensor cores.
  */
 import { type AttentionShape, depthOf, gathers } from "./attention-plan.ts";
+import {
+  asksRanges,
+  BLOCKS,
+  findRanges,
+  ownRows,
+  rangesBuffer,
+  type Ring,
+  room,
+  there,
+  TILES,
+  used,
+} from "./attention-rings.ts";
 import { ROWS } from "./gemm-schedule.ts";
 import { latentRuns, latentSchedule } from "./latent-schedule.ts";
 import { type Role, type Schedule, type Slot, type Step, WARPGROUP, type When } from "./schedule.ts";
@@ -11,10 +23,8 @@ import type { Counts } from "./simulate-schedule.ts";
 
 const KEY = { cursor: "key" };
 const VALUE = { cursor: "value" };
-const KEYS = { full: "k_full", empty: "k_empty", at: KEY } as const;
-const VALUES = { full: "v_full", empty: "v_empty", at: VALUE } as const;
-const TILES = { counter: "tile", count: "tiles" };
-const BLOCKS = { counter: "block", count: "blocks" };
+const KEYS: Ring = { full: "k_full", empty: "k_empty", at: KEY };
+const VALUES: Ring = { full: "v_full", empty: "v_empty", at: VALUE };
 
 export function attentionSchedule(shape: AttentionShape): Schedule {
   if (shape.halves) return latentSchedule(shape);
@@ -51,16 +61,7 @@ export function attentionSchedule(shape: AttentionShape): Schedule {
       },
       ...parts.map(({ depth }, i) => ({ name: `k${i}`, stages, bytes: columns * 2 * depth, holds: "keys" })),
       { name: "v", stages, bytes: columns * 2 * width, holds: "values" },
-      ...(ranges === 0
-        ? []
-        : [
-            {
-              name: "ranges",
-              stages,
-              bytes: 8 * ranges,
-              holds: "the smallest and largest of what columns are compared by",
-            },
-          ]),
+      ...rangesBuffer(ranges, { stages }),
     ],
     registers: [
       { name: "scores", role: "consumer", count: columns / 2 },
@@ -77,20 +78,12 @@ function producer(shape: AttentionShape): Role {
   const all = gathers(shape);
   const keys = parts.map(({ depth, gathered }, i) => ({ buffer: `k${i}`, bytes: columns * 2 * depth, gathered }));
   const values = [{ buffer: "v", bytes: columns * 2 * width, gathered: valuesGathered }];
-  const fill = (of: typeof KEYS | typeof VALUES, tiles: typeof keys, block: string): Step[] => {
-    const { full, empty, at } = of;
+  const fill = (of: Ring, tiles: typeof keys, block: string): Step[] => {
+    const { full, at } = of;
     const bytes = tiles.reduce((sum, tile) => sum + (tile.gathered ? 0 : tile.bytes), 0);
     return [
-      { kind: "wait", barrier: empty, at, phase: "previous", why: "passes at once on the first way round" },
-      ...(ranges === 0 || of === VALUES
-        ? []
-        : [
-            {
-              kind: "compute",
-              name: "ranges of columns",
-              writes: [{ buffer: "ranges", at, holds: `ranges[{tile},${block}]` }],
-            } as const,
-          ]),
+      room(of),
+      ...(of === VALUES ? [] : findRanges(ranges, `{tile},${block}`, at)),
       ...(bytes === 0 ? [] : [{ kind: "expect", barrier: full, at, bytes } as const]),
       ...tiles.map((tile): Step => {
         const holds = `${tile.buffer}[{tile},${block}]`;
@@ -173,7 +166,7 @@ function consumer(shape: AttentionShape): Role {
         holds: { counter: "of", count: String(parts.length), term: `q[${own}] * k{of}[{tile},${block}]` },
       },
     ],
-    ...(ranges === 0 ? {} : { loads: [{ buffer: "ranges", at: KEY, holds: `ranges[{tile},${block}]` }] }),
+    loads: asksRanges(ranges, `{tile},${block}`, KEY),
     writes: [{ registers: "scores", holds: `exponentials[{tile},{part},${block}]` }],
   });
   const weights = (block: string, rescales: boolean): Step => ({
@@ -186,60 +179,49 @@ function consumer(shape: AttentionShape): Role {
       { registers: "scores", holds: "what is used up" },
     ],
   });
-  const keysUsed: Step[] = [
-    { kind: "arrive", barrier: "k_empty", at: KEY, by: "warps" },
-    { kind: "advance", cursor: "key" },
-  ];
-  const valuesUsed: Step[] = [
-    { kind: "arrive", barrier: "v_empty", at: VALUE, by: "warps" },
-    { kind: "advance", cursor: "value" },
-  ];
-  const valuesThere = { kind: "wait", barrier: "v_full", at: VALUE, phase: "current" } as const;
   const sums = { registers: "sums", holds: { ...BLOCKS, term: "p[{tile},{part},{block}] * v[{tile},{block}]" } };
   const tile: Step[] = [
-    { kind: "sync", barrier: "own_warps", of: "own", why: "all warps have stored what is in q" },
-    { kind: "gather", buffer: "q", holds: `q[${own}]` },
-    { kind: "commit_copies" },
-    { kind: "settle_copies", pending: 0 },
-    { kind: "publish" },
-    { kind: "sync", barrier: "own_warps", of: "own", why: "all queries are there" },
-    { kind: "wait", barrier: "k_full", at: KEY, phase: "current" },
+    ...ownRows(
+      [{ kind: "gather", buffer: "q", holds: `q[${own}]` }],
+      ["all warps have stored what is in q", "all queries are there"],
+    ),
+    there(KEYS),
     { kind: "fence" },
     ...score("0"),
     { kind: "commit" },
     { kind: "settle", pending: 0, done: ["scores"] },
     exponentials("0"),
-    ...keysUsed,
+    ...used(KEYS),
     weights("0", false),
     {
       kind: "loop",
       ...BLOCKS,
       from: 1,
       body: [
-        { kind: "wait", barrier: "k_full", at: KEY, phase: "current" },
+        there(KEYS),
         ...turn("sync", "the other consumer takes exponentials now"),
         { kind: "fence" },
         ...score("{block}"),
         { kind: "commit" },
-        valuesThere,
+        there(VALUES),
         { kind: "fence", why: "ptxas wants one of its own for each array of sums" },
         weigh("{block-1}", 1),
         { kind: "commit" },
         ...turn("signal", "products of the other consumer come behind these"),
         { kind: "settle", pending: 1, done: ["scores"], why: "values of the block before are on their way" },
         exponentials("{block}"),
-        ...keysUsed,
+        ...used(KEYS),
         { kind: "settle", pending: 0 },
-        ...valuesUsed,
+        ...used(VALUES),
         weights("{block}", true),
       ],
     },
-    valuesThere,
+    there(VALUES),
     { kind: "fence" },
     weigh("{block}"),
     { kind: "commit" },
     { kind: "settle", pending: 0, done: ["sums"] },
-    ...valuesUsed,
+    ...used(VALUES),
     { kind: "sync", barrier: "own_warps", of: "own", why: "no warp needs the queries" },
     {
       kind: "compute",

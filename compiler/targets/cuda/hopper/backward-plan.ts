@@ -21,7 +21,7 @@ import {
   termOf,
   usesAxis,
 } from "./attention-plan.ts";
-import { CONSUMERS, depthOf } from "./backward-schedule.ts";
+import { CONSUMERS, depthOf } from "./backward-steps.ts";
 import type { Refusal } from "./gemm-plan.ts";
 import { ROWS } from "./gemm-schedule.ts";
 import { SHARED_BYTES } from "./schedule.ts";

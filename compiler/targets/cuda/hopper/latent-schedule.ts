@@ -5,6 +5,18 @@
  * consumers have the tensor cores.
  */
 import { type AttentionShape, depthOf, gathers } from "./attention-plan.ts";
+import {
+  asksRanges,
+  BLOCKS,
+  findRanges,
+  ownRows,
+  rangesBuffer,
+  type Ring,
+  room,
+  there,
+  TILES,
+  used,
+} from "./attention-rings.ts";
 import { ROWS } from "./gemm-schedule.ts";
 import { type Role, type Schedule, type Step, WARPGROUP } from "./schedule.ts";
 import type { Counts } from "./simulate-schedule.ts";
@@ -18,8 +30,8 @@ const FEW = 2;
 const HALF = { cursor: "half" };
 const REST = { cursor: "rest" };
 const WEIGHT = { cursor: "weight" };
-const TILES = { counter: "tile", count: "tiles" };
-const BLOCKS = { counter: "block", count: "blocks" };
+const HALVES: Ring = { full: "k_full", empty: "k_empty", at: HALF };
+const WEIGHTS: Ring = { full: "p_full", empty: "p_empty", at: WEIGHT };
 
 export function latentSchedule(shape: AttentionShape): Schedule {
   const { name, consumers, stages, columns, parts, width, ranges } = shape;
@@ -58,16 +70,7 @@ export function latentSchedule(shape: AttentionShape): Schedule {
       ...others.map(({ depth }, i) => ({ name: `k${i + 1}`, stages: FEW, bytes: columns * 2 * depth, holds: "keys" })),
       { name: "p", stages: FEW, bytes: ROWS * 2 * columns, holds: "weights" },
       { name: "factors", stages: FEW, bytes: ROWS * 4, holds: "what a row's sums are multiplied by" },
-      ...(ranges === 0
-        ? []
-        : [
-            {
-              name: "ranges",
-              stages: FEW,
-              bytes: 8 * ranges,
-              holds: "the smallest and largest of what columns are compared by",
-            },
-          ]),
+      ...rangesBuffer(ranges, { stages: FEW }),
     ],
     registers: [
       ...(all ? [{ name: "found", role: "producer", count: columns / 16 }] : []),
@@ -106,23 +109,7 @@ function producer(shape: AttentionShape): Role {
     if (gathered) return { kind: "gather", buffer: `k${i + 1}`, at: REST, reads, holds };
     return { kind: "load", buffer: `k${i + 1}`, at: REST, barrier: "r_full", bytes: columns * 2 * depth, holds };
   });
-  const rangesThere: Step[] =
-    ranges === 0
-      ? []
-      : [
-          {
-            kind: "compute",
-            name: "ranges of columns",
-            writes: [{ buffer: "ranges", at: REST, holds: "ranges[{tile},{block}]" }],
-          },
-        ];
-  const room: Step = {
-    kind: "wait",
-    barrier: "k_empty",
-    at: HALF,
-    phase: "previous",
-    why: "passes at once on the first way round",
-  };
+  const rangesThere = findRanges(ranges, "{tile},{block}", REST);
   /** All copies but those of the last groups have arrived: of a half, and of what is behind the second one. */
   const arrived = (pending: number, of: readonly Step[], from = 0): Step[] => {
     if (!all || of.length === 0) return [];
@@ -135,12 +122,12 @@ function producer(shape: AttentionShape): Role {
   const restThere: Step[] = all ? [{ kind: "arrive", barrier: "r_full", at: { ...REST, back: 1 }, by: "warps" }] : [];
   const commit: Step[] = all ? [{ kind: "commit_copies" }] : [];
   const body: Step[] = [
-    room,
+    room(HALVES),
     ...half(0),
     ...commit,
     ...arrived(1, [...halfThere, ...restThere], 1),
     { kind: "advance", cursor: "half" },
-    room,
+    room(HALVES),
     ...half(1),
     // Where this half has room, consumers had their turn two blocks ago: the scorer is done with what else that block had.
     // Beside copies of threads they are found while these are on their way.
@@ -187,26 +174,23 @@ function scorer({ parts, ranges }: AttentionShape): Role {
   }));
   const turn = { kind: "arrive", barrier: "p_turn", at: { ...WEIGHT, back: 1 }, by: "warps" } as const;
   const full = { kind: "arrive", barrier: "p_full", at: WEIGHT, by: "warps" } as const;
-  const room = { kind: "wait", barrier: "p_empty", at: WEIGHT, phase: "previous" } as const;
+  const free = { kind: "wait", barrier: "p_empty", at: WEIGHT, phase: "previous" } as const;
   const next = { kind: "advance", cursor: "weight" } as const;
-  const there = { kind: "wait", barrier: "k_full", at: HALF, phase: "current" } as const;
   const tile: Step[] = [
-    { kind: "sync", barrier: "own_warps", of: "own", why: "no warp needs the queries before" },
-    { kind: "gather", buffer: "q", holds: "q[{tile}]" },
-    { kind: "commit_copies" },
-    { kind: "compute", name: "queries", writes: [{ registers: "queries", holds: "queries[{tile}]" }] },
-    { kind: "settle_copies", pending: 0 },
-    { kind: "publish" },
-    { kind: "sync", barrier: "own_warps", of: "own", why: "all queries are there" },
+    ...ownRows(
+      [{ kind: "gather", buffer: "q", holds: "q[{tile}]" }],
+      ["no warp needs the queries before", "all queries are there"],
+      { beside: [{ kind: "compute", name: "queries", writes: [{ registers: "queries", holds: "queries[{tile}]" }] }] },
+    ),
     {
       kind: "loop",
       ...BLOCKS,
       body: [
-        there,
+        there(HALVES),
         { kind: "fence" },
         multiplied[0]!,
         { kind: "advance", cursor: "half" },
-        there,
+        there(HALVES),
         { kind: "wait", barrier: "r_full", at: REST, phase: "current" },
         { kind: "fence", why: "ptxas wants one of its own behind each wait" },
         ...multiplied.slice(1),
@@ -219,10 +203,10 @@ function scorer({ parts, ranges }: AttentionShape): Role {
           reads: [
             { registers: "scores", holds: products.map(({ a, b, of }) => `${a}[{tile}] * ${b}[{tile},{block}${of}]`) },
           ],
-          ...(ranges === 0 ? {} : { loads: [{ buffer: "ranges", at: REST, holds: "ranges[{tile},{block}]" }] }),
+          loads: asksRanges(ranges, "{tile},{block}", REST),
           writes: [{ registers: "scores", holds: "exponentials[{tile},{block}]" }],
         },
-        room,
+        free,
         {
           kind: "compute",
           name: "weights",
@@ -241,7 +225,7 @@ function scorer({ parts, ranges }: AttentionShape): Role {
       ],
     },
     turn,
-    room,
+    free,
     {
       kind: "compute",
       name: "last factors",
@@ -261,11 +245,6 @@ function scorer({ parts, ranges }: AttentionShape): Role {
 }
 
 function consumer({ consumers }: AttentionShape): Role {
-  const done: Step[] = [
-    { kind: "arrive", barrier: "p_empty", at: WEIGHT, by: "warps" },
-    { kind: "advance", cursor: "weight" },
-  ];
-  const full = { kind: "wait", barrier: "p_full", at: WEIGHT, phase: "current" } as const;
   const next = { kind: "advance", cursor: "half" } as const;
   const tile: Step[] = [
     { kind: "compute", name: "no sums", zeroes: ["sums"] },
@@ -273,7 +252,7 @@ function consumer({ consumers }: AttentionShape): Role {
       kind: "loop",
       ...BLOCKS,
       body: [
-        full,
+        there(WEIGHTS),
         {
           kind: "compute",
           name: "rescale",
@@ -294,10 +273,10 @@ function consumer({ consumers }: AttentionShape): Role {
         { kind: "arrive", barrier: "k_empty", at: HALF, by: "warps" },
         next,
         next,
-        ...done,
+        ...used(WEIGHTS),
       ],
     },
-    full,
+    there(WEIGHTS),
     {
       kind: "compute",
       name: "results",
@@ -305,7 +284,7 @@ function consumer({ consumers }: AttentionShape): Role {
       loads: [{ buffer: "factors", at: WEIGHT, holds: "last[{tile}]" }],
       gives: "results[{tile},{part}]",
     },
-    ...done,
+    ...used(WEIGHTS),
   ];
   return {
     name: "consumer",

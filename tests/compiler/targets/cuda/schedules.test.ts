@@ -1,11 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { faultOf } from "../../../../compiler/targets/cuda/hopper/check-schedule.ts";
 import { attentionRuns, attentionSchedule } from "../../../../compiler/targets/cuda/hopper/attention-schedule.ts";
-import {
-  backwardRuns,
-  columnsSchedule,
-  rowsSchedule,
-} from "../../../../compiler/targets/cuda/hopper/backward-schedule.ts";
+import { columnsSchedule } from "../../../../compiler/targets/cuda/hopper/backward-columns-schedule.ts";
+import { rowsSchedule } from "../../../../compiler/targets/cuda/hopper/backward-rows-schedule.ts";
+import { backwardRuns } from "../../../../compiler/targets/cuda/hopper/backward-steps.ts";
 import { gemmRuns, gemmSchedule } from "../../../../compiler/targets/cuda/hopper/gemm-schedule.ts";
 import { ATTENTION_SHAPES, BACKWARD_SHAPES, GEMM_SHAPES } from "../../../../compiler/targets/cuda/hopper/shipped.ts";
 import { mutantsOf } from "../../../support/schedule-mutants.ts";
