@@ -520,3 +520,22 @@ DSK_INLINE void find_range(int* range, int lane, Value value) {
   least = __reduce_min_sync(0xffffffffu, least), most = __reduce_max_sync(0xffffffffu, most);
   if (lane == 0) range[0] = least, range[1] = most;
 }
+
+// Four numbers of f32 as sums of three of bf16, each `size` elements behind the one before: what the first one cuts off, and what the
+// second one does, are exact. Of infinity and NaN there is the first one only.
+DSK_INLINE void write_thirds(bf16* to, const float* from, long long at, long long size) {
+  const Vector<float, 4> x = vector_at<4>(from, at);
+  Vector<float, 4> first, second, third;
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    const auto cut = [](float y) { return bits_float(float_bits(y) & 0xffff0000u); };
+    const bool finite = x[i] - x[i] == 0.0f;
+    first[i] = finite ? cut(x[i]) : x[i];
+    const float rest = finite ? x[i] - first[i] : 0.0f;
+    second[i] = cut(rest);
+    third[i] = rest - second[i];
+  }
+  store_vector<4>(to, at, first);
+  store_vector<4>(to, at + size, second);
+  store_vector<4>(to, at + 2 * size, third);
+}

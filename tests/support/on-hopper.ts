@@ -33,7 +33,7 @@ export async function runOnHopper(
     for (const { grid, groups } of grids) {
       const args = kernel.args.map(({ name }) => values[name]!);
       const maps = (grid.maps ?? []).map(({ arg, dtype, dims, strides, box, swizzle }): MapSpec => ({
-        of: values[arg]!,
+        of: values[arg] ?? scratch[Number(/^scratch(\d+)$/.exec(arg)![1])]!,
         type: dtype === "f8e4m3" ? "u8" : (dtype as "f32" | "bf16"),
         dims: dims.map((of) => productOf(of, sizes)),
         strides: strides.map((of) => productOf(of, sizes) * bytesOf(dtype)),

@@ -100,7 +100,8 @@ export class Epilogue {
 
   /** Where the sums of a product are: in the order of loops. */
   #sums(product: number): number {
-    return this.#plan.loops.flatMap(({ b }) => b.map((one) => one.product)).indexOf(product);
+    const all = this.#plan.loops.flatMap(({ b }) => b.map((one) => one.product));
+    return [...new Set(all)].indexOf(product);
   }
 
   /** Results that threads store by themselves. */

@@ -8,6 +8,7 @@ import { type Input, printInputGather, printInputRows } from "./gemm-inputs.ts";
 import type { GemmPlan } from "./gemm-plan.ts";
 import { isWhole, type Printing, sizeText } from "./gemm-printing.ts";
 import { ROWS, scalesOf, SLICE } from "./gemm-schedule.ts";
+import { thirdsOf } from "./gemm-thirds.ts";
 import type { Operand, Step } from "./schedule.ts";
 import {
   LINE_BYTES,
@@ -35,13 +36,19 @@ export class Operands {
   readonly #names: Names;
   /** The array of sorted rows' numbers, where there are groups. */
   readonly #order: string;
+  readonly #others: number;
+  /** Arguments whose thirds lie in the arena, in their order. */
+  readonly #thirds: readonly string[];
   /** By the start of a label of the schedule: `a_0`, `b1_0`. */
   readonly #loads = new Map<string, Load>();
   /** Tensor maps of scales of columns, by the start of their labels. */
   readonly #scales = new Map<string, string>();
 
-  constructor(plan: GemmPlan, names: Names, order: string) {
+  /** @param others how many arrays in the arena come before those of this entry point */
+  constructor(plan: GemmPlan, names: Names, order: string, others: number) {
     this.#plan = plan;
+    this.#others = others;
+    this.#thirds = thirdsOf(plan).map(({ name }) => name);
     this.#names = names;
     this.#order = order;
     for (const [i, loop] of plan.loops.entries()) {
@@ -68,7 +75,9 @@ export class Operands {
       ? ([line, this.#rowsOf(side)] as const)
       : ([line, this.#plan.problem.depth] as const);
     const map = tensorMap(matrix, side === "a" ? m : n, k, batch, box);
-    this.#loads.set(label, { map: this.map(map), matrix, side, k });
+    const scratch = matrix.third === undefined ? undefined : this.#thirds.indexOf(matrix.arg.name);
+    const own = scratch === undefined ? map : { ...map, arg: `scratch${this.#others + scratch}` };
+    this.#loads.set(label, { map: this.map(own), matrix, side, k });
   }
 
   /** Rows of a tile of A, columns of one of B. */
@@ -114,7 +123,8 @@ export class Operands {
     const { map, matrix, side } = this.#of(holds);
     const first = side === "a" ? "at.m" : "at.n";
     const k = `${blockOf(this.#plan)} * TILE_K`;
-    const [d, batch] = matrix.batch === 0 ? ["2d", ""] : ["3d", ", at.batch"];
+    const [d, batch] =
+      matrix.third !== undefined ? ["3d", `, ${matrix.third}`] : matrix.batch === 0 ? ["2d", ""] : ["3d", ", at.batch"];
     if (matrix.tiles !== undefined) return lines.add(`tma_load_3d(${to}, &${map}, ${barrier}, 0, ${first}, k_block);`);
     if (termsAreNeighbors(matrix))
       return lines.add(`tma_load_${d}(${to}, &${map}, ${barrier}, ${k}, ${first}${batch});`);

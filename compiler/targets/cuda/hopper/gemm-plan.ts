@@ -15,6 +15,7 @@ import {
   storedMatrix,
   storedRows,
   termsAreNeighbors,
+  thirdsMatrices,
 } from "./tensor-maps.ts";
 import { SCALED } from "./scales.ts";
 import { chosenFew, chosenTile, FEW_ROWS, type Tile, type TileProblem } from "./tiles.ts";
@@ -141,9 +142,11 @@ export function planGemm(
 export function planFew(plan: GemmPlan): GemmPlan | undefined {
   const { kernel, problem, loops } = plan;
   const terms = loops[0]!.k.every(({ extent }) => typeof extent === "number");
-  const gathers = loops.some(({ a }) => a.gathered !== undefined);
+  const isPlain = loops.every(
+    ({ a, b }) => a.gathered === undefined && b.every(({ matrix }) => matrix.third === undefined),
+  );
   const calls = !terms || kernel.batch.some(({ extent }) => typeof extent === "string");
-  if (kernel.groups !== undefined || gathers || calls || plan.shape.scaleBytes !== undefined) return undefined;
+  if (kernel.groups !== undefined || !isPlain || calls || plan.shape.scaleBytes !== undefined) return undefined;
   const best = chosenFew(problem, plan.tile);
   if (best === undefined) return undefined;
   const { consumers, tileN, stages, parts, why } = best;
@@ -224,20 +227,26 @@ function loopsOf(kernel: GemmKernel): PlannedLoop[] | Refusal {
         : groups.over === "m"
           ? copied("b", [groups.group])
           : gatheredOf(kernel, product, "b", "outer");
-    if (a === undefined || b === undefined)
+    const thirds = b === undefined && groups === undefined && kernel.batch.length === 0;
+    const all = b === undefined ? (thirds ? thirdsMatrices(kernel, product) : undefined) : [b];
+    if (a === undefined || all === undefined)
       return {
         why: `${a === undefined ? "A" : "B"} of ${product.name} is no matrix of bf16 or codes in lines of 16 bytes`,
       };
-    const types = new Set([...loops.map((loop) => loop.a), a, b].map(({ arg }) => arg.dtype));
+    const types = new Set([...loops.map((loop) => loop.a), a, ...all].map(({ arg }) => arg.dtype));
     if (types.size > 1) return { why: `operands are ${[...types].join(" and ")}` };
-    const scaled = [b, ...loops.flatMap((loop) => loop.b.map(({ matrix }) => matrix))].map(({ scale }) => scale?.each);
+    const scaled = [...all, ...loops.flatMap((loop) => loop.b.map(({ matrix }) => matrix))].map(
+      ({ scale }) => scale?.each,
+    );
     if (new Set(scaled.map((each) => each === undefined)).size > 1) return { why: "columns are scaled in two ways" };
-    if ((a.tiles === undefined) !== (b.tiles === undefined)) return { why: "terms of one operand lie in tiles" };
-    if (a.scale !== undefined && !(termsAreNeighbors(a) && termsAreNeighbors(b)))
+    if (all.some((b) => (a.tiles === undefined) !== (b.tiles === undefined)))
+      return { why: "terms of one operand lie in tiles" };
+    if (a.scale !== undefined && ![a, ...all].every(termsAreNeighbors))
       return { why: `codes of ${product.name} whose neighbors are no terms` };
     const same = loops.findIndex((loop) => isSame(loop.k, product.k) && isSame(loop.a, a));
-    if (same < 0) loops.push({ k: product.k, a, b: [{ product: i, matrix: b }] });
-    else loops[same] = { ...loops[same]!, b: [...loops[same]!.b, { product: i, matrix: b }] };
+    const own = all.map((matrix) => ({ product: i, matrix }));
+    if (same < 0) loops.push({ k: product.k, a, b: own });
+    else loops[same] = { ...loops[same]!, b: [...loops[same]!.b, ...own] };
   }
   return loops;
 }

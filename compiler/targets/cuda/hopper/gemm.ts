@@ -1,8 +1,8 @@
 /** Matrix products on the tensor cores of Hopper: a plan and its schedule as one file of CUDA C++. */
 import { originLines } from "../../../kernel-ir/print.ts";
-import type { Entry, Scratch } from "../../../../runtime/program/grids.ts";
+import type { Entry, Grid, Scratch } from "../../../../runtime/program/grids.ts";
 import { Lines } from "../../../emit/lines.ts";
-import type { Axis, Groups, Local } from "../../../kernel-ir/types.ts";
+import type { Arg, Axis, Groups, Local } from "../../../kernel-ir/types.ts";
 import type { Names } from "../../scalars.ts";
 import { tileOfWord } from "../../reserved.ts";
 import { CUDA_DIALECT } from "../dialect.ts";
@@ -18,6 +18,7 @@ import { Printing, sizeText } from "./gemm-printing.ts";
 import { gemmRuns, gemmSchedule, ROWS } from "./gemm-schedule.ts";
 import { printClear, printPromote, printScales } from "./gemm-promote.ts";
 import { fewRaster, printAdd, printReceived, printSend, printTermsOfPart } from "./gemm-split.ts";
+import { printThirds, THIRDERS, thirdsName, thirdsOf, thirdsScratch, TOGETHER } from "./gemm-thirds.ts";
 import { type Hooks, SchedulePrinter } from "./print-schedule.ts";
 import { registersAtStart, type Role, type Schedule, SHARED_BYTES, sharedBytes, threadsOf } from "./schedule.ts";
 import { extentsOf } from "./tensor-maps.ts";
@@ -68,7 +69,7 @@ class GemmPrinter {
     this.#names = CUDA_DIALECT.names([...kernel.args, ...products, ...inputs]);
     this.#printing = new Printing(this.#lines, this.#names, CUDA_DIALECT.language(kernel));
     [this.#order, this.#starts] = [this.#names.local("order"), this.#names.local("starts")];
-    this.#operands = new Operands(plan, this.#names, this.#order);
+    this.#operands = new Operands(plan, this.#names, this.#order, others.length);
     this.#epilogue = new Epilogue(plan, this.#printing, this.#operands, this.#order);
   }
 
@@ -95,6 +96,7 @@ class GemmPrinter {
       parts !== undefined ? fewRaster() : groups !== undefined ? groupRaster(groups, RASTER) : this.#raster();
     lines.add("", ...raster, "");
     if (groups !== undefined) this.#sort();
+    if (this.#thirds.length > 0) this.#printThirds();
     this.#kernel();
     const file = `${kernel.name}${parts === undefined ? "" : "_few"}.${ARCHITECTURE}`;
     const grid = {
@@ -112,16 +114,44 @@ class GemmPrinter {
       sharedBytes: sharedBytes(this.#schedule),
       maps: [...this.#operands.maps.values()],
     };
-    const sort = groups === undefined ? [] : [{ of: [], plus: groupsOf(groups) }];
+    const before = this.#before(file);
     const entry: Entry = {
       name: parts === undefined ? ENTRY : FEW,
       only: ARCHITECTURE,
       ...(parts === undefined ? {} : { upTo: { product: extentsOf(kernel.m), most: FEW_ROWS } }),
       ...grid,
-      ...(groups === undefined ? {} : { before: { name: SORT, file, workgroupSize: SORTERS, workgroups: sort } }),
+      ...(before === undefined ? {} : { before }),
     };
-    const own = groups === undefined ? [] : groupScratch(kernel);
+    const own = groups === undefined ? thirdsScratch(this.#plan) : groupScratch(kernel);
     return { text: readable(lines.text()), entry, scratch: [...this.#others, ...own] };
+  }
+
+  get #thirds(): Arg[] {
+    return thirdsOf(this.#plan);
+  }
+
+  /** The entry point that runs before: sorts rows or terms, or takes numbers of f32 apart. */
+  #before(file: string): Grid | undefined {
+    const { groups } = this.#plan.kernel;
+    if (groups !== undefined)
+      return { name: SORT, file, workgroupSize: SORTERS, workgroups: [{ of: [], plus: groupsOf(groups) }] };
+    const [first] = this.#thirds;
+    if (first === undefined) return undefined;
+    return {
+      name: TAKE_APART,
+      file,
+      workgroupSize: THIRDERS,
+      workgroups: [{ of: first.shape, by: THIRDERS * TOGETHER }],
+    };
+  }
+
+  /** The entry point that takes numbers of f32 apart. */
+  #printThirds(): void {
+    this.#lines.add("// Numbers of f32 as sums of three of bf16.");
+    this.#head(TAKE_APART, `__launch_bounds__(${THIRDERS})`, this.#parameters(false), () =>
+      printThirds(this.#lines, this.#plan),
+    );
+    this.#lines.add("");
   }
 
   #header(): string[] {
@@ -213,6 +243,7 @@ class GemmPrinter {
       ),
       ...this.#others.map(({ dtype = "i32" }, i) => `${storageType(dtype)}* unused_${i}`),
       ...(kernel.groups === undefined ? [] : [`int* ${this.#order}`, `int* ${this.#starts}`]),
+      ...this.#thirds.map((arg) => `bf16* ${thirdsName(arg)}`),
       ...(maps ? [...this.#operands.maps.keys()].map((name) => `const __grid_constant__ CUtensorMap ${name}`) : []),
     ];
   }
@@ -399,6 +430,7 @@ const WIDTH = 124;
 const ENTRY = "tensor";
 /** That of what runs before it. */
 const SORT = "tensor_sort";
+const TAKE_APART = "tensor_thirds";
 /** That for few rows. */
 const FEW = "tensor_few";
 

@@ -68,6 +68,16 @@ export const GEMM_SHAPES: readonly GemmShape[] = [
     direct: false,
   },
   {
+    name: "one product of three parts of B",
+    consumers: 2,
+    stages: 4,
+    tileN: 64,
+    depthBytes,
+    loops: [{ count, products: [0, 0, 0], gathers: COPIED }],
+    staged: [{ name: "out", columns: 32 }],
+    direct: false,
+  },
+  {
     name: "results of inputs",
     consumers: 2,
     stages: 4,

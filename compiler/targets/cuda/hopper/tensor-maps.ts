@@ -4,6 +4,7 @@ import type { TensorMap } from "../../../../runtime/program/grids.ts";
 import { index, mergedIndices, substitute } from "../../../kernel-ir/expr.ts";
 import type { Arg, Axis, Expr, GemmKernel, Product, Stmt } from "../../../kernel-ir/types.ts";
 import { codesOf, EIGHT_BITS, linear, type Strided } from "../../operands.ts";
+import { fills, THIRDS } from "./gemm-thirds.ts";
 import { isAxis, type Scale, SCALED, scaleOf, tilesOfTerms } from "./scales.ts";
 
 /** A row of a swizzled tile. */
@@ -27,6 +28,8 @@ export interface Matrix {
   readonly scale?: Scale;
   /** Where terms lie in tiles of 128, each behind all rows of the one before: elements from one to the next, and how many there are. */
   readonly tiles?: { readonly stride: number; readonly count: Extent };
+  /** Of an argument in f32: which of the three numbers of bf16 that make it (gemm-thirds.ts). */
+  readonly third?: number;
 }
 
 /** Elements of a row of a swizzled tile. */
@@ -54,6 +57,19 @@ export function matrixOf(
   if (strides === undefined) return undefined;
   const matrix = { arg, ...strides, ...(scale === undefined ? {} : { scale }) };
   return isReachable(matrix) ? matrix : undefined;
+}
+
+/** An operand in f32 that fills its argument, as three matrices of bf16; undefined where it is none. */
+export function thirdsMatrices(kernel: GemmKernel, product: Product): Matrix[] | undefined {
+  const { n, args } = kernel;
+  const place = codesOf(product.b, n, product.k, args);
+  if (place.kind !== "strided" || place.scale !== undefined) return undefined;
+  const arg = args.find(({ name }) => name === place.arg)!;
+  if (arg.dtype !== "f32" || arg.access !== "read" || !fills(arg, [...n, ...product.k])) return undefined;
+  const strides = stridesOf(place, arg, n, product.k, []);
+  const thirds = { ...arg, dtype: "bf16" } as const;
+  if (strides === undefined || !isReachable({ arg: thirds, ...strides })) return undefined;
+  return Array.from({ length: THIRDS }, (_, third) => ({ arg: thirds, ...strides, third }));
 }
 
 /** An operand that tensor cores take: bf16, or codes with their scales. */
@@ -179,7 +195,7 @@ export function storedMatrix(kernel: GemmKernel, stmt: Stmt & { kind: "assign" }
 
 /** The tensor map of a matrix, innermost dim first; boxes are [neighbors, others]. */
 export function tensorMap(
-  { arg, outer, inner, batch, tiles }: Matrix,
+  { arg, outer, inner, batch, tiles, third }: Matrix,
   outerAxes: readonly Axis[],
   innerAxes: readonly Axis[],
   batchAxes: readonly Axis[],
@@ -194,9 +210,9 @@ export function tensorMap(
     strides.push([tiles.stride]);
     sizes.push(1);
   }
-  if (batch !== 0) {
-    dims.push(extentsOf(batchAxes));
-    strides.push([batch]);
+  if (batch !== 0 || third !== undefined) {
+    dims.push(third === undefined ? extentsOf(batchAxes) : [THIRDS]);
+    strides.push(third === undefined ? [batch] : [...arg.shape]);
     sizes.push(1);
   }
   return { arg: arg.name, dtype: arg.dtype, dims, strides, box: sizes, swizzle: 128 };

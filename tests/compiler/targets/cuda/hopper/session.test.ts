@@ -109,6 +109,38 @@ test("clusters in calls and in graphs: rows have the same bits again and again",
   session.close();
 }, 120_000);
 
+/** Weights in f32, and their gradient: three numbers of bf16 for each lie in the arena behind what other entry points have there. */
+const ROUTER = parseProgram(`program @router
+dims { T = ?, D = 72, E = 64 }
+{
+  %0 x: bf16[T, D] = program.input {name = "x"}
+  %1 gate: f32[D, E] = program.input {name = "gate"}
+  %2 y: f32[T, E] = tensor.contract %0, %1
+  %3 dgate: f32[D, E] = tensor.contract %0, %2
+  program.output %2 {name = "y"}
+  program.output %3 {name = "dgate"}
+}`);
+
+test("a router and the gradient of its weights are as exact as in f32", async () => {
+  const T = 130;
+  const given = { x: drawn(T * 72, 1), gate: drawn(72 * 64, 2).map((value) => value + value ** 3 / 3) };
+  const gate = Float32Array.from(given.gate);
+  const values = new Map(Object.entries({ ...given, gate }).map(([name, data]) => [name, { data: [...data] }]));
+  const { outputs } = runProgram(ROUTER, { sizes: { T }, values }, { precision: "f64" });
+  const session = await onCuda([ROUTER]);
+  const found = await session.run({ program: "router", sizes: { T }, inputs: { x: encoded(given.x, "bf16"), gate } });
+  session.close();
+  for (const name of ["y", "dgate"]) {
+    const want = outputs.get(name)!.data;
+    const largest = Math.max(...Array.from(want, Math.abs));
+    const worst = Math.max(...Array.from(want, (value, i) => Math.abs((found[name]! as Float32Array)[i]! - value)));
+    expect(worst / largest).toBeLessThan(2 ** -19);
+  }
+  const { kernels: table } = JSON.parse(printCuda(lowerPrograms([ROUTER]).kernels).get("cuda.json")!) as SimtKernels;
+  const before = table.flatMap(({ entries }) => entries.map((entry) => entry.before?.name));
+  expect(before.filter((name) => name === "tensor_thirds").length).toBeGreaterThan(0);
+}, 120_000);
+
 test("each GPU takes the entry points that it has", () => {
   const { kernels } = lowerPrograms([PROGRAM]);
   const { kernels: table } = JSON.parse(printCuda(kernels).get("cuda.json")!) as SimtKernels;
