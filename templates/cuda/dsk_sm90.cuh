@@ -19,6 +19,10 @@ struct alignas(64) CUtensorMap {
   unsigned long long opaque[16];
 };
 #define DSK_PTX(call, ...) __VA_ARGS__
+// Blocks of a cluster: headers of the toolkit say so, which NVRTC does without.
+#ifndef __cluster_dims__
+#define __cluster_dims__(...) __attribute__((cluster_dims(__VA_ARGS__)))
+#endif
 #endif
 
 #ifndef DSK_HARNESS
@@ -309,7 +313,7 @@ DSK_INLINE bool elect_one() {
 #endif
 }
 
-// barrier.cluster: all threads of the cluster's blocks that have not left the kernel have come here, and see what was written before.
+// barrier.cluster: all threads of the cluster's blocks have come here, and see what was written before.
 DSK_INLINE void cluster_sync() {
   DSK_PTX(cluster_sync(), asm volatile("barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory"));
 }

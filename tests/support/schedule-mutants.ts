@@ -71,7 +71,6 @@ const IDEMPOTENT: ReadonlySet<Step["kind"]> = new Set([
   "settle",
   "publish",
   "sync",
-  "meet",
   "commit_stores",
   "settle_stores",
   "commit_copies",
@@ -110,6 +109,7 @@ function commute(a: Step, b: Step): boolean {
     case "commit_stores settle_copies":
     case "commit_copies load":
     case "arrive arrive":
+    case "meet meet":
       return true;
     // What is behind an arrival does not look at the cursor.
     case "advance fence":

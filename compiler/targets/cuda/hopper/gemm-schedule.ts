@@ -277,7 +277,7 @@ function producer(shape: GemmShape, aBytes: number, bBytes: number, loads: boole
     warpgroups: 1,
     threads: gathers ? "all" : "one",
     registers: registersOf(shape).producer,
-    steps: eachTile(shape, drained),
+    steps: [...eachTile(shape, drained), ...(isShared(shape) ? MEETINGS : [])],
   };
 }
 
@@ -384,6 +384,9 @@ function consumer(shape: GemmShape): Role {
     ],
   };
 }
+
+/** What the producers of a cluster do while consumers exchange sums: its barrier counts all threads. */
+const MEETINGS: readonly Step[] = [{ kind: "meet" }, { kind: "meet" }];
 
 /** Blocks that share the terms of a tile send each other what others add up: each has some of the columns. */
 function exchanged(reads: Reads): Step[] {

@@ -316,8 +316,14 @@ class GemmPrinter {
     const steps = (role: Role): void => new SchedulePrinter(this.#schedule, role, lines, this.#hooks(role)).print();
     lines.block("if (warpgroup == 0)", () => {
       lines.add("// The producer fills the ring.", ...this.#registers("decrease", producer));
-      if (producer.threads === "one") lines.block("if (thread == 0)", () => steps(producer));
-      else steps(producer);
+      if (producer.threads === "all") return steps(producer);
+      const [meetings, alone] = [true, false].map((all) =>
+        producer.steps.filter(({ kind }) => (kind === "meet") === all),
+      );
+      lines.block("if (thread == 0)", () => steps({ ...producer, steps: alone! }));
+      if (meetings!.length === 0) return;
+      lines.add("__syncwarp();  // all threads meet those of the other blocks");
+      steps({ ...producer, steps: meetings! });
     });
     lines.block("else", () => {
       lines.add("// Consumers multiply what is there: each its own rows of A with all columns of B.");

@@ -201,7 +201,7 @@ type Plain =
   | { readonly kind: "publish" }
   /** Waits at a named barrier; of its own part's, or the next part's. */
   | { readonly kind: "sync"; readonly barrier: string; readonly of?: "own" | "next" }
-  /** Until all threads of the cluster that have not ended are here. */
+  /** Until all threads of the cluster are here: those of a role, too, that have nothing else to do. */
   | { readonly kind: "meet" }
   /** Comes to a named barrier and goes on. */
   | { readonly kind: "signal"; readonly barrier: string; readonly of?: "own" | "next" }

@@ -578,16 +578,13 @@ class Run {
     const { round } = meeting;
     meeting.here.add(actor);
     meeting.joining |= actor.knows;
-    // Who has ended is not waited for, whenever that is.
-    const isOver = (): boolean => {
-      if (meeting.round === round && this.#actors.every((other) => other.done || meeting.here.has(other))) {
-        meeting.released |= meeting.joining;
-        meeting.here.clear();
-        meeting.round++;
-      }
-      return meeting.round !== round;
-    };
-    yield* block(actor, () => `the cluster's barrier, where not all are`, isOver);
+    if (meeting.here.size === this.#actors.length) {
+      meeting.released |= meeting.joining;
+      meeting.here.clear();
+      meeting.round++;
+    }
+    const here = (): string => `the cluster's barrier, where ${meeting.here.size} of ${this.#actors.length} are`;
+    yield* block(actor, here, () => meeting.round !== round);
     actor.knows |= meeting.released;
   }
 

@@ -202,7 +202,4 @@ void yield_for(const Wait& wait);
 bool barrier_arrive(Barrier& barrier, uint32_t expected, const Wait& wait);
 void barrier_sync(Barrier& barrier, uint32_t expected, const Wait& wait);
 
-// A thread has left the kernel: others at the cluster's barrier may have waited for it alone.
-void cluster_left();
-
 }  // namespace dsk::sim

@@ -207,7 +207,6 @@ void leave() {
   --warp.block->live;
   --machine.live;
   ++machine.progress;
-  cluster_left();
   clear_ready(warp, lane);
   for (uint32_t open = warp.open_collectives; open != 0; open &= open - 1) {
     Collective& found = warp.collectives[__builtin_ctz(open)];

@@ -49,16 +49,7 @@ void named_barrier_arrive(int barrier, int threads) {
 
 void cluster_sync() {
   Barrier& barrier = machine.cluster_barrier;
-  // Threads that have left the kernel are not waited for; others may leave while some wait here.
-  barrier.expected = machine.live;
-  barrier_sync(barrier, machine.live, {"cluster barrier", &barrier, 0});
-}
-
-void cluster_left() {
-  Barrier& barrier = machine.cluster_barrier;
-  if (barrier.arrived == 0 || barrier.arrived < machine.live) return;
-  barrier.arrived = 0;
-  wake(barrier.waiters);
+  barrier_sync(barrier, block_threads() * machine.block_count, {"cluster barrier", &barrier, 0});
 }
 
 int cluster_rank() { return static_cast<int>(block().rank); }

@@ -82,6 +82,9 @@ gemm_h_tensor_few(int items, int items_before, int T, const bf16* out, const bf1
         if (++stage == STAGES) stage = 0, phase ^= 1;
       }
     }
+    __syncwarp();  // all threads meet those of the other blocks
+    cluster_sync();
+    cluster_sync();
   }
   else {
     // Consumers multiply what is there: each its own rows of A with all columns of B.
