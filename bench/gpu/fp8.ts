@@ -1,5 +1,6 @@
 /** Products in eight bits as DeepSeek-V3 has them (section 3.3.2): scales for 1 x 128 of activations and 128 x 128 of weights. */
 import { quantizeProducts } from "../../compiler/elaborate/quantize-products.ts";
+import { eliminateDead } from "../../compiler/passes/eliminate-dead.ts";
 import type { Program } from "../../compiler/tensor-ir/types.ts";
 import { bf16Tolerance, type Case, programOf } from "./case.ts";
 import { type Goal, GOALS } from "./goals.ts";
@@ -53,6 +54,34 @@ function denseCase({ M, N, K }: Shape, goal: Goal | undefined, turned = false): 
     shared: QUANTIZERS,
     peer: { op: "fp8_matmul", turned },
     // Codes are the same but where a quotient lies between two of them.
+    tolerance: bf16Tolerance(2),
+  };
+}
+
+/** dw[N, K] = dy[T, N] x[T, K], the gradient of a product's weights: tiles of 128 tokens of one channel. */
+function gradientCase({ M, N, K }: Shape, goal: Goal | undefined): Case {
+  const program = programOf(
+    "score",
+    { T: "?", N, K },
+    `
+  %0 x: bf16[T, K] = program.input {name = "x"}
+  %1 dy: bf16[T, N] = program.input {name = "dy"}
+  %2 w: bf16[N, K] = model.param {name = "w"}
+  %3: bf16[T, N] = tensor.contract %0, %2
+  %4 dw: bf16[N, K] = tensor.contract %1, %0
+  program.output %4 {name = "dw"}`,
+  );
+  return {
+    name: `fp8-weight/${N}x${K}x${M}`,
+    // The product itself, which says whose gradient it is, is read by nobody.
+    program: eliminateDead.run(quantizeProducts(program, QUANTIZATION), {}),
+    sizes: { T: M },
+    flops: 2 * M * N * K,
+    bytes: M * (N + K) + 2 * N * K + (4 * M * (N + K)) / 128,
+    limit: "fp8",
+    ...(goal === undefined ? {} : { goal }),
+    shared: QUANTIZERS,
+    peer: { op: "fp8_weight" },
     tolerance: bf16Tolerance(2),
   };
 }
@@ -127,7 +156,12 @@ export function fp8Cases(tiny: boolean): Case[] {
     // Half of a tile at the end, as with the 2112 columns of DeepSeek-V3.
     const shape = { M: 80, N: 192, K: 256 };
     const experts = { experts: 3, tokens: 40, slots: 2, N: 128, K: 256 };
-    return [denseCase(shape, undefined), groupedCase(experts, GOALS["fp8-up"]), quantizeCase(9, 256)];
+    return [
+      denseCase(shape, undefined),
+      gradientCase({ M: 256, N: 192, K: 128 }, undefined),
+      groupedCase(experts, GOALS["fp8-up"]),
+      quantizeCase(9, 256),
+    ];
   }
   const share = (tflops: number): Goal => ({ unit: "TFLOPS", gate: 0.75 * tflops, goal: 0.9 * tflops });
   const up = { slots: 1, N: 4096, K: 7168 };
@@ -135,6 +169,9 @@ export function fp8Cases(tiny: boolean): Case[] {
   return [
     ...SHAPES.map(([N, K, tflops]) => denseCase({ M: 4096, N, K }, share(tflops))),
     denseCase({ M: 4096, N: 4096, K: 7168 }, undefined, true),
+    gradientCase({ M: 4096, N: 4096, K: 7168 }, GOALS["fp8-weight"]),
+    gradientCase({ M: 4096, N: 7168, K: 2048 }, GOALS["fp8-weight"]),
+    gradientCase({ M: 4096, N: 24576, K: 1536 }, GOALS["fp8-weight"]),
     ...[64, 128].flatMap((M) => SHAPES.map(([N, K]) => denseCase({ M, N, K }, GOALS["fp8-few"]))),
     groupedCase({ experts: 4, tokens: 32768, ...up }, GOALS["fp8-up"]),
     groupedCase({ experts: 4, tokens: 32768, ...down }, GOALS["fp8-down"]),

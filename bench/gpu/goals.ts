@@ -35,6 +35,7 @@ export const GOALS = {
   "fp8-decode": goal("of limit", 2.2 / 4.3, 3.1 / 4.3),
   "fp8-up": goal("TFLOPS", 950, 1200),
   "fp8-down": goal("TFLOPS", 850, 1080),
+  "fp8-weight": goal("TFLOPS", 700, 900),
   // Of dense products, which reach the limit.
   moe: goal("of limit", 0.7, 0.85),
   // 60 and 78 % backward, which is twice as much.

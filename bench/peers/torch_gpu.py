@@ -317,6 +317,15 @@ def fp8_matmul(given, turned, **_):
     return case
 
 
+def fp8_weight(given, **_):
+    (a, a_scale), (b, b_scale) = (quantized(given[name].t().contiguous()) for name in ("dy", "x"))
+    # Neighbors are rows.
+    left, right = (scale.t().contiguous().t() for scale in (a_scale, b_scale))
+    case = Case(lambda dw: {"dw": dw}, lambda: (plain(a, a_scale) @ plain(b, b_scale).t()).to(torch.bfloat16))
+    case.add("cuBLAS, the same scales", lambda: torch._scaled_mm(a, b.t(), scale_a=left, scale_b=right.t(), out_dtype=torch.bfloat16))
+    return case
+
+
 def fp8_grouped(given, experts, slots, **_):
     order, ends, token = routed(given, experts, slots)
     (a, a_scale), (b, b_scale) = quantized(given["x"]), quantized_weight(given["w"])
@@ -600,7 +609,7 @@ def adamw(given, **_):
 OPS = {
     op.__name__: op
     for op in (
-        *(matmul, matmul_f32, heads, grouped, grouped_input, grouped_weight, fp8_matmul, fp8_grouped, fp8_cast, moe, moe_training, attention, attention_backward, mla_decode),
+        *(matmul, matmul_f32, heads, grouped, grouped_input, grouped_weight, fp8_matmul, fp8_weight, fp8_grouped, fp8_cast, moe, moe_training, attention, attention_backward, mla_decode),
         *(norm, norm_backward, swiglu, swiglu_backward, softmax, cast, transpose, embedding, embedding_backward),
         *(combine, router, loss, loss_forward, adamw),
     )

@@ -40,6 +40,11 @@ const FILES: readonly File[] = [
   { name: "a model in bf16", load: () => import("../parity/bf16.test.ts"), tests: /^cuda, products/ },
   { name: "casts", load: () => import("../parity/casts.test.ts"), tests: /^cuda/ },
   { name: "products in eight bits", load: () => import("../parity/fp8-products.test.ts"), tests: /^cuda/ },
+  {
+    name: "gradients of weights in eight bits",
+    load: () => import("../parity/fp8-weight-gradients.test.ts"),
+    tests: /^cuda/,
+  },
   { name: "models of the fixtures", load: () => import("../parity/cuda.test.ts") },
   { name: "training steps of the fixtures", load: () => import("../parity/cuda-training.test.ts") },
   { name: "random models", load: () => import("../parity/random-models.test.ts"), tests: /on cuda$/ },

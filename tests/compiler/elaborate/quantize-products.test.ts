@@ -1,6 +1,6 @@
 /** Training steps with products in eight bits: which products, which params, and what comes out. */
 import { readFileSync } from "node:fs";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { trainPlan } from "../../../compiler/cli/train-plan.ts";
 import { Diagnostics } from "../../../compiler/diagnostics/diagnostic.ts";
 import { accumulationPrograms, type TrainPlan, trainStepProgram } from "../../../compiler/elaborate/train-step.ts";
@@ -14,6 +14,8 @@ import { checkFile } from "../../../dsl/semantics/check.ts";
 import { referenceSession } from "../../../compiler/reference/session.ts";
 import type { HostSession } from "../../../runtime/device/session.ts";
 import { onCpu } from "../../support/on-cpu.ts";
+import { onCuda } from "../../support/on-cuda.ts";
+import { HAS_WEBGPU, onWebGpu } from "../../support/on-webgpu.ts";
 
 const path = "tests/fixtures/deepseek-v3-tiny.dsk";
 const TRAIN = `
@@ -174,22 +176,34 @@ test("the loss moves by less than a percent, and the gradient's norm by less tha
 const LOSS_OFF = 1e-3;
 const NORM_OFF = 1e-2;
 
-test("cpu as the interpreter, with numbers of tokens that fill no tile too", async () => {
-  const program = runPasses(eight.program);
-  const session = await onCpu([program]);
-  for (const T of [24, 37, 1]) {
-    for (const [name, data] of weights(program)) session.write(name, Float32Array.from(data));
-    const { loss, grad_norm: norm } = await session.run({
-      program: "train_step",
-      sizes: sizesOf(T),
-      inputs: inputsOf(T),
-    });
-    const want = onInterpreter(eight.program, T);
-    expect(Math.abs(loss![0]! - want.loss)).toBeLessThanOrEqual(LOSS_OFF * want.loss);
-    expect(Math.abs(norm![0]! - want.norm)).toBeLessThanOrEqual(NORM_OFF * want.norm);
-  }
-  session.close();
-}, 120_000);
+const DEVICES = [
+  { device: "cpu", open: onCpu, skipped: false },
+  { device: "webgpu", open: onWebGpu, skipped: !HAS_WEBGPU },
+  { device: "cuda", open: onCuda, skipped: false },
+] as const;
+
+describe.each(DEVICES)("$device", ({ open, skipped }) => {
+  test.skipIf(skipped)(
+    "as the interpreter, with numbers of tokens that fill no tile too",
+    async () => {
+      const program = runPasses(eight.program);
+      const session = await open([program]);
+      for (const T of [24, 37, 1]) {
+        for (const [name, data] of weights(program)) session.write(name, Float32Array.from(data));
+        const { loss, grad_norm: norm } = await session.run({
+          program: "train_step",
+          sizes: sizesOf(T),
+          inputs: inputsOf(T),
+        });
+        const want = onInterpreter(eight.program, T);
+        expect(Math.abs(loss![0]! - want.loss)).toBeLessThanOrEqual(LOSS_OFF * want.loss);
+        expect(Math.abs(norm![0]! - want.norm)).toBeLessThanOrEqual(NORM_OFF * want.norm);
+      }
+      session.close();
+    },
+    600_000,
+  );
+});
 
 test("gradients of dense params are products of codes, those of experts are not", () => {
   const { ops } = eight.program;
