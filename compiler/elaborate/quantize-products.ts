@@ -115,12 +115,10 @@ class Writer {
     const { dims } = result!.type;
     const isGradient = ([x, gradient]: readonly [Value, Value]): boolean =>
       (this.#products.get(x.id) ?? []).some(
-        (product) =>
-          sameDims(product.weight, dims) &&
-          sameDims(product.result, gradient.type.dims) &&
-          !product.result.includes(this.#quantization.vocabulary ?? ""),
+        (product) => sameDims(product.weight, dims) && sameDims(product.result, gradient.type.dims),
       );
     if (name !== "tensor.contract" || !(isGradient([a, b]) || isGradient([b, a]))) return undefined;
+    if (dims.includes(this.#quantization.vocabulary ?? "")) return undefined;
     const sums = withoutDims(a.type.dims, dims).filter((label) => this.builder.dims.get(label) === null);
     return sums.length === 1 ? sums[0] : undefined;
   }
