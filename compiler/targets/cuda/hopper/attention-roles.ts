@@ -83,7 +83,7 @@ export class FlashRoles implements AttentionRoles {
 
   prologue(role: Role): void {
     if (role.name === "producer") {
-      this.#text.ranges();
+      this.#text.mask.ranges();
       return this.#text.gathers();
     }
     this.#lines.add(
@@ -96,7 +96,7 @@ export class FlashRoles implements AttentionRoles {
   }
 
   tile(role: Role): void {
-    if (role.name === "consumer") this.#text.rows();
+    if (role.name === "consumer") this.#text.mask.rows();
   }
 
   block(): void {
@@ -132,7 +132,7 @@ export class FlashRoles implements AttentionRoles {
     const text = this.#text;
     switch (step.name) {
       case "ranges of columns":
-        return text.rangesAt(firstColumn(written(step)));
+        return text.mask.rangesAt(firstColumn(written(step)));
       case "exponentials":
         return text.exponentials(firstColumn(written(step)));
       case "weights":

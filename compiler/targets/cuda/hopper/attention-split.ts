@@ -125,10 +125,10 @@ export function printCombine(
       });
       text.unpackBatch("head");
       text.unpackRows("m");
-      const scalars = text.scalars([...after.map(({ value }) => value), factor]);
+      const scalars = text.plane.scalars([...after.map(({ value }) => value), factor]);
       for (const { to, value } of after) lines.add(`const float ${to} = ${scalars.print(value)};`);
       lines.add(`const float factor = ${scalars.print(factor)};`);
-      lines.add(`bf16* const to = ${text.rowOf(results)} + column;`);
+      lines.add(`bf16* const to = ${text.plane.place(results)} + column;`);
       lines.add(
         "*reinterpret_cast<uint2*>(to) = uint2{pack_bf16(sums[0] * factor, sums[1] * factor), pack_bf16(sums[2] * factor, sums[3] * factor)};",
       );

@@ -216,7 +216,7 @@ class AttentionPrinter {
       lines.add("mbarrier_init_fence();");
     });
     lines.add("__syncthreads();");
-    this.#text.spans();
+    this.#text.mask.spans();
     const { roles } = this.#schedule;
     for (const [i, role] of roles.entries()) {
       const head = i === 0 ? "if (warpgroup == 0)" : i + 1 < roles.length ? `else if (warpgroup == ${i})` : "else";
@@ -248,7 +248,7 @@ class AttentionPrinter {
       enter: ({ counter }) => {
         if (counter === "block") return this.#roles.block(role);
         const { batch } = this.#plan.kernel;
-        const more = batch.length === 0 ? "" : `, heads, ${text.columnCount}`;
+        const more = batch.length === 0 ? "" : `, heads, ${text.plane.columnCount}`;
         if (split) lines.add("const int share = tile % shares;");
         lines.add(`const Place at = place_of(tile${split ? " / shares" : ""}, row_tiles${more});`);
         text.blocks();

@@ -279,13 +279,14 @@ class BackwardPrinter {
 
   #body(): void {
     const lines = this.#lines;
-    const { rowCount, headCount, columnCount } = this.#scores;
+    const { rowCount, headCount, plane } = this.#scores;
     lines.add("Shared& shared = *reinterpret_cast<Shared*>(shared_memory());");
     lines.add("// The same in all threads of a warp, as the compiler sees by the shuffle.");
     lines.add("const int warpgroup = __shfl_sync(0xffffffffu, (int)threadIdx.x / 128, 0);");
     lines.add("const int thread = threadIdx.x % 128, warp = thread / 32, lane = thread % 32;");
     lines.add(`const int m_end = ${rowCount}, heads = ${headCount}, row_tiles = (m_end + ${TILE - 1}) / ${TILE};`);
-    if (!this.#ofRows) lines.add(`const int n_end = ${columnCount}, column_tiles = (n_end + COLUMNS - 1) / COLUMNS;`);
+    if (!this.#ofRows)
+      lines.add(`const int n_end = ${plane.columnCount}, column_tiles = (n_end + COLUMNS - 1) / COLUMNS;`);
     lines.block("if (threadIdx.x == 0)", () => {
       lines.add(`${[...this.#maps.keys()].map((name) => `tma_prefetch(&${name})`).join(", ")};`);
       lines.block("for (int i = 0; i < STAGES; i++)", () => {
@@ -295,14 +296,14 @@ class BackwardPrinter {
       lines.add("mbarrier_init_fence();");
     });
     lines.add("__syncthreads();");
-    if (this.#ofRows) this.#scores.spans();
+    if (this.#ofRows) this.#scores.mask.spans();
     else this.#spans();
     const [producer, consumer] = this.#schedule.roles as [Role, Role];
     const steps = (role: Role): void => new SchedulePrinter(this.#schedule, role, lines, this.#hooks(role)).print();
     lines.block("if (warpgroup == 0)", () => {
       lines.add(`registers_decrease<${producer.registers}>();  // the producer fills the ring`);
-      if (this.#ofRows) this.#scores.ranges();
-      else this.#text.describe();
+      if (this.#ofRows) this.#scores.mask.ranges();
+      else this.#text.mask.describe();
       lines.block("if (warp == 0)", () => steps(producer));
     });
     lines.block("else", () => {
@@ -356,13 +357,13 @@ class BackwardPrinter {
       enter: ({ counter }) => {
         if (counter !== "tile") return;
         if (this.#ofRows) {
-          lines.add(`const Place at = place_of(tile, row_tiles, heads, ${this.#scores.columnCount});`);
+          lines.add(`const Place at = place_of(tile, row_tiles, heads, ${this.#scores.plane.columnCount});`);
           this.#scores.blocks();
           if (role.name === "producer")
             lines.add(
               "if (at.head == 0 && lane == 0) spans[at.m / ROWS * 2] = span.first, spans[at.m / ROWS * 2 + 1] = span.end;",
             );
-          else this.#scores.rows(this.#plan.kept === undefined);
+          else this.#scores.mask.rows(this.#plan.kept === undefined);
         } else {
           lines.add("const Place at = place_of(tile, column_tiles, heads, m_end);", "const Span span = span_of(at.n);");
           const { tokens, chunks } = rowBlock(this.#plan);
@@ -370,7 +371,7 @@ class BackwardPrinter {
           lines.add(
             `const int blocks = max(1, (span.end - span.first + ${tokens - 1}) / ${tokens})${many};  // of ${tokens} tokens; some where no row sees them`,
           );
-          if (role.name === "consumer") text.columns();
+          if (role.name === "consumer") text.mask.columns();
         }
       },
       load: (step, to, barrier) => this.#printLoad(step, to, barrier),
@@ -446,7 +447,7 @@ class BackwardPrinter {
     const label = step.writes?.[0]?.holds ?? "";
     switch (step.name) {
       case "ranges of columns":
-        return this.#ofRows ? this.#scores.rangesAt(this.#first(label)) : text.ranges();
+        return this.#ofRows ? this.#scores.mask.rangesAt(this.#first(label)) : text.mask.ranges();
       case "exponentials":
         return this.#scores.exponentials(this.#first(label));
       case "nothing is summed":

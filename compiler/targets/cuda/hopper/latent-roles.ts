@@ -97,8 +97,10 @@ export class LatentRoles implements AttentionRoles {
       () => {
         lines.add("#pragma unroll");
         lines.block("for (int i = 0; i < COLUMNS / 16; i++)", () => {
-          lines.add(`const int ${text.column} = min(first + i * 16 + thread / 8, ${text.columnCount} - 1);`);
-          const scalars = text.scalars(this.#found);
+          lines.add(
+            `const int ${text.plane.column} = min(first + i * 16 + thread / 8, ${text.plane.columnCount} - 1);`,
+          );
+          const scalars = text.plane.scalars(this.#found);
           for (const [i, expr] of this.#found.entries()) lines.add(`found_${i}[i] = ${scalars.print(expr)};`);
         });
       },
@@ -130,7 +132,7 @@ export class LatentRoles implements AttentionRoles {
   }
 
   tile({ name }: Role): void {
-    if (name === "scorer") this.#text.rows();
+    if (name === "scorer") this.#text.mask.rows();
     if (name === "producer") this.#text.unpackBatch("at.head");
   }
 
@@ -169,7 +171,7 @@ export class LatentRoles implements AttentionRoles {
       case "look up":
         return lines.add(`look_up(${written(step).includes("+1") ? "first + COLUMNS" : "span.first"});`);
       case "ranges of columns":
-        return lines.block("if (warp == 0)", () => text.findRanges("shared.ranges[rest]", "first"));
+        return lines.block("if (warp == 0)", () => text.mask.findRanges("shared.ranges[rest]", "first"));
       case "exponentials":
         return text.exponentials(firstColumn(written(step)));
       case "queries":
@@ -203,7 +205,7 @@ export class LatentRoles implements AttentionRoles {
     lines.block("for (int r = 0; r < 2; r++)", () => {
       lines.add("const int flat = min(at.m + row + r * 8, m_end - 1);");
       text.unpackRows("flat");
-      lines.add(`load_row(queries, r, ${text.place(this.#plan.terms[0]!.queries)} + column);`);
+      lines.add(`load_row(queries, r, ${text.plane.place(this.#plan.terms[0]!.queries)} + column);`);
     });
   }
 
@@ -221,7 +223,7 @@ export class LatentRoles implements AttentionRoles {
     lines.block("for (int r = 0; r < 2; r++)", () => {
       lines.add("const int flat = min(at.m + row + r * 8, m_end - 1);");
       text.unpackRows("flat");
-      const to = `${text.place(this.#plan.results)} + part * WIDTH + column`;
+      const to = `${text.plane.place(this.#plan.results)} + part * WIDTH + column`;
       lines.add(`if (at.m + row + r * 8 < m_end) store_row(${to}, sums, r, factor[r]);`);
     });
     if (!this.#plan.split) lines.add("__syncwarp();  // all lanes have their factors");
