@@ -1,5 +1,8 @@
 /** What the checker of schedules keeps of barriers, buffers, registers and warps, and what single steps do to it. */
-import type { Arrival, Label, Operand, Slot, Clears } from "./schedule.ts";
+import type { Arrival, Label, Operand, Schedule, Slot, Clears } from "./schedule.ts";
+
+/** A fault of the schedule. */
+export class Fault extends Error {}
 
 export interface BarrierState {
   readonly name: string;
@@ -132,4 +135,19 @@ export function filled(label: Label, counters: ReadonlyMap<string, number>, part
   return label.replaceAll(/\{(\w+)([+-]1)?\}/g, (_, name: string, more: string | undefined) =>
     String((name === "part" ? part : (counters.get(name) ?? 0)) + Number(more ?? 0)),
   );
+}
+
+export function cursorOf(actor: Actor, name: string): { stage: number; phase: number; before: number[] } {
+  const cursor = actor.cursors.get(name);
+  if (cursor === undefined) throw new Fault(`nothing is called ${name}`);
+  return cursor;
+}
+
+/** The stage that a slot means where the actor is. */
+export function stageOf({ cursors }: Schedule, actor: Actor, slot: Slot | undefined): number {
+  if (slot === undefined) return 0;
+  const { stage, before } = cursorOf(actor, slot.cursor);
+  if (slot.back === undefined || slot.back === 0) return stage;
+  const { stages } = cursors.find(({ name }) => name === slot.cursor)!;
+  return before[slot.back - 1] ?? (stage + stages * slot.back - slot.back) % stages;
 }

@@ -1,16 +1,14 @@
 /**
  * Runs a schedule step by step. A warpgroup is two actors, its first warp and the other three: what only the first thread does
- * is ordered behind the others only where a barrier says so. Every read and every write of a buffer is an event; an actor
- * knows the events that surely happened before where it is. A read is sound when the reader knows all writes, a write when the
- * writer knows all reads and writes before it. Of a cluster two blocks run: what holds for both holds for all, which do the same.
+ * is ordered behind the others only where a barrier says so; schedule-buffers.ts says when a read or a write is sound. Of a cluster
+ * two blocks run: what holds for both holds for all, which do the same.
  */
 import type { Count, Expected, Label, Schedule, Slot, Step, Terms } from "./schedule.ts";
+import { Buffers } from "./schedule-buffers.ts";
 import {
   type BarrierState,
-  type BufferState,
   type RegisterState,
   type Actor,
-  type Shared,
   type Groups,
   type Meeting,
   type NamedState,
@@ -22,7 +20,10 @@ import {
   settled,
   at,
   clearsNow,
+  cursorOf,
+  Fault,
   filled,
+  stageOf,
 } from "./schedule-state.ts";
 
 /** Trip counts by their names; a list has one for each turn of the outermost loop. */
@@ -53,9 +54,6 @@ const UNSET = "what nobody has set";
 /** How often a counter goes round that stands for the blocks of a cluster. */
 const CLUSTER = "cluster";
 
-/** A fault of the schedule. */
-class Fault extends Error {}
-
 /** What is wrong in this order of steps, in a sentence; undefined when it runs to its end and gives its results. */
 export function simulate(schedule: Schedule, counts: Counts, order: Order): string | undefined {
   try {
@@ -74,13 +72,10 @@ class Run {
   readonly #actors: Actor[] = [];
   /** Of each block. */
   readonly #barriers: Map<string, BarrierState[]>[] = [];
-  readonly #buffers = new Map<string, BufferState>();
+  readonly #buffers: Buffers;
   readonly #named = new Map<string, NamedState>();
-  readonly #events: string[] = [];
   readonly #results = new Map<string, number>();
   readonly #meeting: Meeting = { here: new Set(), joining: 0n, released: 0n, round: 0 };
-  #published = 0n;
-  #generic = 0n;
   /** Loads on their way. */
   #coming: (() => void)[] = [];
 
@@ -88,6 +83,7 @@ class Run {
     this.#schedule = schedule;
     this.#counts = counts;
     this.#order = order;
+    this.#buffers = new Buffers(schedule, this.#actors, (block) => this.#of(block));
     for (let block = 0; block < this.#blocks; block++) this.#addBlock(block);
   }
 
@@ -207,8 +203,7 @@ class Run {
       ] as const)
         if ([...groups.open, ...groups.closed.flat()].length > 0)
           throw new Fault(`${name} ends while ${what} are on their way`);
-    for (const { name, reads, label } of this.#buffers.values())
-      if (reads === 0n && label !== undefined) throw new Fault(`${label} in ${name} is never read`);
+    this.#buffers.end();
     const wanted = new Set<string>();
     for (const { role, over, label } of this.#schedule.results) {
       const { warpgroups } = this.#schedule.roles.find(({ name }) => name === role)!;
@@ -262,7 +257,7 @@ class Run {
   *#step(actor: Actor, step: Exclude<Step, { kind: "loop" }>): Generator<void> {
     switch (step.kind) {
       case "advance": {
-        const cursor = this.#cursor(actor, step.cursor);
+        const cursor = cursorOf(actor, step.cursor);
         const { stages } = this.#schedule.cursors.find(({ name }) => name === step.cursor)!;
         cursor.before.unshift(cursor.stage);
         cursor.before.length = Math.min(cursor.before.length, 8);
@@ -272,7 +267,7 @@ class Run {
       }
       case "wait": {
         const barrier = this.#barrier(actor, step.barrier, step.at);
-        const { phase } = this.#cursor(actor, step.at.cursor);
+        const { phase } = cursorOf(actor, step.at.cursor);
         const parity = step.phase === "current" ? phase : phase ^ 1;
         const over = (): boolean => barrier.phases % 2 !== parity;
         yield* block(actor, () => `the end of phase ${parity} of ${barrier.name}${missing(barrier)}`, over);
@@ -299,7 +294,7 @@ class Run {
             this.#registers(actor, registers).terms,
             holds,
           );
-        const event = this.#write(actor, step.buffer, step.at, step.holds);
+        const event = this.#buffers.write(actor, step.buffer, step.at, step.holds);
         actor.copies.open.push({ event, registers: [] });
         return;
       }
@@ -328,9 +323,7 @@ class Run {
       case "compute":
         return this.#compute(actor, step);
       case "publish":
-        this.#published |= actor.unpublished;
-        actor.unpublished = 0n;
-        return;
+        return this.#buffers.publish(actor);
       case "meet":
         return yield* this.#meetAll(actor);
       case "sync":
@@ -339,8 +332,8 @@ class Run {
       case "store": {
         if (!actor.leads) return;
         const operand = { buffer: step.buffer, ...at(step) };
-        const event = this.#read(actor, operand, step.holds, `the store of ${step.buffer}`);
-        this.#mustSee(actor, operand, `the store of ${step.buffer}`);
+        const event = this.#buffers.read(actor, operand, step.holds, `the store of ${step.buffer}`);
+        this.#buffers.mustSee(actor, operand, `the store of ${step.buffer}`);
         actor.stores.open.push({ event, registers: [] });
         if (step.gives !== undefined) this.#give(actor, step.gives);
         return;
@@ -354,22 +347,8 @@ class Run {
     }
   }
 
-  #cursor(actor: Actor, name: string): { stage: number; phase: number; before: number[] } {
-    const cursor = actor.cursors.get(name);
-    if (cursor === undefined) throw new Fault(`nothing is called ${name}`);
-    return cursor;
-  }
-
-  #stage(actor: Actor, slot: Slot | undefined): number {
-    if (slot === undefined) return 0;
-    const { stage, before } = this.#cursor(actor, slot.cursor);
-    if (slot.back === undefined || slot.back === 0) return stage;
-    const { stages } = this.#schedule.cursors.find(({ name }) => name === slot.cursor)!;
-    return before[slot.back - 1] ?? (stage + stages * slot.back - slot.back) % stages;
-  }
-
   #barrier(actor: Actor, name: string, slot: Slot): BarrierState {
-    return this.#barriers[actor.block]!.get(name)![this.#stage(actor, slot)]!;
+    return this.#barriers[actor.block]!.get(name)![stageOf(this.#schedule, actor, slot)]!;
   }
 
   #arrive(actor: Actor, barrier: BarrierState, times: number, bytes: number): void {
@@ -383,24 +362,7 @@ class Run {
 
   #load(actor: Actor, step: Step & { kind: "load" }): void {
     const barrier = this.#barrier(actor, step.barrier, step.at);
-    const { buffer } = this.#buffer(actor, step.buffer, step.at);
-    const declared = this.#schedule.buffers.find(({ name }) => name === step.buffer)!;
-    const label = filled(step.holds, actor.counters, actor.part);
-    // A buffer that takes several loads is one write.
-    const more = buffer.label === label && buffer.filled < declared.bytes && buffer.reads === 0n;
-    if (!more) this.#mayWrite(actor, buffer, label);
-    this.#cover(actor, buffer, label);
-    const event = this.#event(`the load of ${label}`);
-    if (more) {
-      buffer.writes |= event;
-      buffer.filled += step.bytes;
-    } else {
-      buffer.writes = event;
-      buffer.filled = step.bytes;
-      buffer.reads = 0n;
-    }
-    buffer.label = label;
-    buffer.writers = new Set([actor]);
+    const event = this.#buffers.load(actor, step);
     const arrive = (): void => {
       barrier.bytes -= step.bytes;
       barrier.joining |= event;
@@ -408,82 +370,6 @@ class Run {
     };
     if (this.#order.copies === "early" && barrier.bytes >= step.bytes) arrive();
     else this.#coming.push(arrive);
-  }
-
-  /** A write by the threads themselves: every warp of the parts that have the buffer writes its own rows. */
-  #write(actor: Actor, name: string, slot: Slot | undefined, holds: Label, block = actor.block): bigint {
-    const { buffer } = this.#buffer(actor, name, slot, block);
-    const label = filled(holds, new Map([...actor.counters, ["to", block]]), actor.part);
-    const joins = buffer.label === label && !buffer.writers.has(actor) && buffer.reads === 0n;
-    if (!joins) {
-      this.#mayWrite(actor, buffer, label);
-      buffer.writes = 0n;
-      buffer.reads = 0n;
-      buffer.writers = new Set();
-    }
-    this.#cover(actor, buffer, label);
-    const event = this.#event(`the write of ${label}`);
-    buffer.label = label;
-    buffer.writers.add(actor);
-    buffer.writes |= event;
-    buffer.filled = this.#schedule.buffers.find((declared) => declared.name === name)!.bytes;
-    this.#generic |= event;
-    return event;
-  }
-
-  #mayWrite(actor: Actor, buffer: BufferState, label: Label): void {
-    const reader = this.#unknown(actor, buffer.reads);
-    if (reader !== undefined)
-      throw new Fault(`${actor.name} writes ${label} to ${buffer.name} while ${reader} may still read it`);
-    const writer = this.#unknown(actor, buffer.writes);
-    if (writer !== undefined)
-      throw new Fault(`${actor.name} writes ${label} to ${buffer.name} while ${writer} may still be under way`);
-    if (buffer.label !== undefined && buffer.reads === 0n)
-      throw new Fault(`${actor.name} writes ${label} to ${buffer.name} before anybody has read ${buffer.label}`);
-  }
-
-  /** What lies at the same place is gone: it must have been read. */
-  #cover(actor: Actor, { of, block }: BufferState, label: Label): void {
-    if (this.#schedule.buffers.every(({ over }) => over === undefined)) return;
-    const overOf = (name: string): readonly string[] =>
-      this.#schedule.buffers.find((declared) => declared.name === name)!.over ?? [];
-    for (const other of this.#buffers.values()) {
-      if (other.block !== block || !(overOf(of).includes(other.of) || overOf(other.of).includes(of))) continue;
-      this.#mayWrite(actor, other, label);
-      delete other.label;
-    }
-  }
-
-  /** Starts to read what a buffer holds; the event is over when the reader has waited for it. */
-  #read(actor: Actor, operand: Shared, holds: Label | undefined, who: string): bigint {
-    const { buffer, writers } = this.#buffer(actor, operand.buffer, operand.at);
-    const reader = `${who} of ${actor.name}`;
-    if (buffer.label === undefined) throw new Fault(`${reader} reads ${buffer.name}, which nobody has written`);
-    if (holds !== undefined) {
-      const wanted = filled(holds, actor.counters, actor.part);
-      if (wanted !== buffer.label)
-        throw new Fault(`${reader} reads ${buffer.label} in ${buffer.name} instead of ${wanted}`);
-    }
-    const bytes = this.#schedule.buffers.find(({ name }) => name === operand.buffer)!.bytes;
-    const unknown = this.#unknown(actor, buffer.writes);
-    if (unknown !== undefined)
-      throw new Fault(`${reader} reads ${buffer.label} in ${buffer.name} before ${unknown} is known to be over`);
-    if (buffer.filled < bytes)
-      throw new Fault(`${reader} reads ${buffer.name}, of which ${buffer.filled} of ${bytes} bytes are loaded`);
-    if ((buffer.writes & this.#generic) !== 0n && buffer.writers.size < writers)
-      throw new Fault(`${reader} reads ${buffer.label} in ${buffer.name} before all warps have written it`);
-    const event = this.#event(`${reader}, which reads ${buffer.label},`);
-    buffer.reads |= event;
-    return event;
-  }
-
-  /** Copies and products see what threads wrote only behind fence.proxy.async. */
-  #mustSee(actor: Actor, operand: Shared, who: string): void {
-    const { buffer } = this.#buffer(actor, operand.buffer, operand.at);
-    if ((buffer.writes & this.#generic & ~this.#published) !== 0n)
-      throw new Fault(
-        `${who} of ${actor.name} reads ${buffer.label} in ${buffer.name} before its writers have published it`,
-      );
   }
 
   #multiply(actor: Actor, step: Step & { kind: "multiply" }): void {
@@ -501,9 +387,9 @@ class Run {
         held.push(registers);
         return registers.terms.join(" + ");
       }
-      event |= this.#read(actor, operand, operand.holds, who);
-      this.#mustSee(actor, operand, who);
-      return this.#buffer(actor, operand.buffer, operand.at).buffer.label!;
+      event |= this.#buffers.read(actor, operand, operand.holds, who);
+      this.#buffers.mustSee(actor, operand, who);
+      return this.#buffers.labelOf(actor, operand);
     });
     const clears = typeof step.clears === "object" ? clearsNow(actor, step.clears) : step.clears === "always";
     if (clears) into.terms = [];
@@ -524,7 +410,7 @@ class Run {
       this.#mustHold(actor, step.name, registers, state.terms, holds);
       state.touched = true;
     }
-    for (const operand of step.loads ?? []) actor.knows |= this.#read(actor, operand, operand.holds, step.name);
+    for (const operand of step.loads ?? []) actor.knows |= this.#buffers.read(actor, operand, operand.holds, step.name);
     for (const name of step.touches ?? []) settledRegisters(name, "touches").touched = true;
     for (const name of step.zeroes ?? []) {
       const registers = settledRegisters(name, "writes");
@@ -542,14 +428,14 @@ class Run {
         registers.terms = [filled(write.holds, actor.counters, actor.part)];
         registers.touched = true;
       } else {
-        const event = this.#write(actor, write.buffer, write.at, write.holds);
+        const event = this.#buffers.write(actor, write.buffer, write.at, write.holds);
         actor.knows |= event;
         actor.unpublished |= event;
       }
     }
     for (const { buffer, at: slot, holds } of step.sends ?? [])
       for (let block = 0; block < this.#blocks; block++) {
-        const event = this.#write(actor, buffer, slot, holds, block);
+        const event = this.#buffers.write(actor, buffer, slot, holds, block);
         actor.knows |= event;
         actor.unpublished |= event;
       }
@@ -627,59 +513,5 @@ class Run {
     const registers = actor.registers.get(name);
     if (registers === undefined) throw new Fault(`${actor.name} has no registers ${name}`);
     return registers;
-  }
-
-  #buffer(
-    actor: Actor,
-    name: string,
-    slot: Slot | undefined,
-    block = actor.block,
-  ): { buffer: BufferState; writers: number } {
-    const { each = 1 } = this.#schedule.buffers.find((declared) => declared.name === name)!;
-    const part = each === 1 ? "" : ` of part ${actor.part}`;
-    const key = `${name}[${this.#stage(actor, slot)}]${part}${this.#of(block)}`;
-    let buffer = this.#buffers.get(key);
-    if (buffer === undefined) {
-      buffer = { name: key, block, of: name, filled: 0, writes: 0n, reads: 0n, writers: new Set() };
-      this.#buffers.set(key, buffer);
-    }
-    const writers = this.#actors.filter(
-      (other) =>
-        (each === 1 || other.part === actor.part) &&
-        (this.#writesTo(other.role, name, "sends") ||
-          (other.block === block && this.#writesTo(other.role, name, "writes"))),
-    ).length;
-    return { buffer, writers };
-  }
-
-  readonly #writing = new Map<string, boolean>();
-
-  /** Whether threads of a role write a buffer themselves, that of their own block or all blocks'. */
-  #writesTo(role: string, buffer: string, how: "writes" | "sends"): boolean {
-    const key = `${role} ${how} ${buffer}`;
-    const known = this.#writing.get(key);
-    if (known !== undefined) return known;
-    const writes = (steps: readonly Step[]): boolean =>
-      steps.some((step) => {
-        if (step.kind === "loop") return writes(step.body);
-        if (step.kind === "gather") return how === "writes" && step.buffer === buffer;
-        return (
-          step.kind === "compute" && (step[how] ?? []).some((write) => "buffer" in write && write.buffer === buffer)
-        );
-      });
-    const found = writes(this.#schedule.roles.find(({ name }) => name === role)!.steps);
-    this.#writing.set(key, found);
-    return found;
-  }
-
-  #event(description: string): bigint {
-    this.#events.push(description);
-    return 1n << BigInt(this.#events.length - 1);
-  }
-
-  /** One of the events that the actor does not know to be over. */
-  #unknown(actor: Actor, events: bigint): string | undefined {
-    const missing = events & ~actor.knows;
-    return missing === 0n ? undefined : this.#events[missing.toString(2).length - 1];
   }
 }
