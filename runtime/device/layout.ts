@@ -76,8 +76,8 @@ function scratchBytes(kernel: SimtKernel, bound: Sizes, { runs }: Work): number[
     return Math.max(0, ...grids.map((one) => one.groups));
   };
   return kernel.scratch.map((array) => {
-    const { shape, each, dtype = "f32" } = array;
-    return aligned(productOf(shape, bound) * STORAGE_BYTES[dtype] * (each ? groups(array) : 1));
+    const { shape, plus = 0, each, dtype = "f32" } = array;
+    return aligned((productOf(shape, bound) + plus) * STORAGE_BYTES[dtype] * (each ? groups(array) : 1));
   });
 }
 

@@ -27,6 +27,8 @@ export interface Grid {
   readonly cluster?: number;
   /** CUDA: what the entry point reads or writes by tensor maps, its last parameters. */
   readonly maps?: readonly TensorMap[];
+  /** The entry that runs before. */
+  readonly before?: Grid;
 }
 
 /** A tensor map of the Tensor Memory Accelerator (CUDA driver API, cuTensorMapEncodeTiled). */
@@ -36,6 +38,8 @@ export interface TensorMap {
   readonly dtype: StorageType;
   /** Innermost first, products of extents. */
   readonly dims: readonly (readonly Extent[])[];
+  /** What the second dim has beside that. */
+  readonly plus?: number;
   /** In elements, of all dims but the innermost. */
   readonly strides: readonly (readonly Extent[])[];
   /** Elements of a copy in each dim. */
@@ -48,14 +52,14 @@ export interface TensorMap {
 export interface Entry extends Grid {
   /** The entry is taken where this product is at most so large; without, in all other cases. */
   readonly upTo?: { readonly product: readonly Extent[]; readonly most: number };
-  /** The entry that runs before. */
-  readonly before?: Grid;
   /** CUDA: the only architecture that has it (`sm_90a`). */
   readonly only?: string;
 }
 
 export interface Scratch {
   readonly shape: readonly Extent[];
+  /** Elements beside those of the shape. */
+  readonly plus?: number;
   /** Whether each workgroup has one. */
   readonly each: boolean;
   /** The entry point whose workgroups have them, where others need none. */
@@ -134,13 +138,18 @@ export function workOf(kernel: SimtKernel, sizes: Sizes): Work {
   }
   const runs = chosen.flatMap((entry, part): Run[] => {
     if (own[part] === 0) return [];
-    const grids = [...(entry.before === undefined ? [] : [entry.before]), entry].map((grid) => ({
+    const grids = inOrder(entry).map((grid) => ({
       grid,
       groups: Math.min(itemsOf(grid, sizes), grid.most ?? Infinity),
     }));
     return [{ grids, groups: Math.max(...grids.map(({ groups }) => groups)), parts: [part] }];
   });
   return { items, runs };
+}
+
+/** An entry point behind all that run before it. */
+export function inOrder(entry: Grid): Grid[] {
+  return entry.before === undefined ? [entry] : [...inOrder(entry.before), entry];
 }
 
 /** The entry point for the sizes of a launch. */

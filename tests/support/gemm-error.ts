@@ -14,8 +14,12 @@ export function kernelOf(text: string): GemmKernel {
 }
 
 /** The largest difference to the sums in f64, relative to the largest result. */
-export async function errorOf(kernel: GemmKernel, sizes: Record<string, number>, blocks = 2): Promise<number> {
-  const all = planGemm(kernel);
+export async function errorOf(
+  kernel: GemmKernel,
+  sizes: Record<string, number>,
+  { blocks = 2, packs = false }: { readonly blocks?: number; readonly packs?: boolean } = {},
+): Promise<number> {
+  const all = planGemm(kernel, undefined, () => packs);
   if ("why" in all) throw new Error(all.why);
   // Few rows have a plan of their own.
   const plan = (kernel.name.startsWith("few") ? planFew(all) : all)!;

@@ -28,14 +28,16 @@ export async function runOnHopper(
   const { name, extents } = kernel;
   const table: SimtKernel = { name, args: [], writes: [], extents, scratch: arrays, entries: [entry] };
   const { items, runs } = workOf(table, sizes);
-  const scratch = arrays.map(({ shape, dtype = "i32" }) => new Uint8Array(productOf(shape, sizes) * bytesOf(dtype)));
+  const scratch = arrays.map(
+    ({ shape, plus = 0, dtype = "i32" }) => new Uint8Array((productOf(shape, sizes) + plus) * bytesOf(dtype)),
+  );
   for (const { grids } of runs)
     for (const { grid, groups } of grids) {
       const args = kernel.args.map(({ name }) => values[name]!);
-      const maps = (grid.maps ?? []).map(({ arg, dtype, dims, strides, box, swizzle }): MapSpec => ({
+      const maps = (grid.maps ?? []).map(({ arg, dtype, dims, plus = 0, strides, box, swizzle }): MapSpec => ({
         of: values[arg] ?? scratch[Number(/^scratch(\d+)$/.exec(arg)![1])]!,
         type: dtype === "f8e4m3" ? "u8" : (dtype as "f32" | "bf16"),
-        dims: dims.map((of) => productOf(of, sizes)),
+        dims: dims.map((of, i) => productOf(of, sizes) + (i === 1 ? plus : 0)),
         strides: strides.map((of) => productOf(of, sizes) * bytesOf(dtype)),
         box,
         swizzle,

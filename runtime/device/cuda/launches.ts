@@ -3,6 +3,7 @@ import type { NativeCudaEntry, NativeTensorMap } from "../../native/cuda.ts";
 import {
   type Entry,
   type Grid,
+  inOrder,
   productOf,
   type SimtKernel,
   type TensorMap,
@@ -92,9 +93,7 @@ export function entriesOf(kernels: readonly SimtKernel[]): Entries {
 }
 
 function gridsOf({ entries, parts = [], lists }: SimtKernel): Grid[] {
-  return [...entries, ...parts.flat(), ...(lists === undefined ? [] : [lists.entry])].flatMap((entry): Grid[] =>
-    entry.before === undefined ? [entry] : [entry, entry.before],
-  );
+  return [...entries, ...parts.flat(), ...(lists === undefined ? [] : [lists.entry])].flatMap(inOrder);
 }
 
 /** The kernel with those entry points that an architecture has. */
@@ -239,7 +238,8 @@ function checkCounts(launch: Launch, bound: Sizes, { items, runs }: Work): void 
 }
 
 /** The sizes of a tensor map's dims, and the strides of all but the innermost in bytes. */
-function dimsOf({ dims, strides, dtype }: TensorMap, bound: Sizes): number[] {
+function dimsOf({ dims, plus = 0, strides, dtype }: TensorMap, bound: Sizes): number[] {
   const bytes = STORAGE_BYTES[dtype];
-  return [...dims.map((dim) => productOf(dim, bound)), ...strides.map((stride) => productOf(stride, bound) * bytes)];
+  const sizes = dims.map((dim, i) => productOf(dim, bound) + (i === 1 ? plus : 0));
+  return [...sizes, ...strides.map((stride) => productOf(stride, bound) * bytes)];
 }

@@ -27,7 +27,20 @@ export function groupScratch(kernel: GemmKernel): Scratch[] {
 }
 
 /** `place_of` with groups: those of rows have as many tiles as their rows need; those of terms are batches. */
-export function groupRaster({ over }: Groups, raster: number): string[] {
+export function groupRaster({ over }: Groups, raster: number, isPacked: boolean): string[] {
+  if (isPacked)
+    return [
+      "// A tile's terms are the blocks of its group, from `first` to `end`; a group of none has one that lies outside.",
+      "struct Place {",
+      "  int m, n, batch, first, end;",
+      "};",
+      "DSK_INLINE Place place_of(int tile, int rows, int columns, const int* tiles) {",
+      "  const int group = tile / (rows * columns), i = tile % (rows * columns);",
+      `  const int first = i / (${raster} * columns) * ${raster}, height = min(${raster}, rows - first), j = i - first * columns;`,
+      "  const bool none = tiles[group] == tiles[group + 1];",
+      "  return {(first + j % height) * TILE_M, j / height * TILE_N, group, none ? -1 : tiles[group], none ? 0 : tiles[group + 1]};",
+      "}",
+    ];
   if (over === "k")
     return [
       "// A tile's terms are those of its group, from `first` to `end` in their order.",
@@ -61,16 +74,19 @@ export function groupRaster({ over }: Groups, raster: number): string[] {
   ];
 }
 
-/** What a block does first: it notes where groups begin and, for groups of rows, how many rows of tiles are before each. */
-export function printStarts(lines: Lines, { over }: Groups, starts: string): void {
+/**
+ * What a block does first: it notes where groups begin and, for groups of rows, how many rows of tiles are before each.
+ * @param tile how many of them a tile has, when tiles are counted
+ */
+export function printStarts(lines: Lines, starts: string, tile: string | undefined): void {
   lines.add(`for (int i = threadIdx.x; i < GROUPS + 2; i += blockDim.x) shared.starts[i] = ${starts}[i];`);
-  if (over === "k") return;
+  if (tile === undefined) return;
   lines.block("if (threadIdx.x < 32)", () => {
     lines.add("int before = 0;");
     lines.block("for (int first = 0; first < GROUPS + 2; first += 32)", () => {
       lines.add(`const int group = first + lane, next = min(group, GROUPS) + 1;`);
       lines.add(
-        `const int own = group > GROUPS ? 0 : (${starts}[next] - ${starts}[next - 1] + TILE_M - 1) / TILE_M;`,
+        `const int own = group > GROUPS ? 0 : (${starts}[next] - ${starts}[next - 1] + ${tile} - 1) / ${tile};`,
         "int sum = own;",
       );
       lines.block("for (int distance = 1; distance < 32; distance *= 2)", () => {

@@ -11,6 +11,7 @@ import { ROWS, scalesOf, SLICE } from "./gemm-schedule.ts";
 import { thirdsOf } from "./gemm-thirds.ts";
 import type { Operand, Step } from "./schedule.ts";
 import {
+  LINE,
   LINE_BYTES,
   lineOf,
   mapParameter,
@@ -75,9 +76,18 @@ export class Operands {
       ? ([line, this.#rowsOf(side)] as const)
       : ([line, this.#plan.problem.depth] as const);
     const map = tensorMap(matrix, side === "a" ? m : n, k, batch, box);
-    const scratch = matrix.third === undefined ? undefined : this.#thirds.indexOf(matrix.arg.name);
-    const own = scratch === undefined ? map : { ...map, arg: `scratch${this.#others + scratch}` };
-    this.#loads.set(label, { map: this.map(own), matrix, side, k });
+    const own = { ...map, ...this.#inArena(matrix) };
+    this.#loads.set(label, { map: this.map(own, matrix.copy ?? matrix.arg.name), matrix, side, k });
+  }
+
+  /** Of a matrix that lies in the arena: which array it is. */
+  #inArena({ arg, third, copy }: Matrix): Partial<TensorMap> {
+    if (third !== undefined) return { arg: `scratch${this.#others + this.#thirds.indexOf(arg.name)}` };
+    if (copy === undefined) return {};
+    const { packed = [], kernel } = this.#plan;
+    // Those of sorted terms and where groups begin come before.
+    const place = this.#others + 2 + packed.findIndex(({ name }) => name === copy);
+    return { arg: `scratch${place}`, plus: (kernel.groups!.group.extent as number) * LINE };
   }
 
   /** Rows of a tile of A, columns of one of B. */
@@ -86,8 +96,8 @@ export class Operands {
   }
 
   /** The name of a tensor map's parameter. */
-  map(map: TensorMap): string {
-    return mapParameter(this.maps, map, this.#names.local(`${map.arg}_map`));
+  map(map: TensorMap, name = map.arg): string {
+    return mapParameter(this.maps, map, this.#names.local(`${name}_map`));
   }
 
   #of(label: string): Load {
@@ -122,7 +132,7 @@ export class Operands {
     if (scales !== undefined) return lines.add(`tma_load_2d(${to}, &${scales}, ${barrier}, at.n, k_block);`);
     const { map, matrix, side } = this.#of(holds);
     const first = side === "a" ? "at.m" : "at.n";
-    const k = `${blockOf(this.#plan)} * TILE_K`;
+    const k = `${matrix.copy === undefined ? blockOf(this.#plan) : "(at.first + k_block)"} * TILE_K`;
     const [d, batch] =
       matrix.third !== undefined ? ["3d", `, ${matrix.third}`] : matrix.batch === 0 ? ["2d", ""] : ["3d", ", at.batch"];
     if (matrix.tiles !== undefined) return lines.add(`tma_load_3d(${to}, &${map}, ${barrier}, 0, ${first}, k_block);`);

@@ -3,6 +3,7 @@ import { type Extent } from "../../../../runtime/program/launch.ts";
 import type { Axis, Expr, GemmKernel, Groups, Stmt } from "../../../kernel-ir/types.ts";
 import { walk } from "../../../kernel-ir/expr.ts";
 import { type Input, inputsOf } from "./gemm-inputs.ts";
+import { packed, type Packed, packingPays } from "./gemm-packing.ts";
 import { batchesOf, type GemmLoop, type GemmShape, slotsOf } from "./gemm-schedule.ts";
 import { insideGroup } from "../../operands.ts";
 import { tileOfWord } from "../../reserved.ts";
@@ -51,6 +52,8 @@ export interface GemmPlan {
   readonly problem: TileProblem;
   readonly tile: Tile & { readonly why: string };
   readonly shape: GemmShape;
+  /** Operands whose terms are written out in their sorted order before. */
+  readonly packed?: readonly Packed[];
   /** Of few rows: how many blocks share the terms of a tile. */
   readonly parts?: number;
 }
@@ -60,10 +63,14 @@ export interface Refusal {
   readonly why: string;
 }
 
-/** @param chosen which tile it gets: what the cost model says, or was measured, when not given */
+/**
+ * @param chosen which tile it gets: what the cost model says, or was measured, when not given
+ * @param packs whether sorted terms are written out
+ */
 export function planGemm(
   given: GemmKernel,
   chosen = (problem: TileProblem) => chosenTile(problem),
+  packs: typeof packingPays = packingPays,
 ): GemmPlan | Refusal {
   const { m, n, groups, prologue } = given;
   const batch = given.batch.filter(({ name }) => groups?.over !== "k" || name !== groups.group.name);
@@ -73,7 +80,10 @@ export function planGemm(
   if (sizeOf(n) < LEAST) return { why: `${sizeOf(n)} columns` };
   const own = loopsOf(given);
   if ("why" in own) return own;
-  const { kernel, loops } = withCommonSums(given, own);
+  const { kernel, loops: gathering } = withCommonSums(given, own);
+  const terms = groups === undefined ? 0 : sizeOf(gathering[0]!.k) / sizeOf([groups.group]);
+  const copies = groups?.over === "k" && packs(kernel, gathering, terms) ? packed(kernel, gathering) : undefined;
+  const loops = copies?.loops ?? gathering;
   const stores = storesOf(kernel);
   if ("why" in stores) return stores;
   if (
@@ -101,7 +111,7 @@ export function planGemm(
     slots: slotsOf(staged.map(({ matrix }) => ({ scattered: matrix.gathered !== undefined }))),
     // The gathering threads are a block behind what they asked for.
     ...(gathers ? { fewestStages: 4 } : {}),
-    ...(groups === undefined ? {} : { sharedBytes: startsBytes(groups) }),
+    ...(groups === undefined ? {} : { sharedBytes: startsBytes(groups, copies !== undefined) }),
     ...(inRing ? { columnBytes: SCALE_BYTES } : {}),
     depth: LINE_BYTES / elementBytes,
   };
@@ -132,10 +142,11 @@ export function planGemm(
       ...(matrix.gathered === undefined ? {} : { scattered: true }),
     })),
     direct: direct.length > 0,
-    ...(groups === undefined ? {} : { startsBytes: startsBytes(groups) }),
+    ...(groups === undefined ? {} : { startsBytes: startsBytes(groups, copies !== undefined) }),
     ...(throughRing === undefined ? {} : { given: throughRing }),
   };
-  return { kernel, loops, staged, direct, inputs, problem, tile, shape };
+  const more = copies === undefined ? {} : { packed: copies.packed };
+  return { kernel, loops, staged, direct, inputs, problem, tile, shape, ...more };
 }
 
 /** The plan for few rows, where tiles of their own or sharing terms pays; undefined where the other one does as well. */
@@ -169,8 +180,8 @@ export function planFew(plan: GemmPlan): GemmPlan | undefined {
 }
 
 /** Where groups begin among the sorted rows, and where their tiles: one for each, of those without a group, and the end. */
-export function startsBytes({ over, group }: Groups): number {
-  return (over === "m" ? 8 : 4) * (sizeOf([group]) + 2);
+export function startsBytes({ over, group }: Groups, isPacked: boolean): number {
+  return (over === "m" || isPacked ? 8 : 4) * (sizeOf([group]) + 2);
 }
 
 /** Products of which results need only the sum go on with each other's sums. */

@@ -13,6 +13,7 @@ import { Epilogue } from "./gemm-epilogue.ts";
 import { printTerms } from "./gemm-gathers.ts";
 import { groupRaster, groupScratch, printScattered, printSort, printStarts, SORTERS } from "./gemm-groups.ts";
 import { Operands } from "./gemm-operands.ts";
+import { PACKING_BOUNDS, packingGrid, packingScratch, printPacking } from "./gemm-packing.ts";
 import { countOf, type GemmPlan, TOKENS } from "./gemm-plan.ts";
 import { Printing, sizeText } from "./gemm-printing.ts";
 import { gemmRuns, gemmSchedule, ROWS } from "./gemm-schedule.ts";
@@ -78,7 +79,7 @@ class GemmPrinter {
   }
 
   print(): HopperFile {
-    const { kernel, loops, tile, problem, parts } = this.#plan;
+    const { kernel, loops, tile, problem, parts, packed } = this.#plan;
     const lines = this.#lines;
     lines.add(...this.#header().map((line) => `// ${line}`.trimEnd()));
     const { groups } = kernel;
@@ -93,9 +94,14 @@ class GemmPrinter {
     this.#shared();
     for (const func of this.#operands.wgmmas()) lines.add("", ...func);
     const raster =
-      parts !== undefined ? fewRaster() : groups !== undefined ? groupRaster(groups, RASTER) : this.#raster();
+      parts !== undefined
+        ? fewRaster()
+        : groups !== undefined
+          ? groupRaster(groups, RASTER, packed !== undefined)
+          : this.#raster();
     lines.add("", ...raster, "");
     if (groups !== undefined) this.#sort();
+    if (packed !== undefined) this.#printPacking();
     if (this.#thirds.length > 0) this.#printThirds();
     this.#kernel();
     const file = `${kernel.name}${parts === undefined ? "" : "_few"}.${ARCHITECTURE}`;
@@ -122,7 +128,8 @@ class GemmPrinter {
       ...grid,
       ...(before === undefined ? {} : { before }),
     };
-    const own = groups === undefined ? thirdsScratch(this.#plan) : groupScratch(kernel);
+    const own =
+      groups === undefined ? thirdsScratch(this.#plan) : [...groupScratch(kernel), ...packingScratch(this.#plan)];
     return { text: readable(lines.text()), entry, scratch: [...this.#others, ...own] };
   }
 
@@ -133,8 +140,11 @@ class GemmPrinter {
   /** The entry point that runs before: sorts rows or terms, or takes numbers of f32 apart. */
   #before(file: string): Grid | undefined {
     const { groups } = this.#plan.kernel;
-    if (groups !== undefined)
-      return { name: SORT, file, workgroupSize: SORTERS, workgroups: [{ of: [], plus: groupsOf(groups) }] };
+    if (groups !== undefined) {
+      const workgroups = [{ of: [], plus: groupsOf(groups) }];
+      const sort = { name: SORT, file, workgroupSize: SORTERS, workgroups };
+      return this.#plan.packed === undefined ? sort : packingGrid(this.#plan, PACK, sort);
+    }
     const [first] = this.#thirds;
     if (first === undefined) return undefined;
     return {
@@ -143,6 +153,15 @@ class GemmPrinter {
       workgroupSize: THIRDERS,
       workgroups: [{ of: first.shape, by: THIRDERS * TOGETHER }],
     };
+  }
+
+  /** The entry point that writes sorted terms out. */
+  #printPacking(): void {
+    this.#lines.add("// Block i writes the terms of block i of all groups' in their sorted order.");
+    this.#head(PACK, PACKING_BOUNDS, this.#parameters(false), () =>
+      printPacking(this.#printing, this.#plan, this.#order, this.#starts),
+    );
+    this.#lines.add("");
   }
 
   /** The entry point that takes numbers of f32 apart. */
@@ -197,7 +216,8 @@ class GemmPrinter {
         for (const { name, stages, bytes, each, holds, over } of buffers) {
           if (over !== undefined) continue;
           if (name === "starts") {
-            const tiles = this.#plan.kernel.groups!.over === "m" ? ", tiles[GROUPS + 2]" : "";
+            const tiles =
+              this.#plan.kernel.groups!.over === "m" || this.#plan.packed !== undefined ? ", tiles[GROUPS + 2]" : "";
             lines.add(`int starts[GROUPS + 2]${tiles};  // ${holds}`);
             continue;
           }
@@ -231,7 +251,7 @@ class GemmPrinter {
 
   /** @param maps whether the entry point has tensor maps */
   #parameters(maps: boolean): string[] {
-    const { kernel } = this.#plan;
+    const { kernel, packed } = this.#plan;
     return [
       "int items",
       "int items_before",
@@ -243,7 +263,7 @@ class GemmPrinter {
       ),
       ...this.#others.map(({ dtype = "i32" }, i) => `${storageType(dtype)}* unused_${i}`),
       ...(kernel.groups === undefined ? [] : [`int* ${this.#order}`, `int* ${this.#starts}`]),
-      ...this.#thirds.map((arg) => `bf16* ${thirdsName(arg)}`),
+      ...[...this.#thirds.map(thirdsName), ...(packed ?? []).map(({ name }) => name)].map((name) => `bf16* ${name}`),
       ...(maps ? [...this.#operands.maps.keys()].map((name) => `const __grid_constant__ CUtensorMap ${name}`) : []),
     ];
   }
@@ -287,7 +307,7 @@ class GemmPrinter {
 
   #body(): void {
     const lines = this.#lines;
-    const { kernel, loops, problem, parts } = this.#plan;
+    const { kernel, loops, problem, parts, packed } = this.#plan;
     lines.add("Shared& shared = *reinterpret_cast<Shared*>(shared_memory());");
     lines.add("// The same in all threads of a warp, as the compiler sees by the shuffle.");
     lines.add("const int warpgroup = __shfl_sync(0xffffffffu, (int)threadIdx.x / 128, 0);");
@@ -301,7 +321,12 @@ class GemmPrinter {
       printTermsOfPart(lines, this.#plan, countOf(0), Math.ceil(problem.loops[0]!.k / problem.depth));
     } else if (kernel.groups?.over !== "k")
       for (const [i, { k }] of loops.entries()) lines.add(`const int ${countOf(i)} = ${blocksText(k, problem.depth)};`);
-    if (kernel.groups !== undefined) printStarts(lines, kernel.groups, this.#starts);
+    if (kernel.groups !== undefined)
+      printStarts(
+        lines,
+        this.#starts,
+        packed !== undefined ? "TILE_K" : kernel.groups.over === "m" ? "TILE_M" : undefined,
+      );
     lines.block("if (threadIdx.x == 0)", () => {
       for (const name of this.#operands.maps.keys()) lines.add(`tma_prefetch(&${name});`);
       lines.block("for (int i = 0; i < STAGES; i++)", () => {
@@ -363,8 +388,9 @@ class GemmPrinter {
         counter === "tile" ? `for (int tile = blockIdx.x; tile < ${this.#tiles}; tile += gridDim.x)` : undefined,
       enter: ({ counter }) => {
         if (counter === "tile") this.#enterTile(role);
-        const terms = this.#plan.kernel.groups?.over === "k" && role.name === "producer" && counter === "k_block";
-        if (terms) printTerms(this.#printing, this.#order);
+        const { kernel, packed } = this.#plan;
+        const terms = kernel.groups?.over === "k" && packed === undefined && role.name === "producer";
+        if (terms && counter === "k_block") printTerms(this.#printing, this.#order);
       },
       before: (loop) => {
         if (role.name === "producer" && loop.counter !== "tile") operands.printOffsets(this.#printing, loop);
@@ -389,15 +415,18 @@ class GemmPrinter {
   /** What the roles know of a tile. */
   #enterTile(role: Role): void {
     const lines = this.#lines;
+    const { packed } = this.#plan;
     const { groups } = this.#plan.kernel;
     const args =
       groups === undefined
         ? "tile_rows, tile_columns"
         : groups.over === "k"
-          ? "tile_rows, tile_columns, shared.starts"
+          ? `tile_rows, tile_columns, shared.${packed === undefined ? "starts" : "tiles"}`
           : "tile_columns, shared.starts, shared.tiles";
     lines.add(`const Place at = place_of(tile, ${args});`);
-    if (groups?.over === "k") lines.add(`const int ${countOf(0)} = max(1, (at.end - at.first + TILE_K - 1) / TILE_K);`);
+    if (packed !== undefined) lines.add(`const int ${countOf(0)} = at.end - at.first;`);
+    else if (groups?.over === "k")
+      lines.add(`const int ${countOf(0)} = max(1, (at.end - at.first + TILE_K - 1) / TILE_K);`);
     if (role.name !== "consumer") return;
     if (this.#epilogue.scatters) printScattered(this.#printing, this.#order);
     this.#rowsOfThread();
@@ -437,6 +466,7 @@ const ENTRY = "tensor";
 /** That of what runs before it. */
 const SORT = "tensor_sort";
 const TAKE_APART = "tensor_thirds";
+const PACK = "tensor_pack";
 /** That for few rows. */
 const FEW = "tensor_few";
 

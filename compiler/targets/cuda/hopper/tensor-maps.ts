@@ -30,6 +30,8 @@ export interface Matrix {
   readonly tiles?: { readonly stride: number; readonly count: Extent };
   /** Of an argument in f32: which of the three numbers of bf16 that make it (gemm-thirds.ts). */
   readonly third?: number;
+  /** Of a copy in the arena: its parameter (gemm-packing.ts). */
+  readonly copy?: string;
 }
 
 /** Elements of a row of a swizzled tile. */

@@ -6,7 +6,7 @@ import { parseProgram } from "../../../../../compiler/tensor-ir/parse.ts";
 import { printCuda } from "../../../../../compiler/targets/cuda/print.ts";
 import { entriesFor } from "../../../../../runtime/device/cuda/launches.ts";
 import { decoded, encoded } from "../../../../../runtime/device/elements.ts";
-import type { SimtKernels } from "../../../../../runtime/program/grids.ts";
+import { inOrder, type SimtKernels } from "../../../../../runtime/program/grids.ts";
 import { onCuda } from "../../../../support/on-cuda.ts";
 
 const PROGRAM = parseProgram(`program @score
@@ -140,6 +140,40 @@ test("a router and the gradient of its weights are as exact as in f32", async ()
   const before = table.flatMap(({ entries }) => entries.map((entry) => entry.before?.name));
   expect(before.filter((name) => name === "tensor_thirds").length).toBeGreaterThan(0);
 }, 120_000);
+
+/** So wide that sorted terms are written to the arena before. */
+const EXPERTS = parseProgram(`program @experts
+dims { T = ?, K = 2, E = 2, D = 2048, F = 2048 }
+{
+  %0 x: bf16[T, K, D] = program.input {name = "x"}
+  %1 dy: bf16[T, K, F] = program.input {name = "dy"}
+  %2 chosen: i32[T, K] = program.input {name = "chosen"}
+  %3 w: bf16[E, D, F] = moe.contract_weight %0, %1, %2 {experts = "E", slot = "K"}
+  program.output %3 {name = "w"}
+}`);
+
+test("gradients of wide experts' weights: terms are sorted, written out, and multiplied", async () => {
+  const [D, F, chosen] = [2048, 2048, Int32Array.of(1, 0, -1, 1, 1, -1)];
+  const [x, dy] = [drawn(6 * D, 1), drawn(6 * F, 2)];
+  const session = await onCuda([EXPERTS]);
+  const inputs = { x: encoded(x, "bf16"), dy: encoded(dy, "bf16"), chosen };
+  const { w } = await session.run({ program: "experts", sizes: { T: 3 }, inputs });
+  session.close();
+  const got = decoded(w!, "bf16");
+  // bf16 keeps eight bits of sums of at most three products of halves.
+  let worst = 0;
+  for (let e = 0; e < 2; e++)
+    for (let d = 0; d < D; d++)
+      for (let f = 0; f < F; f++) {
+        let want = 0;
+        for (const [row, expert] of chosen.entries()) if (expert === e) want += x[row * D + d]! * dy[row * F + f]!;
+        worst = Math.max(worst, Math.abs(got[(e * D + d) * F + f]! - want));
+      }
+  expect(worst).toBeLessThan(0.75 * 2 ** -8);
+  const { kernels: table } = JSON.parse(printCuda(lowerPrograms([EXPERTS]).kernels).get("cuda.json")!) as SimtKernels;
+  const [entry] = table[0]!.entries.filter(({ name }) => name === "tensor");
+  expect(inOrder(entry!).map(({ name }) => name)).toEqual(["tensor_sort", "tensor_pack", "tensor"]);
+}, 240_000);
 
 test("each GPU takes the entry points that it has", () => {
   const { kernels } = lowerPrograms([PROGRAM]);
