@@ -5,6 +5,7 @@ import { builderFor } from "../passes/scope.ts";
 import { Classes } from "./classes.ts";
 import type { Fusion } from "./fusions.ts";
 import { addTo } from "./grouping.ts";
+import { LOOPS } from "./statements.ts";
 import { type Grouped, unitsOf } from "./units.ts";
 
 /**
@@ -60,23 +61,55 @@ function directUpdates({ program, groups }: Grouped, classes: Classes, without: 
         const store = classes.producer(root);
         if (store.name !== "model.param" && store.name !== "model.state") continue;
         const name = stringAttr(store.attrs, "name");
-        const plain = root === operand && op.name.startsWith("math.") && sameOrder(root, op.results[0]!);
+        const plain = root === operand && isElementwise(op, root);
         addTo(readers, name, { op, plain });
       }
     }
   }
+  const stored = new Set(
+    program.ops.flatMap((op) =>
+      classes.of(op) === "effect" ? op.operands.map((value) => classes.producer(value)) : [],
+    ),
+  );
   return new Set(
     program.ops.filter((op) => {
       if (op.name !== "model.update") return false;
       const [value] = op.operands;
-      const own = place.get(classes.producer(value!));
+      const made = classes.producer(value!);
+      const own = place.get(made);
       if (own === undefined || own.unit.kind !== "row") return false;
       return (readers.get(stringAttr(op.attrs, "name")) ?? []).every((reader) => {
         const there = place.get(reader.op)!;
-        return there.unit === own.unit ? reader.plain : there.at < own.at;
+        if (there.unit !== own.unit) return there.at < own.at;
+        return reader.plain && isReadBefore(reader.op, made, own.unit.ops, stored, classes);
       });
     }),
   );
+}
+
+/**
+ * Whether what an op of a unit reads is read when another one's result is written, at the latest in the same statement, element by
+ * element. An op with one user is part of that one's statement, if it is not stored.
+ */
+function isReadBefore(reader: Op, made: Op, ops: readonly Op[], stored: ReadonlySet<Op>, classes: Classes): boolean {
+  let op = reader;
+  let isPlain = true;
+  while (op !== made && !stored.has(op)) {
+    const result = op.results[0]!;
+    const users = ops.filter((user) => user.operands.some((operand) => classes.roots(operand).includes(result)));
+    const [user] = users;
+    if (user === undefined || users.length > 1) break;
+    isPlain &&= user.operands.every((operand) => operand === result || !classes.roots(operand).includes(result));
+    isPlain &&= isElementwise(user, result);
+    op = user;
+    if (LOOPS.has(op.name)) break;
+  }
+  return op === made ? isPlain : ops.indexOf(op) < ops.indexOf(made);
+}
+
+/** Whether an element of the result is made of the same element of an operand. */
+function isElementwise({ name, results }: Op, operand: Value): boolean {
+  return (name.startsWith("math.") || name === "tensor.cast") && sameOrder(operand, results[0]!);
 }
 
 function sameOrder(a: Value, b: Value): boolean {
