@@ -6,6 +6,7 @@ import { CUDA_DIALECT } from "../dialect.ts";
 import { parametersOf, signature } from "../file.ts";
 import { tidied } from "../tidy.ts";
 import { storageType } from "../language.ts";
+import { printBarriers, printShared, printThreads } from "./attention-frame.ts";
 import { type AttentionRoles, firstColumn, FlashRoles } from "./attention-roles.ts";
 import { attentionRuns, attentionSchedule } from "./attention-schedule.ts";
 import { MOST_SHARES, printCombine, PROCESSORS, sharesCall, splitScratch } from "./attention-split.ts";
@@ -16,14 +17,12 @@ import { ARCHITECTURE, type HopperFile } from "./gemm.ts";
 import { HELD } from "./latent-schedule.ts";
 import { LatentRoles } from "./latent-roles.ts";
 import { type Hooks, SchedulePrinter } from "./print-schedule.ts";
-import { type Role, type Schedule, SHARED_BYTES, type Step, sharedBytes, threadsOf } from "./schedule.ts";
+import { type Role, type Schedule, type Step, sharedBytes, threadsOf } from "./schedule.ts";
 import { extentsOf, LINE, mapParameter, tensorMap } from "./tensor-maps.ts";
 import { wgmmaFunction } from "./wgmma.ts";
 
 /** Bytes of keys and values that the second-level cache keeps for those that run at once. */
 const CACHE_BYTES = 32 * 2 ** 20;
-/** Buffers of words, and their types; all others hold tiles. */
-const WORDS: Readonly<Record<string, string>> = { ranges: "int", factors: "float" };
 /** Characters of a line of arguments. */
 const HEADER_WIDTH = 120;
 /** The entry point's name. */
@@ -74,7 +73,7 @@ class AttentionPrinter {
       `constexpr float ${scaleText(this.#plan)};`,
       "",
     );
-    this.#shared();
+    printShared(lines, this.#schedule, shape.stages);
     for (const product of this.#roles.wgmmas) lines.add("", ...wgmmaFunction(product));
     lines.add("", ...this.#place(), "");
     this.#roles.products();
@@ -128,33 +127,6 @@ class AttentionPrinter {
     ];
   }
 
-  #shared(): void {
-    const { buffers, barriers } = this.#schedule;
-    const lines = this.#lines;
-    lines.add("// Tiles lie at multiples of 1024 bytes: the pattern of 128-byte swizzle repeats there.");
-    lines.block(
-      "struct alignas(1024) Shared",
-      () => {
-        for (const { name, bytes, each, stages, holds } of buffers) {
-          const of = stages > 1 ? `[${this.#stages(stages)}]` : each === undefined ? "" : `[${each}]`;
-          const type = WORDS[name];
-          if (type !== undefined) lines.add(`${type} ${name}${of}[${bytes / 4}];  // ${holds}`);
-          else lines.add(`unsigned char ${name}${of}[${bytes}];  // ${holds}`);
-        }
-        for (const { name, stages, event } of barriers)
-          lines.add(`Barrier ${name}[${this.#stages(stages)}];  // ${event}`);
-      },
-      "};",
-    );
-    lines.add(
-      `static_assert(sizeof(Shared) <= ${SHARED_BYTES}, "a block has ${SHARED_BYTES} bytes of shared memory");`,
-    );
-  }
-
-  #stages(stages: number): string {
-    return stages === this.#plan.shape.stages ? "STAGES" : String(stages);
-  }
-
   /** The tile with a number: rows that see the most first, some heads at a time. */
   #place(): string[] {
     const { shape, kernel } = this.#plan;
@@ -197,25 +169,11 @@ class AttentionPrinter {
 
   #body(): void {
     const lines = this.#lines;
-    lines.add("Shared& shared = *reinterpret_cast<Shared*>(shared_memory());");
-    lines.add("// The same in all threads of a warp, as the compiler sees by the shuffle.");
-    lines.add("const int warpgroup = __shfl_sync(0xffffffffu, (int)threadIdx.x / 128, 0);");
-    lines.add("const int thread = threadIdx.x % 128, warp = thread / 32, lane = thread % 32;");
+    printThreads(lines);
     const heads = this.#plan.kernel.batch.length === 0 ? "" : `heads = ${this.#text.headCount}, `;
     lines.add(`const int m_end = ${this.#text.rowCount}, ${heads}row_tiles = (m_end + ROWS - 1) / ROWS;`);
     if (this.#plan.split) lines.add(`const int shares = ${sharesCall(this.#plan, this.#text.tileRows)};`);
-    lines.block("if (threadIdx.x == 0)", () => {
-      if (this.#maps.size > 0)
-        lines.add(`${[...this.#maps.keys()].map((name) => `tma_prefetch(&${name})`).join(", ")};`);
-      const { barriers } = this.#schedule;
-      for (const stages of new Set(barriers.map((barrier) => barrier.stages)))
-        lines.block(`for (int i = 0; i < ${this.#stages(stages)}; i++)`, () => {
-          for (const { name, arrivals } of barriers.filter((barrier) => barrier.stages === stages))
-            lines.add(`mbarrier_init(&shared.${name}[i], ${arrivals});`);
-        });
-      lines.add("mbarrier_init_fence();");
-    });
-    lines.add("__syncthreads();");
+    printBarriers(lines, this.#schedule, this.#plan.shape.stages, this.#maps.keys());
     this.#text.mask.spans();
     const { roles } = this.#schedule;
     for (const [i, role] of roles.entries()) {

@@ -8,6 +8,7 @@ import type { Axis } from "../../../kernel-ir/types.ts";
 import { parametersOf, signature } from "../file.ts";
 import { storageType } from "../language.ts";
 import { tidied } from "../tidy.ts";
+import { printBarriers, printShared, printThreads } from "./attention-frame.ts";
 import { type ColumnRows, scalarsOf, type TensorRows } from "./attention-plan.ts";
 import { AttentionText, scaleText } from "./attention-text.ts";
 import { type BackwardPlan, rowBlock } from "./backward-plan.ts";
@@ -19,7 +20,7 @@ import { requireSound } from "./check-schedule.ts";
 import { ARCHITECTURE, type HopperFile } from "./gemm.ts";
 import { ROWS } from "./gemm-schedule.ts";
 import { type Hooks, SchedulePrinter } from "./print-schedule.ts";
-import { type Role, type Schedule, SHARED_BYTES, type Step, sharedBytes, threadsOf } from "./schedule.ts";
+import { type Role, type Schedule, type Step, sharedBytes, threadsOf } from "./schedule.ts";
 import { extentsOf, LINE, mapParameter, tensorMap } from "./tensor-maps.ts";
 import { type Wgmma, wgmmaFunction, wgmmaName } from "./wgmma.ts";
 
@@ -150,7 +151,7 @@ class BackwardPrinter {
       `constexpr float ${scaleText(forward)}, FACTOR = ${factor.toPrecision(9)}f;`,
       "",
     );
-    this.#shared();
+    printShared(lines, this.#schedule, shape.stages);
     for (const product of this.#wgmmas()) lines.add("", ...wgmmaFunction(product));
     lines.add("", ...this.#place(), "");
     this.#products();
@@ -173,27 +174,6 @@ class BackwardPrinter {
       `Scores of ${depth} terms, values of ${width}: ${this.#ofRows ? 2 * (kept === undefined ? 3 * depth + 2 * width : 2 * depth + width) : 4 * (depth + width)} FLOP for each row and column that it sees.`,
       `Tiles of ${TILE} ${this.#side}, blocks of ${this.#block} ${this.#ofRows ? "columns" : "rows"}, ${stages} of them in shared memory.`,
     ];
-  }
-
-  #shared(): void {
-    const { buffers, barriers } = this.#schedule;
-    const lines = this.#lines;
-    lines.add("// Tiles lie at multiples of 1024 bytes: the pattern of 128-byte swizzle repeats there.");
-    lines.block(
-      "struct alignas(1024) Shared",
-      () => {
-        for (const { name, bytes, each, holds } of buffers) {
-          const of = each === undefined ? "[STAGES]" : `[${each}]`;
-          const type = name === "statistics" ? "float" : name === "ranges" || name === "seen" ? "int" : "unsigned char";
-          lines.add(`${type} ${name}${of}[${type === "unsigned char" ? bytes : bytes / 4}];  // ${holds}`);
-        }
-        for (const { name, event } of barriers) lines.add(`Barrier ${name}[STAGES];  // ${event}`);
-      },
-      "};",
-    );
-    lines.add(
-      `static_assert(sizeof(Shared) <= ${SHARED_BYTES}, "a block has ${SHARED_BYTES} bytes of shared memory");`,
-    );
   }
 
   get #scoreProduct(): Wgmma {
@@ -280,22 +260,11 @@ class BackwardPrinter {
   #body(): void {
     const lines = this.#lines;
     const { rowCount, headCount, plane } = this.#scores;
-    lines.add("Shared& shared = *reinterpret_cast<Shared*>(shared_memory());");
-    lines.add("// The same in all threads of a warp, as the compiler sees by the shuffle.");
-    lines.add("const int warpgroup = __shfl_sync(0xffffffffu, (int)threadIdx.x / 128, 0);");
-    lines.add("const int thread = threadIdx.x % 128, warp = thread / 32, lane = thread % 32;");
+    printThreads(lines);
     lines.add(`const int m_end = ${rowCount}, heads = ${headCount}, row_tiles = (m_end + ${TILE - 1}) / ${TILE};`);
     if (!this.#ofRows)
       lines.add(`const int n_end = ${plane.columnCount}, column_tiles = (n_end + COLUMNS - 1) / COLUMNS;`);
-    lines.block("if (threadIdx.x == 0)", () => {
-      lines.add(`${[...this.#maps.keys()].map((name) => `tma_prefetch(&${name})`).join(", ")};`);
-      lines.block("for (int i = 0; i < STAGES; i++)", () => {
-        for (const { name, arrivals } of this.#schedule.barriers)
-          lines.add(`mbarrier_init(&shared.${name}[i], ${arrivals});`);
-      });
-      lines.add("mbarrier_init_fence();");
-    });
-    lines.add("__syncthreads();");
+    printBarriers(lines, this.#schedule, this.#plan.shape.stages, this.#maps.keys());
     if (this.#ofRows) this.#scores.mask.spans();
     else this.#spans();
     const [producer, consumer] = this.#schedule.roles as [Role, Role];
