@@ -87,7 +87,7 @@ describe("inspect kernel", () => {
     expect(stdout).toContain("kernel @gemm_wo gemm extents [T] {");
     expect(stdout).toMatch(/tiles for 4_096 rows, 2_048 columns, 2_048 terms: \d+ tiles, bound by/);
     expect(stdout).toMatch(/^tile +stages +tiles +cycles +why$/m);
-    expect(stdout).toMatch(/^64x64x64 in \d+ parts +\d+ +\d+ +[\d_]+ +\d+ blocks of \d+ terms in \d+ waves?$/m);
+    expect(stdout).toMatch(/^128x64x64 in \d+ parts +\d+ +\d+ +[\d_]+ +\d+ blocks of \d+ terms in \d+ waves?$/m);
   });
 
   test("the reason why a kernel has none", () => {
