@@ -1,5 +1,5 @@
 /** Kernels as CUDA files: entry points with all that they need, so that one can be read by itself. */
-import type { Scratch as ScratchTable, SimtKernel } from "../../../runtime/program/grids.ts";
+import type { Entry, Scratch as ScratchTable, SimtKernel } from "../../../runtime/program/grids.ts";
 import type { StorageType } from "../../../runtime/program/launch.ts";
 import { Lines } from "../../emit/lines.ts";
 import type { Arg, Kernel } from "../../kernel-ir/types.ts";
@@ -14,19 +14,67 @@ export interface File {
   readonly kernel: SimtKernel;
 }
 
-export function fileOf(frame: Frame): File {
+/** Files of a kernel by name, without `.cu`. */
+export interface Files {
+  readonly texts: ReadonlyMap<string, string>;
+  readonly kernel: SimtKernel;
+}
+
+/** Lines of a file that can still be read. */
+const LINES = 400;
+
+export function filesOf(frame: Frame): Files {
   const { kernel, scratch, mains } = frame;
-  const lines = new Lines();
   const parameters = ["int items", "int items_before", ...parametersOf(kernel), ...scratch.map(scratchParameter)];
-  for (const main of mains) {
+  const bodies = mains.map((main): [string, Lines] => {
+    const lines = new Lines();
     lines.add("");
     const head = entryHead(`${kernel.name}_${main.name}`, main.threads);
     lines.block(signature(head, parameters), () => lines.add(...bodyOf(frame, main)));
-  }
+    return [main.name, lines];
+  });
+  const { texts, place } = entriesInFiles(kernel.name, frame.header(), bodies);
+  const table = frame.described();
   return {
-    text: fileText(frame.header(), lines),
-    kernel: { ...frame.described(), scratch: scratchOf([frame], frame.described().scratch) },
+    texts,
+    kernel: { ...table, entries: table.entries.map(place), scratch: scratchOf([frame], table.scratch) },
   };
+}
+
+/**
+ * Entry points in one file, or where that becomes too long, each in a file of its own.
+ * @param name of the one file, and before that of an entry point
+ * @param entries their names and texts
+ * @returns the files by name; `place` says in the table where an entry point of a name is
+ */
+export function entriesInFiles(
+  name: string,
+  header: readonly string[],
+  entries: readonly (readonly [name: string, text: Lines])[],
+): { texts: Map<string, string>; place: (entry: Entry) => Entry } {
+  const all = new Lines();
+  for (const [, lines] of entries) all.add(...lines.text().trimEnd().split("\n"));
+  const whole = fileText(header, all);
+  if (isReadable(whole)) return { texts: new Map([[name, whole]]), place: (entry) => entry };
+  const nameOf = (entry: string): string => `${name}_${entry}`;
+  return {
+    texts: new Map(entries.map(([own, lines]) => [nameOf(own), fileText(header, lines)])),
+    place: (entry) => inFile(entry, nameOf),
+  };
+}
+
+/** The entry point, and what runs before it, in the files of their names. */
+export function inFile(entry: Entry, nameOf: (name: string) => string): Entry {
+  const { before } = entry;
+  return {
+    ...entry,
+    file: nameOf(entry.name),
+    ...(before === undefined ? {} : { before: { ...before, file: nameOf(before.name) } }),
+  };
+}
+
+export function isReadable(text: string): boolean {
+  return text.split("\n").length - 1 <= LINES;
 }
 
 export function fileText(header: readonly string[], lines: Lines): string {

@@ -1,68 +1,71 @@
 /** Kernels of one launch in one CUDA file, if it does not become too long: what the entry point of all parts runs are functions. */
-import type { SimtKernel } from "../../../runtime/program/grids.ts";
 import { Lines } from "../../emit/lines.ts";
 import type { PartsKernel } from "../../kernel-ir/types.ts";
 import type { Frame, Main, Scratch } from "../simt/frame.ts";
 import { ALL, partsOf } from "../simt/parts.ts";
 import { CUDA_DIALECT } from "./dialect.ts";
-import { bodyOf, entryHead, fileText, parametersOf, scratchOf, scratchParameter, signature } from "./file.ts";
+import {
+  bodyOf,
+  entriesInFiles,
+  entryHead,
+  type Files,
+  fileText,
+  inFile,
+  isReadable,
+  parametersOf,
+  scratchOf,
+  scratchParameter,
+  signature,
+} from "./file.ts";
 
-/** Lines of a file that can still be read: where all parts have more together, each has a file of its own. */
-const LINES = 400;
-
-export function printParts(kernel: PartsKernel): {
-  readonly texts: ReadonlyMap<string, string>;
-  readonly kernel: SimtKernel;
-} {
+/** All parts in one file, or where that becomes too long, each in a file of its own. */
+export function printParts(kernel: PartsKernel): Files {
   const parts = partsOf(CUDA_DIALECT, kernel);
-  const { frames, atOnce, header } = parts;
+  const { frames, header } = parts;
   const table = { ...parts.kernel, scratch: scratchOf(frames, parts.kernel.scratch) };
   const parameters = [
     ...frames.flatMap((_, i) => [`int items_${i + 1}`, `int items_before_${i + 1}`]),
     ...parametersOf(kernel),
     ...frames.flatMap((frame, i) => frame.scratch.map((array) => scratchParameter(numbered(array, i + 1)))),
   ];
-  const printEntries = (lines: Lines, i: number, hasFunction: boolean): void => {
+  const entriesOf = (i: number, hasFunction: boolean): [name: string, text: Lines][] => {
     const frame = frames[i]!;
-    for (const main of frame.mains) {
+    return frame.mains.map((main) => {
+      const lines = new Lines();
       const calls = hasFunction && isFirst(frame, main);
-      const head = entryHead(`${kernel.name}_${main.name}_${i + 1}`, main.threads);
+      const name = `${main.name}_${i + 1}`;
       lines.add("");
-      lines.block(signature(head, parameters), () =>
+      lines.block(signature(entryHead(`${kernel.name}_${name}`, main.threads), parameters), () =>
         lines.add(...(calls ? [call(frame, main.name, i + 1, "blockIdx.x")] : ownBody(frame, main, i + 1))),
       );
-    }
+      return [name, lines];
+    });
   };
-  const lines = new Lines();
+  const atOnce = parts.atOnce !== undefined;
+  const all = new Lines();
+  const functions = new Lines();
   for (const [i, frame] of frames.entries()) {
-    if (atOnce !== undefined) printFunction(lines, frame, i + 1);
-    printEntries(lines, i, atOnce !== undefined);
+    if (atOnce) for (const lines of [all, functions]) printFunction(lines, frame, i + 1);
+    for (const [, text] of entriesOf(i, atOnce)) all.add(...text.text().trimEnd().split("\n"));
   }
-  if (atOnce !== undefined) printAll(lines, kernel, frames, parameters);
-  const whole = fileText(header, lines);
-  if (whole.split("\n").length - 1 <= LINES) return { texts: new Map([[kernel.name, whole]]), kernel: table };
+  if (atOnce) for (const lines of [all, functions]) printAll(lines, kernel, frames, parameters);
+  const whole = fileText(header, all);
+  if (isReadable(whole)) return { texts: new Map([[kernel.name, whole]]), kernel: table };
 
   const texts = new Map<string, string>();
-  if (atOnce !== undefined) {
-    const all = new Lines();
-    for (const [i, frame] of frames.entries()) printFunction(all, frame, i + 1);
-    printAll(all, kernel, frames, parameters);
-    texts.set(kernel.name, fileText(header, all));
-  }
-  const fileOfPart = (i: number): string => `${kernel.name}_part_${i + 1}`;
-  for (const [i, frame] of frames.entries()) {
-    const own = new Lines();
-    printEntries(own, i, false);
-    const [first, ...rest] = frame.header();
-    texts.set(fileOfPart(i), fileText([`${kernel.name}, part ${i + 1}: ${first!.replace(/^.*: /, "")}`, ...rest], own));
-  }
-  const entries = table.parts!.map((part, i) =>
-    part.map((entry) => {
-      const file = fileOfPart(i);
-      return { ...entry, file, ...(entry.before === undefined ? {} : { before: { ...entry.before, file } }) };
-    }),
-  );
-  return { texts, kernel: { ...table, parts: entries } };
+  const together = fileText(header, functions);
+  // What is too long even so is launched part by part.
+  const stays = atOnce && isReadable(together);
+  if (stays) texts.set(kernel.name, together);
+  const entries = table.parts!.map((part, i) => {
+    const file = `${kernel.name}_part_${i + 1}`;
+    const [first, ...rest] = frames[i]!.header();
+    const own = [`${kernel.name}, part ${i + 1}: ${first!.replace(/^.*: /, "")}`, ...rest];
+    const files = entriesInFiles(file, own, entriesOf(i, false));
+    for (const [name, text] of files.texts) texts.set(name, text);
+    return part.map((entry) => files.place(inFile(entry, () => file)));
+  });
+  return { texts, kernel: { ...table, entries: stays ? table.entries : [], parts: entries } };
 }
 
 function isFirst({ entries }: Frame, { name }: Main): boolean {

@@ -7,7 +7,7 @@ import { printSolo } from "../simt/print.ts";
 import { withoutReserved } from "../reserved.ts";
 import { CUDA_DIALECT } from "./dialect.ts";
 import { fewRowsOf, isLonely, SOME_ROWS } from "./few-rows.ts";
-import { type File, fileOf } from "./file.ts";
+import { type File, filesOf } from "./file.ts";
 import { fileOfLists } from "./lists.ts";
 import { printParts } from "./parts.ts";
 import { printHopperAttention } from "./hopper/attention.ts";
@@ -55,8 +55,8 @@ function printKernel(kernel: Kernel): Printed {
   if (kernel.family === "parts") return printParts(kernel);
   const { name } = kernel;
   const frame = printSolo(dialectOf(kernel), kernel);
-  const file = frame.takesLists ? fileOfLists(frame) : fileOf(frame);
-  const texts = new Map([[name, file.text]]);
+  const file = frame.takesLists ? fileOfLists(frame) : filesOf(frame);
+  const texts = new Map("text" in file ? [[name, file.text]] : file.texts);
   const { few, many } = printHopper(kernel, file.kernel.scratch);
   if (many === undefined) return { texts, kernel: file.kernel };
   for (const { entry, text, more = [] } of few === undefined ? [many] : [few, many]) {

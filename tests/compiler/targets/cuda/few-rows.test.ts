@@ -4,7 +4,7 @@ import { parseKernels } from "../../../../compiler/kernel-ir/parse.ts";
 import type { GemmKernel } from "../../../../compiler/kernel-ir/types.ts";
 import { CUDA_DIALECT } from "../../../../compiler/targets/cuda/dialect.ts";
 import { fewRowsOf } from "../../../../compiler/targets/cuda/few-rows.ts";
-import { fileOf } from "../../../../compiler/targets/cuda/file.ts";
+import { filesOf } from "../../../../compiler/targets/cuda/file.ts";
 import { printSolo } from "../../../../compiler/targets/simt/print.ts";
 import { productOf } from "../../../../runtime/program/grids.ts";
 import { evaluateGemm } from "../../../support/evaluate-gemm.ts";
@@ -33,12 +33,12 @@ async function run(text: string, sizes: Record<string, number>, seed = 1): Promi
     } else memory[name] = dtype === "bf16" ? Uint16Array.from(drawn, bits) : drawn;
     numbers[name] = Float64Array.from(memory[name], (x) => (dtype === "bf16" ? valueOf(x) : x));
   }
-  const file = fileOf(printSolo(CUDA_DIALECT, kernel));
-  const { entries, scratch } = file.kernel;
+  const files = filesOf(printSolo(CUDA_DIALECT, kernel));
+  const { entries, scratch } = files.kernel;
   const entry = entries.find(({ upTo }) => upTo === undefined || productOf(upTo.product, sizes) <= upTo.most)!;
-  await runOnHopper({ text: file.text, entry: { ...entry, file: kernel.name }, scratch }, kernel, sizes, memory, {
-    seed,
-  });
+  const file = entry.file ?? kernel.name;
+  const source = { text: files.texts.get(file)!, entry: { ...entry, file }, scratch, more: files.texts };
+  await runOnHopper(source, kernel, sizes, memory, { seed });
   evaluateGemm(kernel, { sizes, values: numbers });
   let [error, largest] = [0, 0];
   for (const { name, dtype, access } of kernel.args) {
@@ -93,6 +93,28 @@ const CASES: readonly Case[] = [
       logits[B, V] = f32(product[])
     }`,
     rows: [1, 8, 33],
+    error: 2 ** -20,
+  },
+  {
+    name: "four products of rows of their own, too long for one file",
+    text: `kernel @four gemm extents [T] {
+      read x_1: bf16[T, 4, 64]
+      read w_1: bf16[200, 4, 64]
+      read x_2: bf16[T, 4, 64]
+      read w_2: bf16[200, 4, 64]
+      read x_3: bf16[T, 4, 64]
+      read w_3: bf16[200, 4, 64]
+      read x_4: bf16[T, 4, 64]
+      read w_4: bf16[200, 4, 64]
+      write y: f32[T, 200]
+      batch () m (T) n (D < 200)
+      product p_1: bf16 = sum (H < 4, N < 64) x_1[T, H, N] @ w_1[D, H, N]
+      product p_2: bf16 = sum (H < 4, N < 64) x_2[T, H, N] @ w_2[D, H, N]
+      product p_3: bf16 = sum (H < 4, N < 64) x_3[T, H, N] @ w_3[D, H, N]
+      product p_4: bf16 = sum (H < 4, N < 64) x_4[T, H, N] @ w_4[D, H, N]
+      y[T, D] = (f32(p_1[]) + (f32(p_2[]) + (f32(p_3[]) + f32(p_4[]))))
+    }`,
+    rows: [5, 70],
     error: 2 ** -20,
   },
   {
