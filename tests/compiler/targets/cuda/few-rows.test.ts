@@ -114,7 +114,7 @@ const CASES: readonly Case[] = [
       product p_4: bf16 = sum (H < 4, N < 64) x_4[T, H, N] @ w_4[D, H, N]
       y[T, D] = (f32(p_1[]) + (f32(p_2[]) + (f32(p_3[]) + f32(p_4[]))))
     }`,
-    rows: [5, 70],
+    rows: [5, 40],
     error: 2 ** -20,
   },
   {
@@ -346,6 +346,16 @@ describe("products of few rows on CUDA", () => {
     },
     120_000,
   );
+
+  test("entry points of a kernel that is too long for one file are in files of their own", () => {
+    const { text } = CASES.find(({ name }) => name.startsWith("four products"))!;
+    const { texts, kernel } = filesOf(printSolo(CUDA_DIALECT, parseKernels(text).kernels[0] as GemmKernel));
+    const grids = kernel.entries.flatMap((entry) => (entry.before === undefined ? [entry] : [entry, entry.before]));
+    expect(grids.map(({ name, file }) => `${name} ${file}`)).toEqual(grids.map(({ name }) => `${name} four_${name}`));
+    expect([...texts.keys()].toSorted()).toEqual(grids.map(({ file }) => file).toSorted());
+    for (const { name, file } of grids) expect(texts.get(file!)!).toContain(` four_${name}(`);
+    for (const file of texts.values()) expect(file.split("\n").length - 1).toBeLessThanOrEqual(400);
+  });
 
   test("what is not read in lines is left to threads with a column each", () => {
     const kernel = (b: string, at: string): GemmKernel =>
