@@ -34,7 +34,10 @@ export function updateParams(
   );
   const rank = new Map(storesOf(module.root).map(({ path, store }) => [path, store.type.dims.length]));
   for (const { path, value, gradient } of exact) {
-    const grad = scale === undefined ? gradient : emitOne(host.sink, "math.mul", [gradient, scale], gradient.type);
+    const grad =
+      scale === undefined
+        ? gradient
+        : emitOne(host.sink, "math.mul", [gradient, scale], gradient.type, {}, undefined, "grad");
     const at = joinPath("optimizer", path);
     const block = plan.optimizer(value.type, rank.get(path)! >= 2);
     if (block.onStep === undefined) throw new Error(`${block.id} is no optimizer`);
@@ -59,5 +62,5 @@ function clipping(host: ProgramHost, gradients: readonly Value[], clip: number |
   host.builder.effect("program.output", [norm], { name: "grad_norm" });
   if (clip === undefined) return undefined;
   const factor = binary("math.div", constant(clip), binary("math.add", norm, constant(1e-6)));
-  return binary("math.min", factor, constant(1));
+  return emitOne(sink, "math.min", [factor, constant(1)], SCALAR, {}, undefined, "clip");
 }

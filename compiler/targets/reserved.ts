@@ -17,13 +17,15 @@ export const CPP_WORDS =
  */
 export function withoutReserved<K extends Kernel>(given: K, reserved: ReadonlySet<string>): K {
   const kernel = withWordsForExtents(given);
-  const isReserved = (name: string): boolean => reserved.has(name) || /^_|__|^dsk_/.test(name);
+  const isOfLanguages = (name: string): boolean => /^_|__|^dsk_/.test(name);
+  const isReserved = (name: string): boolean => reserved.has(name) || isOfLanguages(name);
   const names = namesOf(kernel);
   const taken = new Set(names);
   const others = new Map<string, string>();
   for (const name of new Set(names.filter(isReserved))) {
     let other = `${name}_`;
-    for (let i = 1; taken.has(other) || isReserved(other); i++) other = `other${i}`;
+    const base = isOfLanguages(other) ? "other" : name;
+    for (let i = 2; taken.has(other) || isReserved(other); i++) other = `${base}_${i}`;
     taken.add(other);
     others.set(name, other);
   }

@@ -77,7 +77,7 @@ test("a name that is free is taken, and only names of arguments, locals and prod
     },
     new Set(CPP_WORDS.split(" ")),
   );
-  expect(kernel.args.map(({ name }) => name)).toEqual(["other1", "int_"]);
-  expect(kernel.body).toMatchObject([{ to: "int_", value: { from: "other1" } }]);
+  expect(kernel.args.map(({ name }) => name)).toEqual(["int_2", "int_"]);
+  expect(kernel.body).toMatchObject([{ to: "int_", value: { from: "int_2" } }]);
   expect([kernel.name, kernel.from]).toEqual(["int", ["float"]]);
 });
