@@ -11,8 +11,8 @@ import { functionsOf } from "./provenance.ts";
 /** What autodiff calls gradients of params: each is made by a product of its own, whatever that multiplies by. */
 const GRADIENT = "grad";
 
-/** Arguments that have no name of their own: codes are of a param, or of anything else. */
-const NAMELESS = new Set(["x", "codes", "scale"]);
+/** What a product reads codes by, of whatever param: they say nothing about it. */
+const FORMS = ["codes", "scale"];
 
 /** How many params or values a name has. */
 const MOST = 3;
@@ -46,7 +46,7 @@ function weightsOf(kernel: Kernel, buffers: readonly BufferSpec[]): string[] {
       const { kind, name: path } = buffers[i]!;
       if (kind === "param") return scales.has(path) ? [] : [[name, lastOf(path)] as const];
       const hint = hintOf(name);
-      return kind === "temp" && hint !== undefined ? [[name, hint] as const] : [];
+      return kind === "temp" && hint !== undefined && !FORMS.includes(hint) ? [[name, hint] as const] : [];
     }),
   );
   return parts
@@ -74,7 +74,7 @@ function storedBy({ args }: Nameless, buffers: readonly BufferSpec[]): string[] 
 /** The name of a value, without the number behind it; of most values there is none. */
 function hintOf(argument: string): string | undefined {
   const hint = argument.replace(/_\d+$/, "");
-  return NAMELESS.has(hint) ? undefined : hint;
+  return hint === "x" ? undefined : hint;
 }
 
 /** What an expression loads, in its order. */

@@ -52,6 +52,7 @@ describe("entries", () => {
   test("every entry point once, with what it takes", () => {
     expect(entriesOf(KERNELS).list).toEqual([
       { module: 0, symbol: "product_few", threads: 64, shared: 0, ints: 3, pointers: 4, maps: [] },
+      { module: 0, symbol: "product_turn", threads: 32, shared: 0, ints: 3, pointers: 4, maps: [] },
       {
         module: 0,
         symbol: "product_tile",
@@ -61,7 +62,6 @@ describe("entries", () => {
         pointers: 4,
         maps: [{ pointer: 1, type: 9, swizzle: 3, box: [64, 8] }],
       },
-      { module: 0, symbol: "product_turn", threads: 32, shared: 0, ints: 3, pointers: 4, maps: [] },
     ]);
   });
 
@@ -102,8 +102,8 @@ describe("launches", () => {
   test("what runs before comes first; blocks fill clusters; maps have their sizes and strides in bytes", () => {
     const { numbers } = launches(300);
     const pointers = [0, 0, 1, 512, 0, 1216, 0, 2432];
-    const before = [0, 2, 300, 5, 300, 300, ...pointers];
-    expect(numbers).toEqual([...before, 0, 1, 4, 5, 300, 300, ...pointers, 64, 600, 128]);
+    const before = [0, 1, 300, 5, 300, 300, ...pointers];
+    expect(numbers).toEqual([...before, 0, 2, 4, 5, 300, 300, ...pointers, 64, 600, 128]);
   });
 
   test("nothing to do is no launch", () => {
@@ -118,7 +118,7 @@ describe("launches", () => {
     const scratch = 1280;
     const run = (rows: number, first: number): number[] => {
       const pointers = [0, x + 4 * first, 1, 512, 0, out + 4 * first, 0, scratch];
-      return [0, 2, rows, 1, rows, rows, ...pointers, 0, 1, 2, 1, rows, rows, ...pointers, 64, 2 * rows, 128];
+      return [0, 1, rows, 1, rows, rows, ...pointers, 0, 2, 2, 1, rows, rows, ...pointers, 64, 2 * rows, 128];
     };
     expect(numbers).toEqual([...run(64, 0), ...run(64, 64), ...run(22, 128)]);
     expect([...items]).toEqual([3]);
