@@ -257,6 +257,15 @@ export function expressionsOf(stmt: Stmt): readonly Expr[] {
   return [...stmt.at, stmt.value, ...(stmt.kind === "scatter" ? [stmt.when] : [])];
 }
 
+/** Names of what an expression loads from, once for each time. */
+export function loadedBy(expr: Expr): string[] {
+  const names: string[] = [];
+  walk(expr, (part) => {
+    if (part.kind === "load") names.push(part.from);
+  });
+  return names;
+}
+
 /** Calls `visit` for the expression and everything inside of it, outer ones first. */
 export function walk(expr: Expr, visit: (part: Expr) => void): void {
   visit(expr);

@@ -3,8 +3,8 @@
  * `rows_rms_norm` does what is neither.
  */
 import type { BufferSpec } from "../../runtime/program/launch.ts";
-import { walk } from "../kernel-ir/expr.ts";
-import type { Expr, GemmKernel, Kernel } from "../kernel-ir/types.ts";
+import { loadedBy } from "../kernel-ir/expr.ts";
+import type { GemmKernel, Kernel } from "../kernel-ir/types.ts";
 import type { Op } from "../tensor-ir/types.ts";
 import { functionsOf } from "./provenance.ts";
 
@@ -75,13 +75,4 @@ function storedBy({ args }: Nameless, buffers: readonly BufferSpec[]): string[] 
 function hintOf(argument: string): string | undefined {
   const hint = argument.replace(/_\d+$/, "");
   return hint === "x" ? undefined : hint;
-}
-
-/** What an expression loads, in its order. */
-function loadedBy(expr: Expr): string[] {
-  const names: string[] = [];
-  walk(expr, (part) => {
-    if (part.kind === "load") names.push(part.from);
-  });
-  return names;
 }

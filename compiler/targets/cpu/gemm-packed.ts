@@ -1,6 +1,6 @@
 /** Matrix products in f32: blocks of results, one per item, with packed operands (templates/cpu/gemm.h.hbs). */
 import type { Lines } from "../../emit/lines.ts";
-import { add, known, walk } from "../../kernel-ir/expr.ts";
+import { add, known, loadedBy, walk } from "../../kernel-ir/expr.ts";
 import type { Axis, Expr, GemmKernel, Product } from "../../kernel-ir/types.ts";
 import { Frame, product } from "./frame.ts";
 import { codesOf, insideGroup, linear, type Operand, operandOf, type Place } from "../operands.ts";
@@ -84,7 +84,7 @@ class PackedGemm {
     this.#array("const void*", `1${lines.join("")}`, "lines");
     this.#statistics = new Map(
       (kernel.prologue?.locals ?? [])
-        .filter(({ name }) => all.some(({ a }) => loads(a, name)))
+        .filter(({ name }) => all.some(({ a }) => loadedBy(a).includes(name)))
         .map(({ name }) => [name, this.#array("float", "blocks.rows", `${name}_of_row`)]),
     );
     const keys = [...new Set(all.map(shareKey))];
@@ -413,7 +413,7 @@ class PackedGemm {
     // The row is known in the loop over rows, whichever it is.
     const statistics = (loop: string): void => {
       for (const [name, array] of this.#statistics)
-        if (loop === i && loads(value, name)) body.add(`const float ${name} = ${array}[${i}];`);
+        if (loop === i && loadedBy(value).includes(name)) body.add(`const float ${name} = ${array}[${i}];`);
     };
     body.block(`for (int64_t ${outerLoop.i} = 0; ${outerLoop.i} < ${outerLoop.size}; ${outerLoop.i}++)`, () => {
       this.#frame.unpack(outerLoop.axes, `(${outerLoop.place(outerLoop.i)})`);
@@ -558,12 +558,6 @@ function shapeOf({ n, args }: GemmKernel, products: readonly Product[]): GemmSha
 /** How many points axes have; infinitely many where that is not known. */
 function points(axes: readonly Axis[]): number {
   return axes.reduce((count, { extent }) => count * (typeof extent === "number" ? extent : Infinity), 1);
-}
-
-function loads(value: Expr, name: string): boolean {
-  let found = false;
-  walk(value, (part) => (found ||= part.kind === "load" && part.from === name));
-  return found;
 }
 
 function shareKey({ k, a }: Product): string {

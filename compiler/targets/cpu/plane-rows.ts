@@ -2,7 +2,7 @@
  * Statements inside of rows: loops over columns, the sixteen rows of a strip in vectors. What depends on the row alone is
  * computed before the loop, what depends on the column alone once for all rows.
  */
-import { axis, dtypeOf, load, walk, widened } from "../../kernel-ir/expr.ts";
+import { axis, dtypeOf, load, loadedBy, walk, widened } from "../../kernel-ir/expr.ts";
 import type { Expr, Local, ScalarType, Stmt } from "../../kernel-ir/types.ts";
 import { isPlane, memoryType, type PlaneBlock } from "./plane-block.ts";
 import { Scalars, startOf } from "../scalars.ts";
@@ -34,7 +34,9 @@ export class PlaneRows {
   /** Statements one after the other. */
   print(run: readonly Stmt[]): void {
     const { frame, kernel, id } = this.#block;
-    const used = kernel.locals.filter(({ name }) => run.some((stmt) => stmt.to === name || reads(stmt.value, name)));
+    const used = kernel.locals.filter(({ name }) =>
+      run.some((stmt) => stmt.to === name || loadedBy(stmt.value).includes(name)),
+    );
     frame.body.block(`for (int64_t ${id.strip} = 0; ${id.strip} < ${id.block}.strips; ${id.strip}++)`, () => {
       for (const local of used) if (!isPlane(local)) this.#pointer(local, `${id.strip} * DSK_STRIP`);
       for (const group of this.#groups(run)) {
@@ -56,7 +58,7 @@ export class PlaneRows {
     let rowValues = false;
     for (const stmt of run) {
       const own = isRowValue(stmt);
-      const waits = own !== rowValues || [...made].some((name) => reads(stmt.value, name));
+      const waits = own !== rowValues || [...made].some((name) => loadedBy(stmt.value).includes(name));
       if (waits || groups.length === 0) {
         groups.push([]);
         made = new Set();
@@ -300,12 +302,6 @@ function isRowValue(stmt: Stmt): boolean {
   return stmt.kind === "assign" && stmt.axes.length === 0;
 }
 
-function reads(expr: Expr, name: string): boolean {
-  let found = false;
-  walk(expr, (part) => (found ||= part.kind === "load" && part.from === name));
-  return found;
-}
-
 function touches(group: readonly Stmt[], name: string): boolean {
-  return group.some((stmt) => stmt.to === name || reads(stmt.value, name));
+  return group.some((stmt) => stmt.to === name || loadedBy(stmt.value).includes(name));
 }

@@ -1,8 +1,9 @@
 /** Few rows of a product: a thread for each column of a row, or of those that are taken together, which waits for no other. */
+import { loadedBy } from "../../kernel-ir/expr.ts";
 import { sizeText } from "./axes.ts";
 import type { Dialect } from "./dialect.ts";
 import type { FewRows } from "./few-rows.ts";
-import { type GemmFrame, groupsOf, loadsOf, wrapped } from "./gemm-frame.ts";
+import { type GemmFrame, groupsOf, wrapped } from "./gemm-frame.ts";
 import { Statements } from "./statements.ts";
 import { TOGETHER } from "./tiles.ts";
 
@@ -96,7 +97,7 @@ class FewPrinter {
           lines.block("if (rows == 1)", one);
           lines.block("else", () => {
             for (const [at, i] of own.entries())
-              tiles.addToRows(frame, i, this.#elementOfRow(i), loadsOf(a), factors[at]!);
+              tiles.addToRows(frame, i, this.#elementOfRow(i), loadedBy(a).length, factors[at]!);
           });
         };
         const loop = (): void => {
@@ -171,7 +172,7 @@ class FewPrinter {
       lines.block(loop("first", "0", sizeText(k), String(staged.terms)), () => {
         frame.index("count", `min(${staged.terms}, ${sizeText(k)} - first)`);
         lines.add(...barrier("shared"));
-        staged.rows(frame, this.#threads, "count", this.#elementOfRow(own[0]!), loadsOf(a));
+        staged.rows(frame, this.#threads, "count", this.#elementOfRow(own[0]!), loadedBy(a).length);
         lines.add(...barrier("shared"));
         lines.block(loop("j", "0", "count"), () => {
           frame.index("k", "first + j");

@@ -1,6 +1,6 @@
 /** What all entry points of a product share: functions of its operands, of its rows and of what is done with its results. */
-import { expressionsOf, walk } from "../../kernel-ir/expr.ts";
-import type { Axis, Expr, GemmKernel, Product, ScalarType, Stmt } from "../../kernel-ir/types.ts";
+import { expressionsOf, loadedBy } from "../../kernel-ir/expr.ts";
+import type { Axis, GemmKernel, Product, ScalarType, Stmt } from "../../kernel-ir/types.ts";
 import { knownSize, sizeText } from "./axes.ts";
 import type { Dialect, Parameter, Part } from "./dialect.ts";
 import { Frame } from "./frame.ts";
@@ -33,7 +33,7 @@ export class GemmFrame {
   /** The numbers of a row that a product's rows are made with. */
   statistics({ a }: Product): string[] {
     const names = new Set((this.kernel.prologue?.locals ?? []).map(({ name }) => name));
-    return [...readBy(a)].filter((name) => names.has(name));
+    return [...new Set(loadedBy(a))].filter((name) => names.has(name));
   }
 
   get allStatistics(): string[] {
@@ -148,19 +148,10 @@ function neededFor(name: string, body: readonly Stmt[]): Stmt[] {
     .toReversed()
     .filter((stmt) => {
       if (!needed.has(stmt.to)) return false;
-      for (const expr of expressionsOf(stmt)) for (const from of readBy(expr)) needed.add(from);
+      for (const expr of expressionsOf(stmt)) for (const from of loadedBy(expr)) needed.add(from);
       return true;
     })
     .toReversed();
-}
-
-/** Names of what an expression loads from. */
-function readBy(expr: Expr): Set<string> {
-  const found = new Set<string>();
-  walk(expr, (part) => {
-    if (part.kind === "load") found.add(part.from);
-  });
-  return found;
 }
 
 /** Whether blocks of a size cover the axes without a rest, whatever the sizes of a call. */
@@ -175,13 +166,4 @@ export function wrapped(axes: readonly Axis[]): string {
 export function groupsOf({ extent }: Axis): number {
   if (typeof extent !== "number") throw new Error(`the number of groups ${extent} is not known`);
   return extent;
-}
-
-/** How often a value reads memory. */
-export function loadsOf(value: Expr): number {
-  let loads = 0;
-  walk(value, ({ kind }) => {
-    if (kind === "load") loads += 1;
-  });
-  return loads;
 }

@@ -1,8 +1,8 @@
 /** Tiles of 64 x 64 results of a product, each thread with some rows and columns of them, operands in workgroup memory. */
-import { constant, walk } from "../../kernel-ir/expr.ts";
+import { constant, loadedBy, walk } from "../../kernel-ir/expr.ts";
 import type { Axis, Expr, Product } from "../../kernel-ir/types.ts";
 import { knownSize, sizeText } from "./axes.ts";
-import { type GemmFrame, loadsOf, wrapped } from "./gemm-frame.ts";
+import { type GemmFrame, wrapped } from "./gemm-frame.ts";
 import { loadFrom } from "./sort.ts";
 import { COLUMNS, DEPTH, TILE } from "./tiles.ts";
 
@@ -153,7 +153,7 @@ export class TilePrinter {
         alongTerms: runsAlong(value, product.k),
         term,
         element: (r) => `${letter}${i}(batch, ${place(r)}, at${rest(r)})`,
-        loads: loadsOf(value),
+        loads: loadedBy(value).length,
         varies: knownSize(product.k) === undefined || this.#own.kernel.groups?.over === "k",
       });
     }

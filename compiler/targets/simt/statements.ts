@@ -2,7 +2,7 @@
  * Statements of the kernel IR, executed by the threads of a workgroup together: loops over results are shared out among them,
  * sums are folded across them, barriers stand where a statement needs what another thread wrote.
  */
-import { constant, dtypeOf, walk } from "../../kernel-ir/expr.ts";
+import { constant, dtypeOf, loadedBy, walk } from "../../kernel-ir/expr.ts";
 import type { Axis, Expr, Reduction, ScalarType, Stmt } from "../../kernel-ir/types.ts";
 import { isFloatType, Scalars, startOf } from "../scalars.ts";
 import { knownSize } from "./axes.ts";
@@ -349,12 +349,7 @@ export class Statements {
 
   /** Arrays that expressions read. */
   reads(...exprs: readonly Expr[]): Set<string> {
-    const found = new Set<string>();
-    for (const expr of exprs)
-      walk(expr, (part) => {
-        if (part.kind === "load" && !this.#isValue(part.from)) found.add(part.from);
-      });
-    return found;
+    return new Set(exprs.flatMap(loadedBy).filter((name) => !this.#isValue(name)));
   }
 }
 

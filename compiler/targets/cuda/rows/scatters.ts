@@ -3,7 +3,7 @@
  * place where there are few places, else chains of the terms of a place, which the block of the first one goes along. Both ways
  * terms are added in a fixed order.
  */
-import { axis, constant, dtypeOf, op, substitute, toIndex } from "../../../kernel-ir/expr.ts";
+import { axis, constant, dtypeOf, loadedBy, op, substitute, toIndex } from "../../../kernel-ir/expr.ts";
 import type { Axis, ColumnsKernel, Expr, SerialKernel, Stmt } from "../../../kernel-ir/types.ts";
 import { extentsOf, knownSize, sizeText } from "../../simt/axes.ts";
 import { printColumns } from "../../simt/columns.ts";
@@ -48,7 +48,7 @@ function placesOf({ zeroed, zeroedAt, axes, at, to, value, when }: Scatter): Pla
   for (const [i, zero] of zeroedAt.entries()) {
     const own = zero.kind === "axis" ? zeroed.find(({ name }) => name === zero.axis) : undefined;
     const index = at[i]!;
-    if (own === undefined || reads(index, to)) return undefined;
+    if (own === undefined || loadedBy(index).includes(to)) return undefined;
     if (index.kind === "axis" && index.axis === own.name) along.push(own);
     else {
       places.push(own);
@@ -58,12 +58,15 @@ function placesOf({ zeroed, zeroedAt, axes, at, to, value, when }: Scatter): Pla
   const isAlong = (name: string): boolean => along.some((other) => other.name === name);
   const terms = axes.filter(({ name }) => !isAlong(name));
   const whole = zeroed.length === places.length + along.length && axes.length === terms.length + along.length;
-  if (!whole || places.length === 0 || terms.length === 0 || reads(value, to) || reads(when, to)) return undefined;
+  if (
+    !whole ||
+    places.length === 0 ||
+    terms.length === 0 ||
+    loadedBy(value).includes(to) ||
+    loadedBy(when).includes(to)
+  )
+    return undefined;
   return { places, indices, along, terms };
-}
-
-function reads(expr: Expr, store: string): boolean {
-  return JSON.stringify(expr).includes(`"from":${JSON.stringify(store)}`);
 }
 
 /** The same as sums over all terms, of which most are not of the place. */
