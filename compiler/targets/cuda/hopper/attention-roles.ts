@@ -3,7 +3,7 @@ import type { Lines } from "../../../emit/lines.ts";
 import { type AttentionPlan, depthOf } from "./attention-plan.ts";
 import { keepMarks, keepSums } from "./attention-split.ts";
 import type { AttentionText } from "./attention-text.ts";
-import { ROWS } from "./gemm-schedule.ts";
+import { ROWS } from "./gemm-shape.ts";
 import type { Role, Step } from "./schedule.ts";
 import { type Wgmma, wgmmaName } from "./wgmma.ts";
 

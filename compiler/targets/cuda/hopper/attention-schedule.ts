@@ -16,10 +16,10 @@ import {
   TILES,
   used,
 } from "./attention-rings.ts";
-import { ROWS } from "./gemm-schedule.ts";
+import { ROWS } from "./gemm-shape.ts";
 import { latentRuns, latentSchedule } from "./latent-schedule.ts";
 import { type Role, type Schedule, type Slot, type Step, WARPGROUP, type When } from "./schedule.ts";
-import type { Counts } from "./simulate-schedule.ts";
+import type { Counts } from "./simulate-trips.ts";
 
 const KEY = { cursor: "key" };
 const VALUE = { cursor: "value" };

@@ -3,7 +3,7 @@ import type { Lines } from "../../../emit/lines.ts";
 import type { Names } from "../../scalars.ts";
 import { AttentionMask } from "./attention-mask.ts";
 import type { AttentionPlan, ColumnRows, TensorRows } from "./attention-plan.ts";
-import { ROWS } from "./gemm-schedule.ts";
+import { ROWS } from "./gemm-shape.ts";
 import { PlaneText, sizeText } from "./plane-text.ts";
 import { LINE } from "./tensor-maps.ts";
 

@@ -21,7 +21,7 @@ import {
   STAGE,
   THERE,
 } from "./backward-steps.ts";
-import { ROWS } from "./gemm-schedule.ts";
+import { ROWS } from "./gemm-shape.ts";
 import type { Role, Schedule, Step } from "./schedule.ts";
 
 /** Gradients of keys and values: scores are computed with columns as their rows, so that weights are rows of A of the sums. */

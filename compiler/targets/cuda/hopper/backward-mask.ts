@@ -2,7 +2,7 @@
 import type { Axis, Expr } from "../../../kernel-ir/types.ts";
 import { type Comparison, usesAxis } from "./attention-plan.ts";
 import { type BackwardPlan, rowBlock } from "./backward-plan.ts";
-import { ROWS } from "./gemm-schedule.ts";
+import { ROWS } from "./gemm-shape.ts";
 import { Compared, INFIX, type PlaneText } from "./plane-text.ts";
 
 /** The smallest or largest of something of all rows, or columns, of a block. */

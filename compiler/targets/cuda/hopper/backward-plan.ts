@@ -23,7 +23,7 @@ import {
 } from "./attention-plan.ts";
 import { CONSUMERS, depthOf } from "./backward-steps.ts";
 import type { Refusal } from "./gemm-plan.ts";
-import { ROWS } from "./gemm-schedule.ts";
+import { ROWS } from "./gemm-shape.ts";
 import { SHARED_BYTES } from "./schedule.ts";
 
 /** A product of the scores, and what its operands get: a gradient that nobody wants is not there. */

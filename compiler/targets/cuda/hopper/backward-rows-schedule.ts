@@ -23,7 +23,7 @@ import {
   STAGE,
   THERE,
 } from "./backward-steps.ts";
-import { ROWS } from "./gemm-schedule.ts";
+import { ROWS } from "./gemm-shape.ts";
 import type { Role, Schedule, Step } from "./schedule.ts";
 
 /** The second way over a tile's columns. */

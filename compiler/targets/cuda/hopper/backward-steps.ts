@@ -2,7 +2,7 @@
 import { ownRows, type Ring, room, there, TILES } from "./attention-rings.ts";
 import type { BackwardShape } from "./backward-plan.ts";
 import { type Role, type Schedule, type Step, WARPGROUP } from "./schedule.ts";
-import type { Counts } from "./simulate-schedule.ts";
+import type { Counts } from "./simulate-trips.ts";
 
 export const CONSUMERS = 2;
 

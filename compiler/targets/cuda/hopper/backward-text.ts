@@ -5,7 +5,7 @@ import type { Names } from "../../scalars.ts";
 import type { TensorRows } from "./attention-plan.ts";
 import { BackwardMask } from "./backward-mask.ts";
 import type { BackwardPlan } from "./backward-plan.ts";
-import { ROWS } from "./gemm-schedule.ts";
+import { ROWS } from "./gemm-shape.ts";
 import { PlaneText } from "./plane-text.ts";
 import { LINE } from "./tensor-maps.ts";
 

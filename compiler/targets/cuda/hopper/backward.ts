@@ -18,7 +18,7 @@ import { backwardRuns, CONSUMERS, depthOf } from "./backward-steps.ts";
 import { BackwardText, type Side } from "./backward-text.ts";
 import { requireSound } from "./check-schedule.ts";
 import { ARCHITECTURE, type HopperFile } from "./gemm.ts";
-import { ROWS } from "./gemm-schedule.ts";
+import { ROWS } from "./gemm-shape.ts";
 import { type Hooks, SchedulePrinter } from "./print-schedule.ts";
 import { type Role, type Schedule, type Step, sharedBytes, threadsOf } from "./schedule.ts";
 import { extentsOf, LINE, mapParameter, tensorMap } from "./tensor-maps.ts";

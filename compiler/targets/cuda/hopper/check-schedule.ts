@@ -15,7 +15,8 @@ import {
   WARPGROUP,
   walkSteps,
 } from "./schedule.ts";
-import { type Counts, ORDERS, simulate } from "./simulate-schedule.ts";
+import { ORDERS, simulate } from "./simulate-schedule.ts";
+import type { Counts } from "./simulate-trips.ts";
 
 /** Registers that addresses, counters and the values of an epilogue take beside sums. */
 const WORKING_REGISTERS = 28;

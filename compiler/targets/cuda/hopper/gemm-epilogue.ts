@@ -8,7 +8,7 @@ import type { Operands } from "./gemm-operands.ts";
 import type { GemmPlan, StagedResult } from "./gemm-plan.ts";
 import { isWhole, type Printing } from "./gemm-printing.ts";
 import { printInputPairs, withInputs } from "./gemm-inputs.ts";
-import { batchesOf, registersOfResult, resultsOf, ROWS, SLICE } from "./gemm-schedule.ts";
+import { batchesOf, registersOfResult, resultsOf, ROWS, SLICE } from "./gemm-shape.ts";
 import type { Step } from "./schedule.ts";
 import { tensorMap } from "./tensor-maps.ts";
 

@@ -3,7 +3,7 @@ import type { Expr, GemmKernel, Stmt } from "../../../kernel-ir/types.ts";
 import { walk } from "../../../kernel-ir/expr.ts";
 import { printGatherRows, printRows } from "./gemm-gathers.ts";
 import { isWhole, type Printing } from "./gemm-printing.ts";
-import { type GivenShape, ROWS, SLICE } from "./gemm-schedule.ts";
+import { type GivenShape, ROWS, SLICE } from "./gemm-shape.ts";
 import { LINE_BYTES, type Matrix, storedMatrix, storedRows } from "./tensor-maps.ts";
 import type { Tile } from "./tiles.ts";
 

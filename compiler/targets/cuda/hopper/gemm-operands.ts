@@ -7,7 +7,7 @@ import { elementsOf, printFirstTerms, printGatherRows, printGatherTerms, printRo
 import { type Input, printInputGather, printInputRows } from "./gemm-inputs.ts";
 import type { GemmPlan } from "./gemm-plan.ts";
 import { isWhole, type Printing, sizeText } from "./gemm-printing.ts";
-import { ROWS, scalesOf, SLICE } from "./gemm-schedule.ts";
+import { ROWS, scalesOf, SLICE } from "./gemm-shape.ts";
 import { thirdsOf } from "./gemm-thirds.ts";
 import type { Operand, Step } from "./schedule.ts";
 import {

@@ -4,7 +4,7 @@ import type { Axis, Expr, GemmKernel, Groups, Stmt } from "../../../kernel-ir/ty
 import { walk } from "../../../kernel-ir/expr.ts";
 import { type Input, inputsOf } from "./gemm-inputs.ts";
 import { packed, type Packed, packingPays } from "./gemm-packing.ts";
-import { batchesOf, type GemmLoop, type GemmShape, slotsOf } from "./gemm-schedule.ts";
+import { batchesOf, type GemmLoop, type GemmShape, slotsOf } from "./gemm-shape.ts";
 import { insideGroup } from "../../operands.ts";
 import { tileOfWord } from "../../reserved.ts";
 import {

@@ -4,7 +4,7 @@ import type { Axis } from "../../../kernel-ir/types.ts";
 import { blockOf } from "./gemm-operands.ts";
 import { columnsOfScale, type GemmPlan } from "./gemm-plan.ts";
 import type { Printing } from "./gemm-printing.ts";
-import { scalesOf } from "./gemm-schedule.ts";
+import { scalesOf } from "./gemm-shape.ts";
 import type { Scale } from "./scales.ts";
 
 /** In front of the loop over blocks: where the scales of this thread's rows and of the tile's columns begin, and no sums. */

@@ -6,7 +6,7 @@ import { type AttentionPlan, type ColumnRows, depthOf, gathers, usesAxis } from 
 import { type AttentionRoles, firstColumn, ROW, SUMS_LIE, written } from "./attention-roles.ts";
 import { keepMarks, keepSums } from "./attention-split.ts";
 import type { AttentionText } from "./attention-text.ts";
-import { ROWS } from "./gemm-schedule.ts";
+import { ROWS } from "./gemm-shape.ts";
 import { HELD } from "./latent-schedule.ts";
 import type { Role, Step } from "./schedule.ts";
 import { LINE } from "./tensor-maps.ts";

@@ -17,9 +17,9 @@ import {
   TILES,
   used,
 } from "./attention-rings.ts";
-import { ROWS } from "./gemm-schedule.ts";
+import { ROWS } from "./gemm-shape.ts";
 import { type Role, type Schedule, type Step, WARPGROUP } from "./schedule.ts";
-import type { Counts } from "./simulate-schedule.ts";
+import type { Counts } from "./simulate-trips.ts";
 
 /** Terms of queries that the scorer has in registers, of the first part; the others lie in shared memory. */
 export const HELD = 320;

@@ -1,7 +1,7 @@
 /** A schedule of each kind that kernels are printed from: what tests check, and break. */
 import type { AttentionShape } from "./attention-plan.ts";
 import type { BackwardShape } from "./backward-plan.ts";
-import type { GemmShape } from "./gemm-schedule.ts";
+import type { GemmShape } from "./gemm-shape.ts";
 
 const COPIED = { a: false, b: false };
 const BLOCK = { depthBytes: 128, count: "k_blocks" };
