@@ -128,7 +128,8 @@ export class AttentionMask {
         this.#loadColumns();
         lines.add("#pragma unroll");
         lines.block("for (int j = 0; j < COLUMNS / 4; j++)", () => {
-          lines.add("const int behind = j / 2 * 8 + column + j % 2;", "const int s = first + behind;");
+          // Made anew for each block: the places of all columns would fill registers from one to the next.
+          lines.add("const int behind = j / 2 * 8 + anew(column) + j % 2;", "const int s = first + behind;");
           for (const i of this.#compared.columns.keys())
             lines.add(`const int column_${i} = __shfl_sync(0xffffffffu, columns_${i}[j / 8], behind % 32);`);
           const holds = (comparisons ?? []).map(

@@ -1,25 +1,9 @@
 /** What a kernel with tiles of columns knows of rows of a block, and which columns they see. */
 import type { Axis, Expr } from "../../../kernel-ir/types.ts";
-import { type Comparison, usesAxis } from "./attention-plan.ts";
+import { usesAxis } from "./attention-plan.ts";
 import { type BackwardPlan, rowBlock } from "./backward-plan.ts";
 import { ROWS } from "./gemm-shape.ts";
 import { Compared, INFIX, type PlaneText } from "./plane-text.ts";
-
-/** The smallest or largest of something of all rows, or columns, of a block. */
-interface End {
-  readonly name: string;
-  readonly most: "least" | "most";
-  readonly of: string;
-}
-
-const FROM: End = { name: "most_from", most: "most", of: "from" };
-const TO: End = { name: "least_to", most: "least", of: "to" };
-const LIMITS = { least: "0x7fffffff", most: "-0x7fffffff - 1" } as const;
-const KEEPS = { least: "min", most: "max" } as const;
-
-function distinct(ends: readonly End[]): End[] {
-  return [...new Map(ends.map((end) => [end.name, end])).values()];
-}
 
 /** A consumer's first column. */
 const FIRST = `at.n + part * ${ROWS}`;
@@ -43,15 +27,14 @@ export class BackwardMask {
     const { kernel } = this.#plan;
     const lines = this.#text.lines;
     const names = this.#seenNames;
-    const ends = this.#rowEnds;
     lines.add(
-      "// Of rows from `first` on: statistics, what they see and are compared by, beyond the end nothing; then its extremes.",
+      "// Of rows from `first` on: statistics, what they see and are compared by, beyond the end nothing; then the ends of it.",
     );
     lines.block(
       `const auto describe = [&](int first, ${kernel.rows.length > 1 ? "int first_member, " : ""}int head, float* known, int* seen)`,
       () => {
         if (this.#plan.kept !== undefined) this.#text.unpack(kernel.batch, "head");
-        lines.add(`int ${ends.map(({ name, most }) => `${name} = ${LIMITS[most]}`).join(", ")};`, "#pragma unroll");
+        lines.add("#pragma unroll");
         lines.block("for (int i = lane; i < ROWS; i += 32)", () => {
           const [token, ...others] = kernel.rows as [Axis, ...Axis[]];
           const { inner } = rowBlock(this.#plan);
@@ -73,10 +56,15 @@ export class BackwardMask {
           for (const [r, expr] of this.#compared.rows.entries())
             lines.add(`const int row_${r} = ${scalars.print(expr)};`);
           for (const [k, name] of names.entries()) lines.add(`seen[${k} * ROWS + i] = ${name};`);
-          for (const { name, most, of } of ends) lines.add(`${name} = ${KEEPS[most]}(${name}, ${of});`);
         });
-        this.#keepEnds(ends, (k) => `seen[${names.length} * ROWS + ${k}]`);
-        lines.add("__syncwarp();");
+        // From memory: the producer has few registers.
+        lines.add(
+          "__syncwarp();",
+          "#pragma unroll 1",
+          `for (int k = 0; k < ${names.length}; k++)`,
+          `  find_range<ROWS>(seen + ${names.length} * ROWS + 2 * k, lane, [&](int i) { return seen[k * ROWS + i]; });`,
+          "__syncwarp();",
+        );
       },
       "};",
     );
@@ -102,37 +90,13 @@ export class BackwardMask {
 
   /** What a consumer's columns are compared by, the smallest and the largest of it. */
   ranges(): void {
-    const lines = this.#text.lines;
-    const ends = this.#columnEnds;
-    lines.block("if (warp == 0)", () => {
-      lines.add(`int ${ends.map(({ name, most }) => `${name} = ${LIMITS[most]}`).join(", ")};`, "#pragma unroll");
-      lines.block(`for (int i = lane; i < ${ROWS}; i += 32)`, () => {
-        lines.add(`const int ${this.#text.column} = min(${FIRST} + i, n_end - 1);`);
-        const scalars = this.#text.scalars(this.#compared.columns);
-        for (const [i, expr] of this.#compared.columns.entries())
-          lines.add(`const int column_${i} = ${scalars.print(expr)};`);
-        for (const { name, most, of } of ends) lines.add(`${name} = ${KEEPS[most]}(${name}, ${of});`);
-      });
-      this.#keepEnds(ends, (k) => `shared.ranges[part][${k}]`);
+    this.#text.lines.block("if (warp == 0)", () => {
+      for (const [i, expr] of this.#compared.columns.entries())
+        this.#text.call(`find_range<${ROWS}>(shared.ranges[part]${i === 0 ? "" : ` + ${2 * i}`}, lane`, "int i", () => {
+          this.#text.lines.add(`const int ${this.#text.column} = min(${FIRST} + i, n_end - 1);`);
+          return this.#text.scalars([expr]).print(expr);
+        });
     });
-  }
-
-  #keepEnds(ends: readonly End[], place: (k: number) => string): void {
-    for (const { name, most } of ends)
-      this.#text.lines.add(`${name} = __reduce_${KEEPS[most]}_sync(0xffffffffu, ${name});`);
-    const stores = ends.map(({ name }, k) => `${place(k)} = ${name}`);
-    const rows = Array.from({ length: Math.ceil(stores.length / 3) }, (_, i) =>
-      stores.slice(i * 3, i * 3 + 3).join(", "),
-    );
-    this.#text.lines.add(...`if (lane == 0) ${rows.join(",\n    ")};`.split("\n"));
-  }
-
-  get #rowEnds(): End[] {
-    return distinct([FROM, TO, ...this.#ends.map(({ row }) => row)]);
-  }
-
-  get #columnEnds(): End[] {
-    return distinct(this.#ends.map(({ column }) => column));
   }
 
   /** What is known of each row of a block, in the order in which it lies in memory. */
@@ -140,22 +104,19 @@ export class BackwardMask {
     return ["from", "to", ...this.#compared.rows.map((_, i) => `row_${i}`)];
   }
 
-  /** Comparisons of extremes that must hold so that all comparisons of a block do. */
-  get #ends(): { column: End; op: Comparison["op"]; row: End }[] {
-    return this.#compared.comparisons.flatMap((one) => {
+  /** Whether rows of a block see all of the consumer's columns: comparisons of the smallest and largest of both. */
+  get #surely(): string[] {
+    const names = this.#seenNames;
+    const row = (name: string, end: 0 | 1): string => `seen[${names.length} * ROWS + ${2 * names.indexOf(name) + end}]`;
+    const compared = this.#compared.comparisons.flatMap((one) => {
       const { op } = one;
-      const [column, row] = [`column_${this.#compared.columnOf(one)}`, `row_${this.#compared.rowOf(one)}`];
-      const sides: ("least" | "most")[] =
-        op === "eq" ? ["least", "most"] : [op === "lt" || op === "le" ? "most" : "least"];
-      return sides.map((most) => {
-        const other = most === "most" ? "least" : "most";
-        return {
-          column: { name: `${most}_${column}`, most, of: column },
-          op,
-          row: { name: `${other}_${row}`, most: other, of: row },
-        } as const;
+      const ends = op === "eq" ? ([0, 1] as const) : op === "lt" || op === "le" ? ([1] as const) : ([0] as const);
+      return ends.map((end) => {
+        const column = `shared.ranges[part][${2 * this.#compared.columnOf(one) + end}]`;
+        return `${column} ${INFIX[op]} ${row(`row_${this.#compared.rowOf(one)}`, end === 0 ? 1 : 0)}`;
       });
     });
+    return [`${FIRST} >= ${row("from", 1)}`, `${FIRST} + ${ROWS} <= ${row("to", 0)}`, ...compared];
   }
 
   /** A consumer's function that hides its columns from rows that do not see them. */
@@ -178,17 +139,12 @@ export class BackwardMask {
   #hideByComparisons(): void {
     const lines = this.#text.lines;
     const names = this.#seenNames;
-    const rows = this.#rowEnds;
-    const end = ({ name }: End): string => `seen[${names.length} * ROWS + ${rows.findIndex((x) => x.name === name)}]`;
-    const ranges = this.#columnEnds;
-    const range = ({ name }: End): string => `shared.ranges[part][${ranges.findIndex((x) => x.name === name)}]`;
-    const surely = [`${FIRST} >= ${end(FROM)}`, `${FIRST} + ${ROWS} <= ${end(TO)}`];
+    const surely = this.#surely;
     lines.add(
-      `if (${surely.join(" && ")}${this.#ends.length > 0 ? " &&" : ") return;"}`,
-      ...this.#ends.map(
-        ({ column: own, op, row }, i) =>
-          `    ${range(own)} ${INFIX[op]} ${end(row)}${i + 1 < this.#ends.length ? " &&" : ") return;"}`,
-      ),
+      ...surely.map((test, i) => {
+        const rest = i + 1 < surely.length ? " &&" : ") return;";
+        return i === 0 ? `if (${test}${rest}` : `    ${test}${rest}`;
+      }),
     );
     lines.add("const int mine = anew(thread);");
     lines.add(

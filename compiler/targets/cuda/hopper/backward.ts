@@ -1,5 +1,4 @@
 /** Attention's backward pass on the tensor cores of Hopper: a kernel of rows and one of columns, each a file of CUDA C++. */
-import { originLines } from "../../../kernel-ir/print.ts";
 import type { Entry, Grid, Scratch, TensorMap } from "../../../../runtime/program/grids.ts";
 import { Lines } from "../../../emit/lines.ts";
 import type { Names } from "../../scalars.ts";
@@ -11,25 +10,21 @@ import { tidied } from "../tidy.ts";
 import { printBarriers, printShared, printThreads } from "./attention-frame.ts";
 import { type ColumnRows, scalarsOf, type TensorRows } from "./attention-plan.ts";
 import { AttentionText, scaleText } from "./attention-text.ts";
+import { BackwardFrame, TILE } from "./backward-frame.ts";
 import { type BackwardPlan, rowBlock } from "./backward-plan.ts";
 import { columnsSchedule } from "./backward-columns-schedule.ts";
 import { rowsSchedule } from "./backward-rows-schedule.ts";
-import { backwardRuns, CONSUMERS, depthOf } from "./backward-steps.ts";
+import { backwardRuns, depthOf } from "./backward-steps.ts";
 import { BackwardText, type Side } from "./backward-text.ts";
 import { requireSound } from "./check-schedule.ts";
 import { ARCHITECTURE, type HopperFile } from "./gemm.ts";
-import { ROWS } from "./gemm-shape.ts";
 import { type Hooks, SchedulePrinter } from "./print-schedule.ts";
 import { type Role, type Schedule, type Step, sharedBytes, threadsOf } from "./schedule.ts";
 import { extentsOf, LINE, mapParameter, tensorMap } from "./tensor-maps.ts";
-import { type Wgmma, wgmmaFunction, wgmmaName } from "./wgmma.ts";
+import { wgmmaFunction } from "./wgmma.ts";
 
 /** Blocks of a device: as many as it has multiprocessors. */
 const PROCESSORS = 132;
-/** Bytes of the other side that the second-level cache keeps for heads that run at once. */
-const CACHE_BYTES = 32 * 2 ** 20;
-/** Rows, or columns, of a tile. */
-const TILE = CONSUMERS * ROWS;
 
 /** @param others arrays in the arena that the kernel's other entry points have */
 export function printHopperBackward(plan: BackwardPlan, others: readonly Scratch[] = []): HopperFile {
@@ -52,6 +47,7 @@ class BackwardPrinter {
   readonly #plan: BackwardPlan;
   readonly #side: Side;
   readonly #others: readonly Scratch[];
+  readonly #frame: BackwardFrame;
   readonly #schedule: Schedule;
   readonly #names: Names;
   readonly #text: BackwardText;
@@ -64,6 +60,7 @@ class BackwardPrinter {
     this.#plan = plan;
     this.#side = side;
     this.#others = others;
+    this.#frame = new BackwardFrame(plan, side);
     this.#schedule = side === "rows" ? rowsSchedule(plan.shape) : columnsSchedule(plan.shape);
     requireSound(this.#schedule, backwardRuns(plan.shape));
     this.#names = CUDA_DIALECT.names([...plan.kernel.args, ...scalarsOf(plan.forward)]);
@@ -78,12 +75,6 @@ class BackwardPrinter {
 
   get #ofRows(): boolean {
     return this.#side === "rows";
-  }
-
-  /** Columns, or rows, of a block. */
-  get #block(): number {
-    const { rows, columns } = this.#plan.shape;
-    return this.#ofRows ? columns : rows;
   }
 
   grid(): Grid {
@@ -132,7 +123,7 @@ class BackwardPrinter {
     const { batch, column, rows: all } = this.#plan.kernel;
     const [tokens, ...inner] = all as [Axis, ...Axis[]];
     const [axes, others, count] = this.#ofRows
-      ? [[column], batch, this.#block]
+      ? [[column], batch, this.#frame.block]
       : [[tokens], [...batch, ...inner], rowBlock(this.#plan).tokens];
     const map = tensorMap(rows.matrix!, axes, [rows.along], others, [LINE, count]);
     return mapParameter(this.#maps, map, `${map.arg}_map`);
@@ -142,9 +133,9 @@ class BackwardPrinter {
     const { shape, forward, factor } = this.#plan;
     const lines = this.#lines;
     for (const all of this.#loaded.values()) for (const rows of all) this.#map(rows);
-    lines.add(...this.#header().map((line) => `// ${line}`.trimEnd()));
+    lines.add(...this.#frame.header().map((line) => `// ${line}`.trimEnd()));
     lines.add('#include "dsk_mma.cuh"', '#include "dsk_sm90.cuh"', "");
-    const [tile, block] = this.#ofRows ? [TILE, this.#block] : [this.#block, TILE];
+    const [tile, block] = this.#ofRows ? [TILE, this.#frame.block] : [this.#frame.block, TILE];
     lines.add(
       `constexpr int ROWS = ${tile}, COLUMNS = ${block}, DEPTH = ${depthOf(shape)}, WIDTH = ${shape.width}, STAGES = ${shape.stages};`,
       "// Of a score, for powers of 2; and of its slope.",
@@ -152,93 +143,12 @@ class BackwardPrinter {
       "",
     );
     printShared(lines, this.#schedule, shape.stages);
-    for (const product of this.#wgmmas()) lines.add("", ...wgmmaFunction(product));
-    lines.add("", ...this.#place(), "");
-    this.#products();
+    for (const product of this.#frame.wgmmas) lines.add("", ...wgmmaFunction(product));
+    lines.add("", ...this.#frame.place(), "");
+    this.#frame.products(lines);
     lines.add("");
     this.#kernel();
     return tidied(lines.text());
-  }
-
-  #header(): string[] {
-    const { kernel, kept, shape } = this.#plan;
-    const { width, stages } = shape;
-    const depth = depthOf(shape);
-    const shapes = kernel.args.map((arg) => `${arg.access} ${arg.name}: ${arg.dtype}[${arg.shape.join(", ")}]`);
-    return [
-      this.#ofRows
-        ? `${kernel.name}, rows: attention's backward pass for the tensor cores of sm_90a: ${kept === undefined ? "statistics, and " : ""}gradients of queries`
-        : `${kernel.name}, columns: attention's backward pass for the tensor cores of sm_90a: gradients of keys and values`,
-      ...originLines(kernel),
-      ...shapes.map((text) => `  ${text}`),
-      `Scores of ${depth} terms, values of ${width}: ${this.#ofRows ? 2 * (kept === undefined ? 3 * depth + 2 * width : 2 * depth + width) : 4 * (depth + width)} FLOP for each row and column that it sees.`,
-      `Tiles of ${TILE} ${this.#side}, blocks of ${this.#block} ${this.#ofRows ? "columns" : "rows"}, ${stages} of them in shared memory.`,
-    ];
-  }
-
-  get #scoreProduct(): Wgmma {
-    return { n: this.#block, aTurned: false, bTurned: false };
-  }
-
-  /** Products of weights, of so many columns. */
-  #weighed(n: number): Wgmma {
-    return { n, aInRegisters: true, aTurned: false, bTurned: true };
-  }
-
-  get #sums(): number[] {
-    const { shape } = this.#plan;
-    return [...new Set([depthOf(shape), ...(this.#ofRows ? [] : [shape.width])])];
-  }
-
-  #wgmmas(): Wgmma[] {
-    return [this.#scoreProduct, ...this.#sums.map((n) => this.#weighed(n))];
-  }
-
-  /** The tile with a number, some heads at a time. */
-  #place(): string[] {
-    const { shape } = this.#plan;
-    const elements = depthOf(shape) + shape.width;
-    const [first, others, count] = this.#ofRows ? ["m", "columns", "row_tiles"] : ["n", "rows", "column_tiles"];
-    const place = this.#ofRows ? "(row_tiles - 1 - i / count) * ROWS" : "i / count * COLUMNS";
-    return [
-      `// Heads that run at once share the second-level cache: as many as have what blocks load in ${CACHE_BYTES / 2 ** 20} MiB. Of these the`,
-      this.#ofRows
-        ? "// last rows come first, since they mostly see the most columns."
-        : "// first columns come first, since mostly the most rows see them.",
-      `struct Place { int ${first}, head; };`,
-      "struct Span { int first, end; };",
-      `DSK_INLINE Place place_of(int tile, int ${count}, int heads, int ${others}) {`,
-      `  const int together = max(1, min(heads, (int)(${CACHE_BYTES}ll / (${2 * elements}ll * max(1, ${others})))));`,
-      `  const int group = tile / (together * ${count}), i = tile % (together * ${count});`,
-      "  const int count = min(together, heads - group * together);",
-      `  return {${place}, group * together + i % count};`,
-      "}",
-    ];
-  }
-
-  /** Functions for the products of a block. */
-  #products(): void {
-    this.#lines.add(
-      "// A consumer's own 64 rows times those of a block: `depth` terms in lines of 64.",
-      `DSK_INLINE void multiply(float (&scores)[${this.#block / 2}], const unsigned char* own, const unsigned char* block, int depth) {`,
-      "  const Descriptor a = wgmma_descriptor(own, 0, 1024), b = wgmma_descriptor(block, 0, 1024);",
-      "#pragma unroll",
-      "  for (int k = 0; k < depth / 16; k++) {",
-      `    const int own_behind = k / 4 * ${ROWS * 128} + k % 4 * 32, behind = k / 4 * ${this.#block * 128} + k % 4 * 32;`,
-      `    ${wgmmaName(this.#scoreProduct)}(scores, wgmma_behind(a, own_behind), wgmma_behind(b, behind), k > 0);`,
-      "  }",
-      "}",
-    );
-    for (const n of this.#sums)
-      this.#lines.add(
-        "",
-        "// Weights, or slopes of scores, times the rows of a block.",
-        `DSK_INLINE void add_to(float (&sums)[${n / 2}], const unsigned (&weights)[${this.#block / 16}][4], const unsigned char* block, int adds) {`,
-        `  const Descriptor b = wgmma_descriptor(block, ${this.#block * 128}, 1024);`,
-        "#pragma unroll",
-        `  for (int k = 0; k < ${this.#block / 16}; k++) ${wgmmaName(this.#weighed(n))}(sums, weights[k], wgmma_behind(b, k * 2048), adds || k > 0);`,
-        "}",
-      );
   }
 
   #kernel(): void {
@@ -287,7 +197,7 @@ class BackwardPrinter {
       const packed = registers.filter(({ name }) => name === "weights" || name === "curbed");
       const floats = registers.filter((one) => !packed.includes(one));
       lines.add(`float ${floats.map(({ name, count }) => `${name}[${count}]`).join(", ")};`);
-      lines.add(`unsigned ${packed.map(({ name }) => `${name}[${this.#block / 16}][4]`).join(", ")};`);
+      lines.add(`unsigned ${packed.map(({ name }) => `${name}[${this.#frame.block / 16}][4]`).join(", ")};`);
       steps(consumer);
     });
   }
@@ -374,7 +284,7 @@ class BackwardPrinter {
     const [d, batch] = rows.matrix!.batch === 0 ? ["2d", ""] : ["3d", `, ${head}`];
     for (let x = 0; x < rows.along.extent; x += LINE) {
       const line = (before + x) / LINE;
-      const place = `${to}${line === 0 ? "" : ` + ${line * this.#block * 128}`}${grouped ? ` + member * ${tokens * 128}` : ""}`;
+      const place = `${to}${line === 0 ? "" : ` + ${line * this.#frame.block * 128}`}${grouped ? ` + member * ${tokens * 128}` : ""}`;
       this.#lines.add(
         ...(grouped ? ["#pragma unroll", `for (int member = 0; member < ${heads}; member++)`] : []),
         `${grouped ? "  " : ""}tma_load_${d}(${place}, &${this.#map(rows)}, ${barrier}, ${x}, ${this.#first(holds)}${batch});`,

@@ -242,7 +242,7 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_grouped_cached_tensor
         }
         #pragma unroll
         for (int j = 0; j < COLUMNS / 4; j++) {
-          const int behind = j / 2 * 8 + column + j % 2;
+          const int behind = j / 2 * 8 + anew(column) + j % 2;
           const int s = first + behind;
           const int column_0 = __shfl_sync(0xffffffffu, columns_0[j / 8], behind % 32);
           const int column_1 = __shfl_sync(0xffffffffu, columns_1[j / 8], behind % 32);

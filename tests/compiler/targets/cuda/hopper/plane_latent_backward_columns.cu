@@ -165,10 +165,8 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_latent_backward_tenso
   };
   if (warpgroup == 0) {
     registers_decrease<24>();  // the producer fills the ring
-    // Of rows from `first` on: statistics, what they see and are compared by, beyond the end nothing; then its extremes.
+    // Of rows from `first` on: statistics, what they see and are compared by, beyond the end nothing; then the ends of it.
     const auto describe = [&](int first, int i_H, float* known, int* seen) {
-      int most_from = -0x7fffffff - 1, least_to = 0x7fffffff, least_row_0 = 0x7fffffff, most_row_1 = -0x7fffffff - 1,
-          least_row_1 = 0x7fffffff;
       #pragma unroll
       for (int i = lane; i < ROWS; i += 32) {
         const bool inside = first + i < T;
@@ -182,19 +180,11 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_latent_backward_tenso
         seen[1 * ROWS + i] = to;
         seen[2 * ROWS + i] = row_0;
         seen[3 * ROWS + i] = row_1;
-        most_from = max(most_from, from);
-        least_to = min(least_to, to);
-        least_row_0 = min(least_row_0, row_0);
-        most_row_1 = max(most_row_1, row_1);
-        least_row_1 = min(least_row_1, row_1);
       }
-      most_from = __reduce_max_sync(0xffffffffu, most_from);
-      least_to = __reduce_min_sync(0xffffffffu, least_to);
-      least_row_0 = __reduce_min_sync(0xffffffffu, least_row_0);
-      most_row_1 = __reduce_max_sync(0xffffffffu, most_row_1);
-      least_row_1 = __reduce_min_sync(0xffffffffu, least_row_1);
-      if (lane == 0) seen[4 * ROWS + 0] = most_from, seen[4 * ROWS + 1] = least_to, seen[4 * ROWS + 2] = least_row_0,
-          seen[4 * ROWS + 3] = most_row_1, seen[4 * ROWS + 4] = least_row_1;
+      __syncwarp();
+      #pragma unroll 1
+      for (int k = 0; k < 4; k++)
+        find_range<ROWS>(seen + 4 * ROWS + 2 * k, lane, [&](int i) { return seen[k * ROWS + i]; });
       __syncwarp();
     };
     if (warp == 0) {
@@ -239,10 +229,11 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_latent_backward_tenso
       const int i_H = at.head;
       // A row that does not see a column has the score of minus infinity there. Of most blocks rows see all.
       const auto hide = [&](const int* seen) {
-        if (at.n + part * 64 >= seen[4 * ROWS + 0] && at.n + part * 64 + 64 <= seen[4 * ROWS + 1] &&
-            shared.ranges[part][0] <= seen[4 * ROWS + 2] &&
-            shared.ranges[part][1] == seen[4 * ROWS + 3] &&
-            shared.ranges[part][2] == seen[4 * ROWS + 4]) return;
+        if (at.n + part * 64 >= seen[4 * ROWS + 1] &&
+            at.n + part * 64 + 64 <= seen[4 * ROWS + 2] &&
+            shared.ranges[part][1] <= seen[4 * ROWS + 4] &&
+            shared.ranges[part][2] == seen[4 * ROWS + 7] &&
+            shared.ranges[part][3] == seen[4 * ROWS + 6]) return;
         const int mine = anew(thread);
         int s[2], column_0[2], column_1[2];  // of the thread's two columns, 8 apart
         #pragma unroll
@@ -266,21 +257,10 @@ extern "C" __global__ void __launch_bounds__(384, 1) plane_latent_backward_tenso
       named_barrier_sync(1 + part, 128);  // all warps have stored their results
       // ranges of columns
       if (warp == 0) {
-        int most_column_0 = -0x7fffffff - 1, least_column_1 = 0x7fffffff, most_column_1 = -0x7fffffff - 1;
-        #pragma unroll
-        for (int i = lane; i < 64; i += 32) {
-          const int i_S = min(at.n + part * 64 + i, n_end - 1);
-          const int column_0 = pos[i_S];
-          const int column_1 = seq[i_S];
-          most_column_0 = max(most_column_0, column_0);
-          least_column_1 = min(least_column_1, column_1);
-          most_column_1 = max(most_column_1, column_1);
-        }
-        most_column_0 = __reduce_max_sync(0xffffffffu, most_column_0);
-        least_column_1 = __reduce_min_sync(0xffffffffu, least_column_1);
-        most_column_1 = __reduce_max_sync(0xffffffffu, most_column_1);
-        if (lane == 0) shared.ranges[part][0] = most_column_0, shared.ranges[part][1] = least_column_1,
-            shared.ranges[part][2] = most_column_1;
+        find_range<64>(shared.ranges[part], lane,
+            [&](int i) { const int i_S = min(at.n + part * 64 + i, n_end - 1); return pos[i_S]; });
+        find_range<64>(shared.ranges[part] + 2, lane,
+            [&](int i) { const int i_S = min(at.n + part * 64 + i, n_end - 1); return seq[i_S]; });
       }
       #pragma unroll 1
       for (int i = 0; i < 4; i++) {
