@@ -15,6 +15,9 @@ import { type Along, alongColumns, planWide, spaceKey, type WidePlan } from "./w
 
 /** Elements of a local that the threads of a block can hold. */
 const LARGE = 16_384;
+/** Elements that no vector takes, in all turns of a thread: more than that fills registers with what is asked for at once. */
+const MOST_SCATTERED = 64;
+
 export function printWide(dialect: Dialect, given: RowsKernel, part?: Part): Frame | undefined {
   const kernel = rewritten(given, LARGE);
   const plan = planWide(kernel, part && dialect.threads.row(0, part));
@@ -153,11 +156,13 @@ class WidePrinter {
     const { width, threads, turns: planned } = this.#plan;
     const size = knownSize(group.space)!;
     const turns = Math.ceil(size / width / threads);
-    const holds = planned !== undefined && turns <= 4;
     const isWhole = turns * width * threads === size;
     const last = group.space.at(-1)!;
     const vectors = new Vectors(frame, width, last.name);
     const held = this.#held.get(group.key) ?? new Map<string, string>();
+    const isKept = held.size > 0 || group.members.some(({ stmt }) => this.isReadLater(stmt));
+    const underWay = turns * width * scattered(group, vectors);
+    const holds = planned !== undefined && turns <= 4 && (turns === 1 || isKept || underWay < MOST_SCATTERED);
     for (const [key, name] of held) vectors.held.set(key, name);
     const ahead: string[] = [];
     const isPlain = holds && turns === 1 && isWhole && group.space.length === 1;
@@ -257,6 +262,17 @@ class WidePrinter {
   hasMemory(name: string): boolean {
     return this.#inMemory(name);
   }
+}
+
+/** How many elements no vector takes, for each neighbor. */
+function scattered({ members }: Group, vectors: Vectors): number {
+  const places = new Set<string>();
+  for (const { stmt } of members)
+    for (const expr of expressionsOf(stmt))
+      walk(expr, (x) => {
+        if (x.kind === "load" && vectors.motion(x.from, x.at) === "other") places.add(placeKey(x.from, x.at));
+      });
+  return places.size;
 }
 
 /** Arrays that are not only read, and never at one place of the same columns alone. */
