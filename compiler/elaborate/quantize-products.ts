@@ -1,12 +1,12 @@
 /**
  * Products in eight bits (DeepSeek-V3, section 3.3): what a product with a param reads becomes codes with a scale for each tile,
- * forward, for gradients of activations, and for gradients of params, whose tiles lie along tokens. Gradients of experts' params stay as
- * they are.
+ * forward, for gradients of activations, and for gradients of params, whose tiles lie along tokens. Of experts' params each tile has rows
+ * of one expert: rows are put into that order first.
  */
 import { stringAttr } from "../tensor-ir/attrs.ts";
 import { ProgramBuilder } from "../tensor-ir/builder.ts";
 import { replaceDim, sameDims, withoutDims } from "../tensor-ir/ops/dims.ts";
-import { tilesLabel } from "../tensor-ir/tiles.ts";
+import { tilesLabel, tilesOfGroups } from "../tensor-ir/tiles.ts";
 import type { DimLabel, Op, Program, TensorType, Value } from "../tensor-ir/types.ts";
 
 /** How operands of products are stored in f8e4m3: elements that share a scale, largest magnitude / 448. */
@@ -30,6 +30,28 @@ const LEAST = 1e-4;
 
 /** Ops whose results have the elements of their first operand, in another order or dtype. */
 const MOVES = new Set(["tensor.cast", "tensor.rename", "tensor.broadcast", "tensor.split_dim", "tensor.merge_dims"]);
+
+const PRODUCTS = new Set(["tensor.contract", "moe.contract", "moe.contract_weight"]);
+
+/** Rows of experts in tiles, none of which has rows of two. */
+interface Order {
+  readonly tiles: DimLabel;
+  /** The places of a tile. */
+  readonly place: DimLabel;
+  /** The number of the row at each place, -1 for none. */
+  readonly rows: Value;
+  /** The expert of each tile, -1 for none. */
+  readonly experts: Value;
+}
+
+/** How codes lie. */
+interface Layout {
+  /** Dims whose elements share a scale. */
+  readonly within: readonly DimLabel[];
+  readonly first: readonly DimLabel[];
+  /** What a product sums, last. */
+  readonly terms: readonly DimLabel[];
+}
 
 /** Dims whose elements, in row-major order, are cut into tiles of so many. */
 interface Cut {
@@ -76,12 +98,7 @@ class Writer {
     const params = [a, b].map((operand) => this.#paramOf(operand));
     const which = params.findIndex((param) => param !== undefined);
     const [path] = params.filter((param) => param !== undefined);
-    if (path === undefined) {
-      const tokens = this.#tokensOfGradient(op);
-      if (tokens === undefined) return this.builder.push(op);
-      const cuts = [{ dims: [tokens], tile: this.#quantization.activations, sums: true }];
-      return this.#push(op, [this.#quantized(a, cuts), this.#quantized(b, cuts)]);
-    }
+    if (path === undefined || op.name === "moe.contract_weight") return this.#gradient(op);
     // A product of two params is no work of a token.
     if (params.every((param) => param !== undefined)) return this.builder.push(op);
     const [weight, other] = which === 0 ? [a, b] : [b, a];
@@ -97,6 +114,24 @@ class Writer {
     this.#push(op, which === 0 ? [quantizedWeight, activation, ...rest] : [activation, quantizedWeight, ...rest]);
   }
 
+  /** A product without a param: a gradient of one, in eight bits, or something else, as it is. */
+  #gradient(op: Op): void {
+    const [a, b, chosen] = op.operands as [Value, Value, Value | undefined];
+    if (!this.#isGradient(op)) return this.builder.push(op);
+    const tile = this.#quantization.activations;
+    if (chosen !== undefined) {
+      const experts = stringAttr(op.attrs, "experts");
+      const order = this.#order(chosen, experts, tile);
+      if (order === undefined) return this.builder.push(op);
+      const operands = [this.#inOrder(a, chosen, order), this.#inOrder(b, chosen, order), order.experts];
+      return this.#push({ ...op, attrs: { experts, slot: order.tiles } }, operands);
+    }
+    const tokens = this.#tokensOf(op);
+    if (tokens === undefined) return this.builder.push(op);
+    const cuts = [{ dims: [tokens], tile, sums: true }];
+    this.#push(op, [this.#quantized(a, cuts), this.#quantized(b, cuts)]);
+  }
+
   /** The product of other operands, which are f32. */
   #push(op: Op, operands: readonly Value[]): void {
     const [result] = op.results as [Value];
@@ -107,24 +142,74 @@ class Writer {
   }
 
   /**
-   * The tokens that a gradient of a param sums over: it multiplies what a product with the param reads by the gradient of the
-   * product's result. Undefined where the op is something else, or what it sums has no tiles.
+   * Whether a product is a gradient of a param in eight bits: it multiplies what a product with the param reads by the gradient of the
+   * product's result.
    */
-  #tokensOfGradient({ name, operands, results: [result] }: Op): DimLabel | undefined {
+  #isGradient({ name, operands, results: [result] }: Op): boolean {
     const [a, b] = operands as [Value, Value];
+    if (name === "moe.contract") return false;
     const { dims } = result!.type;
-    const isGradient = ([x, gradient]: readonly [Value, Value]): boolean =>
+    const isOf = ([x, gradient]: readonly [Value, Value]): boolean =>
       (this.#products.get(x.id) ?? []).some(
         (product) => sameDims(product.weight, dims) && sameDims(product.result, gradient.type.dims),
       );
-    if (name !== "tensor.contract" || !(isGradient([a, b]) || isGradient([b, a]))) return undefined;
-    if (dims.includes(this.#quantization.vocabulary ?? "")) return undefined;
-    const sums = withoutDims(a.type.dims, dims).filter((label) => this.builder.dims.get(label) === null);
+    return !dims.includes(this.#quantization.vocabulary ?? "") && (isOf([a, b]) || isOf([b, a]));
+  }
+
+  /** The tokens that a product sums over; undefined where what it sums has no tiles. */
+  #tokensOf({ operands: [a], results: [result] }: Op): DimLabel | undefined {
+    const sums = withoutDims(a!.type.dims, result!.type.dims).filter((label) => this.builder.dims.get(label) === null);
     return sums.length === 1 ? sums[0] : undefined;
   }
 
+  /** The rows of each expert in tiles; undefined where these have no number. */
+  #order(chosen: Value, experts: DimLabel, tile: number): Order | undefined {
+    const { builder } = this;
+    const groups = builder.dims.get(experts);
+    const { dims } = chosen.type;
+    const label = groups === undefined || groups === null ? undefined : tilesOfGroups(builder.dims, dims, groups, tile);
+    if (label === undefined) return undefined;
+    const [tiles, place] = [builder.dim(label, null), builder.dim(`row.in.${tile}`, tile)];
+    const type: TensorType = { dtype: "i32", dims: [tiles, place] };
+    const rows = builder.emit("moe.tiles", [chosen], type, { experts, into: [tiles, place] }, "rows");
+    const scalar = (value: number): Value => builder.emit("tensor.constant", [], type, { value });
+    const isNone = builder.emit("math.lt", [rows, scalar(0)], { dtype: "bool", dims: type.dims });
+    const own = builder.emit("math.select", [isNone, scalar(-1), this.#gathered(chosen, chosen, rows)], type);
+    const ofTiles = builder.emit("tensor.reduce", [own], { dtype: "i32", dims: [tiles] }, { kind: "max" }, "experts");
+    return { tiles, place, rows, experts: ofTiles };
+  }
+
+  /** What codes of the rows of experts in their order stand for. */
+  #inOrder(value: Value, chosen: Value, { tiles, place, rows }: Order): Value {
+    const op = this.#producers.get(value.id);
+    // Rows without an expert are in no tile: those of tokens are read where they are.
+    const spread =
+      op?.name === "moe.dispatch" ? this.builder.emit("tensor.broadcast", [op.operands[0]!], value.type) : value;
+    return this.#coded(this.#gathered(spread, chosen, rows), { within: [place], first: [tiles], terms: [place] });
+  }
+
+  /** Rows, which are all of the dims of `chosen`, by their numbers. */
+  #gathered(value: Value, chosen: Value, rows: Value): Value {
+    const { builder } = this;
+    const [first, ...others] = chosen.type.dims as [DimLabel, ...DimLabel[]];
+    const of = chosen.type.dims.find((label) => builder.dims.get(label) === null)!;
+    let [current, label, times] = [value, first, builder.dims.get(first) ?? 1];
+    for (const inner of others) {
+      times *= builder.dims.get(inner) ?? 1;
+      const isRunTime = builder.dims.get(label) === null || inner === of;
+      const to = isRunTime
+        ? builder.dim(tilesLabel({ of, by: 1, times }), null)
+        : builder.dim(`${label}*${inner}`, times);
+      const dims = replaceDim(withoutDims(current.type.dims, [inner]), label, [to]);
+      current = builder.emit("tensor.merge_dims", [current], { ...current.type, dims }, { dims: [label, inner], to });
+      label = to;
+    }
+    const dims = replaceDim(current.type.dims, label, rows.type.dims);
+    return builder.emit("tensor.gather", [current, rows], { ...current.type, dims }, { dim: label });
+  }
+
   #isProduct({ name, operands }: Op): boolean {
-    return (name === "tensor.contract" || name === "moe.contract") && operands[0]!.type.dtype !== "i32";
+    return PRODUCTS.has(name) && operands[0]!.type.dtype !== "i32";
   }
 
   /** The param that a value shows, if its products are in eight bits. */
@@ -190,6 +275,12 @@ class Writer {
       else if (sums) terms.push(outer);
       if (sums) terms.push(inner);
     }
+    const exact = this.#coded(tiled, { within, first, terms });
+    return undo.reduceRight((x, step) => step(x), exact);
+  }
+
+  /** What codes of a value and their scales stand for, in f32. */
+  #coded(tiled: Value, { within, first, terms }: Layout): Value {
     const { builder } = this;
     const { type } = tiled;
     const tiles: TensorType = { dtype: "f32", dims: withoutDims(type.dims, within) };
@@ -208,8 +299,7 @@ class Writer {
     const quotient = builder.emit("math.div", [exactly, scale], wide);
     const codes = builder.emit("tensor.cast", [quotient], { dtype: "f8e4m3", dims }, {}, "codes");
     const spread = builder.emit("tensor.broadcast", [scale], { dtype: "f32", dims: type.dims });
-    const exact = builder.emit("math.mul", [this.#cast(codes, "f32"), spread], { dtype: "f32", dims: type.dims });
-    return undo.reduceRight((x, step) => step(x), exact);
+    return builder.emit("math.mul", [this.#cast(codes, "f32"), spread], { dtype: "f32", dims: type.dims });
   }
 
   #cast(value: Value, dtype: "f32"): Value {

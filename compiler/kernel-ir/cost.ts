@@ -227,6 +227,11 @@ class Count {
           this.flops += outer * all;
         });
         break;
+      case "sort":
+        this.space(stmt.over, (all) => this.expression(stmt.value, outer * all));
+        // Places of the result.
+        this.space(stmt.axes, () => this.#touch(this.#written, stmt.to, stmt.at));
+        break;
       case "scatter":
         this.space(stmt.zeroed, () => this.#touch(this.#written, stmt.to, stmt.zeroedAt));
         this.space(stmt.axes, (all) => {

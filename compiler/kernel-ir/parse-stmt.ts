@@ -147,6 +147,15 @@ export class StmtParser {
       const over = this.axis(cursor);
       return { kind: "rank", axes, over, value: this.expr(cursor), ...target };
     }
+    if (cursor.take("sort into ")) {
+      const groups = cursor.number("the number of groups");
+      cursor.expect("over");
+      const over = this.axes(cursor);
+      const [tiles, place, another] = axes;
+      if (tiles === undefined || place === undefined || another !== undefined)
+        return cursor.fail("rows are sorted into tiles and places of a tile");
+      return { kind: "sort", axes: [tiles, place], over, groups, value: this.expr(cursor), ...target };
+    }
     if (cursor.take("scan ")) {
       const [exclusive, reverse] = [cursor.take("exclusive "), cursor.take("reverse ")];
       cursor.expect("over");

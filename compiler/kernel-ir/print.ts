@@ -129,6 +129,8 @@ function stmtText(stmt: Stmt): string {
       const how = `${stmt.exclusive ? " exclusive" : ""}${stmt.reverse ? " reverse" : ""}`;
       return `${loops}${target} = scan${how} over ${axesText([stmt.over])} ${value}`;
     }
+    case "sort":
+      return `${loops}${target} = sort into ${stmt.groups} over ${axesText(stmt.over)} ${value}`;
     case "scatter": {
       const zeroed = targetText({ to: stmt.to, at: stmt.zeroedAt });
       return `zero ${axesText(stmt.zeroed)} ${zeroed}; ${loops}${target} += ${value} when ${exprText(stmt.when)}`;

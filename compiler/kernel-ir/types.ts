@@ -140,6 +140,18 @@ export type Stmt =
       readonly value: Expr;
     } & Target)
   /**
+   * Rows in the order of their groups, those of each group from a whole tile on: for all of `axes`, a tile and a place in it, `to[at]` is
+   * the number of the row there, or -1. Rows are the elements of `over` (row-major) and keep their order in a group; `value` is the group
+   * of each, an i32 below `groups`, negative for none. The only statement of a `serial` kernel.
+   */
+  | ({
+      readonly kind: "sort";
+      readonly axes: readonly [tiles: Axis, place: Axis];
+      readonly over: readonly Axis[];
+      readonly groups: number;
+      readonly value: Expr;
+    } & Target)
+  /**
    * Zeroes `to[zeroedAt]` for all of `zeroed`, then `to[at] += value` for all of `axes` in their order where `when` holds:
    * `at` may depend on data.
    */

@@ -172,6 +172,8 @@ class KernelVerifier {
         break;
       case "serial":
         for (const stmt of kernel.body) this.#stmt(stmt, []);
+        if (kernel.body.some(({ kind }) => kind === "sort") && kernel.body.length + kernel.locals.length > 1)
+          this.#faults.push("rows are sorted beside other statements");
         break;
       case "columns":
         this.#axes([...kernel.columns, ...kernel.over]);
@@ -246,6 +248,10 @@ class KernelVerifier {
     this.#axes([...stmt.axes, ...over]);
     this.#expr(stmt.value, [...inner, ...over]);
     switch (stmt.kind) {
+      case "sort":
+        if (this.#kernel.family !== "serial") this.#faults.push("rows are sorted inside of rows");
+        if (typeof stmt.axes[1].extent !== "number") this.#faults.push("tiles of rows have a size that a launch gives");
+        return this.#target(stmt, inner);
       case "assign":
       case "reduce":
         return this.#target(stmt, inner);

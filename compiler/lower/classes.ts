@@ -150,6 +150,16 @@ export class Classes {
     return this.program.dims.get(to) === null && tilesOf(to) !== undefined;
   }
 
+  /** Whether it reads rows of experts in their order: whoever reads tiles looks up which rows these are. */
+  #gathersTiles({ name, operands: [, index] }: Op): boolean {
+    return name === "tensor.gather" && this.areRowsOfTiles(index!);
+  }
+
+  /** Whether a value says which rows of experts are where in tiles. */
+  areRowsOfTiles({ id }: Value): boolean {
+    return this.producers.get(id)?.name === "moe.tiles";
+  }
+
   /** Whether it makes numbers of eight-bit codes, or scales them: to read them is cheaper than what they would be stored as. */
   #widensCodes({ name, operands }: Op): boolean {
     const isWidened = (value: Value): boolean => {
@@ -167,7 +177,14 @@ export class Classes {
   #widensGradient({ name, operands: [x], results: [result] }: Op): boolean {
     if (name !== "tensor.cast" || result!.type.dtype !== "f32") return false;
     const isNarrow = x!.type.dtype === "bf16" || x!.type.dtype === "f16";
-    return isNarrow && this.producers.get(x!.id)?.name === "moe.contract_weight";
+    return isNarrow && this.#isOfExperts(x!);
+  }
+
+  /** Whether a value is such a gradient, as the product has it or rounded. */
+  #isOfExperts({ id }: Value): boolean {
+    const op = this.producers.get(id);
+    if (op?.name === "tensor.cast") return this.#isOfExperts(op.operands[0]!);
+    return op?.name === "moe.contract_weight";
   }
 
   /** Whether it makes what codes are rounded from and nothing else: to compute it again is cheaper than to store it in f32. */
@@ -184,6 +201,7 @@ export class Classes {
     if (
       MOVES.has(name) ||
       this.#fillsTiles(op) ||
+      this.#gathersTiles(op) ||
       this.#widensCodes(op) ||
       this.#onlyCodesOf(op) ||
       this.#widensGradient(op)
@@ -191,6 +209,7 @@ export class Classes {
       return "view";
     if (name === "tensor.reduce" && this.#isSelection(op)) return "view";
     if (name === "moe.contract" || name === "moe.contract_weight") return "gemm";
+    if (name === "moe.tiles") return "serial";
     const [result] = op.results;
     const row = ROW_DIMS.find((label) => result!.type.dims.includes(label));
     if (name === "tensor.contract") return this.#contraction(op, row);

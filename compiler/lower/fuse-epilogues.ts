@@ -63,7 +63,7 @@ class Finder {
         if (this.#classes.of(from) !== "gemm" || this.#taken.has(from) || dims(from) !== dims(op)) continue;
         const { level, kind } = this.#unitOf.get(from)!;
         const space = spaceOf(from);
-        if (kind !== "gemm" || space.groups?.over === "k") continue;
+        if (kind !== "gemm" || !isTaken(op, from)) continue;
         const { batch, m, n, groups } = space;
         const key = JSON.stringify([level, batch, m, n, groups?.of.id, groups?.dim]);
         const all = found.get(key) ?? [];
@@ -77,7 +77,9 @@ class Finder {
   /** The ops that become the epilogue of products. */
   epilogue(products: readonly Op[]): Op[] {
     const [first] = products;
-    const wanted = (this.#byDims.get(dims(first!)) ?? []).filter((op) => this.#isElementwise(op));
+    const wanted = (this.#byDims.get(dims(first!)) ?? []).filter(
+      (op) => this.#isElementwise(op) && isTaken(op, first!),
+    );
     const inside = new Set([...products, ...wanted]);
     // What has no place inside takes others out with it.
     for (let before = -1; before !== inside.size;) {
@@ -148,6 +150,11 @@ class Finder {
     const op = this.#classes.producer(value);
     return op.name === "tensor.stop_gradient" ? this.#direct(op.operands[0]!) : value;
   }
+}
+
+/** Gradients of experts' params, of which each product has all terms of an expert, are only rounded. */
+function isTaken({ name }: Op, product: Op): boolean {
+  return spaceOf(product).groups?.over !== "k" || name === "tensor.cast";
 }
 
 function isPlain({ name }: Op): boolean {

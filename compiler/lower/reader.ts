@@ -99,7 +99,10 @@ export class Reader {
       case "tensor.gather": {
         const at = this.at(y!, point);
         const dim = stringAttr(attrs, "dim");
-        const inside = clamped(toIndex(at), this.args.extent(dim));
+        // Rows of tiles are there, or none.
+        const inside = this.#classes.areRowsOfTiles(y!)
+          ? scalar("max", [toIndex(at), index(0)], "index")
+          : clamped(toIndex(at), this.args.extent(dim));
         return this.#unless(at, this.at(x!, moved(point, dim, inside)), dtype);
       }
       case "moe.dispatch":

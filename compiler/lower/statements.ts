@@ -1,9 +1,9 @@
 /** Statements for the ops that loop inside of a row: sums, softmax, orders, scans, scatters, and plain elementwise stores. */
 import type { Expr, Reduction, Stmt, Target } from "../kernel-ir/types.ts";
-import { booleanAttr, stringAttr } from "../tensor-ir/attrs.ts";
+import { booleanAttr, stringAttr, stringsAttr } from "../tensor-ir/attrs.ts";
 import { joinDims, withoutDims } from "../tensor-ir/ops/dims.ts";
 import type { DimLabel, Op, Value } from "../tensor-ir/types.ts";
-import { axis, constant, load, op as scalar, toIndex } from "../kernel-ir/expr.ts";
+import { axis, constant, known, load, op as scalar, toIndex } from "../kernel-ir/expr.ts";
 import { inLocal, type KernelArgs } from "./kernel-args.ts";
 import { type Point, type Reader, zero } from "./reader.ts";
 
@@ -18,6 +18,7 @@ export const LOOPS = new Set([
   "nn.softmax",
   "nn.logsumexp",
   "moe.combine",
+  "moe.tiles",
 ]);
 
 /** Of each softmax, by what it reads: the largest element of a row, and the sum of the powers. */
@@ -103,6 +104,8 @@ export class Statements {
       }
       case "tensor.scatter_add":
         return this.#scatter(op);
+      case "moe.tiles":
+        return this.#sort(op);
       default:
         return this.assign(op, this.#args.target(result!, this.#point(dims)));
     }
@@ -254,6 +257,20 @@ export class Statements {
       none: masked,
       largest: (p) => scalar("select", [scalar("eq", [found(p), lowest], "bool"), constant(0, total), found(p)], total),
     };
+  }
+
+  #sort({ attrs, operands, results }: Op): void {
+    const [chosen] = operands as readonly [Value];
+    const [tiles, place] = stringsAttr(attrs, "into") as [DimLabel, DimLabel];
+    const { dims } = chosen.type;
+    this.body.push({
+      kind: "sort",
+      axes: [this.#args.axis(tiles), this.#args.axis(place)],
+      over: this.#axes(dims),
+      groups: known(this.#args.size(stringAttr(attrs, "experts")))!,
+      value: this.#reader.at(chosen, this.#point(dims)),
+      ...this.#args.target(results[0]!, this.#point([tiles, place])),
+    });
   }
 
   #scatter({ attrs, operands, results }: Op): void {

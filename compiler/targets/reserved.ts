@@ -60,7 +60,7 @@ function withWordsForExtents<K extends Kernel>(kernel: K): K {
   const taken = new Set([...namesOf(kernel), ...extents]);
   const words = new Map<unknown, string>();
   for (const extent of extents.filter((each) => !WORD.test(each))) {
-    let word = extent.replace("/", "_by_").replace("*", "_times_");
+    let word = extent.replace("/", "_by_").replace("*", "_times_").replace("+", "_plus_");
     while (taken.has(word)) word = `${word}_`;
     taken.add(word);
     words.set(extent, word);
@@ -73,10 +73,11 @@ function withWordsForExtents<K extends Kernel>(kernel: K): K {
   return copied(kernel, "") as K;
 }
 
-/** Elements of a run-time dim that are one of an extent, by its name or its word. */
-export function tileOfWord(extent: string): number {
-  const [, by = "1"] = /(?:_by_|\/)(\d+)_*$/.exec(extent) ?? [];
-  return Number(by);
+/** What an extent is where its run-time dim has a size, by its name or its word. */
+export function sizeOfWord(extent: string, size: number): number {
+  const [, by = "1", times = "1", plus = "0"] =
+    /(?:_by_|\/)(\d+)(?:(?:_times_|\*)(\d+))?(?:(?:_plus_|\+)(\d+))?_*$/.exec(extent) ?? [];
+  return Math.ceil(size / Number(by)) * Number(times) + Number(plus);
 }
 
 const WORD = /^\w+$/;

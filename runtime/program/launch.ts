@@ -8,7 +8,7 @@ export type StorageType = "f64" | "f32" | "bf16" | "f16" | "f8e4m3" | "i32" | "b
 
 /**
  * A number, or the name of a run-time dim: `T` tokens of this call, `S` positions, `B` sequences or wanted rows. `T/128` are its tiles of
- * 128, the last one filled up, `T/128*128` all of their elements.
+ * 128, the last one filled up, `T/128*128` all of their elements, `T/128*8+64` 64 more than 8 for each of them.
  */
 export type Extent = number | string;
 
@@ -125,16 +125,17 @@ export function sizeOf(extent: Extent, sizes: Sizes): number {
   if (typeof extent === "number") return extent;
   const size = sizes[extent];
   if (size !== undefined) return size;
-  const { dim, by, times } = runTimeDim(extent);
+  const { dim, by, times, plus } = runTimeDim(extent);
   const whole = sizes[dim];
   if (whole === undefined) throw new Error(`the run-time dim ${dim} is not bound`);
-  return Math.ceil(whole / by) * times;
+  return Math.ceil(whole / by) * times + plus;
 }
 
-/** The run-time dim that an extent's size follows from: it is ceil(size / by) * times. */
-export function runTimeDim(extent: string): { readonly dim: string; readonly by: number; readonly times: number } {
-  const [, dim = extent, by = "1", times = "1"] = /^(.+?)\/(\d+)(?:\*(\d+))?$/.exec(extent) ?? [];
-  return { dim, by: Number(by), times: Number(times) };
+/** The run-time dim that an extent's size follows from: it is ceil(size / by) * times + plus. */
+export function runTimeDim(extent: string): Record<"by" | "times" | "plus", number> & { readonly dim: string } {
+  const [, dim = extent, by = "1", times = "1", plus = "0"] =
+    /^(.+?)\/(\d+)(?:\*(\d+))?(?:\+(\d+))?$/.exec(extent) ?? [];
+  return { dim, by: Number(by), times: Number(times), plus: Number(plus) };
 }
 
 /** The values of a kernel's symbolic extents in a launch, by name. */

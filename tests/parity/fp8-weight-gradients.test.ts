@@ -6,7 +6,7 @@ import { ProgramBuilder } from "../../compiler/tensor-ir/builder.ts";
 import type { DType, Program } from "../../compiler/tensor-ir/types.ts";
 import { verifyProgram } from "../../compiler/tensor-ir/verify.ts";
 import type { Session } from "../../runtime/device/session.ts";
-import { e4m3Number } from "../support/e4m3.ts";
+import { e4m3Number, lostOnHopper, sizeOfSum } from "../support/e4m3.ts";
 import { fixtureTensors } from "../support/fixture.ts";
 import { onCpu } from "../support/on-cpu.ts";
 import { onCuda } from "../support/on-cuda.ts";
@@ -112,24 +112,6 @@ function sumsOfTiles(want: Numbers, ofTile: (products: readonly number[]) => num
     }
     return sum;
   });
-}
-
-function sizeOfSum(products: readonly number[]): number {
-  return products.reduce((sum, x) => sum + Math.abs(x), 0);
-}
-
-/**
- * Hopper's tensor cores cut each addend of a sum of 32 products behind the 13th bit of the largest one (DeepSeek-V3, arXiv 2412.19437,
- * section 3.5.2): what the products of a tile and the sums so far can lose.
- */
-function lostOnHopper(products: readonly number[]): number {
-  let [sum, lost] = [0, 0];
-  for (let first = 0; first < products.length; first += 32) {
-    const some = products.slice(first, first + 32);
-    lost += 33 * Math.max(Math.abs(sum), ...some.map(Math.abs)) * 2 ** -13;
-    sum += some.reduce((a, x) => a + x, 0);
-  }
-  return lost;
 }
 
 interface Device {

@@ -38,7 +38,7 @@ export function sampleText(name: OpName): string {
   return `program @sample\n${SAMPLE_DIMS}\n{\n${lines.join("\n")}\n}\n`;
 }
 
-export const SAMPLE_DIMS = "dims { T = ?, S = ?, A = 2, B = 3, C = 4, K = 2, E = 3, A+B = 5, A*B = 6 }";
+export const SAMPLE_DIMS = "dims { T = ?, S = ?, A = 2, B = 3, C = 4, K = 2, E = 3, A+B = 5, A*B = 6, T/2*2+3 = ? }";
 
 const unary = (data: readonly number[], dtype = "f32"): Sample => ({
   operands: [`${dtype}[A, B]`],
@@ -233,5 +233,11 @@ const SAMPLES: Readonly<Record<OpName, Sample>> = {
     result: "f32[T, A]",
     attrs: routed,
     data: [oneTo(8), [0.5, 2, 3, 0.25], chosen],
+  },
+  "moe.tiles": {
+    operands: ["i32[T, K]"],
+    result: "i32[T/2*2+3, A]",
+    attrs: 'experts = "E", into = ["T/2*2+3", "A"]',
+    data: [chosen],
   },
 };

@@ -1,4 +1,4 @@
-import { stringAttr } from "../../tensor-ir/attrs.ts";
+import { stringAttr, stringsAttr } from "../../tensor-ir/attrs.ts";
 import { joinDims, withoutDims } from "../../tensor-ir/ops/dims.ts";
 import type { DimLabel } from "../../tensor-ir/types.ts";
 import { contract, planContraction } from "../contraction.ts";
@@ -66,9 +66,30 @@ const contractWeight: Kernel = (result, call) => {
   eachRow(chosen, call, [x, y], (expert, inX, inY) => contract(plan, inX, inY, expert * stride));
 };
 
+const tiles: Kernel = (result, { attrs, operands, sizes }) => {
+  const [chosen] = operands as readonly [Tensor];
+  const [outer, inner] = stringsAttr(attrs, "into") as [DimLabel, DimLabel];
+  const count = sizeOf(sizes, stringAttr(attrs, "experts"));
+  const rows = Array.from({ length: count }, (): number[] => []);
+  for (const [r, expert] of chosen.data.entries()) {
+    if (expert >= count) throw new Error(`row ${r} has expert ${expert} of ${count}`);
+    if (expert >= 0) rows[expert]!.push(r);
+  }
+  const strides = stridesOf(result);
+  const by = sizeOf(sizes, inner);
+  result.data.fill(-1);
+  let tile = 0;
+  for (const own of rows) {
+    for (const [i, r] of own.entries())
+      result.data[(tile + Math.floor(i / by)) * strides.get(outer)! + (i % by) * strides.get(inner)!] = r;
+    tile += Math.ceil(own.length / by);
+  }
+};
+
 export const MOE_KERNELS = {
   "moe.dispatch": dispatch,
   "moe.contract": contractRows,
   "moe.contract_weight": contractWeight,
   "moe.combine": combine,
+  "moe.tiles": tiles,
 } satisfies Record<string, Kernel>;

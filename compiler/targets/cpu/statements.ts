@@ -36,6 +36,8 @@ export class StatementPrinter {
         return this.#order(stmt);
       case "scan":
         return this.#scan(stmt);
+      case "sort":
+        return this.#sort(stmt);
       case "scatter":
         return this.#scatter(stmt);
     }
@@ -247,6 +249,35 @@ export class StatementPrinter {
         this.#lines.add(`${sum} += ${text};`);
         if (!exclusive) this.#lines.add(this.#write(place, to, sum));
       });
+    });
+  }
+
+  /** Two passes over the rows: how many each group has says where it begins. */
+  #sort({ axes, over, groups, value, to, at }: Stmt & { kind: "sort" }): void {
+    this.#bind([...axes, ...over]);
+    const lines = this.#lines;
+    const [tile, place] = axes.map(({ name }) => this.#names.axis(name));
+    const by = axes[1].extent;
+    const next = this.#scratch("next", "int64_t", String(groups));
+    const [group, row, begin] = ["group", "row", "begin"].map((hint) => `${hint}${this.#temps++}`);
+    const eachGroup = `for (int64_t ${group} = 0; ${group} < ${groups}; ${group}++)`;
+    const eachRow = (body: () => void): void =>
+      this.#loops(over, undefined, () => {
+        lines.add(`const int64_t ${group} = ${this.#scalars(value).print(value)};`);
+        lines.block(`if (${group} >= 0 && ${group} < ${groups})`, body);
+        lines.add(`${row}++;`);
+      });
+    lines.add(`int64_t ${row} = 0, ${begin} = 0;`, `${eachGroup} ${next}[${group}] = 0;`);
+    eachRow(() => lines.add(`${next}[${group}]++;`));
+    lines.block(eachGroup, () => {
+      lines.add(`const int64_t rows = ${next}[${group}];`);
+      lines.add(`${next}[${group}] = ${begin};`, `${begin} += (rows + ${by} - 1) / ${by} * ${by};`);
+    });
+    this.#loops(axes, SIMD, () => this.#store(to, at, constant(-1, "i32")));
+    lines.add(`${row} = 0;`);
+    eachRow(() => {
+      lines.add(`const int64_t ${tile} = ${next}[${group}] / ${by}, ${place} = ${next}[${group}]++ % ${by};`);
+      this.#lines.add(this.#write(this.#place(to, at, this.#scalars(...at)), to, row!));
     });
   }
 

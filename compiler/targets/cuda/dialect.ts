@@ -1,7 +1,7 @@
 /** CUDA C++: what all kernels of blocks of threads are printed with. */
 import { type Ranges, widened } from "../../kernel-ir/expr.ts";
 import type { Axis, Kernel, Reduction, ScalarType, SoloKernel } from "../../kernel-ir/types.ts";
-import { tileOfWord } from "../reserved.ts";
+import { sizeOfWord } from "../reserved.ts";
 import { Names } from "../scalars.ts";
 import type { Dialect, Part, Team } from "../simt/dialect.ts";
 import type { Frame } from "../simt/frame.ts";
@@ -100,8 +100,8 @@ function rangesOf(kernel: Kernel): Ranges {
     if (typeof value !== "object" || value === null) return;
     if ("name" in value && "extent" in value) {
       const { name, extent } = value as Axis;
-      // A run-time dim is an int.
-      ranges.set(name, typeof extent === "number" ? extent : Math.floor(2 ** 31 / tileOfWord(extent)));
+      // A run-time dim is an int, and so is what follows from it.
+      ranges.set(name, typeof extent === "number" ? extent : Math.min(2 ** 31, sizeOfWord(extent, 2 ** 31)));
     } else for (const inner of Object.values(value)) visit(inner);
   };
   visit(kernel);

@@ -18,7 +18,11 @@ export function printGemm(dialect: Dialect, kernel: GemmKernel, part?: Part): Fr
   const own = new GemmFrame(dialect, kernel, part);
   own.print();
   printFewRows(own, part);
-  if (kernel.groups !== undefined) printSort(own.frame, kernel);
+  const { groups } = kernel;
+  if (groups !== undefined) {
+    const axes = groups.over === "m" ? kernel.m : kernel.products[0]!.k;
+    printSort(own.frame, axes, groupsOf(groups.group), TILE);
+  }
   const shares = part === undefined ? sharesOf(kernel, dialect.tiles.enough) : undefined;
   printTiles(own, shares);
   return own.frame;

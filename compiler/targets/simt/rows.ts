@@ -3,6 +3,7 @@ import type { Axis, Expr, RowsKernel, SerialKernel, Stmt } from "../../kernel-ir
 import { extentsOf, knownSize, sizeText } from "./axes.ts";
 import type { Dialect, Part } from "./dialect.ts";
 import { Frame } from "./frame.ts";
+import { printSortedTiles } from "./sorted-tiles.ts";
 import { Statements } from "./statements.ts";
 
 /** Rows with so little to do that each belongs to one thread. */
@@ -45,6 +46,8 @@ export function printRows(dialect: Dialect, kernel: RowsKernel, part?: Part): Fr
 
 /** One workgroup does everything, or several where each can have indices of its own in whatever is written. */
 export function printSerial(dialect: Dialect, kernel: SerialKernel, part?: Part): Frame {
+  const [first] = kernel.body;
+  if (first?.kind === "sort") return printSortedTiles(dialect, kernel, first);
   const frame = new Frame(dialect, kernel, kernel.locals, part);
   const axis = dialect.threads.spread === undefined ? undefined : sharedAxis(kernel);
   if (axis !== undefined) return printScatters(frame, kernel, axis);

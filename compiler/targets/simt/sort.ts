@@ -1,8 +1,7 @@
 /** Rows or terms of groups (experts) in their order: what tiles of them are found by. */
-import type { GemmKernel } from "../../kernel-ir/types.ts";
+import type { Axis } from "../../kernel-ir/types.ts";
 import { extentsOf, sizeText } from "./axes.ts";
 import type { Frame } from "./frame.ts";
-import { TILE } from "./tiles.ts";
 
 /** Threads that sort rows by their groups: one workgroup. */
 export const SORTERS = 128;
@@ -15,14 +14,14 @@ export function loadFrom({ language, names }: Frame, array: string, at: string):
 /**
  * Entry point `sort`: `order` has the rows (or terms) of all groups one group after the other, those of none at the end;
  * `starts` says where each begins. The frame has `group_of`.
+ * @param axes of the rows, or terms
+ * @param own how many groups there are
+ * @param tile rows of a tile, of which `tiles_of` says how many a group has
  */
-export function printSort(frame: Frame, kernel: GemmKernel): void {
+export function printSort(frame: Frame, axes: readonly Axis[], own: number, tile: number): void {
   const load = (array: string, at: string): string => loadFrom(frame, array, at);
   const store = (array: string, at: string, value: string): string =>
     frame.dialect.store(frame.names.store(array), at, value);
-  const { m, products, groups } = kernel;
-  const axes = groups!.over === "m" ? m : products[0]!.k;
-  const own = groups!.group.extent as number;
   frame.shareScratch("order", "i32", extentsOf(axes));
   frame.shareScratch("starts", "i32", [own + 2]);
   frame.shareScratch("counts", "i32", [own + 1, SORTERS]);
@@ -43,8 +42,8 @@ export function printSort(frame: Frame, kernel: GemmKernel): void {
     [["expert", "index"]],
     "i32",
     () => {
-      const rows = `(${load("starts", "expert + 1")} - ${load("starts", "expert")} + ${TILE - 1})`;
-      frame.lines.add(`return ${rows} / ${TILE};`);
+      const rows = `(${load("starts", "expert + 1")} - ${load("starts", "expert")} + ${tile - 1})`;
+      frame.lines.add(`return ${rows} / ${tile};`);
     },
     false,
   );

@@ -50,6 +50,8 @@ export class Statements {
         return this.#scan(stmt);
       case "scatter":
         return this.#scatter(stmt);
+      case "sort":
+        throw new Error("rows are sorted by a kernel of its own (sorted-tiles.ts)");
     }
   }
 

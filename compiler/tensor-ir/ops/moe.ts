@@ -1,7 +1,8 @@
-import { stringAttr } from "../attrs.ts";
-import type { Attrs, DimLabel, Op, Value } from "../types.ts";
+import { stringAttr, stringsAttr } from "../attrs.ts";
+import { tilesOfGroups } from "../tiles.ts";
+import type { Attrs, DimLabel, DimTable, Op, Value } from "../types.ts";
 import { define, type DimSizes, type OpDefinition } from "./definition.ts";
-import { dimsOf, dimsText, joinDims, resultWithin, sameDims, withoutDims } from "./dims.ts";
+import { dimsOf, dimsText, joinDims, knownProduct, knownSize, resultWithin, sameDims, withoutDims } from "./dims.ts";
 import { dtypeIn, resultDtype, widestFloat } from "./dtypes.ts";
 
 const attrs = { experts: "label", slot: "label" } as const;
@@ -81,7 +82,48 @@ export const MOE_OPS = {
       ];
     },
   }),
+  /**
+   * The rows in the order of their experts, those of each from a whole tile on: the number of the row (row-major in the dims of `chosen`) at
+   * each place of the tiles `into`, -1 where there is none. Rows of one expert keep their order; those without one have no place.
+   */
+  "moe.tiles": define({
+    operands: 1,
+    attrs: { experts: "label", into: "labels" },
+    infer: (_, attrs) => ({ dtype: "i32", dims: stringsAttr(attrs, "into") }),
+    rules: (op, dims) => {
+      const [chosen] = op.operands;
+      const experts = stringAttr(op.attrs, "experts");
+      const [tiles, place, another] = stringsAttr(op.attrs, "into");
+      if (tiles === undefined || place === undefined || another !== undefined)
+        return ["attribute into must be [tiles, place]"];
+      const [groups, by] = [knownSize(dims, experts), knownSize(dims, place)];
+      if (groups === undefined || by === undefined) return [`the sizes of ${experts} and ${place} have to be known`];
+      return [
+        dtypeIn(chosen!, "chosen", "i32"),
+        dimsOf(chosen!).includes(experts) && `chosen may not have the expert dim ${experts}`,
+        tooFew(dims, tiles, dimsOf(chosen!), groups, by),
+      ];
+    },
+  }),
 } satisfies Record<string, OpDefinition>;
+
+/** What is wrong with the tiles that rows of groups are put into. */
+function tooFew(
+  dims: DimTable,
+  tiles: DimLabel,
+  rows: readonly DimLabel[],
+  groups: number,
+  by: number,
+): string | false {
+  const [size, count] = [knownSize(dims, tiles), knownProduct(dims, rows)];
+  if (size === undefined) {
+    const wanted = tilesOfGroups(dims, rows, groups, by);
+    if (wanted === undefined) return "chosen must have one run-time dim";
+    return wanted !== tiles && `rows of experts fill the tiles ${wanted}, not ${tiles}`;
+  }
+  const most = count === undefined ? Infinity : Math.floor(count / by) + groups;
+  return size < most && `rows of experts may fill ${most} tiles, ${tiles} are ${size}`;
+}
 
 /** The dims of the tokens that choose: those of `chosen` without the slot. */
 function tokenDims(chosen: Value, { slot }: Attrs): DimLabel[] {

@@ -295,7 +295,7 @@ function tilesAgree(dims: DimTable, [outer, inner]: readonly DimLabel[], label: 
   const [tiles, whole] = [outer!, label].map((of) => (dims.get(of) === null ? tilesOf(of) : undefined));
   const size = knownSize(dims, inner!);
   if (tiles === undefined || whole === undefined || size === undefined) return false;
-  const expected = tilesLabel({ ...tiles, times: tiles.times * size });
+  const expected = tilesLabel({ ...tiles, times: tiles.times * size, plus: tiles.plus * size });
   return expected !== label && `${outer} * ${inner} are the elements of ${expected}, not of ${label}`;
 }
 

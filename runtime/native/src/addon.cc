@@ -41,14 +41,15 @@ Program program(const Napi::Value& value, const std::string& what) {
   const auto extent = [&](const Napi::Value& v, const std::string& w) {
     if (!v.IsString()) return Extent{integer(v, w), -1};
     const std::string name = text(v, w);
-    static const std::regex tiles("(.+?)/(\\d{1,9})(?:\\*(\\d{1,9}))?");
+    static const std::regex tiles("(.+?)/(\\d{1,9})(?:\\*(\\d{1,9}))?(?:\\+(\\d{1,9}))?");
     std::smatch parts;
     const bool tiled = std::regex_match(name, parts, tiles);
     const std::string dim = tiled ? parts[1].str() : name;
     const int64_t by = tiled ? std::stoll(parts[2]) : 1;
     const int64_t times = tiled && parts[3].matched ? std::stoll(parts[3]) : 1;
+    const int64_t plus = tiled && parts[4].matched ? std::stoll(parts[4]) : 0;
     for (size_t i = 0; i < result.dims.size(); ++i) {
-      if (result.dims[i] == dim) return Extent{0, static_cast<int32_t>(i), by, times};
+      if (result.dims[i] == dim) return Extent{0, static_cast<int32_t>(i), by, times, plus};
     }
     fail(w + ": the program has no run-time dim " + dim);
   };

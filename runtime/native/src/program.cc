@@ -9,7 +9,7 @@ namespace {
 
 // More than any machine has; sums of a few thousand such numbers still fit.
 constexpr int64_t kMostBytes = int64_t{1} << 48;
-// Elements of a tile of a run-time dim.
+// Elements of a tile of a run-time dim, and of what follows from tiles.
 constexpr int64_t kMostTile = int64_t{1} << 20;
 
 [[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
@@ -22,8 +22,9 @@ void Program::check(const Library& library) {
     for (const Extent& extent : extents) {
       if (extent.dim >= static_cast<int64_t>(dims.size())) fail(of + ": a dim that the program does not have");
       if (extent.dim < 0 && extent.size < 0) fail(of + ": the extent " + std::to_string(extent.size));
-      if (extent.by < 1 || extent.times < 1 || extent.times > extent.by || extent.by > kMostTile) {
-        fail(of + ": tiles of " + std::to_string(extent.by) + ", with " + std::to_string(extent.times) + " of each");
+      if (extent.by < 1 || extent.times < 1 || extent.by > kMostTile || extent.times > kMostTile || extent.plus > kMostTile) {
+        fail(of + ": tiles of " + std::to_string(extent.by) + ", with " + std::to_string(extent.times) + " of each and " +
+             std::to_string(extent.plus) + " more");
       }
     }
   };

@@ -10,13 +10,14 @@ namespace dsk {
 
 enum class Kind : uint8_t { kInput, kParam, kState, kCache, kOutput, kTemp };
 
-// A number, or what follows from the value of a run-time dim: ceil(value / by) * times.
+// A number, or what follows from the value of a run-time dim: ceil(value / by) * times + plus.
 struct Extent {
   int64_t size;
   // -1 for a number.
   int32_t dim;
   int64_t by = 1;
   int64_t times = 1;
+  int64_t plus = 0;
 };
 
 struct Buffer {
@@ -73,9 +74,11 @@ struct Program {
   void check_blocks() const;
 };
 
-// With its run-time dim at this value: at most `by` more, since `times` is not larger.
+// With its run-time dim at this value; what does not fit is the largest number, which no buffer has room for.
 inline int64_t size_of(const Extent& extent, int64_t value) {
-  return value / extent.by * extent.times + (value % extent.by != 0 ? extent.times : 0);
+  int64_t size = value / extent.by + (value % extent.by != 0 ? 1 : 0);
+  if (__builtin_mul_overflow(size, extent.times, &size) || __builtin_add_overflow(size, extent.plus, &size)) return INT64_MAX;
+  return size;
 }
 
 inline int64_t size_of(const Extent& extent, const std::vector<int64_t>& sizes) {

@@ -207,7 +207,7 @@ describe.each(DEVICES)("$device", ({ open, skipped }) => {
   );
 });
 
-test("gradients of dense params are products of codes, those of experts are not", () => {
+test("gradients of params are products of codes, those of experts too", () => {
   const { ops } = eight.program;
   const producers = new Map(ops.flatMap((op) => op.results.map(({ id }) => [id, op] as const)));
   const isCodes = (id: number): boolean => {
@@ -215,21 +215,25 @@ test("gradients of dense params are products of codes, those of experts are not"
     const isWay = /^(math\.mul|tensor\.cast)$/.test(op.name);
     return op.results[0]!.type.dtype === "f8e4m3" || (isWay && isCodes(op.operands[0]!.id));
   };
+  const inEight = ({ operands }: Op): boolean => operands.slice(0, 2).every(({ id }) => isCodes(id));
   const sums = ops.filter(
     ({ name, operands, results }) =>
       name === "tensor.contract" &&
       operands.every(({ type }) => type.dims.some((label) => /^[TS](\/|$)/.test(label))) &&
       !results[0]!.type.dims.some((label) => label === "T" || label === "S"),
   );
-  const [inEight, others] = [true, false].map((want) =>
-    sums.filter(({ operands }) => operands.every(({ id }) => isCodes(id)) === want),
-  );
   const params = new Set(products(eight.program).flatMap(([param, isEight]) => (isEight ? [param] : [])));
-  const dense = [...params].filter((param) => !param.includes("experts") || param.includes("shared"));
-  expect(inEight!.length).toBe(dense.length);
+  const isOfExperts = (param: string): boolean => param.includes("experts") && !param.includes("shared");
+  expect(sums.filter(inEight).length).toBe([...params].filter((param) => !isOfExperts(param)).length);
   // Embeddings, heads, gates and joins are kept.
-  expect(others!.length).toBeGreaterThan(0);
-  expect(ops.some(({ name }) => name === "moe.contract_weight")).toBe(true);
+  expect(sums.every(inEight)).toBe(false);
+  const ofExperts = ops.filter(({ name }) => name === "moe.contract_weight");
+  expect(ofExperts.length).toBe([...params].filter(isOfExperts).length);
+  expect(ofExperts.length).toBeGreaterThan(0);
+  expect(ofExperts.every(inEight)).toBe(true);
+  // Rows are put in order once for each layer.
+  const orders = runPasses(eight.program).ops.filter(({ name }) => name === "moe.tiles");
+  expect(orders.length).toBe(ofExperts.length / 3);
 });
 
 test("logits in eight bits and their gradients are never there for all tokens", () => {

@@ -120,6 +120,8 @@ const EXPECTED: Readonly<Record<OpName, readonly number[]>> = {
   "moe.contract": [45, 48, 51, 19, 26, 33, 0, 0, 0, 129, 144, 159],
   "moe.contract_weight": [12, 15, 18, 16, 20, 24, 70, 77, 84, 80, 88, 96, 1, 2, 3, 2, 4, 6],
   "moe.combine": [6.5, 9, 1.75, 2],
+  // Expert 0 has row 1, expert 1 row 3, expert 2 row 0; two of five tiles are left.
+  "moe.tiles": [1, -1, 3, -1, 0, -1, -1, -1, -1, -1],
 };
 
 describe("every op", () => {

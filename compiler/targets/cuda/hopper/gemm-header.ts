@@ -1,6 +1,6 @@
 /** What the file of a matrix product says about it. */
 import { originLines } from "../../../kernel-ir/print.ts";
-import { tileOfWord } from "../../reserved.ts";
+import { sizeOfWord } from "../../reserved.ts";
 import { type GemmPlan, TOKENS } from "./gemm-plan.ts";
 import { ROWS } from "./gemm-shape.ts";
 import { FEW_ROWS } from "./tiles.ts";
@@ -22,10 +22,12 @@ export function headerOf({ kernel, tile, problem, loops, parts }: GemmPlan): str
   const shapes = kernel.args.map((arg) => `${arg.access} ${arg.name}: ${arg.dtype}[${arg.shape.join(", ")}]`);
   const axes = [...kernel.m, ...kernel.n, ...kernel.batch, ...loops.flatMap(({ k }) => k)];
   const symbolic = [...new Set(axes.map(({ extent }) => extent))].filter((extent) => typeof extent === "string");
-  const [dims, tiles] = [true, false].map((isDim) => symbolic.filter((each) => (tileOfWord(each) === 1) === isDim));
+  const [dims, tiles] = [true, false].map((isDim) =>
+    symbolic.filter((each) => (sizeOfWord(each, TOKENS) === TOKENS) === isDim),
+  );
   const sizes = [
     ...(dims!.length === 0 ? [] : [`${dims!.join(" = ")} = ${TOKENS}`]),
-    ...tiles!.map((each) => `${each} = ${Math.ceil(TOKENS / tileOfWord(each))}`),
+    ...tiles!.map((each) => `${each} = ${sizeOfWord(each, TOKENS)}`),
   ];
   const taken = parts === undefined ? sizes.join(", ") : `${FEW_ROWS} rows`;
   const at = symbolic.length === 0 ? "" : `With ${taken}: `;

@@ -6,7 +6,7 @@ import { type Input, inputsOf } from "./gemm-inputs.ts";
 import { packed, type Packed, packingPays } from "./gemm-packing.ts";
 import { batchesOf, type GemmLoop, type GemmShape, slotsOf } from "./gemm-shape.ts";
 import { insideGroup } from "../../operands.ts";
-import { tileOfWord } from "../../reserved.ts";
+import { sizeOfWord } from "../../reserved.ts";
 import {
   bytesOf,
   gatheredOf,
@@ -304,7 +304,7 @@ function sizeOf(axes: readonly Axis[]): number {
 }
 
 function sizeOfExtent(extent: Extent): number {
-  return typeof extent === "number" ? extent : Math.ceil(TOKENS / tileOfWord(extent));
+  return typeof extent === "number" ? extent : sizeOfWord(extent, TOKENS);
 }
 
 function usesAxis(expr: Expr, axis: string): boolean {

@@ -3,7 +3,7 @@ import { joinDims } from "../../ops/dims.ts";
 import { commonDtype } from "../../ops/dtypes.ts";
 import type { Op, TensorType, Value } from "../../types.ts";
 import { available, type Emitter } from "../emitter.ts";
-import { operand, type Vjp, type VjpTable } from "./entry.ts";
+import { none, operand, type Vjp, type VjpTable } from "./entry.ts";
 
 /** The sum, per row, of rows * weight[chosen row], with exactly this type; 0 where nothing is chosen. */
 function contractRows(e: Emitter, op: Op, rows: Value, weight: Value, type: TensorType): Value {
@@ -59,4 +59,5 @@ export const MOE_VJP: VjpTable = {
   "moe.contract": contract,
   "moe.contract_weight": contractWeight,
   "moe.combine": combine,
+  "moe.tiles": none("an order of rows does not change under small changes of them"),
 };

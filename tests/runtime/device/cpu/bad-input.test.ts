@@ -60,8 +60,12 @@ describe("tables that are wrong", () => {
     [["launches", 0, "extents"], [], "program p, launch 0 (axpy): the kernel takes 1 extents, not 0"],
     [["launches", 0, "extents", 0], "S", "programs[0].launches[0].extents[0]: the program has no run-time dim S"],
     [["launches", 0, "extents", 0], "S/4", "programs[0].launches[0].extents[0]: the program has no run-time dim S"],
-    [["launches", 0, "extents", 0], "T/0", "program p, launch 0 (axpy): tiles of 0, with 1 of each"],
-    [["launches", 0, "extents", 0], "T/4*8", "program p, launch 0 (axpy): tiles of 4, with 8 of each"],
+    [["launches", 0, "extents", 0], "T/0", "program p, launch 0 (axpy): tiles of 0, with 1 of each and 0 more"],
+    [
+      ["launches", 0, "extents", 0],
+      "T/4*8+1048577",
+      "program p, launch 0 (axpy): tiles of 4, with 8 of each and 1048577 more",
+    ],
     [
       ["buffers", 4, "shape", 0],
       "T/4",
