@@ -34,6 +34,13 @@ const idempotent: Rule = (op, s) => (op.operands[0] === op.operands[1] ? s.as(op
 /** f(f(x)) = x */
 const involution: Rule = (op, s) => s.definedBy(op.operands[0], op.name)?.operands[0];
 
+/** c o x = x o c: what looks for a factor finds it as the second operand, wherever the author wrote it. */
+const constantLast: Rule = (op, s) => {
+  const [a, b] = op.operands as readonly [Value, Value];
+  if (s.constant(a) === undefined || s.constant(b) !== undefined || a.type.dims.length > 0) return undefined;
+  return s.emit(op.name, [b, a], typeOf(op), op.attrs);
+};
+
 /** An operand that is broadcast to dims which the other operands bring anyhow. */
 const dropBroadcast: Rule = (op, s) => {
   for (const [i, operand] of op.operands.entries()) {
@@ -74,9 +81,9 @@ function typeOf(op: Op): Value["type"] {
 }
 
 export const ARITHMETIC_RULES: RuleTable = {
-  "math.add": [neutral(0, true), dropBroadcast],
+  "math.add": [neutral(0, true), constantLast, dropBroadcast],
   "math.sub": [neutral(0, false), negation, dropBroadcast],
-  "math.mul": [neutral(1, true), absorbing(0), negation, dropBroadcast],
+  "math.mul": [neutral(1, true), absorbing(0), negation, constantLast, dropBroadcast],
   "math.div": [neutral(1, false), dropBroadcast],
   "math.pow": [neutral(1, false), square, dropBroadcast],
   "math.max": [idempotent, dropBroadcast],

@@ -3,7 +3,8 @@
  * rows. The values of a row at its columns are computed a second time, which costs less than keeping them; what a row has one of
  * (maxima, sums) was saved by the entry point `rows` (Dao, FlashAttention-2, 2023, algorithm 2).
  */
-import type { Arg, Axis, Expr, Local, PlaneKernel, Stmt } from "../../kernel-ir/types.ts";
+import { expressionsOf, loadedBy } from "../../kernel-ir/expr.ts";
+import type { Arg, Axis, Expr, Local, PlaneKernel, PlaneStmt } from "../../kernel-ir/types.ts";
 import type { Grid } from "../../../runtime/program/grids.ts";
 import { Scalars } from "../scalars.ts";
 import { extentsOf, sizeText } from "./axes.ts";
@@ -34,14 +35,45 @@ export function isRecomputable({ column, locals, body }: PlaneKernel): boolean {
   );
 }
 
-function scalarsOf({ locals }: PlaneKernel): readonly Local[] {
+/** What a column is computed with: statements of the row's values there, in their order, and what the row has one of. */
+interface Needed {
+  readonly body: readonly PlaneStmt[];
+  readonly locals: readonly Local[];
+}
+
+/** What sums over tokens are made of, without what only the row itself needs: its maxima and sums are there already. */
+function neededFor({ locals, body }: PlaneKernel): Needed {
+  const isArray = new Set(locals.flatMap(({ name, shape }) => (shape.length > 0 ? [name] : [])));
+  const awaited = new Set<string>();
+  const used = new Set<string>();
+  const reads = (names: readonly string[]): void => {
+    for (const name of names) {
+      awaited.add(name);
+      used.add(name);
+    }
+  };
+  const needed = body.toReversed().filter((stmt) => {
+    if (stmt.kind === "leave_columns") reads([stmt.local]);
+    else if (stmt.kind === "enter") {
+      if (!awaited.delete(stmt.local)) return false;
+      reads(stmt.products.flatMap(({ a, b }) => [a, b].flatMap(loadedBy)));
+    } else if (stmt.kind === "row") {
+      if (!isArray.has(stmt.stmt.to) || !awaited.delete(stmt.stmt.to)) return false;
+      reads(expressionsOf(stmt.stmt).flatMap(loadedBy));
+    } else return false;
+    return true;
+  });
+  return { body: needed.toReversed(), locals: locals.filter(({ name }) => used.has(name)) };
+}
+
+function scalarsOf({ locals }: Needed): readonly Local[] {
   return locals.filter(({ shape }) => shape.length === 0);
 }
 
-/** Stores what the row has one of. */
+/** Stores what the row has one of, where columns need it. */
 export function saveScalars(frame: Frame, kernel: PlaneKernel, row: string): void {
   const { lines } = frame;
-  const scalars = scalarsOf(kernel);
+  const scalars = scalarsOf(neededFor(kernel));
   if (scalars.length === 0) return;
   const extents = extentsOf([...kernel.batch, ...kernel.rows]);
   for (const { name, dtype } of scalars) frame.shareScratch(`saved_${name}`, dtype as "f32" | "i32" | "f64", extents);
@@ -172,7 +204,8 @@ function eachResult(
 /** The values of a row at one column, in the order of the body; those that leave go to `left0`, `left1`, … */
 function recompute(frame: Frame, kernel: PlaneKernel, rowsOfBatch: string): void {
   const { lines, dialect, language } = frame;
-  const arrays = kernel.locals.filter(({ shape }) => shape.length > 0);
+  const needed = neededFor(kernel);
+  const arrays = needed.locals.filter(({ shape }) => shape.length > 0);
   // At one column, an array of the row is a value.
   const names = frame.names.redeclared(arrays.map((local) => ({ ...local, shape: [] })));
   const scalars = (...exprs: readonly Expr[]): Scalars => {
@@ -181,16 +214,14 @@ function recompute(frame: Frame, kernel: PlaneKernel, rowsOfBatch: string): void
     return own;
   };
   for (const { name, dtype } of arrays) lines.add(dialect.variable(name, dtype));
-  const saved = scalarsOf(kernel);
+  const saved = scalarsOf(needed);
   if (saved.length > 0) frame.index("saved", `batch * ${rowsOfBatch} + row`);
   for (const { name, dtype } of saved)
     lines.add(language.named(name, dtype, language.load(frame.names.store(`saved_${name}`), "saved")));
-  const isValue = new Set(arrays.map(({ name }) => name));
-  const assign = ({ to, value }: Stmt & { kind: "assign" }): void =>
-    lines.add(`${to} = ${scalars(value).print(value)};`);
   let left = 0;
-  for (const stmt of kernel.body) {
-    if (stmt.kind === "row" && stmt.stmt.kind === "assign" && isValue.has(stmt.stmt.to)) assign(stmt.stmt);
+  for (const stmt of needed.body) {
+    if (stmt.kind === "row" && stmt.stmt.kind === "assign")
+      lines.add(`${stmt.stmt.to} = ${scalars(stmt.stmt.value).print(stmt.stmt.value)};`);
     else if (stmt.kind === "enter") {
       const sum = frame.temp("sum");
       lines.add(zeroed(frame, sum, dtypeIn(frame, stmt.local)));

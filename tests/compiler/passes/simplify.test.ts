@@ -57,6 +57,20 @@ const CASES: Readonly<Record<string, readonly (readonly [before: readonly string
       ["%10: f32[A, B] = tensor.broadcast %2", "program.output %10"],
     ],
   ],
+  "constants come last where the order means nothing": [
+    [
+      [fill("3"), on("math.mul", 10, 0)],
+      [fill("3"), "%11: f32[A, B] = math.mul %0, %10", "program.output %11"],
+    ],
+    [
+      [fill("3"), on("math.add", 10, 0)],
+      [fill("3"), "%11: f32[A, B] = math.add %0, %10", "program.output %11"],
+    ],
+    [
+      [fill("3"), on("math.sub", 10, 0)],
+      [fill("3"), "%11: f32[A, B] = math.sub %10, %0", "program.output %11"],
+    ],
+  ],
   "constants that decide": [
     [
       [fill("0", "i32"), on("math.mul", 3, 10, "i32[A, B]")],

@@ -221,6 +221,16 @@ export const ATTENTION_SHAPES: readonly AttentionShape[] = [
     ranges: 2,
   },
   {
+    name: "attention, values of 256 elements",
+    ...BLOCKS,
+    stages: 2,
+    columns: 64,
+    parts: [{ depth: 256, gathered: false }],
+    width: 256,
+    valuesGathered: false,
+    ranges: 2,
+  },
+  {
     name: "attention, a part of the keys in a cache",
     ...BLOCKS,
     stages: 2,

@@ -18,7 +18,7 @@ const kernels = ["v3.kernels", "fp8.kernels"].flatMap(
   (name) => parseKernels(readFileSync(join(import.meta.dirname, name), "utf8")).kernels as GemmKernel[],
 );
 
-/** Attention of DeepSeek-V3, DeepSeek-V3.2 and Qwen3-30B-A3B, in training and with a cache, printed so; scores with a cap. */
+/** Attention of DeepSeek-V3, DeepSeek-V3.2 and Qwen3-30B-A3B, in training and with a cache, printed so; scores with a cap, of heads of 256, too. */
 const planes = parseKernels(readFileSync(join(import.meta.dirname, "attention.kernels"), "utf8"))
   .kernels as PlaneKernel[];
 
