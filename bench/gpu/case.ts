@@ -1,4 +1,5 @@
 /** What `npm run bench:gpu` measures: a program of the tensor IR, its numbers, and what a peer computes from the same ones. */
+import type { WeightForm } from "../../compiler/lower/stored-weights.ts";
 import { ProgramBuilder } from "../../compiler/tensor-ir/builder.ts";
 import { gradients } from "../../compiler/tensor-ir/autodiff/gradients.ts";
 import { stringAttr } from "../../compiler/tensor-ir/attrs.ts";
@@ -15,6 +16,8 @@ export interface Case {
   readonly name: string;
   /** Inputs and outputs by name. Its own name says how it is lowered: `decode` for few tokens, `score` for many. */
   readonly program: Program;
+  /** How params are stored, where not as the program has them. */
+  readonly store?: WeightForm;
   readonly sizes: Sizes;
   /** Products of a call, a multiply-add is two; 0 for what has none. */
   readonly flops: number;

@@ -10,6 +10,7 @@ import { moeCases } from "./moe.ts";
 import { optimizerCases } from "./optimizer.ts";
 import { routerCases } from "./router.ts";
 import { rowCases } from "./rows.ts";
+import { storedCases } from "./stored.ts";
 
 /** @param tiny shapes that a simulation of a GPU can run, one of each kind */
 export function allCases(tiny: boolean): Case[] {
@@ -17,6 +18,7 @@ export function allCases(tiny: boolean): Case[] {
     gemmCases,
     groupedCases,
     fp8Cases,
+    storedCases,
     moeCases,
     attentionCases,
     latentCases,

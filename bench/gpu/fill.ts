@@ -9,7 +9,8 @@ const BLOCK = 8 * THREADS;
 /** The deviation of the sum of four bytes: its distribution is close to a normal one. */
 const DEVIATION = Math.sqrt((4 * (256 ** 2 - 1)) / 12);
 
-const TYPES = { bf16: "bf16", f32: "float", f8e4m3: "f8e4m3" } as const;
+/** Two codes of four bits are a byte like any other. */
+const TYPES = { bf16: "bf16", f32: "float", f8e4m3: "f8e4m3", i8: "signed char", i4: "signed char" } as const;
 type Filled = keyof typeof TYPES;
 
 export const FILLED = new Set<StorageType>(Object.keys(TYPES) as Filled[]);
@@ -47,7 +48,7 @@ ${fillName(dtype)}_main(int items, int items_before, int N, int SEED, int FACTOR
     h = (h ^ h >> 15) * 0x846ca68bu;
     h ^= h >> 16;
     const int sum = (int)(h & 255u) + (int)(h >> 8 & 255u) + (int)(h >> 16 & 255u) + (int)(h >> 24);
-    out[i] = ${TYPES[dtype]}((float)(sum - 510) * factor);
+    out[i] = static_cast<${TYPES[dtype]}>((float)(sum - 510) * factor);
   }
 }
 `,

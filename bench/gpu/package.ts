@@ -54,7 +54,8 @@ const LONG = 2000;
  * that the GPU has work while the next launch is on its way. Of kernels there is what a GPU of these architectures runs.
  */
 export function benchPackage(one: Case, small: boolean, architectures: readonly string[]): BenchPackage {
-  const { kernels, programs } = lowered([one.program]);
+  const weights = one.store && { form: one.store, programs: new Set([one.program.name]) };
+  const { kernels, programs } = lowered([one.program], weights === undefined ? {} : { weights });
   const program = programs[0]!;
   const blockDims = new Set((program.blocks ?? []).map(({ dim }) => dim));
   const places = program.buffers.map((spec) => placeOf(spec, blockDims));
@@ -110,8 +111,10 @@ function keptBuffer(spec: BufferSpec, place: Place | undefined, sizes: Sizes): B
   if (place === undefined || place === "input" || place === "output") return spec;
   const name = `${spec.kind}.${spec.name}`;
   if (place === "temp") return { ...spec, kind: "temp", name };
+  // Codes and scales are filled each by itself.
+  const { quantized: _, ...plain } = spec;
   const shape = spec.shape.map((extent) => sizeOf(extent, sizes));
-  return { ...spec, kind: "state", name, shape: spec.kind === "cache" ? [sizes["S"]!, ...shape] : shape };
+  return { ...plain, kind: "state", name, shape: spec.kind === "cache" ? [sizes["S"]!, ...shape] : shape };
 }
 
 interface Made {
@@ -147,7 +150,8 @@ function storeOf(spec: BufferSpec, index: number, { one, program, kernels, place
 
 /** The launch that fills an array, if it is one of floats. */
 function filling({ dtype, shape, seed, factor }: Store, buffer: number): Launch[] {
-  return seed === undefined ? [] : [fillLaunch(buffer, dtype, elementsOf({ shape }, {}), seed, factor!)];
+  const size = elementsOf({ shape }, {});
+  return seed === undefined ? [] : [fillLaunch(buffer, dtype, dtype === "i4" ? size / 2 : size, seed, factor!)];
 }
 
 function fillLaunch(buffer: number, dtype: BufferSpec["dtype"], size: number, seed: number, factor: number): Launch {

@@ -28,13 +28,15 @@ if not ON_CPU:
     import triton_rows  # noqa: E402
 
 DEVICE = "cpu" if ON_CPU else "cuda"
-TYPES = {"bf16": torch.bfloat16, "f32": torch.float32, "i32": torch.int32, "bool": torch.bool, "f8e4m3": torch.float8_e4m3fn}
+TYPES = {"bf16": torch.bfloat16, "f32": torch.float32, "i32": torch.int32, "bool": torch.bool, "f8e4m3": torch.float8_e4m3fn, "i8": torch.int8, "i4": torch.int8}
 # Elements at once, of which several arrays of eight bytes are made.
 CHUNK = 1 << 26
 
 
 def numbers(shape, dtype, seed, factor):
     """What bench/gpu/fill.ts makes: sums of four bytes of a hash of the element's number, times a factor."""
+    # Two codes of four bits are a byte.
+    shape = [*shape[:-1], shape[-1] // 2] if dtype == "i4" else shape
     out = torch.empty(math.prod(shape), dtype=TYPES[dtype], device=DEVICE)
     scale = torch.tensor(struct.unpack("f", struct.pack("i", factor))[0], dtype=torch.float32, device=DEVICE)
     low = 0xFFFFFFFF
@@ -297,6 +299,26 @@ def plain(codes, scale):
 
 def plain_weight(codes, scale):
     return plain(codes, scale.repeat_interleave(128, -2)[..., : codes.shape[-2], :])
+
+
+def of_codes(given, group, kind):
+    """Weights [.., K, N] in bf16 that codes stand for: the first of two codes in a byte is in its lower half."""
+    codes, scale = given["w"], given["w.scale"]
+    if kind == "int4":
+        codes = torch.stack(((codes << 4) >> 4, codes >> 4), -1).flatten(-2)
+    scales_of_terms = scale.float().repeat_interleave(group, -2)[..., : codes.shape[-2], :]
+    return (codes.float() * scales_of_terms).to(torch.bfloat16)
+
+
+def stored_matmul(given, group, kind, **_):
+    x, w = given["x"], of_codes(given, group, kind)
+    case = Case(lambda y: {"y": y})
+    case.add("cuBLAS, weights in bf16", lambda: x @ w)
+    return case
+
+
+def stored_grouped(given, group, kind, experts, slots, **_):
+    return grouped({**given, "w": of_codes(given, group, kind)}, experts, slots)
 
 
 def fp8_matmul(given, turned, **_):
@@ -609,7 +631,7 @@ def adamw(given, **_):
 OPS = {
     op.__name__: op
     for op in (
-        *(matmul, matmul_f32, heads, grouped, grouped_input, grouped_weight, fp8_matmul, fp8_weight, fp8_grouped, fp8_cast, moe, moe_training, attention, attention_backward, mla_decode),
+        *(matmul, matmul_f32, heads, grouped, grouped_input, grouped_weight, fp8_matmul, fp8_weight, fp8_grouped, fp8_cast, stored_matmul, stored_grouped, moe, moe_training, attention, attention_backward, mla_decode),
         *(norm, norm_backward, swiglu, swiglu_backward, softmax, cast, transpose, embedding, embedding_backward),
         *(combine, router, loss, loss_forward, adamw),
     )

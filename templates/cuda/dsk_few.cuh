@@ -3,30 +3,9 @@
 // end in it, as mma.m16n8k16 leaves them where the large operand is its A.
 #pragma once
 
+#include "dsk_codes.cuh"
 #include "dsk_mma.cuh"
 
-// Words of memory that nobody reads again soon: past the first-level cache.
-DSK_INLINE void read_words(unsigned (&to)[4], const void* from) {
-#ifdef DSK_HARNESS
-  const uint4 x = *static_cast<const uint4*>(from);
-  to[0] = x.x, to[1] = x.y, to[2] = x.z, to[3] = x.w;
-#else
-  asm("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
-      : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-      : "l"(from));
-#endif
-}
-
-DSK_INLINE void read_words(unsigned (&to)[2], const void* from) {
-#ifdef DSK_HARNESS
-  const uint2 x = *static_cast<const uint2*>(from);
-  to[0] = x.x, to[1] = x.y;
-#else
-  asm("ld.global.nc.L1::no_allocate.v2.u32 {%0, %1}, [%2];" : "=r"(to[0]), "=r"(to[1]) : "l"(from));
-#endif
-}
-
-DSK_INLINE void read_words(unsigned (&to)[1], const void* from) { to[0] = *static_cast<const unsigned*>(from); }
 DSK_INLINE void read_half(unsigned (&to)[1], const void* from) { to[0] = *static_cast<const unsigned short*>(from); }
 
 // Words of a row that other blocks read, too.
@@ -101,28 +80,6 @@ template <int PAIRS> DSK_INLINE void add_terms(float (&sums)[PAIRS][4], const un
       mma_m16n8k16_bf16(sums[j], columns, a[half], a[half + 1]);
     }
 }
-
-// Both halves added as bf16, where the sums are bf16.
-DSK_INLINE unsigned added_bf16(unsigned a, unsigned b) {
-#ifdef DSK_HARNESS
-  const auto high = [](float x) { return float_bits(x) >> 16; };
-  return high(bits_float(a << 16) + bits_float(b << 16)) | high(bits_float(a & 0xffff0000u) + bits_float(b & 0xffff0000u)) << 16;
-#else
-  unsigned sum;
-  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(sum) : "r"(a), "r"(0x3f803f80u), "r"(b));
-  return sum;
-#endif
-}
-
-// Whole numbers in the low eight, or four, bits of both halves, as bf16: 128 and the bits without the sign are a bf16 with these bits
-// behind its first one, from which 128 goes, or 256 where the sign is set. Of four bits, 8 is added before, and goes together with 128.
-DSK_INLINE unsigned int8_pair(unsigned x) {
-  return added_bf16((x & 0x007f007fu) | 0x43004300u, (x & 0x00800080u) | 0xc300c300u);
-}
-DSK_INLINE unsigned int4_pair(unsigned x) { return added_bf16((x & 0x000f000fu) | 0x43004300u, 0xc308c308u); }
-
-// A byte of each word, in the low bits of both halves.
-DSK_INLINE unsigned bytes_of(unsigned first, unsigned second, int byte) { return __byte_perm(first, second, byte * 0x0101 + 0x0400); }
 
 // Of terms 4 * quad to 4 * quad + 3: pairs of terms of each column as bf16. `b` has a line of columns for each term.
 template <int BITS, int COLUMNS, int WORDS>

@@ -1,18 +1,23 @@
 /** Meaning of a GemmKernel, term by term in f64: what every printer of it is compared with. */
+import { dtypeOf } from "../../compiler/kernel-ir/expr.ts";
 import type { Axis, Expr, GemmKernel, Stmt } from "../../compiler/kernel-ir/types.ts";
 import type { Extent } from "../../runtime/program/launch.ts";
+import { bits, valueOf } from "./bf16.ts";
 
 export interface Bindings {
   readonly sizes: Readonly<Record<string, number>>;
   /** Elements of the arguments; those that are written are filled. */
   readonly values: Readonly<Record<string, { [i: number]: number }>>;
+  /** Whether what codes stand for is rounded to bf16, where rows are bf16: as many rows have it. */
+  readonly rounds?: boolean;
 }
 
 /** Runs the kernel: fills the arguments that its epilogue assigns to. */
-export function evaluateGemm(kernel: GemmKernel, { sizes, values }: Bindings): void {
+export function evaluateGemm(kernel: GemmKernel, { sizes, values, rounds = false }: Bindings): void {
   // JavaScript of the kernel: some hundred million terms of a test take a second, not a minute.
   const body = new Source(kernel, sizes).text();
-  (new Function("values", body) as (values: Bindings["values"]) => void)(values);
+  const rounded = (x: number): number => (rounds ? valueOf(bits(x)) : x);
+  (new Function("values", "rounded", body) as (values: Bindings["values"], r: typeof rounded) => void)(values, rounded);
 }
 
 /** The statements of a kernel; arguments are `$name`, axes `_name` and numbers of a row `name_`. */
@@ -93,8 +98,10 @@ class Source {
             return `(${x} + ${y})`;
           case "sub":
             return `(${x} - ${y})`;
-          case "mul":
-            return `(${x} * ${y})`;
+          case "mul": {
+            const isWeight = expr.dtype === "bf16" && expr.operands.every((operand) => dtypeOf(operand) === "f32");
+            return isWeight ? `rounded(${x} * ${y})` : `(${x} * ${y})`;
+          }
           case "div":
             return expr.dtype === "index" ? `Math.floor(${x} / ${y})` : `(${x} / ${y})`;
           case "mod":

@@ -1,5 +1,6 @@
 /** Products on Hopper's tensor cores, in the harness, beside those in f64. */
 import { parseKernels } from "../../compiler/kernel-ir/parse.ts";
+import type { StorageType } from "../../runtime/program/launch.ts";
 import type { GemmKernel } from "../../compiler/kernel-ir/types.ts";
 import { printHopperGemm } from "../../compiler/targets/cuda/hopper/gemm.ts";
 import { planFew, planGemm } from "../../compiler/targets/cuda/hopper/gemm-plan.ts";
@@ -36,12 +37,13 @@ export async function errorOf(
     // Codes of NaN are left out.
     else if (dtype === "f8e4m3")
       memory[name] = Uint8Array.from(drawn, (x) => Math.floor((x + 0.5) * 127) + (x * 1e4 > 0 ? 128 : 0));
+    else if (dtype === "i8") memory[name] = Uint8Array.from(drawn, (x) => Math.round(x * 254) & 255);
+    else if (dtype === "i4") memory[name] = packed(Array.from(drawn, (x) => Math.floor(x * 16) & 15));
     else memory[name] = dtype === "bf16" ? Uint16Array.from(drawn, bits) : drawn;
-    const numberOf = dtype === "bf16" ? valueOf : dtype === "f8e4m3" ? e4m3Number : (x: number) => x;
-    numbers[name] = Float64Array.from(memory[name], numberOf);
+    numbers[name] = numbersOf(memory[name], dtype);
   }
   await runOnHopper(printHopperGemm(plan), kernel, sizes, memory, { blocks });
-  evaluateGemm(kernel, { sizes, values: numbers });
+  evaluateGemm(kernel, { sizes, values: numbers, rounds: true });
   let [error, largest] = [0, 0];
   for (const { name, dtype, access } of kernel.args) {
     if (access === "read") continue;
@@ -53,6 +55,22 @@ export async function errorOf(
     }
   }
   return error / largest;
+}
+
+/** Codes of four bits, two in a byte. */
+function packed(codes: readonly number[]): Uint8Array {
+  return Uint8Array.from({ length: codes.length / 2 }, (_, i) => codes[2 * i]! | (codes[2 * i + 1]! << 4));
+}
+
+function numbersOf(memory: ArrayLike<number>, dtype: StorageType): Float64Array {
+  if (dtype === "i4")
+    return Float64Array.from(
+      { length: memory.length * 2 },
+      (_, i) => (memory[i >> 1]! << (i % 2 === 1 ? 24 : 28)) >> 28,
+    );
+  const signed = (x: number): number => (x << 24) >> 24;
+  const numberOf = dtype === "bf16" ? valueOf : dtype === "f8e4m3" ? e4m3Number : dtype === "i8" ? signed : Number;
+  return Float64Array.from(memory, numberOf);
 }
 
 /** Experts that are chosen, or none: -1; never the last one of four. */

@@ -79,7 +79,10 @@ async function onGpu(
   const program: LaunchProgram = {
     name: "launch",
     dims: [],
-    buffers: kernel.args.map(({ name, dtype }) => buffer("state", name, dtype, values[name]!.length)),
+    // Codes of whole numbers are bytes like any others.
+    buffers: kernel.args.map(({ name, dtype }) =>
+      buffer("state", name, dtype === "i8" || dtype === "i4" ? "f8e4m3" : dtype, values[name]!.length),
+    ),
     launches: [{ kernel: name, args: [...args.keys()], extents: extents.map((extent) => sizes[extent]!) }],
   };
   const directory = await realPackage(

@@ -21,7 +21,7 @@ import { MMA_TILES, multipliesBf16 } from "./mma-tiles.ts";
 import { RESERVED } from "./reserved.ts";
 
 /** Headers that kernels include. */
-export const PRELUDES = ["dsk.cuh", "dsk_few.cuh", "dsk_select.cuh", "dsk_mma.cuh", "dsk_sm90.cuh"];
+export const PRELUDES = ["dsk.cuh", "dsk_codes.cuh", "dsk_few.cuh", "dsk_select.cuh", "dsk_mma.cuh", "dsk_sm90.cuh"];
 
 /**
  * Files by name: one for each kernel, another one for what only Hopper can run, the headers and `cuda.json`.
@@ -57,7 +57,7 @@ function printKernel(kernel: Kernel): Printed {
   const frame = printSolo(dialectOf(kernel), kernel);
   const file = frame.takesLists ? fileOfLists(frame) : filesOf(frame);
   const texts = new Map("text" in file ? [[name, file.text]] : file.texts);
-  const { few, many } = printHopper(kernel, file.kernel.scratch);
+  const { few, many, codes = false } = printHopper(kernel, file.kernel.scratch);
   if (many === undefined) return { texts, kernel: file.kernel };
   for (const { entry, text, more = [] } of few === undefined ? [many] : [few, many]) {
     texts.set(entry.file!, text);
@@ -68,8 +68,8 @@ function printKernel(kernel: Kernel): Printed {
   const [lines] = kernel.family === "gemm" ? fewRowsOf(kernel) : [];
   // The fewest rows are read in lines, unless few blocks would do all of that.
   const fewest = lines === undefined || (few !== undefined && isLonely(kernel as GemmKernel, lines)) ? 0 : 1;
-  // For more of them tiles are better (64 by 1536 by 24576 on an H200: 32 us, in lines 99 us).
-  const behind = entries.slice(fewest, more).filter(({ name: own }) => own === SOME_ROWS);
+  // For more of them tiles are better (64 by 1536 by 24576 on an H200: 32 us, in lines 99 us), but of codes, which are multiplied as they lie there.
+  const behind = codes ? [] : entries.slice(fewest, more).filter(({ name: own }) => own === SOME_ROWS);
   const before = entries.slice(fewest, more).filter((entry) => !behind.includes(entry));
   const own = [
     ...entries.slice(0, fewest),
@@ -83,7 +83,10 @@ function printKernel(kernel: Kernel): Printed {
 }
 
 /** What only Hopper can run, where a kernel is of a kind that its tensor cores take; of a product, for few rows, too. */
-function printHopper(kernel: Kernel, scratch: readonly Scratch[]): { few?: HopperFile; many?: HopperFile } {
+function printHopper(
+  kernel: Kernel,
+  scratch: readonly Scratch[],
+): { few?: HopperFile; many?: HopperFile; codes?: boolean } {
   if (kernel.family === "plane") {
     const plan = planAttention(kernel);
     if (!("why" in plan)) return { many: printHopperAttention(plan, scratch) };
@@ -93,7 +96,8 @@ function printHopper(kernel: Kernel, scratch: readonly Scratch[]): { few?: Hoppe
   const plan = kernel.family === "gemm" ? planGemm(kernel) : undefined;
   if (plan === undefined || "why" in plan) return {};
   const fewPlan = planFew(plan);
-  if (fewPlan === undefined) return { many: printHopperGemm(plan, scratch) };
+  const codes = plan.problem.codeBytes !== undefined;
+  if (fewPlan === undefined) return { many: printHopperGemm(plan, scratch), codes };
   const few = printHopperGemm(fewPlan, scratch);
   return { few, many: printHopperGemm(plan, few.scratch) };
 }

@@ -43,8 +43,8 @@ export function requireSound(schedule: Schedule, runs: readonly Counts[]): void 
   if (fault !== undefined) throw new Error(`schedule ${schedule.name}: ${fault}`);
 }
 
-/** The budgets of a block. */
-function misfit(schedule: Schedule): string | undefined {
+/** What of the budgets of a block a schedule exceeds. */
+export function misfit(schedule: Schedule): string | undefined {
   const bytes = sharedBytes(schedule);
   if (bytes > SHARED_BYTES) return `it takes ${bytes} bytes of shared memory, and a block has ${SHARED_BYTES}`;
   const sizeOf = ({ bytes, stages, each = 1 }: SharedBuffer): number => bytes * stages * each;

@@ -3,6 +3,7 @@ import type { Lines } from "../../../emit/lines.ts";
 import type { Axis } from "../../../kernel-ir/types.ts";
 import type { Sorted } from "./gemm-entries.ts";
 import type { Epilogue } from "./gemm-epilogue.ts";
+import { printBegin, printCodeRegisters, printDecode, printRead } from "./gemm-codes.ts";
 import { printTerms } from "./gemm-gathers.ts";
 import { printScattered, printStarts } from "./gemm-groups.ts";
 import type { Operands } from "./gemm-operands.ts";
@@ -78,6 +79,7 @@ export class Body {
     const steps = (role: Role): void => new SchedulePrinter(this.#schedule, role, lines, this.#hooks(role)).print();
     lines.block("if (warpgroup == 0)", () => {
       lines.add("// The producer fills the ring.", ...this.#registers("decrease", producer));
+      printCodeRegisters(this.#printing, this.#plan);
       if (producer.threads === "all") return steps(producer);
       const [meetings, alone] = [true, false].map((all) =>
         producer.steps.filter(({ kind }) => (kind === "meet") === all),
@@ -103,8 +105,8 @@ export class Body {
           `const int ${own.join(", ")};`,
         );
       if (parts !== undefined && parts > 1) printReceived(lines, this.#plan);
-      for (const { name, count } of this.#schedule.registers)
-        if (!name.startsWith("results")) lines.add(`float ${name}[${count}];`);
+      for (const { name, role, count } of this.#schedule.registers)
+        if (role === consumer.name && !name.startsWith("results")) lines.add(`float ${name}[${count}];`);
       if (parts !== undefined) this.#rowsOfThread();
       steps(consumer);
     });
@@ -183,11 +185,14 @@ export class Body {
   }
 }
 
-/** Steps of products in eight bits, and of sums that blocks send each other, by the first word of their names. */
+/** Steps of products in eight bits, of stored codes, and of sums that blocks send each other, by the first word of their names. */
 const COMPUTATIONS: Readonly<Record<string, (plan: GemmPlan, printing: Printing, name: string) => void>> = {
   clear: printClear,
   scales: printScales,
   promote: printPromote,
+  begin: printBegin,
+  read: (plan, printing, name) => printRead(plan, printing, name),
+  decode: printDecode,
   send: printSend,
   add: printAdd,
 };

@@ -7,14 +7,14 @@ import { FEW_ROWS } from "./tiles.ts";
 
 /** Its operands, what it costs, and its tiles: lines of a comment. */
 export function headerOf({ kernel, tile, problem, loops, parts }: GemmPlan): string[] {
-  const { m, n, batches, elementBytes, resultBytes } = problem;
+  const { m, n, batches, elementBytes, resultBytes, codeBytes = elementBytes } = problem;
   const flops = loops.reduce(
     (sum, _, i) => sum + 2 * m * n * batches * problem.loops[i]!.k * problem.loops[i]!.products,
     0,
   );
   const bytes =
     batches *
-    (problem.loops.reduce((sum, { k, products }) => sum + elementBytes * k * (m + products * n), 0) +
+    (problem.loops.reduce((sum, { k, products }) => sum + k * (elementBytes * m + codeBytes * products * n), 0) +
       m * n * resultBytes);
   // Limits of an H200: 790 TFLOPS in bf16 and 4.3 TB/s were measured; products in eight bits are taken to be twice as fast.
   const [byFlops, byBytes] = [flops / (elementBytes === 1 ? 1580e6 : 790e6), bytes / 4.3e6];

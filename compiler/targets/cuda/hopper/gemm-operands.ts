@@ -65,7 +65,7 @@ export class Operands {
 
   #load(label: string, side: "a" | "b", matrix: Matrix, k: readonly Axis[]): void {
     const { m, n, groups } = this.#plan.kernel;
-    if (matrix.gathered !== undefined) {
+    if (matrix.gathered !== undefined || matrix.codes !== undefined) {
       this.#loads.set(label, { map: "", matrix, side, k });
       return;
     }

@@ -2,8 +2,11 @@
 import { type Extent } from "../../../../runtime/program/launch.ts";
 import type { Axis, Expr, GemmKernel, Groups, Stmt } from "../../../kernel-ir/types.ts";
 import { walk } from "../../../kernel-ir/expr.ts";
+import { bitsOf, codedOf, registersOfCodes } from "./gemm-codes.ts";
 import { type Input, inputsOf } from "./gemm-inputs.ts";
 import { packed, type Packed, packingPays } from "./gemm-packing.ts";
+import { misfit } from "./check-schedule.ts";
+import { gemmSchedule } from "./gemm-schedule.ts";
 import { batchesOf, type GemmLoop, type GemmShape, slotsOf } from "./gemm-shape.ts";
 import { insideGroup } from "../../operands.ts";
 import { sizeOfWord } from "../../reserved.ts";
@@ -95,6 +98,7 @@ export function planGemm(
   const direct = stores.filter((stmt) => !staged.some((one) => one.stmt === stmt));
   const elementBytes = bytesOf(loops[0]!.a.arg.dtype);
   const gathers = loops.some(({ a }) => a.gathered !== undefined);
+  const coded = loops[0]!.b.map(({ matrix }) => matrix).find(({ codes }) => codes !== undefined);
   const inRing = loops.some(({ b }) => b.some(({ matrix }) => matrix.scale?.each !== undefined));
   const problem: TileProblem = {
     // Rows of experts: as many as they have on average when each row has one.
@@ -114,6 +118,7 @@ export function planGemm(
     ...(groups === undefined ? {} : { sharedBytes: startsBytes(groups, copies !== undefined) }),
     ...(inRing ? { columnBytes: SCALE_BYTES } : {}),
     depth: LINE_BYTES / elementBytes,
+    ...(coded === undefined ? {} : { codeBytes: bitsOf(coded) / 8 }),
   };
   const tile = chosen(problem);
   if (tile === undefined) return { why: "no tile fits" };
@@ -135,6 +140,7 @@ export function planGemm(
       count: countOf(groups?.over === "k" ? 0 : i),
       products: b.map(({ product }) => product),
       gathers: { a: a.gathered !== undefined, b: b.some(({ matrix }) => matrix.gathered !== undefined) },
+      ...(coded === undefined ? {} : { codeRegisters: registersOfCodes(coded, tile.tileN) }),
     })),
     staged: staged.map(({ stmt, columns, matrix }) => ({
       name: stmt.to,
@@ -146,6 +152,9 @@ export function planGemm(
     ...(throughRing === undefined ? {} : { given: throughRing }),
   };
   const more = copies === undefined ? {} : { packed: copies.packed };
+  // Results that wait in more registers than consumers have beside a producer that reads codes ahead.
+  const fault = coded === undefined ? undefined : misfit(gemmSchedule(shape));
+  if (fault !== undefined) return { why: fault };
   return { kernel, loops, staged, direct, inputs, problem, tile, shape, ...more };
 }
 
@@ -156,6 +165,7 @@ export function planFew(plan: GemmPlan): GemmPlan | undefined {
   const isPlain = loops.every(
     ({ a, b }) => a.gathered === undefined && b.every(({ matrix }) => matrix.third === undefined),
   );
+  if (problem.codeBytes !== undefined) return undefined;
   const calls = !terms || kernel.batch.some(({ extent }) => typeof extent === "string");
   if (kernel.groups !== undefined || !isPlain || calls || plan.shape.scaleBytes !== undefined) return undefined;
   const best = chosenFew(problem, plan.tile);
@@ -234,9 +244,9 @@ function loopsOf(kernel: GemmKernel): PlannedLoop[] | Refusal {
         : gatheredOf(kernel, product, "a", groups.over === "m" ? "k" : "outer");
     const b =
       groups === undefined
-        ? copied("b", kernel.batch)
+        ? (copied("b", kernel.batch) ?? codedOf(kernel, product, kernel.batch))
         : groups.over === "m"
-          ? copied("b", [groups.group])
+          ? (copied("b", [groups.group]) ?? codedOf(kernel, product, [groups.group]))
           : gatheredOf(kernel, product, "b", "outer");
     const thirds = b === undefined && groups === undefined && kernel.batch.length === 0;
     const all = b === undefined ? (thirds ? thirdsMatrices(kernel, product) : undefined) : [b];
@@ -244,8 +254,12 @@ function loopsOf(kernel: GemmKernel): PlannedLoop[] | Refusal {
       return {
         why: `${a === undefined ? "A" : "B"} of ${product.name} is no matrix of bf16 or codes in lines of 16 bytes`,
       };
-    const types = new Set([...loops.map((loop) => loop.a), a, ...all].map(({ arg }) => arg.dtype));
+    const types = new Set([...loops.map((loop) => loop.a), a, ...all].map((x) => (x.codes ? "bf16" : x.arg.dtype)));
     if (types.size > 1) return { why: `operands are ${[...types].join(" and ")}` };
+    const stored = [...all, ...loops.flatMap((loop) => loop.b.map(({ matrix }) => matrix))].map(({ codes, arg }) =>
+      codes === undefined ? undefined : arg.dtype,
+    );
+    if (new Set(stored).size > 1) return { why: "some columns are stored as codes" };
     const scaled = [...all, ...loops.flatMap((loop) => loop.b.map(({ matrix }) => matrix))].map(
       ({ scale }) => scale?.each,
     );

@@ -4,9 +4,10 @@
  * blocks that share its terms: each sends its sums to the block that adds up their columns.
  */
 import { consumer } from "./gemm-consumer.ts";
-import { producer } from "./gemm-producer.ts";
+import { arrivalsOfFull, producer } from "./gemm-producer.ts";
 import {
   batchesOf,
+  codesOfProduct,
   DIRECT,
   type GemmShape,
   isShared,
@@ -33,8 +34,6 @@ export function gemmSchedule(shape: GemmShape): Schedule {
   const { name, consumers, stages, tileN, depthBytes, loops, staged, direct, parts } = shape;
   const tilesOfB = Math.max(...loops.map(({ products }) => products.length));
   const [aBytes, bBytes] = [consumers * ROWS * depthBytes, tileN * depthBytes];
-  const gathers = loops.some((loop) => loop.gathers.a || loop.gathers.b);
-  const loads = loops.some((loop) => !loop.gathers.a || !loop.gathers.b);
   const copied = staged.some(({ scattered }) => scattered !== true);
   const slots = slotsOf(staged);
   const buffers: SharedBuffer[] = [
@@ -93,19 +92,20 @@ export function gemmSchedule(shape: GemmShape): Schedule {
     registers.push({ name: resultsOf(i), role: "consumer", count: Math.max(0, count - spare) });
     spare = Math.max(0, spare - count);
   }
-  // Four warps of the producer arrive where they gather, and its first thread for the copy engine.
-  const arrivals = (gathers ? 4 : 0) + (loads ? 1 : 0);
+  const codes = Math.max(0, ...loops.map(({ codeRegisters = 0 }) => codeRegisters));
+  if (codes > 0)
+    for (let j = 0; j < tilesOfB; j++) registers.push({ name: codesOfProduct(j), role: "producer", count: codes });
   return {
     name,
     cursors: [{ name: "stage", stages }, ...(copied ? [{ name: "stored", stages: slots }] : [])],
     barriers: [
-      { name: "full", stages, arrivals, event: "tiles of A and B are there" },
+      { name: "full", stages, arrivals: arrivalsOfFull(shape), event: "tiles of A and B are there" },
       { name: "empty", stages, arrivals: 4 * consumers, event: "all warps of the consumers have multiplied them" },
     ],
     named: copied ? [{ name: "own_warps", id: 1, threads: WARPGROUP, each: consumers }] : [],
     buffers,
     registers,
-    roles: [producer(shape, aBytes, bBytes, loads, gathers), consumer(shape)],
+    roles: [producer(shape, aBytes, bBytes), consumer(shape)],
     ...(isShared(shape) ? { cluster: parts! } : {}),
     results: [
       ...staged.map(({ name: to, columns }) => ({

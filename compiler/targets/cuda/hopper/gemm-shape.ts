@@ -53,6 +53,11 @@ export interface GemmLoop {
   readonly products: readonly number[];
   /** Whether rows of A, or of A and B, are gathered by threads: the copy engine can't. */
   readonly gathers: { readonly a: boolean; readonly b: boolean };
+  /**
+   * Where B is stored as codes: registers of a thread that reads a part of a tile's codes, and what they are multiplied by, a block ahead.
+   * All loops of a kernel have them, or none.
+   */
+  readonly codeRegisters?: number;
 }
 
 /** Columns whose results are computed at a time. */
@@ -133,12 +138,24 @@ export function sumsOf(loops: readonly GemmLoop[]): number[] {
   return [...new Set(loops.flatMap(({ products }) => products))];
 }
 
+/** Whether threads write tiles of B, which is stored as codes. */
+export function hasCodes({ loops }: GemmShape): boolean {
+  return loops.some(({ codeRegisters }) => codeRegisters !== undefined);
+}
+
+/** The producer's registers for codes of a loop's product. */
+export function codesOfProduct(product: number): string {
+  return `codes${product}`;
+}
+
 /** Registers of a thread where two warpgroups have the multiprocessor for themselves. */
 const PLENTY = 248;
 
-/** Registers of a thread: a producer that gathers in two loops keeps more addresses. */
-export function registersOf({ loops, given, consumers }: GemmShape): { producer: number; consumer: number } {
+/** Registers of a thread: a producer that gathers in two loops keeps more addresses, one that reads ahead has codes. */
+export function registersOf(shape: GemmShape): { producer: number; consumer: number } {
+  const { loops, given, consumers } = shape;
   if (consumers === 1) return { producer: PLENTY, consumer: PLENTY };
+  if (hasCodes(shape)) return { producer: 88, consumer: 208 };
   const gathers = loops.some((loop) => loop.gathers.a || loop.gathers.b);
   const many = gathers && (loops.length > 1 || given !== undefined);
   return many ? { producer: 56, consumer: 224 } : { producer: 40, consumer: 232 };

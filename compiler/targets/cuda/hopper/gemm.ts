@@ -69,7 +69,9 @@ class GemmPrinter {
     lines.add(...headerOf(this.#plan).map((line) => `// ${line}`.trimEnd()));
     const { groups } = kernel;
     const gathers = loops.some(({ a }) => a.gathered !== undefined);
-    lines.add('#include "dsk_sm90.cuh"', ...(gathers ? ['#include "dsk_mma.cuh"'] : []), "");
+    lines.add('#include "dsk_sm90.cuh"', ...(gathers ? ['#include "dsk_mma.cuh"'] : []));
+    if (problem.codeBytes !== undefined) lines.add('#include "dsk_codes.cuh"');
+    lines.add("");
     const tileM = tile.consumers * ROWS;
     const rows = parts === undefined ? `TILE_M = ${tileM}, ` : "";
     lines.add(`constexpr int ${rows}TILE_N = ${tile.tileN}, TILE_K = ${problem.depth}, STAGES = ${tile.stages};`);

@@ -90,9 +90,9 @@ export class SchedulePrinter {
     this.#plain(step, when);
   }
 
-  /** Whether all lanes must have come to an arrival of one: what they copied is behind it. */
+  /** Whether all lanes must have come to an arrival of one: what they copied, or published, is behind it. */
   #needsAll({ by, when }: Of<"arrive">, last: Step | undefined): boolean {
-    if (by !== "warps" || !this.#some(({ kind }) => kind === "gather")) return false;
+    if (by !== "warps" || !(last?.kind === "publish" || this.#some(({ kind }) => kind === "gather"))) return false;
     return !(last?.kind === "arrive" && last.by === by && JSON.stringify(last.when) === JSON.stringify(when));
   }
 

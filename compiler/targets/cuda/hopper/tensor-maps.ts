@@ -4,6 +4,7 @@ import type { TensorMap } from "../../../../runtime/program/grids.ts";
 import { index, mergedIndices, substitute } from "../../../kernel-ir/expr.ts";
 import type { Arg, Axis, Expr, GemmKernel, Product, Stmt } from "../../../kernel-ir/types.ts";
 import { codesOf, EIGHT_BITS, linear, type Strided } from "../../operands.ts";
+import type { CodeScales } from "./gemm-codes.ts";
 import { fills, THIRDS } from "./gemm-thirds.ts";
 import { isAxis, type Scale, SCALED, scaleOf, tilesOfTerms } from "./scales.ts";
 
@@ -30,6 +31,8 @@ export interface Matrix {
   readonly tiles?: { readonly stride: number; readonly count: Extent };
   /** Of an argument in f32: which of the three numbers of bf16 that make it (gemm-thirds.ts). */
   readonly third?: number;
+  /** Of codes of a few bits, which threads turn to bf16: what they are multiplied by (gemm-codes.ts). */
+  readonly codes?: CodeScales;
   /** Of a copy in the arena: its parameter (gemm-packing.ts). */
   readonly copy?: string;
 }

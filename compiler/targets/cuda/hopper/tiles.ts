@@ -20,6 +20,13 @@ const FEWEST_STAGES = 3;
 const MOST_STAGES = 8;
 /** Cycles from a product's end to the next one, beside those of adding. */
 const PROMOTION_CYCLES = 60;
+/**
+ * Cycles of a multiprocessor for a code of so many bytes, where a warp on each of its four schedulers makes bf16 of them: for two codes, three (of
+ * four bits: two) instructions of the kind that takes two cycles and two that take one, and a part of those that copy.
+ */
+const CYCLES_OF_CODE: Readonly<Record<number, number>> = { 1: 4.5 / 128, 0.5: 3.5 / 128 };
+/** From the last code of a block until the first one of the next block is there: the second-level cache answers. */
+const CODE_LATENCY = 300;
 /** Shared memory for barriers. */
 const BARRIER_BYTES = 128;
 
@@ -43,6 +50,8 @@ export interface TileProblem {
   /** What comes with each column of a block of terms. */
   readonly columnBytes?: number;
   readonly depth: number;
+  /** Of an element of B in memory, where it is stored as codes, which a warpgroup makes bf16 of. */
+  readonly codeBytes?: number;
 }
 
 export interface Tile {
@@ -82,6 +91,7 @@ function candidate(problem: TileProblem, consumers: 1 | 2, tileN: number): Candi
     sharedBytes = 0,
     columnBytes = 0,
     depth,
+    codeBytes,
   } = problem;
   const tileM = 64 * consumers;
   const most = Math.max(...loops.map(({ products }) => products));
@@ -96,11 +106,12 @@ function candidate(problem: TileProblem, consumers: 1 | 2, tileN: number): Candi
   if (sums > mostSums(elementBytes)) return no(`${sums} registers for sums`);
   if (stages < fewestStages) return no(`${stages} stages of ${stageBytes / 1024} KiB, fewer than ${fewestStages}`);
   if (tileN >= 2 * n && tileN > 64) return no(`half of its ${tileN} columns are beyond ${n}`);
+  if (codeBytes !== undefined && tileN === 192) return no("its columns are not shared out evenly among threads");
   let loaded = 0;
   let shared = 0;
   let flops = 0;
   for (const loop of loops) {
-    loaded += loop.k * (tileM + loop.products * tileN) * elementBytes;
+    loaded += loop.k * (tileM * elementBytes + loop.products * tileN * (codeBytes ?? elementBytes));
     shared += 2 * loop.k * (tileM + loop.products * tileN) * elementBytes;
     flops += 2 * tileM * tileN * loop.products * Math.ceil(loop.k / depth) * depth;
   }
@@ -109,9 +120,17 @@ function candidate(problem: TileProblem, consumers: 1 | 2, tileN: number): Candi
   const promotions = loops.reduce((n, loop) => n + loop.products * Math.ceil(loop.k / depth), 0);
   const waiting = elementBytes === 1 && consumers === 1 ? promotions * (tileN / 2 + PROMOTION_CYCLES) : 0;
   const efficiency = tiles / (waves * PROCESSORS);
+  const codes =
+    codeBytes === undefined
+      ? 0
+      : loops.reduce((n, loop) => {
+          const block = loop.products * depth * tileN * CYCLES_OF_CODE[codeBytes]! + CODE_LATENCY;
+          return n + Math.ceil(loop.k / depth) * block;
+        }, 0);
   const bounds = {
     "tensor cores": (tiles * (flops / FLOPS_PER_CYCLE[elementBytes]! + waiting)) / PROCESSORS,
     "second-level cache": (tiles * (loaded + results)) / Math.min(CACHE_PER_CYCLE * PROCESSORS, CACHE_IN_ALL),
+    codes: (tiles * codes) / PROCESSORS,
     "shared memory": (tiles * (shared + 2 * results)) / (SHARED_PER_CYCLE * PROCESSORS),
   };
   const [why, cycles] = Object.entries(bounds).reduce((a, b) => (b[1] > a[1] ? b : a));

@@ -30,15 +30,16 @@ function bench(args: readonly string[], env: NodeJS.ProcessEnv): { status: numbe
   return { status, text: stdout + stderr, rows };
 }
 
-const CASES = ["--no-peer", "--only", "^(gemm|grouped|mla-decode)/"];
+const CASES = ["--no-peer", "--only", "^(gemm|grouped|mla-decode|stored-int4-grouped)/"];
 
 test("every case has a time, a line and what it was measured with", { timeout: 300_000 }, () => {
   const { status, text, rows } = bench(CASES, { DSKC_GPU: "simulate" });
-  expect(text).toContain("3 measured, 0 wrong, 0 failed, 0 skipped");
+  expect(text).toContain("4 measured, 0 wrong, 0 failed, 0 skipped");
   expect(status).toBe(0);
   expect(rows.map(({ name, kernels }) => [name, kernels])).toEqual([
     ["gemm/80x136x72", ["gemm_y_tensor"]],
     ["grouped/3x27x136x72", ["gemm_y_tensor_sort", "gemm_y_tensor"]],
+    ["stored-int4-grouped/3x54x136x72", ["gemm_w_tensor_sort", "gemm_w_tensor"]],
     ["mla-decode/2x3x40", ["rows_span_to_main", "plane_out_tensor", "plane_out_combine"]],
   ]);
   for (const { us, tflops, flops, compared } of rows) {
@@ -51,7 +52,7 @@ test("every case has a time, a line and what it was measured with", { timeout: 3
 
 test("a case that fails is told with its reason, the next ones go on", { timeout: 300_000 }, () => {
   const { status, text, rows } = bench(CASES, { DSKC_GPU: "simulate", DSK_FAIL: "cuLaunchKernel:4" });
-  expect(rows.map((row) => row.status)).toEqual(["failed", "measured", "measured"]);
+  expect(rows.map((row) => row.status)).toEqual(["failed", "measured", "measured", "measured"]);
   expect(rows[0]!.why).toMatch(/cuLaunchKernel/);
   expect(text).toContain("| gemm/80x136x72 | failed |");
   expect(status).toBe(1);

@@ -13,8 +13,8 @@ import { printHopperGemm } from "../../../../../compiler/targets/cuda/hopper/gem
 import { planFew, planGemm } from "../../../../../compiler/targets/cuda/hopper/gemm-plan.ts";
 import { compileCuda, noNvcc } from "../../../../support/nvcc.ts";
 
-/** Matrix products of DeepSeek-V3, in bf16 and in eight bits, as `dskc build specs/deepseek-v3.dsk --emit kernel` prints them. */
-const kernels = ["v3.kernels", "fp8.kernels"].flatMap(
+/** Matrix products of DeepSeek-V3, in bf16, in eight bits, and of stored codes, as `dskc build specs/deepseek-v3.dsk --emit kernel` prints them. */
+const kernels = ["v3.kernels", "fp8.kernels", "codes.kernels"].flatMap(
   (name) => parseKernels(readFileSync(join(import.meta.dirname, name), "utf8")).kernels as GemmKernel[],
 );
 
@@ -70,6 +70,8 @@ describe("kernels for Hopper", () => {
     "fp8_exact",
     "fp8_mul_3",
     "fp8_gradients",
+    "int8_wo",
+    "int4_down",
     "plane_latent",
     "plane_grouped_cached",
     "plane_absorbed",
