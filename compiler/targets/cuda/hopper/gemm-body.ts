@@ -1,7 +1,7 @@
 /** What a matrix product's entry point does: what all threads do first, then the steps of each role. */
 import type { Lines } from "../../../emit/lines.ts";
 import type { Axis } from "../../../kernel-ir/types.ts";
-import type { Sorted } from "./gemm-entries.ts";
+import { numbered, type PartOf, type Sorted } from "./gemm-entries.ts";
 import type { Epilogue } from "./gemm-epilogue.ts";
 import { printBegin, printCodeRegisters, printDecode, printRead } from "./gemm-codes.ts";
 import { printTerms } from "./gemm-gathers.ts";
@@ -24,6 +24,7 @@ export class Body {
   readonly #epilogue: Epilogue;
   readonly #order: string;
   readonly #starts: string;
+  readonly #part: PartOf | undefined;
 
   constructor(
     plan: GemmPlan,
@@ -32,6 +33,7 @@ export class Body {
     operands: Operands,
     epilogue: Epilogue,
     { order, starts }: Sorted,
+    part?: PartOf,
   ) {
     this.#plan = plan;
     this.#schedule = schedule;
@@ -41,6 +43,7 @@ export class Body {
     this.#epilogue = epilogue;
     this.#order = order;
     this.#starts = starts;
+    this.#part = part;
   }
 
   print(): void {
@@ -148,7 +151,7 @@ export class Body {
 
   /** Tiles are the items of the entry point; groups say how many they have. */
   get #tiles(): string {
-    return this.#plan.kernel.groups?.over === "m" ? "tiles" : "items";
+    return this.#plan.kernel.groups?.over === "m" ? "tiles" : numbered("items", this.#part);
   }
 
   /** What the roles know of a tile. */

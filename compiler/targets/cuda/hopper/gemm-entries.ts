@@ -1,5 +1,6 @@
 /** Entry points of a matrix product: their heads, and those that run before: they sort, write copies out, or take numbers apart. */
 import type { Grid, Scratch } from "../../../../runtime/program/grids.ts";
+import type { PartsKernel } from "../../../kernel-ir/types.ts";
 import { storageType } from "../language.ts";
 import { groupScratch, printSort, SORTERS } from "./gemm-groups.ts";
 import { PACKING_BOUNDS, packingGrid, packingScratch, printPacking } from "./gemm-packing.ts";
@@ -14,6 +15,17 @@ const SORT = "tensor_sort";
 const TAKE_APART = "tensor_thirds";
 const PACK = "tensor_pack";
 
+/** A product that is a part of a kernel: which one, from 1 on. Its entry points have the parameters of the whole kernel. */
+export interface PartOf {
+  readonly kernel: PartsKernel;
+  readonly number: number;
+}
+
+/** The name of an entry point, or of the variable that has its items: those of parts have numbers. */
+export function numbered(name: string, part: PartOf | undefined): string {
+  return part === undefined ? name : `${name}_${part.number}`;
+}
+
 /** Arrays of sorted rows' (or terms') numbers, and of where groups begin among them: their names. */
 export interface Sorted {
   readonly order: string;
@@ -26,12 +38,14 @@ export class Entries {
   /** Arrays in the arena of the kernel's other entry points: they come first. */
   readonly #others: readonly Scratch[];
   readonly #sorted: Sorted;
+  readonly #part: PartOf | undefined;
 
-  constructor(plan: GemmPlan, printing: Printing, others: readonly Scratch[], sorted: Sorted) {
+  constructor(plan: GemmPlan, printing: Printing, others: readonly Scratch[], sorted: Sorted, part?: PartOf) {
     this.#plan = plan;
     this.#printing = printing;
     this.#others = others;
     this.#sorted = sorted;
+    this.#part = part;
   }
 
   /** What all entry points of the kernel have in the arena. */
@@ -105,7 +119,8 @@ export class Entries {
     const parameters = this.#parameters(maps);
     const lines = this.#printing.lines;
     lines.add(`extern "C" __global__ void ${attributes}`);
-    const rows = [`${this.#plan.kernel.name}_${entry}(`];
+    const { name } = this.#part?.kernel ?? this.#plan.kernel;
+    const rows = [`${name}_${numbered(entry, this.#part)}(`];
     for (const [i, parameter] of parameters.entries()) {
       const text = `${parameter}${i + 1 < parameters.length ? ", " : ")"}`;
       if (rows.at(-1)!.length + text.length > WIDTH) rows.push(`    ${text}`);
@@ -117,11 +132,12 @@ export class Entries {
 
   #parameters(maps: readonly string[]): string[] {
     const { kernel, packed } = this.#plan;
+    const { extents, args } = this.#part?.kernel ?? kernel;
+    const items = this.#part?.kernel.parts.flatMap((_, i) => [`int items_${i + 1}`, `int items_before_${i + 1}`]);
     return [
-      "int items",
-      "int items_before",
-      ...kernel.extents.map((extent) => `int ${extent}`),
-      ...kernel.args.map(
+      ...(items ?? ["int items", "int items_before"]),
+      ...extents.map((extent) => `int ${extent}`),
+      ...args.map(
         ({ name, dtype, access }) =>
           // Without __restrict__: what the epilogue reads would be read long before, and fill registers.
           `${access === "read" ? "const " : ""}${storageType(dtype)}* ${name}`,

@@ -6,7 +6,7 @@ import { CUDA_DIALECT } from "../dialect.ts";
 import { readable } from "../readable.ts";
 import { requireSound } from "./check-schedule.ts";
 import { Body } from "./gemm-body.ts";
-import { Entries } from "./gemm-entries.ts";
+import { Entries, numbered, type PartOf } from "./gemm-entries.ts";
 import { Epilogue } from "./gemm-epilogue.ts";
 import { headerOf } from "./gemm-header.ts";
 import { Operands } from "./gemm-operands.ts";
@@ -34,9 +34,12 @@ export interface HopperFile {
   readonly more?: ReadonlyMap<string, string>;
 }
 
-/** @param others arrays in the arena that the kernel's other entry points have; they come first */
-export function printHopperGemm(plan: GemmPlan, others: readonly Scratch[] = []): HopperFile {
-  return new GemmPrinter(plan, others).print();
+/**
+ * @param others arrays in the arena that the kernel's other entry points have; they come first
+ * @param part of which kernel it is a part, if it is one
+ */
+export function printHopperGemm(plan: GemmPlan, others: readonly Scratch[] = [], part?: PartOf): HopperFile {
+  return new GemmPrinter(plan, others, part).print();
 }
 
 class GemmPrinter {
@@ -46,21 +49,23 @@ class GemmPrinter {
   readonly #operands: Operands;
   readonly #entries: Entries;
   readonly #body: Body;
+  readonly #part: PartOf | undefined;
 
-  constructor(plan: GemmPlan, others: readonly Scratch[]) {
+  constructor(plan: GemmPlan, others: readonly Scratch[], part: PartOf | undefined) {
     this.#plan = plan;
+    this.#part = part;
     const { kernel, shape } = plan;
     this.#schedule = gemmSchedule(shape);
     requireSound(this.#schedule, gemmRuns(shape));
     const products = kernel.products.map(({ name }): Local => ({ name, dtype: "f32", shape: [] }));
     const inputs = plan.inputs.map(({ name }): Local => ({ name, dtype: "f32", shape: [] }));
-    const names = CUDA_DIALECT.names([...kernel.args, ...products, ...inputs]);
+    const names = CUDA_DIALECT.names([...(part?.kernel ?? kernel).args, ...products, ...inputs]);
     const printing = new Printing(this.#lines, names, CUDA_DIALECT.language(kernel));
     const sorted = { order: names.local("order"), starts: names.local("starts") };
     this.#operands = new Operands(plan, names, sorted.order, others.length);
     const epilogue = new Epilogue(plan, printing, this.#operands, sorted.order);
-    this.#entries = new Entries(plan, printing, others, sorted);
-    this.#body = new Body(plan, this.#schedule, printing, this.#operands, epilogue, sorted);
+    this.#entries = new Entries(plan, printing, others, sorted, part);
+    this.#body = new Body(plan, this.#schedule, printing, this.#operands, epilogue, sorted, part);
   }
 
   print(): HopperFile {
@@ -84,7 +89,8 @@ class GemmPrinter {
     lines.add("", ...rasterOf(this.#plan), "");
     this.#entries.printBefore();
     this.#kernel();
-    const file = `${kernel.name}${parts === undefined ? "" : "_few"}.${ARCHITECTURE}`;
+    const own = this.#part === undefined ? kernel.name : `${this.#part.kernel.name}_part_${this.#part.number}`;
+    const file = `${own}${parts === undefined ? "" : "_few"}.${ARCHITECTURE}`;
     const grid = {
       file,
       workgroupSize: threadsOf(this.#schedule),
@@ -106,7 +112,7 @@ class GemmPrinter {
     };
     const before = this.#entries.before(file);
     const entry: Entry = {
-      name: parts === undefined ? ENTRY : FEW,
+      name: numbered(parts === undefined ? ENTRY : FEW, this.#part),
       only: ARCHITECTURE,
       ...(parts === undefined ? {} : { upTo: { product: extentsOf(kernel.m), most: FEW_ROWS } }),
       ...grid,
