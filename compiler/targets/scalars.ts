@@ -83,7 +83,8 @@ export class Names {
   /** The place of an element in memory, row-major. */
   offset(name: string, at: readonly Expr[], print: (expr: Expr) => string): string {
     const { shape } = this.store(name);
-    const parts = mergedIndices(at, shape).flatMap((x, i) => {
+    const merged = mergedIndices(at, shape);
+    const parts = merged.flatMap((x, i) => {
       if (known(x) === 0) return [];
       const text = print(x);
       const strides = shape.slice(i + 1);
@@ -91,7 +92,10 @@ export class Names {
       const symbolic = strides.filter((s) => typeof s === "string");
       const factors = [...(fixed === 1 ? [] : [String(fixed)]), ...symbolic];
       if (factors.length === 0) return [text];
-      const end = sizeOf(shape.slice(i));
+      // An index that stands for several dims runs as far as all of them.
+      let first = i;
+      while (first > 0 && known(merged[first - 1]!) === 0 && known(at[first - 1]!) !== 0) first--;
+      const end = sizeOf(shape.slice(first));
       return [this.#scaled(parenthesized(text), factors.join(" * "), end)];
     });
     return parts.length === 0 ? "0" : parts.join(" + ");

@@ -45,6 +45,11 @@ const FILES: readonly File[] = [
     load: () => import("../parity/fp8-weight-gradients.test.ts"),
     tests: /^cuda/,
   },
+  {
+    name: "gradients of experts' weights in eight bits",
+    load: () => import("../parity/fp8-expert-gradients.test.ts"),
+    tests: /^cuda/,
+  },
   { name: "models of the fixtures", load: () => import("../parity/cuda.test.ts") },
   { name: "training steps of the fixtures", load: () => import("../parity/cuda-training.test.ts") },
   { name: "random models", load: () => import("../parity/random-models.test.ts"), tests: /on cuda$/ },

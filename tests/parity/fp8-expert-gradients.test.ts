@@ -1,5 +1,7 @@
 /** Gradients of experts' params in eight bits: tiles of 128 rows of one expert, against codes and sums that are worked out here. */
 import { describe, expect, test } from "vitest";
+import type { GemmKernel } from "../../compiler/kernel-ir/types.ts";
+import { planGemm } from "../../compiler/targets/cuda/hopper/gemm-plan.ts";
 import { quantizeProducts } from "../../compiler/elaborate/quantize-products.ts";
 import { parseKernels } from "../../compiler/kernel-ir/parse.ts";
 import { printKernels } from "../../compiler/kernel-ir/print.ts";
@@ -20,7 +22,7 @@ const TILE = 128;
 const ATTRS = { experts: "E", slot: "K" };
 
 /**
- * y[T, K, N] = x[T, D] w[chosen, N, D] and dw[E, N, D], the sum of dy[T, K, N] x[T, D] over the rows of each expert, in eight bits, with
+ * y[T, K, N] = x[T, D] w[chosen, D, N] and dw[E, D, N], the sum of x[T, D] dy[T, K, N] over the rows of each expert, in eight bits, with
  * what the gradient is made of as outputs: the order of rows, codes (as numbers, [tile, channel, place]) and scales.
  */
 function program(): Program {
@@ -28,10 +30,10 @@ function program(): Program {
   const input = (name: string, dims: string[], dtype: DType = "f32") =>
     builder.emit("program.input", [], { dtype, dims }, { name });
   const [x, dy, chosen] = [input("x", ["T", "D"]), input("dy", ["T", "K", "N"]), input("chosen", ["T", "K"], "i32")];
-  const w = builder.emit("model.param", [], { dtype: "f32", dims: ["E", "N", "D"] }, { name: "w" });
+  const w = builder.emit("model.param", [], { dtype: "f32", dims: ["E", "D", "N"] }, { name: "w" });
   const rows = builder.emit("moe.dispatch", [x, chosen], { dtype: "f32", dims: ["T", "K", "D"] }, ATTRS);
   const y = builder.emit("moe.contract", [rows, w, chosen], { dtype: "f32", dims: ["T", "K", "N"] }, ATTRS);
-  const dw = builder.emit("moe.contract_weight", [rows, dy, chosen], { dtype: "f32", dims: ["E", "N", "D"] }, ATTRS);
+  const dw = builder.emit("moe.contract_weight", [rows, dy, chosen], { dtype: "f32", dims: ["E", "D", "N"] }, ATTRS);
   for (const [name, value] of Object.entries({ y, dw })) builder.effect("program.output", [value], { name });
   const quantization = { activations: TILE, weights: [TILE, TILE], quantizes: () => true } as const;
   const eight = quantizeProducts(builder.finish("gradient"), quantization);
@@ -108,7 +110,7 @@ function expectedOf({ T, chosen }: Case): Expected {
         const products = Array.from({ length: TILE }, (_, i) => left.codes[a + i]! * right.codes[b + i]!);
         const scale = left.scale[tile * D + d]! * right.scale[tile * N + n]!;
         const own = [products.reduce((sum, p) => sum + p, 0), sizeOfSum(products) * 2 ** -20, lostOnHopper(products)];
-        for (const [i, value] of own.entries()) sums[i]![(e * N + n) * D + d]! += scale * value;
+        for (const [i, value] of own.entries()) sums[i]![(e * D + d) * N + n]! += scale * value;
       }
     }
   }
@@ -147,6 +149,9 @@ test("the program and its kernels are sound", () => {
   const module = lowerPrograms([PROGRAM]);
   expect(verifyKernels(module)).toEqual([]);
   expect(printKernels(parseKernels(printKernels(module)))).toBe(printKernels(module));
+  // The tensor cores of Hopper take the gradient.
+  const gradient = module.kernels.find((kernel) => kernel.family === "gemm" && kernel.groups?.over === "k");
+  expect(planGemm(gradient as GemmKernel)).toMatchObject({ shape: { scaleBytes: 4 } });
 });
 
 const EXPECTED = new Map(CASES.map((one) => [one, expectedOf(one)] as const));

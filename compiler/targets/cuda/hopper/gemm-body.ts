@@ -5,9 +5,9 @@ import { numbered, type PartOf, type Sorted } from "./gemm-entries.ts";
 import type { Epilogue } from "./gemm-epilogue.ts";
 import { printBegin, printCodeRegisters, printDecode, printRead } from "./gemm-codes.ts";
 import { printTerms } from "./gemm-gathers.ts";
-import { printScattered, printStarts } from "./gemm-groups.ts";
+import { printFirstTile, printScattered, printStarts, printTile } from "./gemm-groups.ts";
 import type { Operands } from "./gemm-operands.ts";
-import { countOf, type GemmPlan } from "./gemm-plan.ts";
+import { countOf, type GemmPlan, hasTiles } from "./gemm-plan.ts";
 import { type Printing, sizeText } from "./gemm-printing.ts";
 import { printClear, printPromote, printScales } from "./gemm-promote.ts";
 import { ROWS } from "./gemm-shape.ts";
@@ -130,11 +130,12 @@ export class Body {
         counter === "tile" ? `for (int tile = blockIdx.x; tile < ${this.#tiles}; tile += gridDim.x)` : undefined,
       enter: ({ counter }) => {
         if (counter === "tile") this.#enterTile(role);
-        const { kernel, packed } = this.#plan;
-        const terms = kernel.groups?.over === "k" && packed === undefined && role.name === "producer";
-        if (terms && counter === "k_block") printTerms(this.#printing, this.#order);
+        if (counter !== "k_block" || this.#plan.kernel.groups?.over !== "k") return;
+        if (this.#hasTiles) printTile(this.#printing, this.#order);
+        else if (this.#plan.packed === undefined && role.name === "producer") printTerms(this.#printing, this.#order);
       },
       before: (loop) => {
+        if (this.#hasTiles && loop.counter === "k_block") printFirstTile(this.#printing, this.#order);
         if (role.name === "producer" && loop.counter !== "tile") operands.printOffsets(this.#printing, loop);
       },
       load: (step, to, barrier) => operands.printLoad(lines, step.holds, to, barrier),
@@ -147,6 +148,11 @@ export class Body {
       },
       store: (step, from) => this.#epilogue.store(step, from),
     };
+  }
+
+  /** Whether terms of groups lie in tiles. */
+  get #hasTiles(): boolean {
+    return this.#plan.kernel.groups !== undefined && hasTiles(this.#plan.loops);
   }
 
   /** Tiles are the items of the entry point; groups say how many they have. */
@@ -167,8 +173,10 @@ export class Body {
           : "tile_columns, shared.starts, shared.tiles";
     lines.add(`const Place at = place_of(tile, ${args});`);
     if (packed !== undefined) lines.add(`const int ${countOf(0)} = at.end - at.first;`);
-    else if (groups?.over === "k")
-      lines.add(`const int ${countOf(0)} = max(1, (at.end - at.first + TILE_K - 1) / TILE_K);`);
+    else if (groups?.over === "k") {
+      const blocks = this.#hasTiles ? "at.end - at.first" : "(at.end - at.first + TILE_K - 1) / TILE_K";
+      lines.add(`const int ${countOf(0)} = max(1, ${blocks});`);
+    }
     if (role.name !== "consumer") return;
     if (this.#epilogue.scatters) printScattered(this.#printing, this.#order);
     this.#rowsOfThread();

@@ -4,7 +4,7 @@ import type { PartsKernel } from "../../../kernel-ir/types.ts";
 import { storageType } from "../language.ts";
 import { groupScratch, printSort, SORTERS } from "./gemm-groups.ts";
 import { PACKING_BOUNDS, packingGrid, packingScratch, printPacking } from "./gemm-packing.ts";
-import type { GemmPlan } from "./gemm-plan.ts";
+import { type GemmPlan, hasTiles } from "./gemm-plan.ts";
 import type { Printing } from "./gemm-printing.ts";
 import { printThirds, THIRDERS, thirdsName, thirdsOf, thirdsScratch, TOGETHER } from "./gemm-thirds.ts";
 
@@ -54,7 +54,7 @@ export class Entries {
     const own =
       kernel.groups === undefined
         ? thirdsScratch(this.#plan)
-        : [...groupScratch(kernel), ...packingScratch(this.#plan)];
+        : [...groupScratch(kernel, hasTiles(this.#plan.loops)), ...packingScratch(this.#plan)];
     return [...this.#others, ...own];
   }
 
@@ -85,12 +85,12 @@ export class Entries {
   }
 
   #printSort(): void {
-    const { kernel } = this.#plan;
-    this.#printing.lines.add(
-      `// Block g writes down the ${kernel.groups!.over === "m" ? "rows" : "terms"} of group g in their order.`,
-    );
+    const { kernel, loops } = this.#plan;
+    const ofTiles = hasTiles(loops);
+    const sorted = kernel.groups!.over === "m" ? "rows" : ofTiles ? "tiles of terms" : "terms";
+    this.#printing.lines.add(`// Block g writes down the ${sorted} of group g in their order.`);
     this.print(SORT, `__launch_bounds__(${SORTERS})`, [], () =>
-      printSort(kernel, this.#printing, this.#sorted.order, this.#sorted.starts),
+      printSort(kernel, this.#printing, this.#sorted.order, this.#sorted.starts, ofTiles),
     );
     this.#printing.lines.add("");
   }

@@ -4,24 +4,25 @@
  */
 import type { Scratch } from "../../../../runtime/program/grids.ts";
 import type { Lines } from "../../../emit/lines.ts";
-import type { Axis, GemmKernel, Groups } from "../../../kernel-ir/types.ts";
+import type { Axis, GemmKernel, Groups, Product } from "../../../kernel-ir/types.ts";
 import type { Printing } from "./gemm-printing.ts";
 import { LINE_BYTES, type Matrix } from "./tensor-maps.ts";
 
 /** Threads of a block that sorts: each block finds the rows of one group, each warp those of a part of all rows. */
 export const SORTERS = 1024;
 
-/** What is sorted: all rows, or all terms. */
-export function sortedAxes({ m, products, groups }: GemmKernel): readonly Axis[] {
-  return groups!.over === "m" ? m : products[0]!.k;
+/** What is sorted: all rows, or all terms; of these, where they lie in tiles of one group each, the tiles. */
+function sortedAxes({ m, products, groups }: GemmKernel, ofTiles: boolean): readonly Axis[] {
+  const [{ k }] = products as readonly [Product];
+  return groups!.over === "m" ? m : ofTiles ? k.slice(0, 1) : k;
 }
 
 /** Arrays in the arena: the sorted rows' numbers, and where groups begin among them. */
-export function groupScratch(kernel: GemmKernel): Scratch[] {
+export function groupScratch(kernel: GemmKernel, ofTiles: boolean): Scratch[] {
   const { group } = kernel.groups!;
   const count = group.extent as number;
   return [
-    { shape: sortedAxes(kernel).map(({ extent }) => extent), each: false, dtype: "i32" },
+    { shape: sortedAxes(kernel, ofTiles).map(({ extent }) => extent), each: false, dtype: "i32" },
     { shape: [count + 2], each: false, dtype: "i32" },
   ];
 }
@@ -100,11 +101,17 @@ export function printStarts(lines: Lines, starts: string, tile: string | undefin
 }
 
 /** The body of the entry point that sorts: block g counts rows of groups before g, then writes down its own in their order. */
-export function printSort(kernel: GemmKernel, printing: Printing, order: string, starts: string): void {
+export function printSort(
+  kernel: GemmKernel,
+  printing: Printing,
+  order: string,
+  starts: string,
+  ofTiles: boolean,
+): void {
   const { lines } = printing;
   const groups = kernel.groups!;
   const count = groups.group.extent as number;
-  const axes = sortedAxes(kernel);
+  const axes = sortedAxes(kernel, ofTiles);
   const warps = SORTERS / 32;
   lines.add(`__shared__ int counts[${warps}];`);
   lines.add("const int own = blockIdx.x, thread = threadIdx.x, warp = thread / 32, lane = thread % 32;");
@@ -139,6 +146,18 @@ export function printSort(kernel: GemmKernel, printing: Printing, order: string,
     lines.add("const unsigned found = __ballot_sync(0xffffffffu, mine);");
     lines.add(`if (mine) ${order}[at + __popc(found & ((1u << lane) - 1))] = line + lane;`, "at += __popc(found);");
   });
+}
+
+/** In front of a loop over tiles of terms, and in each turn: which tile it is, -1 of a group that has none. The next one is on its way. */
+export function printFirstTile({ lines }: Printing, order: string): void {
+  lines.add(`int next = at.first < at.end ? ${order}[at.first] : -1;  // the tile of terms that comes next`);
+}
+
+export function printTile({ lines }: Printing, order: string): void {
+  lines.add(
+    "const int block = next, behind = at.first + k_block + 1;",
+    `if (behind < at.end) next = ${order}[behind];`,
+  );
 }
 
 /** The rows that a lane copies: a warp has those that it staged, eight lanes a row. */

@@ -5,7 +5,7 @@ import type { Axis } from "../../../kernel-ir/types.ts";
 import type { Names } from "../../scalars.ts";
 import { elementsOf, printFirstTerms, printGatherRows, printGatherTerms, printRows } from "./gemm-gathers.ts";
 import { type Input, printInputGather, printInputRows } from "./gemm-inputs.ts";
-import type { GemmPlan } from "./gemm-plan.ts";
+import { type GemmPlan, hasTiles } from "./gemm-plan.ts";
 import { isWhole, type Printing, sizeText } from "./gemm-printing.ts";
 import { ROWS, scalesOf, SLICE } from "./gemm-shape.ts";
 import { thirdsOf } from "./gemm-thirds.ts";
@@ -129,13 +129,15 @@ export class Operands {
   printLoad(lines: Lines, holds: string, to: string, barrier: string): void {
     if (isGiven(holds)) return this.#printInputs(lines, bufferOf(holds), to, barrier);
     const scales = this.#scales.get(holds.slice(0, holds.indexOf("[")));
-    if (scales !== undefined) return lines.add(`tma_load_2d(${to}, &${scales}, ${barrier}, at.n, k_block);`);
+    if (scales !== undefined)
+      return lines.add(`tma_load_2d(${to}, &${scales}, ${barrier}, at.n, ${blockOf(this.#plan)});`);
     const { map, matrix, side } = this.#of(holds);
     const first = side === "a" ? "at.m" : "at.n";
     const k = `${matrix.copy === undefined ? blockOf(this.#plan) : "(at.first + k_block)"} * TILE_K`;
     const [d, batch] =
       matrix.third !== undefined ? ["3d", `, ${matrix.third}`] : matrix.batch === 0 ? ["2d", ""] : ["3d", ", at.batch"];
-    if (matrix.tiles !== undefined) return lines.add(`tma_load_3d(${to}, &${map}, ${barrier}, 0, ${first}, k_block);`);
+    if (matrix.tiles !== undefined)
+      return lines.add(`tma_load_3d(${to}, &${map}, ${barrier}, 0, ${first}, ${blockOf(this.#plan)});`);
     if (termsAreNeighbors(matrix))
       return lines.add(`tma_load_${d}(${to}, &${map}, ${barrier}, ${k}, ${first}${batch});`);
     const [line, box] = [lineOf(matrix), this.#boxBytes];
@@ -222,8 +224,9 @@ export class Operands {
 /** Bytes of the terms of one wgmma. */
 const PRODUCT_BYTES = 32;
 
-/** The number of a block of terms among all of them. */
-export function blockOf({ parts = 1 }: GemmPlan): string {
+/** The number of a block of terms among all of them; below 0 where a group has none. */
+export function blockOf({ kernel, loops, parts = 1 }: GemmPlan): string {
+  if (kernel.groups !== undefined && hasTiles(loops)) return "block";
   return parts === 1 ? "k_block" : "(first_block + k_block)";
 }
 

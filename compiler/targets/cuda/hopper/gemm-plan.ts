@@ -85,7 +85,8 @@ export function planGemm(
   if ("why" in own) return own;
   const { kernel, loops: gathering } = withCommonSums(given, own);
   const terms = groups === undefined ? 0 : sizeOf(gathering[0]!.k) / sizeOf([groups.group]);
-  const copies = groups?.over === "k" && packs(kernel, gathering, terms) ? packed(kernel, gathering) : undefined;
+  const gathersTerms = groups?.over === "k" && !hasTiles(gathering);
+  const copies = gathersTerms && packs(kernel, gathering, terms) ? packed(kernel, gathering) : undefined;
   const loops = copies?.loops ?? gathering;
   const stores = storesOf(kernel);
   if ("why" in stores) return stores;
@@ -189,6 +190,11 @@ export function planFew(plan: GemmPlan): GemmPlan | undefined {
   };
 }
 
+/** Whether terms lie in tiles, each of one group where there are groups. */
+export function hasTiles(loops: readonly PlannedLoop[]): boolean {
+  return loops.some(({ a }) => a.tiles !== undefined);
+}
+
 /** Where groups begin among the sorted rows, and where their tiles: one for each, of those without a group, and the end. */
 export function startsBytes({ over, group }: Groups, isPacked: boolean): number {
   return (over === "m" || isPacked ? 8 : 4) * (sizeOf([group]) + 2);
@@ -238,16 +244,24 @@ function loopsOf(kernel: GemmKernel): PlannedLoop[] | Refusal {
     if (sizeOf(product.k) < LEAST) return { why: `${sizeOf(product.k)} terms` };
     const copied = (letter: "a" | "b", batch: readonly Axis[]): Matrix | undefined =>
       matrixOf(kernel, product, letter, batch);
+    // Tiles of terms of one group are copied as they are.
+    const tiled = (letter: "a" | "b"): Matrix | undefined => {
+      const [, inTile] = product.k;
+      const matrix = inTile === undefined || usesAxis(groups!.of, inTile.name) ? undefined : copied(letter, []);
+      return matrix?.tiles === undefined ? undefined : matrix;
+    };
     const a =
       groups === undefined
         ? (copied("a", kernel.batch) ?? (kernel.batch.length > 0 ? undefined : gatheredOf(kernel, product, "a", "k")))
-        : gatheredOf(kernel, product, "a", groups.over === "m" ? "k" : "outer");
+        : groups.over === "m"
+          ? gatheredOf(kernel, product, "a", "k")
+          : (tiled("a") ?? gatheredOf(kernel, product, "a", "outer"));
     const b =
       groups === undefined
         ? (copied("b", kernel.batch) ?? codedOf(kernel, product, kernel.batch))
         : groups.over === "m"
           ? (copied("b", [groups.group]) ?? codedOf(kernel, product, [groups.group]))
-          : gatheredOf(kernel, product, "b", "outer");
+          : (tiled("b") ?? gatheredOf(kernel, product, "b", "outer"));
     const thirds = b === undefined && groups === undefined && kernel.batch.length === 0;
     const all = b === undefined ? (thirds ? thirdsMatrices(kernel, product) : undefined) : [b];
     if (a === undefined || all === undefined)

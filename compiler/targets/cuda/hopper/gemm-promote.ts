@@ -50,9 +50,11 @@ export function printScales(plan: GemmPlan, { lines }: Printing, name: string): 
   const { a, b } = loops[loop]!;
   const at = (place: string, { block }: Scale): string =>
     `${place}[${block === 0 ? "0" : `${blockOf(plan)}${block === 1 ? "" : ` * ${block}`}`}]`;
-  // Rows without a group have no scale: what lies there may be anything.
+  // Rows without a group, or tiles that a group has none of, have no scale: what lies there may be anything.
+  const { groups } = kernel;
+  const exists = groups === undefined ? undefined : groups.over === "k" ? "block >= 0" : "at.batch < GROUPS";
   const row = (place: string): string =>
-    kernel.groups === undefined ? at(place, a.scale!) : `at.batch < GROUPS ? ${at(place, a.scale!)} : 0.0f`;
+    exists === undefined ? at(place, a.scale!) : `${exists} ? ${at(place, a.scale!)} : 0.0f`;
   lines.add(`scales[0] = ${row(`low_${loop}`)}, scales[1] = ${row(`high_${loop}`)};`);
   if (plan.shape.scaleBytes !== undefined) return;
   const count = plan.shape.columnScales!;

@@ -159,6 +159,22 @@ export const GEMM_SHAPES: readonly GemmShape[] = [
     direct: false,
   },
   {
+    name: "two products in eight bits, a scale for each column, terms in tiles of groups",
+    consumers: 2,
+    stages: 4,
+    tileN: 64,
+    depthBytes,
+    columnScales: 64,
+    scaleBytes: 4,
+    loops: [{ count, products: [0, 1], gathers: COPIED }],
+    staged: [
+      { name: "out", columns: 64 },
+      { name: "more", columns: 64 },
+    ],
+    direct: false,
+    startsBytes: 1032,
+  },
+  {
     name: "two products in eight bits of gathered rows",
     consumers: 2,
     stages: 4,

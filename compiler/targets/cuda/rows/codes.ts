@@ -2,7 +2,7 @@
  * Codes in eight bits of a matrix and the largest numbers of its tiles, 128 x 128 elements of a block: as weights of products have them, and
  * tokens that gradients of weights sum.
  */
-import { dtypeOf, index, load, mergedIndices, substitute, walk } from "../../../kernel-ir/expr.ts";
+import { dtypeOf, index, load, loadedBy, mergedIndices, substitute, walk } from "../../../kernel-ir/expr.ts";
 import type { Axis, ColumnsKernel, Expr, RowsKernel, Stmt } from "../../../kernel-ir/types.ts";
 import { linear } from "../../operands.ts";
 import { startOf } from "../../scalars.ts";
@@ -28,7 +28,8 @@ export function printCodes(dialect: Dialect, kernel: RowsKernel): Frame | undefi
   const row = rowOf(kernel, stmt.value, column);
   if (row === undefined) return undefined;
   const turned = !strides(kernel, stmt.value, column).some(({ stride }) => stride === 1);
-  const element = strides(kernel, stmt.value, turned ? row : column).find(({ stride }) => stride === 1)!.load;
+  const near = strides(kernel, stmt.value, turned ? row : column).find(({ stride }) => stride === 1)!.load;
+  const element = whereThere(stmt.value, near) ?? near;
   const frame = new Frame(dialect, kernel);
   const statements = new Statements(frame, 1);
   const { names } = frame;
@@ -109,7 +110,10 @@ function rowOf(kernel: RowsKernel, value: Expr, column: Axis): Axis | undefined 
   return kernel.rows.find((axis) => Number(axis.extent) >= TILE / 2 && areNear(axis));
 }
 
-/** How far apart the elements of each load are along an axis, in its array; undefined where that is not the same everywhere. */
+/**
+ * How far apart the elements of each load are along an axis, in its array; undefined where that is not the same everywhere. Indices that
+ * are loaded say where elements lie, and are none.
+ */
 function strides(
   { args, rows }: Pick<RowsKernel, "args" | "rows">,
   value: Expr,
@@ -118,7 +122,7 @@ function strides(
   const found: { readonly load: Expr; readonly stride: number | undefined }[] = [];
   walk(value, (x) => {
     const arg = x.kind === "load" ? args.find(({ name }) => name === x.from) : undefined;
-    if (x.kind !== "load" || arg === undefined) return;
+    if (x.kind !== "load" || arg === undefined || arg.dtype === "i32") return;
     const axes = new Set<string>(rows.map(({ name }) => name));
     for (const one of x.at) walk(one, (part) => part.kind === "axis" && axes.add(part.axis));
     axes.delete(along.name);
@@ -135,6 +139,13 @@ function uses(expr: Expr, { name }: Axis): boolean {
   let found = false;
   walk(expr, (part) => (found ||= part.kind === "axis" && part.axis === name));
   return found;
+}
+
+/** The choice between a load and another value by what is loaded: a row that may not be there is not read for nothing. */
+function whereThere(expr: Expr, element: Expr): Expr | undefined {
+  if (expr.kind !== "op" || !JSON.stringify(expr).includes(JSON.stringify(element))) return undefined;
+  if (expr.op === "select" && loadedBy(expr.operands[0]!).length > 0) return expr;
+  return expr.operands.map((x) => whereThere(x, element)).find((x) => x !== undefined);
 }
 
 /** An expression with another one in the place of a load. */

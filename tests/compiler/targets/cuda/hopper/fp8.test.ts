@@ -157,6 +157,45 @@ const CASES: readonly Case[] = [
     error: 2 ** -8,
   },
   {
+    name: "gradients of experts' weights: tiles of rows of one expert in any order, none of the last expert",
+    text: `kernel @gradient gemm extents [U] {
+      read codes: f8e4m3[U, 200, 128]
+      read scale: f32[U, 200]
+      read codes_2: f8e4m3[U, 136, 128]
+      read scale_2: f32[U, 136]
+      read experts: i32[U]
+      write y: f32[4, 200, 136]
+      batch (E < 4) m (D < 200) n (F < 136)
+      group (E < 4) over k of experts[U]
+      product product: f32 = sum (U, I < 128) (f32(codes[U, D, I]) * scale[U, D]) @ (f32(codes_2[U, F, I]) * scale_2[U, F])
+      y[E, D, F] = product[]
+    }`,
+    sizes: { U: 19 },
+    error: SUMS,
+  },
+  {
+    name: "gradients of experts' gate and up, in bf16",
+    text: `kernel @gradients gemm extents [U] {
+      read codes: f8e4m3[U, 128, 128]
+      read scale: f32[U, 128]
+      read codes_2: f8e4m3[U, 264, 128]
+      read scale_2: f32[U, 264]
+      read codes_3: f8e4m3[U, 264, 128]
+      read scale_3: f32[U, 264]
+      read experts: i32[U]
+      write y: bf16[4, 128, 264]
+      write z: bf16[4, 128, 264]
+      batch (E < 4) m (D < 128) n (F < 264)
+      group (E < 4) over k of experts[U]
+      product product: f32 = sum (U, I < 128) (f32(codes[U, D, I]) * scale[U, D]) @ (f32(codes_2[U, F, I]) * scale_2[U, F])
+      product product_2: f32 = sum (U, I < 128) (f32(codes[U, D, I]) * scale[U, D]) @ (f32(codes_3[U, F, I]) * scale_3[U, F])
+      y[E, D, F] = bf16(product[])
+      z[E, D, F] = bf16(product_2[])
+    }`,
+    sizes: { U: 5 },
+    error: 2 ** -8,
+  },
+  {
     name: "rows of experts, some without one: gate and up",
     text: `kernel @experts gemm extents [T] {
       read chosen: i32[T, 2]
