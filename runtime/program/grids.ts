@@ -155,8 +155,8 @@ export function inOrder(entry: Grid): Grid[] {
 /** The entry point for the sizes of a launch. */
 function entryFor(kernel: string, entries: readonly Entry[], sizes: Sizes): Entry {
   // No tensor map has a dim of 0: a sum of no terms goes to an entry point without one.
-  const isEmpty = ({ maps = [] }: Grid): boolean =>
-    maps.some(({ dims }) => dims.some((dim) => productOf(dim, sizes) === 0));
+  const isEmpty = (one: Entry): boolean =>
+    inOrder(one).some(({ maps = [] }) => maps.some(({ dims }) => dims.some((dim) => productOf(dim, sizes) === 0)));
   const entry = entries.find(
     (one) => (one.upTo === undefined || productOf(one.upTo.product, sizes) <= one.upTo.most) && !isEmpty(one),
   );
