@@ -107,17 +107,22 @@ export class Epilogue {
   /** Results that threads store by themselves. */
   #finish(): void {
     const { lines } = this.#printing;
-    lines.add("#pragma unroll");
+    const rows = this.#plan.kernel.groups?.over === "m";
     // Of a tile's parts each has some of the columns.
-    const [count, first] = (this.#plan.parts ?? 1) > 1 ? ["SHARE * 4", "at.part * SHARE * 8 + "] : ["TILE_N / 2", ""];
-    lines.block(`for (int i = 0; i < ${count}; i++)`, () => {
-      const row = `at.m + part * ${ROWS} + row + i / 2 % 2 * 8`;
-      const rows = this.#plan.kernel.groups?.over === "m";
-      lines.add(`const int ${rows ? "at_row" : "m"} = ${row}, n = at.n + ${first}i / 4 * 8 + column + i % 2;`);
-      lines.block(rows ? "if (at_row < at.end && n < n_end)" : "if (m < m_end && n < n_end)", () => {
+    const [count, first] = (this.#plan.parts ?? 1) > 1 ? ["SHARE * 2", "at.part * SHARE * 8 + "] : ["TILE_N / 4", ""];
+    lines.add("#pragma unroll");
+    lines.block("for (int r = 0; r < 2; r++)", () => {
+      lines.add(`const int ${rows ? "at_row" : "m"} = at.m + part * ${ROWS} + row + r * 8;`);
+      lines.block(rows ? "if (at_row < at.end)" : "if (m < m_end)", () => {
         if (rows) lines.add(`const int m = ${this.#order}[at_row];`);
-        for (const stmt of this.#plan.direct)
-          lines.block("", () => this.assign(stmt, this.#scalars([stmt.value, ...stmt.at])));
+        lines.add("#pragma unroll");
+        lines.block(`for (int j = 0; j < ${count}; j++)`, () => {
+          lines.add(`const int i = j / 2 * 4 + r * 2 + j % 2, n = at.n + ${first}i / 4 * 8 + column + j % 2;`);
+          lines.block("if (n < n_end)", () => {
+            for (const stmt of this.#plan.direct)
+              lines.block("", () => this.assign(stmt, this.#scalars([stmt.value, ...stmt.at])));
+          });
+        });
       });
     });
   }

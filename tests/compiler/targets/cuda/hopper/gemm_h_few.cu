@@ -144,14 +144,20 @@ gemm_h_tensor_few(int items, int items_before, int T, const bf16* out, const bf1
     }
     // finish
     #pragma unroll
-    for (int i = 0; i < SHARE * 4; i++) {
-      const int m = at.m + part * 64 + row + i / 2 % 2 * 8, n = at.n + at.part * SHARE * 8 + i / 4 * 8 + column + i % 2;
-      if (m < m_end && n < n_end) {
-        {
-          const int i_T = m;
-          const int i_D = n;
-          const float product = sums0[i];
-          h[(long long)i_T * 7168 + i_D] = bf16(float(x[(long long)i_T * 7168 + i_D]) + product);
+    for (int r = 0; r < 2; r++) {
+      const int m = at.m + part * 64 + row + r * 8;
+      if (m < m_end) {
+        #pragma unroll
+        for (int j = 0; j < SHARE * 2; j++) {
+          const int i = j / 2 * 4 + r * 2 + j % 2, n = at.n + at.part * SHARE * 8 + i / 4 * 8 + column + j % 2;
+          if (n < n_end) {
+            {
+              const int i_T = m;
+              const int i_D = n;
+              const float product = sums0[i];
+              h[(long long)i_T * 7168 + i_D] = bf16(float(x[(long long)i_T * 7168 + i_D]) + product);
+            }
+          }
         }
       }
     }
