@@ -27,7 +27,7 @@ type Assign = Stmt & { kind: "assign" };
 export function inputsOf(
   kernel: GemmKernel,
   stores: readonly Assign[],
-  { consumers, tileN }: Tile,
+  { consumers, tileN }: Pick<Tile, "consumers" | "tileN">,
   loads: number,
 ): { readonly inputs: readonly Input[]; readonly given?: GivenShape } {
   const found = matricesOf(kernel, stores);

@@ -4,6 +4,7 @@ import type { Axis, Expr, GemmKernel, Groups, Stmt } from "../../../kernel-ir/ty
 import { walk } from "../../../kernel-ir/expr.ts";
 import { bitsOf, codedOf, registersOfCodes } from "./gemm-codes.ts";
 import { type Input, inputsOf } from "./gemm-inputs.ts";
+import { registersOfResults } from "./gemm-pressure.ts";
 import { packed, type Packed, packingPays } from "./gemm-packing.ts";
 import { misfit } from "./check-schedule.ts";
 import { gemmSchedule } from "./gemm-schedule.ts";
@@ -101,6 +102,12 @@ export function planGemm(
   const gathers = loops.some(({ a }) => a.gathered !== undefined);
   const coded = loops[0]!.b.map(({ matrix }) => matrix).find(({ codes }) => codes !== undefined);
   const inRing = loops.some(({ b }) => b.some(({ matrix }) => matrix.scale?.each !== undefined));
+  // Consumers that promote have no registers to spare for a producer that gathers inputs.
+  const promotes = elementBytes === 1 && gathers;
+  const inputsIn = (tile: Pick<Tile, "consumers" | "tileN">): ReturnType<typeof inputsOf> =>
+    direct.length > 0 || batchesOf(staged).length !== 1 || promotes
+      ? { inputs: [] }
+      : inputsOf(kernel, stores, tile, Math.max(...loops.map(({ b }) => b.length)));
   const problem: TileProblem = {
     // Rows of experts: as many as they have on average when each row has one.
     m: groups?.over === "m" ? Math.max(1, Math.round(sizeOf(m) / sizeOf([groups.group]))) : sizeOf(m),
@@ -118,17 +125,13 @@ export function planGemm(
     ...(gathers ? { fewestStages: 4 } : {}),
     ...(groups === undefined ? {} : { sharedBytes: startsBytes(groups, copies !== undefined) }),
     ...(inRing ? { columnBytes: SCALE_BYTES } : {}),
+    resultRegisters: (tile) => registersOfResults(kernel, staged, inputsIn(tile).inputs),
     depth: LINE_BYTES / elementBytes,
     ...(coded === undefined ? {} : { codeBytes: bitsOf(coded) / 8 }),
   };
   const tile = chosen(problem);
   if (tile === undefined) return { why: "no tile fits" };
-  // Consumers that promote have no registers to spare for a producer that gathers inputs.
-  const promotes = elementBytes === 1 && gathers;
-  const { inputs, given: throughRing } =
-    direct.length > 0 || batchesOf(staged).length !== 1 || promotes
-      ? { inputs: [] }
-      : inputsOf(kernel, stores, tile, Math.max(...loops.map(({ b }) => b.length)));
+  const { inputs, given: throughRing } = inputsIn(tile);
   const shape: GemmShape = {
     name: kernel.name,
     consumers: tile.consumers,

@@ -49,6 +49,8 @@ export interface TileProblem {
   readonly sharedBytes?: number;
   /** What comes with each column of a block of terms. */
   readonly columnBytes?: number;
+  /** Registers of a thread that a tile's results take beside sums; none more than usual when not given. */
+  readonly resultRegisters?: (tile: Pick<Tile, "consumers" | "tileN">) => number;
   readonly depth: number;
   /** Of an element of B in memory, where it is stored as codes, which a warpgroup makes bf16 of. */
   readonly codeBytes?: number;
@@ -104,6 +106,11 @@ function candidate(problem: TileProblem, consumers: 1 | 2, tileN: number): Candi
   const tile = { consumers, tileN, stages, tiles, waves };
   const no = (why: string): Candidate => ({ ...tile, cost: Infinity, why, fits: false });
   if (sums > mostSums(elementBytes)) return no(`${sums} registers for sums`);
+  // Sums of a block are gone when results are computed.
+  const whole = (problem.sums * tileN) / 2;
+  const beside = problem.resultRegisters?.({ consumers, tileN }) ?? 0;
+  if (beside > 0 && whole + beside > mostSums(2) + (consumers === 1 ? ALONE : 0))
+    return no(`${whole} registers for sums, and ${beside} for results`);
   if (stages < fewestStages) return no(`${stages} stages of ${stageBytes / 1024} KiB, fewer than ${fewestStages}`);
   if (tileN >= 2 * n && tileN > 64) return no(`half of its ${tileN} columns are beyond ${n}`);
   if (codeBytes !== undefined && tileN === 192) return no("its columns are not shared out evenly among threads");
@@ -151,6 +158,9 @@ function registersOfSums(products: number, tileN: number, elementBytes: number):
 function mostSums(elementBytes: number): number {
   return elementBytes === 1 ? 192 : 160;
 }
+
+/** Registers of a thread that one consumer has more than each of two. */
+const ALONE = 16;
 
 /** Rows up to which products have tiles, and shares of their terms, of their own: one row of tiles. */
 export const FEW_ROWS = 128;

@@ -13,8 +13,11 @@ import { printHopperGemm } from "../../../../../compiler/targets/cuda/hopper/gem
 import { planFew, planGemm } from "../../../../../compiler/targets/cuda/hopper/gemm-plan.ts";
 import { compileCuda, noNvcc } from "../../../../support/nvcc.ts";
 
-/** Matrix products of DeepSeek-V3, in bf16, in eight bits, and of stored codes, as `dskc build specs/deepseek-v3.dsk --emit kernel` prints them. */
-const kernels = ["v3.kernels", "fp8.kernels", "codes.kernels"].flatMap(
+/**
+ * Matrix products of DeepSeek-V3, in bf16, in eight bits, and of stored codes, as `dskc build specs/deepseek-v3.dsk --emit kernel` prints them.
+ * Products with many results, or results of many inputs: GELU in the form of a tanh in training, gradients of experts of 520 columns.
+ */
+const kernels = ["v3.kernels", "fp8.kernels", "codes.kernels", "results.kernels"].flatMap(
   (name) => parseKernels(readFileSync(join(import.meta.dirname, name), "utf8")).kernels as GemmKernel[],
 );
 

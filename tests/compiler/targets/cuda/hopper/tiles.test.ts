@@ -35,3 +35,12 @@ test("every measured tile is one that fits, and says where it is from", () => {
     expect(candidates(problem).some((one) => one.fits && one.tileN === line.tileN)).toBe(true);
   }
 });
+
+test("tiles leave registers to what results need beside sums", () => {
+  const chosen = (registers: number): number => chosenTile({ ...SQUARE, resultRegisters: () => registers })!.tileN;
+  expect([0, 32, 33, 64, 65].map(chosen)).toEqual([256, 256, 192, 192, 128]);
+  const [refused] = candidates({ ...SQUARE, resultRegisters: () => 40 }).filter(
+    ({ tileN, consumers }) => tileN === 256 && consumers === 2,
+  );
+  expect(refused).toMatchObject({ fits: false, why: "128 registers for sums, and 40 for results" });
+});
