@@ -11,6 +11,7 @@ import { printCodes, printTiles } from "./rows/codes.ts";
 import { printElementwise } from "./rows/elementwise.ts";
 import { ordersByBlock, printOrder } from "./rows/order.ts";
 import { printScatter } from "./rows/scatters.ts";
+import { printSortedRows } from "./rows/sorted-rows.ts";
 import { printTotals } from "./rows/totals.ts";
 import { printWide } from "./rows/wide.ts";
 import { TILES } from "./tiles.ts";
@@ -33,6 +34,7 @@ export const CUDA_DIALECT: Dialect = {
   together,
   select: (condition, yes, no) => `(${condition} ? ${yes} : ${no})`,
   order: printOrder,
+  sort: printSortedRows,
   before: (_dtype, x, i, y, j) => `comes_before(${x}, ${i}, ${y}, ${j})`,
   count: (name, condition) => `${name} += ${condition};`,
 

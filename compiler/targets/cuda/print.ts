@@ -40,8 +40,10 @@ export function printCuda(kernels: readonly Kernel[], more: readonly File[] = []
   ]);
 }
 
-function reservedFor({ family }: Kernel): ReadonlySet<string> {
-  return family === "gemm" ? HOPPER_RESERVED : family === "plane" ? ATTENTION_RESERVED : RESERVED;
+function reservedFor(kernel: Kernel): ReadonlySet<string> {
+  const sorts = kernel.family === "serial" && kernel.body.some(({ kind }) => kind === "sort");
+  if (kernel.family === "gemm" || sorts) return HOPPER_RESERVED;
+  return kernel.family === "plane" ? ATTENTION_RESERVED : RESERVED;
 }
 
 function dialectOf(kernel: Kernel): Dialect {

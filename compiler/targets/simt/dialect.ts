@@ -1,8 +1,10 @@
 /** What differs between the languages in which kernels for workgroups of threads are printed. */
+import type { Grid } from "../../../runtime/program/grids.ts";
 import type { Arg, GemmKernel, Kernel, Local, Reduction, ScalarType, SoloKernel, Stmt } from "../../kernel-ir/types.ts";
 import type { Language, Names } from "../scalars.ts";
 import type { FewRows } from "./few-rows.ts";
 import type { Frame } from "./frame.ts";
+import type { Rows } from "./sorted-tiles.ts";
 import type { Statements } from "./statements.ts";
 import type { Tiles } from "./tiles.ts";
 
@@ -31,6 +33,11 @@ export interface Dialect {
   select(condition: string, yes: string, no: string): string;
   /** Prints an order of its own, where the language has a better way than to compare all pairs. */
   order?(frame: Frame, statements: Statements, stmt: Stmt & { kind: "top_k" | "rank" }): boolean;
+  /**
+   * Prints the entry point `sort` and its arrays `order` and `starts`, as those of sort.ts are, where the language has a better way than one
+   * workgroup for all.
+   */
+  sort?(frame: Frame, rows: Rows): Grid;
   /** Whether element i with value x comes before element j with value y. */
   before(dtype: ScalarType, x: string, i: string, y: string, j: string): string;
   /** A statement that counts one where a condition holds. */

@@ -11,7 +11,7 @@ import { columnOfThread } from "./gemm-few.ts";
 import { GemmFrame, groupsOf } from "./gemm-frame.ts";
 import { TilePrinter } from "./gemm-tile.ts";
 import { printAdder, printKeep, sharesOf } from "./shares.ts";
-import { printSort, SORTERS } from "./sort.ts";
+import { printSort, printTilesOf, SORTERS } from "./sort.ts";
 import { TILE } from "./tiles.ts";
 
 export function printGemm(dialect: Dialect, kernel: GemmKernel, part?: Part): Frame {
@@ -21,7 +21,8 @@ export function printGemm(dialect: Dialect, kernel: GemmKernel, part?: Part): Fr
   const { groups } = kernel;
   if (groups !== undefined) {
     const axes = groups.over === "m" ? kernel.m : kernel.products[0]!.k;
-    printSort(own.frame, axes, groupsOf(groups.group), TILE);
+    printSort(own.frame, axes, groupsOf(groups.group));
+    printTilesOf(own.frame, TILE);
   }
   const shares = part === undefined ? sharesOf(kernel, dialect.tiles.enough) : undefined;
   printTiles(own, shares);

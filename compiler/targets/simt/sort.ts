@@ -16,9 +16,8 @@ export function loadFrom({ language, names }: Frame, array: string, at: string):
  * `starts` says where each begins. The frame has `group_of`.
  * @param axes of the rows, or terms
  * @param own how many groups there are
- * @param tile rows of a tile, of which `tiles_of` says how many a group has
  */
-export function printSort(frame: Frame, axes: readonly Axis[], own: number, tile: number): void {
+export function printSort(frame: Frame, axes: readonly Axis[], own: number): void {
   const load = (array: string, at: string): string => loadFrom(frame, array, at);
   const store = (array: string, at: string, value: string): string =>
     frame.dialect.store(frame.names.store(array), at, value);
@@ -34,16 +33,6 @@ export function printSort(frame: Frame, axes: readonly Axis[], own: number, tile
     () => {
       frame.index("own", "group_of(i)");
       frame.lines.add(`return ${dialect.select(`(own < 0) | (own > ${own})`, String(own), "own")};`);
-    },
-    false,
-  );
-  frame.func(
-    "tiles_of",
-    [["expert", "index"]],
-    "i32",
-    () => {
-      const rows = `(${load("starts", "expert + 1")} - ${load("starts", "expert")} + ${tile - 1})`;
-      frame.lines.add(`return ${rows} / ${tile};`);
     },
     false,
   );
@@ -85,4 +74,19 @@ export function printSort(frame: Frame, axes: readonly Axis[], own: number, tile
       lines.add(store("order", "place", "i"), store("counts", "next", "place + 1"));
     });
   });
+}
+
+/** `tiles_of(expert)`: how many tiles of so many rows a group has. */
+export function printTilesOf(frame: Frame, tile: number): void {
+  const load = (at: string): string => loadFrom(frame, "starts", at);
+  frame.func(
+    "tiles_of",
+    [["expert", "index"]],
+    "i32",
+    () => {
+      const rows = `(${load("expert + 1")} - ${load("expert")} + ${tile - 1})`;
+      frame.lines.add(`return ${rows} / ${tile};`);
+    },
+    false,
+  );
 }

@@ -1,13 +1,17 @@
-/** Rows in the order of their groups, in tiles that have rows of one group: one workgroup sorts them, others look up a tile each. */
+/** Rows in the order of their groups, in tiles that have rows of one group: they are sorted, then workgroups look up a tile each. */
+import type { Grid } from "../../../runtime/program/grids.ts";
 import type { SerialKernel, Stmt } from "../../kernel-ir/types.ts";
 import { extentsOf } from "./axes.ts";
 import type { Dialect } from "./dialect.ts";
 import { Frame } from "./frame.ts";
-import { loadFrom, printSort, SORTERS } from "./sort.ts";
+import { loadFrom, printSort, printTilesOf, SORTERS } from "./sort.ts";
 import { Statements } from "./statements.ts";
 
 /** Threads of a workgroup that has a tile. */
 const THREADS = 128;
+
+/** What is sorted: the group of each of the rows, -1 for none. */
+export type Rows = Pick<Sort, "over" | "groups" | "value">;
 
 export type Sort = Stmt & { readonly kind: "sort" };
 
@@ -20,11 +24,9 @@ export function printSortedTiles(
   const { names } = frame;
   const [tiles, place] = axes;
   const size = Number(place.extent);
-  frame.func("group_of", [["row", "index"]], "i32", () => {
-    frame.unpack(over, "row");
-    frame.lines.add(`return ${new Statements(frame, 1).scalars(value).print(value)};`);
-  });
-  printSort(frame, over, groups, size);
+  const sort = dialect.sort ?? printSortAlone;
+  const before = sort(frame, { over, groups, value });
+  printTilesOf(frame, size);
   frame.main("main", THREADS, () => {
     const { lines } = frame;
     frame.item("item");
@@ -43,7 +45,16 @@ export function printSortedTiles(
       statements.write(to, at, statements.scalars(...at), row);
     });
   });
-  const before = { name: "sort", workgroupSize: SORTERS, workgroups: [] };
   frame.entry("main", THREADS, [{ of: extentsOf([tiles]) }], { before });
   return frame;
+}
+
+/** One workgroup sorts. */
+function printSortAlone(frame: Frame, { over, groups, value }: Rows): Grid {
+  frame.func("group_of", [["row", "index"]], "i32", () => {
+    frame.unpack(over, "row");
+    frame.lines.add(`return ${new Statements(frame, 1).scalars(value).print(value)};`);
+  });
+  printSort(frame, over, groups);
+  return { name: "sort", workgroupSize: SORTERS, workgroups: [] };
 }

@@ -2,7 +2,8 @@
 import type { Grid, Scratch } from "../../../../runtime/program/grids.ts";
 import type { PartsKernel } from "../../../kernel-ir/types.ts";
 import { storageType } from "../language.ts";
-import { groupScratch, printSort, SORTERS } from "./gemm-groups.ts";
+import { SORTERS } from "../sort.ts";
+import { groupScratch, printSort } from "./gemm-groups.ts";
 import { PACKING_BOUNDS, packingGrid, packingScratch, printPacking } from "./gemm-packing.ts";
 import { type GemmPlan, hasTiles } from "./gemm-plan.ts";
 import type { Printing } from "./gemm-printing.ts";

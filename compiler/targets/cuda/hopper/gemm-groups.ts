@@ -5,11 +5,9 @@
 import type { Scratch } from "../../../../runtime/program/grids.ts";
 import type { Lines } from "../../../emit/lines.ts";
 import type { Axis, GemmKernel, Groups, Product } from "../../../kernel-ir/types.ts";
+import { printSortOfGroups } from "../sort.ts";
 import type { Printing } from "./gemm-printing.ts";
 import { LINE_BYTES, type Matrix } from "./tensor-maps.ts";
-
-/** Threads of a block that sorts: each block finds the rows of one group, each warp those of a part of all rows. */
-export const SORTERS = 1024;
 
 /** What is sorted: all rows, or all terms; of these, where they lie in tiles of one group each, the tiles. */
 function sortedAxes({ m, products, groups }: GemmKernel, ofTiles: boolean): readonly Axis[] {
@@ -100,7 +98,7 @@ export function printStarts(lines: Lines, starts: string, tile: string | undefin
   });
 }
 
-/** The body of the entry point that sorts: block g counts rows of groups before g, then writes down its own in their order. */
+/** The body of the entry point that sorts. */
 export function printSort(
   kernel: GemmKernel,
   printing: Printing,
@@ -108,43 +106,14 @@ export function printSort(
   starts: string,
   ofTiles: boolean,
 ): void {
-  const { lines } = printing;
-  const groups = kernel.groups!;
-  const count = groups.group.extent as number;
+  const { of, group } = kernel.groups!;
   const axes = sortedAxes(kernel, ofTiles);
-  const warps = SORTERS / 32;
-  lines.add(`__shared__ int counts[${warps}];`);
-  lines.add("const int own = blockIdx.x, thread = threadIdx.x, warp = thread / 32, lane = thread % 32;");
-  lines.add(`const int sorted_end = ${axes.map(({ extent }) => String(extent)).join(" * ")};`);
-  lines.add(`// The group of a row; ${count} for none.`);
-  lines.block(
-    "const auto group_of = [&](int i)",
-    () => {
-      printing.unpack(axes, "i", [groups.of]);
-      lines.add(`const int group = ${printing.scalars([groups.of]).print(groups.of)};`);
-      lines.add(`return group < 0 || group >= ${count} ? ${count} : group;`);
-    },
-    "};",
-  );
-  lines.add("// Each warp looks at a part of the rows, many at a time.");
-  lines.add(
-    `const int length = (sorted_end + ${SORTERS - 1}) / ${SORTERS} * 32, first = warp * length, end = min(first + length, sorted_end);`,
-    "int before = 0, all = 0;",
-    "#pragma unroll 8",
-  );
-  lines.block("for (int i = first + lane; i < end; i += 32)", () => {
-    lines.add("const int group = group_of(i);", "before += group < own;", "all += group == own;");
-  });
-  lines.add(`int at = over_block<Sum, ${SORTERS}>(before);`);
-  lines.add(`if (thread == 0) ${starts}[own] = at;`);
-  lines.add(`if (thread == 0 && own == ${count}) ${starts}[own + 1] = sorted_end;`);
-  lines.add("all = over_lanes<Sum, 32>(all);", "if (lane == 0) counts[warp] = all;", "__syncthreads();");
-  lines.add(`for (int i = 0; i < ${warps}; i++) at += i < warp ? counts[i] : 0;`);
-  lines.add("#pragma unroll 8");
-  lines.block("for (int line = first; line < end; line += 32)", () => {
-    lines.add("const bool mine = line + lane < end && group_of(line + lane) == own;");
-    lines.add("const unsigned found = __ballot_sync(0xffffffffu, mine);");
-    lines.add(`if (mine) ${order}[at + __popc(found & ((1u << lane) - 1))] = line + lane;`, "at += __popc(found);");
+  const size = axes.map(({ extent }) => String(extent)).join(" * ");
+  printing.lines.add("const int thread = threadIdx.x;");
+  const sorting = { size, groups: group.extent as number, order, starts, thread: "thread", lane: "lane" };
+  printSortOfGroups(printing.lines, sorting, () => {
+    printing.unpack(axes, "i", [of]);
+    return printing.scalars([of]).print(of);
   });
 }
 

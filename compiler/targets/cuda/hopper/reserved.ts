@@ -8,7 +8,7 @@ export const HOPPER_RESERVED: ReadonlySet<string> = new Set([
     "chunk column columns counts earlier empty end first found full group group_of k_block k_blocks lane line line_to m_end m_high " +
     "m_low middle mine n_end order own packed pair part phase place_of row rows shared shared_memory slice slot sorted_end stage " +
     "staged starts thread tile tile_columns tile_rows to warp warpgroup cluster_rank cluster_sync elect_one fence_async pack_bf16 " +
-    "pack_e4m3 rows_of_a columns_of_b pass shared_address PARTS SHARE CONSUMERS first_block from has_rows received sent store_at float4 at_term anew thread_now c piece given0_pair given1_pair given2_pair given3_pair given4_pair unpack_bf16 below distance lane_now length next place scattered sorted tiles bytes e f first_row j r k_blocks_1 k_blocks_2 k_blocks_3 outer of_columns of_pair splits partial scales stored sums0 sums1 sums2 sums3 term there write_thirds none block copied packed_a_0 packed_a_1 packed_b0_0 packed_b1_0 packed_b2_0 packed_b0_1 uint4 count own_term read_codes read_factors write_codes behind"
+    "pack_e4m3 rows_of_a columns_of_b pass shared_address PARTS SHARE CONSUMERS first_block from has_rows received sent store_at float4 at_term anew thread_now c piece given0_pair given1_pair given2_pair given3_pair given4_pair unpack_bf16 below distance lane_now length next place scattered sorted tiles bytes e f first_row j r k_blocks_1 k_blocks_2 k_blocks_3 outer of_columns of_pair splits partial scales stored sums0 sums1 sums2 sums3 term there write_thirds none block copied packed_a_0 packed_a_1 packed_b0_0 packed_b1_0 packed_b2_0 packed_b0_1 uint4 count own_term read_codes read_factors write_codes behind own_lane tiles_of"
   ).split(" "),
   ...[
     "sums",

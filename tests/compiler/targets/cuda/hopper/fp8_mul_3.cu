@@ -71,8 +71,9 @@ extern "C" __global__ void __launch_bounds__(1024)
 fp8_mul_3_tensor_sort(int items, int items_before, int T, const int* chosen, const f8e4m3* codes, const float* scale,
     const f8e4m3* codes_2, const float* scale_2, const f8e4m3* codes_3, const float* scale_3, bf16* x, bf16* x_2,
     bf16* x_3, int* order, int* starts) {
+  const int thread = threadIdx.x;
   __shared__ int counts[32];
-  const int own = blockIdx.x, thread = threadIdx.x, warp = thread / 32, lane = thread % 32;
+  const int own = blockIdx.x, warp = thread / 32, lane = thread % 32;
   const int sorted_end = T * 8;
   // The group of a row; 256 for none.
   const auto group_of = [&](int i) {
@@ -82,7 +83,8 @@ fp8_mul_3_tensor_sort(int items, int items_before, int T, const int* chosen, con
     return group < 0 || group >= 256 ? 256 : group;
   };
   // Each warp looks at a part of the rows, many at a time.
-  const int length = (sorted_end + 1023) / 1024 * 32, first = warp * length, end = min(first + length, sorted_end);
+  const int length = (sorted_end + 1023) / 1024 * 32;
+  const int first = warp * length, end = min(first + length, sorted_end);
   int before = 0, all = 0;
   #pragma unroll 8
   for (int i = first + lane; i < end; i += 32) {

@@ -71,8 +71,9 @@ DSK_INLINE Place place_of(int tile, int columns, const int* starts, const int* t
 extern "C" __global__ void __launch_bounds__(1024)
 int4_down_tensor_sort(int items, int items_before, int T, const bf16* x, const unsigned char* down, const bf16* scale,
     const int* chosen, bf16* x_2, int* order, int* starts) {
+  const int thread = threadIdx.x;
   __shared__ int counts[32];
-  const int own = blockIdx.x, thread = threadIdx.x, warp = thread / 32, lane = thread % 32;
+  const int own = blockIdx.x, warp = thread / 32, lane = thread % 32;
   const int sorted_end = T * 8;
   // The group of a row; 256 for none.
   const auto group_of = [&](int i) {
@@ -82,7 +83,8 @@ int4_down_tensor_sort(int items, int items_before, int T, const bf16* x, const u
     return group < 0 || group >= 256 ? 256 : group;
   };
   // Each warp looks at a part of the rows, many at a time.
-  const int length = (sorted_end + 1023) / 1024 * 32, first = warp * length, end = min(first + length, sorted_end);
+  const int length = (sorted_end + 1023) / 1024 * 32;
+  const int first = warp * length, end = min(first + length, sorted_end);
   int before = 0, all = 0;
   #pragma unroll 8
   for (int i = first + lane; i < end; i += 32) {

@@ -73,6 +73,7 @@ describe("kernels for Hopper", () => {
     "fp8_exact",
     "fp8_mul_3",
     "fp8_gradients",
+    "fp8_gradients_of_experts",
     "int8_wo",
     "int4_down",
     "plane_latent",
