@@ -25,7 +25,7 @@ const SHAPES = [
 const QUANTIZATION = { activations: 128, weights: [128, 128], quantizes: () => true } as const;
 
 /** Codes and scales are made before a product, by kernels that are no part of its time. */
-const QUANTIZERS = /^(?:rows|columns)/;
+const QUANTIZERS = /^(?:rows|columns|serial)/;
 
 /** y[T, N] = x[T, K] w[N, K]; `turned`, w[K, N]. */
 function dense(N: number, K: number, turned: boolean): Program {
@@ -117,6 +117,39 @@ function groupedCase(shape: Experts, goal: Goal): Case {
   };
 }
 
+/** dw[E, K, N], the sum of x[T, K] dy[T, Slot, N] over the rows of each expert: tiles of 128 rows of one expert. */
+function expertsGradientCase(shape: Experts, goal: Goal | undefined): Case {
+  const { experts, tokens, slots, N, K } = shape;
+  const rows = tokens * slots;
+  const program = programOf(
+    "score",
+    { T: "?", N, K, E: experts, Slot: slots },
+    `
+  %0 x: bf16[T, K] = program.input {name = "x"}
+  %1 dy: bf16[T, Slot, N] = program.input {name = "dy"}
+  %2 w: bf16[E, K, N] = model.param {name = "w"}
+  %3 chosen: i32[T, Slot] = program.input {name = "chosen"}
+  %4: bf16[T, Slot, K] = moe.dispatch %0, %3 {experts = "E", slot = "Slot"}
+  %5: bf16[T, Slot, N] = moe.contract %4, %2, %3 {experts = "E", slot = "Slot"}
+  %6 dw: bf16[E, K, N] = moe.contract_weight %4, %1, %3 {experts = "E", slot = "Slot"}
+  program.output %6 {name = "dw"}`,
+  );
+  return {
+    name: `fp8-grouped-weight/${experts}x${Math.round(rows / experts)}x${N}x${K}`,
+    // The product itself, which says whose gradient it is, is read by nobody.
+    program: eliminateDead.run(quantizeProducts(program, QUANTIZATION), {}),
+    sizes: { T: tokens },
+    flops: 2 * rows * N * K,
+    bytes: rows * (N + K) + 2 * experts * N * K + (4 * rows * (N + K)) / 128,
+    limit: "fp8",
+    ...(goal === undefined ? {} : { goal }),
+    integers: { chosen: () => chosenExperts(shape) },
+    shared: QUANTIZERS,
+    peer: { op: "fp8_grouped_weight", experts, slots },
+    tolerance: bf16Tolerance(2),
+  };
+}
+
 /** Codes and scales of activations. */
 function quantizeCase(M: number, K: number): Case {
   const program = programOf(
@@ -160,6 +193,7 @@ export function fp8Cases(tiny: boolean): Case[] {
       denseCase(shape, undefined),
       gradientCase({ M: 256, N: 192, K: 128 }, undefined),
       groupedCase(experts, GOALS["fp8-up"]),
+      expertsGradientCase(experts, undefined),
       quantizeCase(9, 256),
     ];
   }
@@ -175,6 +209,8 @@ export function fp8Cases(tiny: boolean): Case[] {
     ...[64, 128].flatMap((M) => SHAPES.map(([N, K]) => denseCase({ M, N, K }, GOALS["fp8-few"]))),
     groupedCase({ experts: 4, tokens: 32768, ...up }, GOALS["fp8-up"]),
     groupedCase({ experts: 4, tokens: 32768, ...down }, GOALS["fp8-down"]),
+    expertsGradientCase({ experts: 4, tokens: 32768, ...up }, GOALS["fp8-weight"]),
+    expertsGradientCase({ experts: 4, tokens: 32768, ...down }, GOALS["fp8-weight"]),
     // Steps of generation: few rows for each expert.
     groupedCase({ experts: 32, tokens: 32 * 20, ...up }, GOALS["fp8-decode"]),
     groupedCase({ experts: 6, tokens: 6 * 20, ...up }, GOALS["fp8-decode"]),

@@ -348,6 +348,26 @@ def fp8_weight(given, **_):
     return case
 
 
+def fp8_grouped_weight(given, experts, slots, **_):
+    order, ends, token = routed(given, experts, slots)
+    rows, columns = given["x"][token], given["dy"].flatten(0, 1)[order]
+
+    def exact():
+        dw = torch.zeros(experts, rows.shape[1], columns.shape[1], dtype=torch.bfloat16, device=DEVICE)
+        start = 0
+        for expert, end in enumerate(ends.tolist()):
+            if end > start:
+                tiles = (F.pad(each[start:end].t(), (0, -(end - start) % 128)) for each in (rows, columns))
+                left, right = (plain(*quantized(each)) for each in tiles)
+                dw[expert] = left @ right.t()
+            start = end
+        return dw
+
+    case = Case(lambda dw: {"dw": dw}, exact)
+    case.add("torch._grouped_mm in bf16", lambda: torch._grouped_mm(rows.t(), columns, offs=ends), same=False)
+    return case
+
+
 def fp8_grouped(given, experts, slots, **_):
     order, ends, token = routed(given, experts, slots)
     (a, a_scale), (b, b_scale) = quantized(given["x"]), quantized_weight(given["w"])
@@ -631,7 +651,7 @@ def adamw(given, **_):
 OPS = {
     op.__name__: op
     for op in (
-        *(matmul, matmul_f32, heads, grouped, grouped_input, grouped_weight, fp8_matmul, fp8_weight, fp8_grouped, fp8_cast, stored_matmul, stored_grouped, moe, moe_training, attention, attention_backward, mla_decode),
+        *(matmul, matmul_f32, heads, grouped, grouped_input, grouped_weight, fp8_matmul, fp8_weight, fp8_grouped_weight, fp8_grouped, fp8_cast, stored_matmul, stored_grouped, moe, moe_training, attention, attention_backward, mla_decode),
         *(norm, norm_backward, swiglu, swiglu_backward, softmax, cast, transpose, embedding, embedding_backward),
         *(combine, router, loss, loss_forward, adamw),
     )

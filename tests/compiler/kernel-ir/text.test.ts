@@ -48,6 +48,12 @@ kernel @gemm_experts gemm extents [T] {
   y[T, F] = (silu(p[]) * p_2[])
 }
 
+kernel @serial_order serial extents [T, T/128*2+8] {
+  read chosen: i32[T, 2]
+  write order: i32[T/128*2+8, 128]
+  for (T/128*2+8, at < 128) order[T/128*2+8, at] = sort into 8 over (T, K < 2) chosen[T, K]
+}
+
 kernel @columns_two columns extents [T] {
   read x: f32[T, 32]
   write y: f32[32]
@@ -153,6 +159,10 @@ describe("bad text", () => {
     ["kernel @k rows extents [] {\n  local x: f32[]\n  local x: f32[]\n}", "line 3, column 9: x is taken twice"],
     ["kernel @k rows extents [] {\n  rows T\n}", "line 2, column 8: expected `(` at `T`"],
     ["kernel @k plane extents [] {\n  batch () rows () column (S, T)\n}", "line 2, column 20: one axis stands here"],
+    [
+      `${ROWS}  y[T] = sort into 2 over (T) x[T]\n}`,
+      "line 5, column 29: rows are sorted into tiles and places of a tile",
+    ],
     [`${ROWS}  z[T] = x[T]\n}`, "line 5, column 3: there is no z"],
     [`${ROWS}  y[T] = z[T]\n}`, "line 5, column 10: there is no z"],
     [`${ROWS}  y[T] = exq(x[T])\n}`, "line 5, column 10: there is no operator exq"],

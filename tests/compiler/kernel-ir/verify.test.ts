@@ -86,6 +86,22 @@ describe("faults of kernels", () => {
   ])("%s", (_, broken, fault) => expect(verifyKernels(broken)).toContain(fault));
 });
 
+test.each([
+  ["serial extents [T, N]", "", "", ""],
+  ["rows extents [T, N]", "rows ()", "", "rows are sorted inside of rows"],
+  ["serial extents [T, N]", "", "order[0, 0] = i32 0", "rows are sorted beside other statements"],
+])("a sort in a kernel of %s %s %s", (head, rows, more, fault) => {
+  const text = `kernel @order ${head} {
+    read chosen: i32[T]
+    write order: i32[N, 4]
+    ${rows}
+    for (N, P < 4) order[N, P] = sort into 8 over (T) chosen[T]
+    ${more}
+  }`;
+  const faults = verifyKernels(parseKernels(text));
+  expect(faults).toEqual(fault === "" ? [] : [`@order: ${fault}`]);
+});
+
 describe("faults of launches", () => {
   test.each([
     ["no such kernel", withLaunch({ kernel: "triple" }), "@p: launch 0 calls @triple, which does not exist"],

@@ -99,7 +99,8 @@ test.each([
 });
 
 test("sizes of extents", () => {
-  expect(["T", "T/128", "T/128*128"].map((extent) => sizeOf(extent, { T: 300 }))).toEqual([300, 3, 384]);
+  const extents = ["T", "T/128", "T/128*128", "T/128*8+64"];
+  expect(extents.map((extent) => sizeOf(extent, { T: 300 }))).toEqual([300, 3, 384, 88]);
   expect(() => sizeOf("S/128", { T: 300 })).toThrow("the run-time dim S is not bound");
 });
 

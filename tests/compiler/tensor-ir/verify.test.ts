@@ -94,6 +94,9 @@ const FAULTS: readonly (readonly [op: string, fault: string])[] = [
     '%3: f32[A, B] = moe.dispatch %0, %0 {experts = "E", slot = "K"}',
     "chosen is f32, expected i32; chosen has no dim K",
   ],
+  ['%3: i32[C, B] = moe.tiles %1 {experts = "E", into = ["C"]}', "attribute into must be [tiles, place]"],
+  ['%3: i32[C, S] = moe.tiles %1 {experts = "E", into = ["C", "S"]}', "the sizes of E and S have to be known"],
+  ['%3: i32[S, A] = moe.tiles %1 {experts = "E", into = ["S", "A"]}', "rows of experts fill the tiles T/2*2+3, not S"],
 ];
 
 describe("verifyProgram", () => {
