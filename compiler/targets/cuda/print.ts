@@ -66,7 +66,8 @@ function printKernel(kernel: Kernel): Printed {
   addTexts(texts, hopper);
   const [lines] = kernel.family === "gemm" ? fewRowsOf(kernel) : [];
   // The fewest rows are read in lines, unless few blocks would do all of that.
-  const isFirst = lines === undefined || (hopper.few !== undefined && isLonely(kernel as GemmKernel, lines));
+  const isFirst =
+    lines === undefined || (hopper.few !== undefined && !hopper.codes && isLonely(kernel as GemmKernel, lines));
   const entries = withHopper(file.kernel.entries, hopper, isFirst ? 0 : 1);
   return { texts, kernel: { ...file.kernel, entries, scratch: hopper.many.scratch } };
 }
@@ -113,8 +114,9 @@ function withHopper(entries: readonly Entry[], { few, many, codes }: Hopper, few
   const before = entries.slice(fewest, more).filter((entry) => !behind.includes(entry));
   return [
     ...entries.slice(0, fewest),
-    ...(few === undefined ? [] : [few.entry]),
+    ...(few === undefined || codes ? [] : [few.entry]),
     ...before,
+    ...(few !== undefined && codes ? [few.entry] : []),
     many.entry,
     ...behind,
     ...entries.slice(more),

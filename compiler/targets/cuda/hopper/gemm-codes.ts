@@ -3,6 +3,7 @@
  * producer read codes a block ahead, and write code times scale, rounded to bf16, to where wgmma reads it. That is what all other
  * ways to multiply many rows make of them, so sums are those of the same numbers.
  */
+import type { Lines } from "../../../emit/lines.ts";
 import type { Arg, Axis, GemmKernel, Product } from "../../../kernel-ir/types.ts";
 import { codesOf, linear } from "../../operands.ts";
 import { blocksOf } from "../scale-blocks.ts";
@@ -25,6 +26,9 @@ export interface CodeScales {
 const TOGETHER = 8;
 /** Terms that a thread has at most, which are neighbors: all have the same scales. */
 const MOST_TERMS = 16;
+/** Blocks before it is read that a block is asked for in the second-level cache, and bytes that are asked for at a time. */
+const AHEAD = 4;
+const SECTOR = 32;
 const BITS: Readonly<Record<string, number>> = { i8: 8, i4: 4 };
 
 /** B of a product as codes; undefined where it is none, or not in this form. */
@@ -97,43 +101,83 @@ function placeOf(plan: GemmPlan, step: string): { loop: number; j: number; k: re
 export function printBegin(plan: GemmPlan, printing: Printing, step: string): void {
   const { loop, j, matrix } = placeOf(plan, step);
   const { lines } = printing;
-  const { arg, batch, inner, codes } = matrix;
+  const { arg, batch, codes } = matrix;
   const scales = codes!;
   const { groups } = plan.kernel;
   // Rows without a group have zeros, which may be multiplied by any numbers.
   const number = groups === undefined ? "at.batch" : "min(at.batch, GROUPS - 1)";
   const of = (stride: number): string => (stride === 0 ? "" : ` + (long long)${number} * ${stride}`);
   const type = arg.dtype === "i8" ? "signed char" : "unsigned char";
-  const place = `(long long)own_term * ${inner} + at.n + chunk * ${TOGETHER}${of(batch)}`;
-  const byte = arg.dtype === "i8" ? place : `(${place}) / 2`;
+  const byte = (place: string): string => (arg.dtype === "i8" ? place : `(${place}) / 2`);
+  const [tile, own] = [`codes_of_b${j}_${loop}`, `factors_of_b${j}_${loop}`];
   lines.add(
-    `const ${type}* const codes_of_b${j}_${loop} = ${arg.name} + ${byte};`,
-    `const bf16* const factors_of_b${j}_${loop} = ${scales.arg.name} + at.n + chunk * ${TOGETHER}${of(scales.batch)};`,
+    `const ${type}* const ${tile} = ${arg.name} + ${byte(`at.n${of(batch)}`)};`,
+    `const bf16* const ${own} = ${scales.arg.name} + at.n${of(scales.batch)};`,
   );
-  printRead(plan, printing, step, "0");
+  lines.block(`for (int ahead = 1; ahead < ${AHEAD}; ahead++)`, () => printPrefetch(plan, lines, step, "ahead"));
+  printReading(plan, lines, step, "0");
 }
 
-/** Codes of a block, and what they are multiplied by. */
-export function printRead(plan: GemmPlan, { lines }: Printing, step: string, block = "(k_block + 1)"): void {
+/** Codes of the next block, and what they are multiplied by; later ones come nearer. */
+export function printRead(plan: GemmPlan, { lines }: Printing, step: string): void {
+  printPrefetch(plan, lines, step, `k_block + ${AHEAD}`);
+  printReading(plan, lines, step, "k_block + 1");
+}
+
+/** A block of the part of the terms that the cluster's block has, among all. */
+function blockAt({ parts = 1 }: GemmPlan, block: string): string {
+  const inPart = parts === 1 ? block : block === "0" ? "first_block" : `first_block + ${block}`;
+  return inPart.includes(" ") ? `(${inPart})` : inPart;
+}
+
+function printReading(plan: GemmPlan, lines: Lines, step: string, block: string): void {
   const { loop, j, k, matrix } = placeOf(plan, step);
   const { inner, codes } = matrix;
   const { group, stride } = codes!;
   const { tile, kernel, shape } = plan;
   const terms = termsOf(tile.tileN);
-  const [size, isFirst] = [sizeOf(k), block === "0"];
-  const first = isFirst ? "own_term" : `${block} * TILE_K + own_term`;
+  const size = sizeOf(k);
+  const isFirst = block === "0" && (plan.parts ?? 1) === 1;
+  const first = isFirst ? "own_term" : `${blockAt(plan, block)} * TILE_K + own_term`;
   const inside = [
-    ...(isFirst ? [] : [`k_block + 1 < ${shape.loops[loop]!.count}`]),
+    ...(block === "0" ? [] : [`${block} < ${shape.loops[loop]!.count}`]),
     ...(sizeOf(kernel.n) % tile.tileN === 0 ? [] : [`at.n + chunk * ${TOGETHER} < n_end`]),
   ].join(" && ");
-  const count = size % LINE === 0 ? String(terms) : `max(0, min(${terms}, ${size} - (${first})))`;
-  const from = isFirst ? "" : ` + (long long)${block} * ${(LINE * inner * bitsOf(matrix)) / 8}`;
-  const ofGroup = stride === 0 ? "" : ` + (long long)((${first}) / ${group}) * ${stride}`;
+  const count = size % LINE === 0 ? String(terms) : `max(0, min(${terms}, ${size} - first))`;
+  const pitch = (inner * bitsOf(matrix)) / 8;
+  const ofGroup = stride === 0 ? "" : ` + (long long)(first / ${group}) * ${stride}`;
   lines.block("", () => {
     lines.add(
+      `const int first = ${first};`,
       `const int count = ${inside === "" ? count : `${inside} ? ${count} : 0`};`,
-      `read_codes(${codesOfProduct(j)}, codes_of_b${j}_${loop}${from}, ${(inner * bitsOf(matrix)) / 8}, count);`,
-      `read_factors(factors${j}, factors_of_b${j}_${loop}${ofGroup}, count > 0);`,
+      `read_codes(${codesOfProduct(j)}, codes_of_b${j}_${loop} + (long long)first * ${pitch} + chunk * ${bitsOf(matrix)}, ${pitch}, count);`,
+      `read_factors(factors${j}, factors_of_b${j}_${loop} + chunk * ${TOGETHER}${ofGroup}, count > 0);`,
+    );
+  });
+}
+
+/** Asks for a block in the second-level cache: from memory, codes would come later than a block is multiplied. */
+function printPrefetch(plan: GemmPlan, lines: Lines, step: string, block: string): void {
+  const { loop, j, k, matrix } = placeOf(plan, step);
+  const { group, stride } = matrix.codes!;
+  const { tile, kernel, shape } = plan;
+  const pitch = (matrix.inner * bitsOf(matrix)) / 8;
+  const first = `${blockAt(plan, block)} * TILE_K`;
+  const isWhole = sizeOf(kernel.n) % tile.tileN === 0;
+  const bytes = (each: number): string =>
+    isWhole ? String((tile.tileN * each) / 8) : `(n_end - at.n) ${each < 8 ? `/ ${8 / each}` : `* ${each / 8}`}`;
+  const rows = sizeOf(k) % LINE === 0 ? String(LINE) : `${sizeOf(k)} - first`;
+  const groups = stride === 0 ? 1 : Math.ceil(LINE / group);
+  const lasts = sizeOf(k) % LINE === 0 ? String(groups) : `(${sizeOf(k)} - first + ${group - 1}) / ${group}`;
+  const bits = bitsOf(matrix);
+  lines.block(`if (${block} < ${shape.loops[loop]!.count})`, () => {
+    lines.add(
+      `const int first = ${first};`,
+      `prefetch_rows<TILE_K, ${(tile.tileN * bits) / 8 / SECTOR}>(codes_of_b${j}_${loop} + (long long)first * ${pitch}, ${pitch}, thread, ${rows}, ${bytes(bits)});`,
+    );
+    if (stride === 0) return;
+    lines.add(
+      `prefetch_rows<${groups}, ${(tile.tileN * 2) / SECTOR}>(factors_of_b${j}_${loop} + (long long)(first / ${group}) * ${stride}, ${stride * 2}, thread, ${lasts}, ${bytes(16)});`,
     );
   });
 }

@@ -5,8 +5,8 @@ import { type GemmPlan, TOKENS } from "./gemm-plan.ts";
 import { ROWS } from "./gemm-shape.ts";
 import { FEW_ROWS } from "./tiles.ts";
 
-/** Its operands, what it costs, and its tiles: lines of a comment. */
-export function headerOf({ kernel, tile, problem, loops, parts }: GemmPlan): string[] {
+/** Its name, its operands, what it costs, and its tiles: lines of a comment. */
+export function headerOf({ kernel, tile, problem, loops, parts }: GemmPlan, name: string): string[] {
   const { m, n, batches, elementBytes, resultBytes, codeBytes = elementBytes } = problem;
   const flops = loops.reduce(
     (sum, _, i) => sum + 2 * m * n * batches * problem.loops[i]!.k * problem.loops[i]!.products,
@@ -32,7 +32,7 @@ export function headerOf({ kernel, tile, problem, loops, parts }: GemmPlan): str
   const taken = parts === undefined ? sizes.join(", ") : `${FEW_ROWS} rows`;
   const at = symbolic.length === 0 ? "" : `With ${taken}: `;
   return [
-    `${kernel.name}: gemm for the tensor cores of sm_90a`,
+    `${name}: gemm for the tensor cores of sm_90a`,
     ...originLines(kernel),
     ...shapes.map((shape) => `  ${shape}`),
     `${at}${(flops / 1e9).toFixed(1)} GFLOP, ${(bytes / 1e6).toFixed(1)} MB; an H200 needs ${Math.ceil(Math.max(byFlops, byBytes))} us, bound by ${bound}.`,

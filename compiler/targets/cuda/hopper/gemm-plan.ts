@@ -169,7 +169,6 @@ export function planFew(plan: GemmPlan): GemmPlan | undefined {
   const isPlain = loops.every(
     ({ a, b }) => a.gathered === undefined && b.every(({ matrix }) => matrix.third === undefined),
   );
-  if (problem.codeBytes !== undefined) return undefined;
   const calls = !terms || kernel.batch.some(({ extent }) => typeof extent === "string");
   if (kernel.groups !== undefined || !isPlain || calls || plan.shape.scaleBytes !== undefined) return undefined;
   const best = chosenFew(problem, plan.tile);
@@ -179,7 +178,22 @@ export function planFew(plan: GemmPlan): GemmPlan | undefined {
   const inOrder = kernel.epilogue.flatMap((stmt) => direct.filter((one) => one === stmt));
   const scales = plan.shape.columnScales === undefined ? {} : { columnScales: columnScales(tileN) };
   const { given: _, ...shared } = plan.shape;
-  const shape: GemmShape = { ...shared, consumers, tileN, stages, staged: [], direct: true, parts, ...scales };
+  const ofCodes = shared.loops.map((loop, i): GemmLoop => {
+    const { codeRegisters, ...others } = loop;
+    const [{ matrix }] = loops[i]!.b as [PlannedLoop["b"][0]];
+    return codeRegisters === undefined ? loop : { ...others, codeRegisters: registersOfCodes(matrix, tileN) };
+  });
+  const shape: GemmShape = {
+    ...shared,
+    consumers,
+    tileN,
+    stages,
+    loops: ofCodes,
+    staged: [],
+    direct: true,
+    parts,
+    ...scales,
+  };
   const few = { ...problem, m: FEW_ROWS };
   return {
     ...plan,

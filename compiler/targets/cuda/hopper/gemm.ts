@@ -68,10 +68,15 @@ class GemmPrinter {
     this.#body = new Body(plan, this.#schedule, printing, this.#operands, epilogue, sorted, part);
   }
 
+  /** What the file is called. */
+  get #name(): string {
+    return this.#part === undefined ? this.#plan.kernel.name : `${this.#part.kernel.name}, part ${this.#part.number}`;
+  }
+
   print(): HopperFile {
     const { kernel, loops, tile, problem, parts } = this.#plan;
     const lines = this.#lines;
-    lines.add(...headerOf(this.#plan).map((line) => `// ${line}`.trimEnd()));
+    lines.add(...headerOf(this.#plan, this.#name).map((line) => `// ${line}`.trimEnd()));
     const { groups } = kernel;
     const gathers = loops.some(({ a }) => a.gathered !== undefined);
     lines.add('#include "dsk_sm90.cuh"', ...(gathers ? ['#include "dsk_mma.cuh"'] : []));

@@ -241,6 +241,17 @@ export const GEMM_SHAPES: readonly GemmShape[] = [
     parts: 4,
   },
   {
+    name: "few rows, blocks that share terms of codes",
+    consumers: 2,
+    stages: 6,
+    tileN: 64,
+    depthBytes,
+    loops: [{ count, products: [0], gathers: COPIED, codeRegisters: 12 }],
+    staged: [],
+    direct: true,
+    parts: 4,
+  },
+  {
     name: "few rows, blocks that share terms of two products in eight bits",
     consumers: 2,
     stages: 5,

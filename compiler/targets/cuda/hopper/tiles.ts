@@ -127,13 +127,7 @@ function candidate(problem: TileProblem, consumers: 1 | 2, tileN: number): Candi
   const promotions = loops.reduce((n, loop) => n + loop.products * Math.ceil(loop.k / depth), 0);
   const waiting = elementBytes === 1 && consumers === 1 ? promotions * (tileN / 2 + PROMOTION_CYCLES) : 0;
   const efficiency = tiles / (waves * PROCESSORS);
-  const codes =
-    codeBytes === undefined
-      ? 0
-      : loops.reduce((n, loop) => {
-          const block = loop.products * depth * tileN * CYCLES_OF_CODE[codeBytes]! + CODE_LATENCY;
-          return n + Math.ceil(loop.k / depth) * block;
-        }, 0);
+  const codes = loops.reduce((n, { k, products }) => n + cyclesOfCodes(problem, k, products * tileN), 0);
   const bounds = {
     "tensor cores": (tiles * (flops / FLOPS_PER_CYCLE[elementBytes]! + waiting)) / PROCESSORS,
     "second-level cache": (tiles * (loaded + results)) / Math.min(CACHE_PER_CYCLE * PROCESSORS, CACHE_IN_ALL),
@@ -147,6 +141,12 @@ function candidate(problem: TileProblem, consumers: 1 | 2, tileN: number): Candi
     why: `${why}; ${Math.round(100 * efficiency)} % of ${waves} waves`,
     fits: true,
   };
+}
+
+/** Cycles in which a warpgroup makes bf16 of a tile's codes: none where B is no codes. */
+function cyclesOfCodes({ codeBytes, depth }: TileProblem, k: number, columns: number): number {
+  if (codeBytes === undefined) return 0;
+  return Math.ceil(k / depth) * (depth * columns * CYCLES_OF_CODE[codeBytes]! + CODE_LATENCY);
 }
 
 /** Of a thread: in eight bits, a product's sums of a block beside those of all. */
@@ -198,13 +198,13 @@ export interface FewCandidate extends FewTile {
  * tiles, the blocks of a cluster share a tile's terms, and send each other their sums.
  */
 export function fewCandidates(problem: TileProblem): FewCandidate[] {
-  const { n, loops, batches, elementBytes, depth } = problem;
+  const { n, loops, batches, elementBytes, depth, codeBytes } = problem;
   const [loop] = loops;
   if (loops.length !== 1) return [];
   const all = Math.ceil(loop!.k / depth);
   const found: FewCandidate[] = [];
   for (const tileN of [256, 192, 128, 64]) {
-    if (tileN > 64 && tileN >= 2 * n) continue;
+    if ((tileN > 64 && tileN >= 2 * n) || (codeBytes !== undefined && tileN === 192)) continue;
     const stageBytes = (FEW_ROWS + loop!.products * tileN) * depth * elementBytes;
     const stages = Math.min(MOST_STAGES, Math.floor((SHARED_BYTES - BARRIER_BYTES) / stageBytes));
     const sums = registersOfSums(loop!.products, tileN, elementBytes);
@@ -239,12 +239,12 @@ export function chosenFew(problem: TileProblem, many: Tile): FewCandidate | unde
  * the second-level cache, and than its products; the last wave may have few blocks, which cannot read as fast as all.
  */
 function costOfFew(problem: TileProblem, { consumers, tileN, parts }: FewTile, fill = FILL_CYCLES): number {
-  const { n, loops, batches, elementBytes, depth } = problem;
+  const { n, loops, batches, elementBytes, depth, codeBytes = elementBytes } = problem;
   const [{ k, products }] = loops as [TileProblem["loops"][0]];
   const tileM = 64 * consumers;
   const blocks = Math.ceil(FEW_ROWS / tileM) * Math.ceil(n / tileN) * batches * parts;
   const terms = Math.ceil(Math.ceil(k / depth) / parts) * depth;
-  const weights = terms * products * tileN * elementBytes;
+  const weights = terms * products * tileN * codeBytes;
   const loaded = weights + terms * tileM * elementBytes;
   const flops = 2 * tileM * tileN * products * terms;
   const wave = (together: number): number =>
@@ -253,6 +253,7 @@ function costOfFew(problem: TileProblem, { consumers, tileN, parts }: FewTile, f
       (together * loaded) / CACHE_IN_ALL,
       loaded / RING_PER_CYCLE,
       flops / FLOPS_PER_CYCLE[elementBytes]!,
+      cyclesOfCodes(problem, terms, products * tileN),
     );
   const most = CLUSTERED[parts]!;
   const [whole, rest] = [Math.floor(blocks / most), blocks % most];

@@ -57,6 +57,19 @@ const CASES: readonly Case[] = [
     sizes: { T: 272 },
   },
   {
+    name: "few rows: blocks of a cluster share the terms",
+    text: `kernel @few_up gemm extents [T] {
+      read x: bf16[T, 520]
+      read up: i8[520, 200]
+      read scale: bf16[17, 200]
+      write y: bf16[T, 200]
+      batch () m (T) n (F < 200)
+      product product: bf16 = sum (D < 520) x[T, D] @ (f32(up[D, F]) * f32(scale[(D / 32), F]): bf16)
+      y[T, F] = product[]
+    }`,
+    sizes: { T: 97 },
+  },
+  {
     name: "a product for each head, one scale for each column",
     text: `kernel @heads gemm extents [T] {
       read x: bf16[T, 5, 128]

@@ -152,13 +152,20 @@ int4_down_tensor(int items, int items_before, int T, const bf16* x, const unsign
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
       const Place at = place_of(tile, tile_columns, shared.starts, shared.tiles);
       // begin b0_0: codes of the first block
-      const unsigned char* const codes_of_b0_0 = down
-          + ((long long)own_term * 7168 + at.n + chunk * 8 + (long long)min(at.batch, GROUPS - 1) * 14680064) / 2;
-      const bf16* const factors_of_b0_0 = scale + at.n + chunk * 8 + (long long)min(at.batch, GROUPS - 1) * 458752;
+      const unsigned char* const codes_of_b0_0 = down + (at.n + (long long)min(at.batch, GROUPS - 1) * 14680064) / 2;
+      const bf16* const factors_of_b0_0 = scale + at.n + (long long)min(at.batch, GROUPS - 1) * 458752;
+      for (int ahead = 1; ahead < 4; ahead++) {
+        if (ahead < k_blocks) {
+          const int first = ahead * TILE_K;
+          prefetch_rows<TILE_K, 4>(codes_of_b0_0 + (long long)first * 3584, 3584, thread, 64, 128);
+          prefetch_rows<2, 16>(factors_of_b0_0 + (long long)(first / 32) * 7168, 14336, thread, 2, 512);
+        }
+      }
       {
+        const int first = own_term;
         const int count = 16;
-        read_codes(codes0, codes_of_b0_0, 3584, count);
-        read_factors(factors0, factors_of_b0_0 + (long long)(own_term / 32) * 7168, count > 0);
+        read_codes(codes0, codes_of_b0_0 + (long long)first * 3584 + chunk * 4, 3584, count);
+        read_factors(factors0, factors_of_b0_0 + chunk * 8 + (long long)(first / 32) * 7168, count > 0);
       }
       // Where this thread's rows begin, in lines of 16 bytes: those beyond the end are as the last one.
       int from_0[8];
@@ -180,10 +187,16 @@ int4_down_tensor(int items, int items_before, int T, const bf16* x, const unsign
         // decode b0_0
         write_codes<4>(shared.b0[stage] + chunk / 8 * 8192, own_term, chunk % 8, codes0, factors0);
         // read b0_0: those of the next block are on their way meanwhile
+        if (k_block + 4 < k_blocks) {
+          const int first = (k_block + 4) * TILE_K;
+          prefetch_rows<TILE_K, 4>(codes_of_b0_0 + (long long)first * 3584, 3584, thread, 64, 128);
+          prefetch_rows<2, 16>(factors_of_b0_0 + (long long)(first / 32) * 7168, 14336, thread, 2, 512);
+        }
         {
+          const int first = (k_block + 1) * TILE_K + own_term;
           const int count = k_block + 1 < k_blocks ? 16 : 0;
-          read_codes(codes0, codes_of_b0_0 + (long long)(k_block + 1) * 229376, 3584, count);
-          read_factors(factors0, factors_of_b0_0 + (long long)(((k_block + 1) * TILE_K + own_term) / 32) * 7168, count > 0);
+          read_codes(codes0, codes_of_b0_0 + (long long)first * 3584 + chunk * 4, 3584, count);
+          read_factors(factors0, factors_of_b0_0 + chunk * 8 + (long long)(first / 32) * 7168, count > 0);
         }
         cp_async_commit();
         if (k_block >= 1) cp_async_wait<1>();  // what was asked for before

@@ -88,12 +88,20 @@ int8_wo_tensor(int items, int items_before, int T, const bf16* out, const signed
     for (int tile = blockIdx.x; tile < items; tile += gridDim.x) {
       const Place at = place_of(tile, tile_rows, tile_columns);
       // begin b0_0: codes of the first block
-      const signed char* const codes_of_b0_0 = wo + (long long)own_term * 7168 + at.n + chunk * 8;
-      const bf16* const factors_of_b0_0 = scale + at.n + chunk * 8;
+      const signed char* const codes_of_b0_0 = wo + at.n;
+      const bf16* const factors_of_b0_0 = scale + at.n;
+      for (int ahead = 1; ahead < 4; ahead++) {
+        if (ahead < k_blocks) {
+          const int first = ahead * TILE_K;
+          prefetch_rows<TILE_K, 8>(codes_of_b0_0 + (long long)first * 7168, 7168, thread, 64, 256);
+          prefetch_rows<1, 16>(factors_of_b0_0 + (long long)(first / 64) * 7168, 14336, thread, 1, 512);
+        }
+      }
       {
+        const int first = own_term;
         const int count = 16;
-        read_codes(codes0, codes_of_b0_0, 7168, count);
-        read_factors(factors0, factors_of_b0_0 + (long long)(own_term / 64) * 7168, count > 0);
+        read_codes(codes0, codes_of_b0_0 + (long long)first * 7168 + chunk * 8, 7168, count);
+        read_factors(factors0, factors_of_b0_0 + chunk * 8 + (long long)(first / 64) * 7168, count > 0);
       }
       for (int k_block = 0; k_block < k_blocks; k_block++) {
         mbarrier_wait(&shared.empty[stage], phase ^ 1);  // passes at once on the first way round
@@ -104,10 +112,16 @@ int8_wo_tensor(int items, int items_before, int T, const bf16* out, const signed
         // decode b0_0
         write_codes<8>(shared.b0[stage] + chunk / 8 * 8192, own_term, chunk % 8, codes0, factors0);
         // read b0_0: those of the next block are on their way meanwhile
+        if (k_block + 4 < k_blocks) {
+          const int first = (k_block + 4) * TILE_K;
+          prefetch_rows<TILE_K, 8>(codes_of_b0_0 + (long long)first * 7168, 7168, thread, 64, 256);
+          prefetch_rows<1, 16>(factors_of_b0_0 + (long long)(first / 64) * 7168, 14336, thread, 1, 512);
+        }
         {
+          const int first = (k_block + 1) * TILE_K + own_term;
           const int count = k_block + 1 < k_blocks ? 16 : 0;
-          read_codes(codes0, codes_of_b0_0 + (long long)(k_block + 1) * 458752, 7168, count);
-          read_factors(factors0, factors_of_b0_0 + (long long)(((k_block + 1) * TILE_K + own_term) / 64) * 7168, count > 0);
+          read_codes(codes0, codes_of_b0_0 + (long long)first * 7168 + chunk * 8, 7168, count);
+          read_factors(factors0, factors_of_b0_0 + chunk * 8 + (long long)(first / 64) * 7168, count > 0);
         }
         fence_async();
         __syncwarp();
