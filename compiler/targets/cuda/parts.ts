@@ -1,9 +1,9 @@
 /** Kernels of one launch in one CUDA file, if it does not become too long: what the entry point of all parts runs are functions. */
 import { Lines } from "../../emit/lines.ts";
-import type { PartsKernel } from "../../kernel-ir/types.ts";
+import type { PartsKernel, SoloKernel } from "../../kernel-ir/types.ts";
+import type { Dialect } from "../simt/dialect.ts";
 import type { Frame, Main, Scratch } from "../simt/frame.ts";
 import { ALL, partsOf } from "../simt/parts.ts";
-import { CUDA_DIALECT } from "./dialect.ts";
 import {
   bodyOf,
   entriesInFiles,
@@ -19,8 +19,8 @@ import {
 } from "./file.ts";
 
 /** All parts in one file, or where that becomes too long, each in a file of its own. */
-export function printParts(kernel: PartsKernel): Files {
-  const parts = partsOf(CUDA_DIALECT, kernel);
+export function printParts(kernel: PartsKernel, dialectOf: (part: SoloKernel) => Dialect): Files {
+  const parts = partsOf(dialectOf, kernel);
   const { frames, header } = parts;
   const table = { ...parts.kernel, scratch: scratchOf(frames, parts.kernel.scratch) };
   const parameters = [

@@ -4,7 +4,7 @@
  */
 import { originLines } from "../../kernel-ir/print.ts";
 import type { Entry, SimtKernel } from "../../../runtime/program/grids.ts";
-import type { PartsKernel } from "../../kernel-ir/types.ts";
+import type { PartsKernel, SoloKernel } from "../../kernel-ir/types.ts";
 import type { Dialect } from "./dialect.ts";
 import type { Frame } from "./frame.ts";
 import { printSolo } from "./print.ts";
@@ -22,9 +22,10 @@ export interface Parts {
   readonly kernel: SimtKernel;
 }
 
-export function partsOf(dialect: Dialect, kernel: PartsKernel): Parts {
+/** @param dialectOf that of a part */
+export function partsOf(dialectOf: (part: SoloKernel) => Dialect, kernel: PartsKernel): Parts {
   const { name, extents, args } = kernel;
-  const frames = kernel.parts.map((part) => printSolo(dialect, part, { parts: kernel.parts.length }));
+  const frames = kernel.parts.map((part) => printSolo(dialectOf(part), part, { parts: kernel.parts.length }));
   const entries = frames.map((frame, i) => frame.entries.map((entry) => withNumber(entry, i + 1)));
   const firsts = entries.map(([first]) => first!);
   const [{ workgroupSize }] = firsts as [Entry];

@@ -7,7 +7,7 @@ import { WGSL_DIALECT } from "./dialect.ts";
 import { type File, fileText, mainHead, type Pieces, piecesOf } from "./file.ts";
 
 export function printParts(kernel: PartsKernel): File {
-  const { frames, atOnce, header, kernel: table } = partsOf(WGSL_DIALECT, kernel);
+  const { frames, atOnce, header, kernel: table } = partsOf(() => WGSL_DIALECT, kernel);
   const parts = frames.map((frame, i) => numbered(piecesOf(frame), i + 1));
   const lines = new Lines();
   for (const { functions, mains } of parts) {

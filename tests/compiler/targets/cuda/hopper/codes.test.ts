@@ -59,15 +59,15 @@ const CASES: readonly Case[] = [
   {
     name: "few rows: blocks of a cluster share the terms",
     text: `kernel @few_up gemm extents [T] {
-      read x: bf16[T, 520]
-      read up: i8[520, 200]
-      read scale: bf16[17, 200]
-      write y: bf16[T, 200]
-      batch () m (T) n (F < 200)
-      product product: bf16 = sum (D < 520) x[T, D] @ (f32(up[D, F]) * f32(scale[(D / 32), F]): bf16)
+      read x: bf16[T, 1096]
+      read up: i8[1096, 72]
+      read scale: bf16[35, 72]
+      write y: bf16[T, 72]
+      batch () m (T) n (F < 72)
+      product product: bf16 = sum (D < 1096) x[T, D] @ (f32(up[D, F]) * f32(scale[(D / 32), F]): bf16)
       y[T, F] = product[]
     }`,
-    sizes: { T: 97 },
+    sizes: { T: 70 },
   },
   {
     name: "a product for each head, one scale for each column",
