@@ -151,12 +151,11 @@ export function codesOfProduct(product: number): string {
 /** Registers of a thread where two warpgroups have the multiprocessor for themselves. */
 const PLENTY = 248;
 
-/** Registers of a thread: a producer that gathers in two loops keeps more addresses, one that reads ahead has codes of each product. */
+/** Registers of a thread: a producer that gathers in two loops keeps more addresses, one that reads ahead has codes. */
 export function registersOf(shape: GemmShape): { producer: number; consumer: number } {
   const { loops, given, consumers } = shape;
   if (consumers === 1) return { producer: PLENTY, consumer: PLENTY };
-  const products = Math.max(...loops.map((loop) => loop.products.length));
-  if (hasCodes(shape)) return products > 1 ? { producer: 104, consumer: 200 } : { producer: 88, consumer: 208 };
+  if (hasCodes(shape)) return { producer: 104, consumer: 200 };
   const gathers = loops.some((loop) => loop.gathers.a || loop.gathers.b);
   const many = gathers && (loops.length > 1 || given !== undefined);
   return many ? { producer: 56, consumer: 224 } : { producer: 40, consumer: 232 };

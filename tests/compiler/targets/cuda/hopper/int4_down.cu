@@ -144,7 +144,7 @@ int4_down_tensor(int items, int items_before, int T, const bf16* x, const unsign
   const int tiles = shared.tiles[GROUPS + 1] * tile_columns;
   if (warpgroup == 0) {
     // The producer fills the ring.
-    registers_decrease<88>();
+    registers_decrease<104>();
     unsigned codes0[16][1], factors0[4];
     // A thread has 8 columns of 16 terms of a block.
     const int chunk = thread % 32, own_term = thread / 32 * 16;
@@ -213,7 +213,7 @@ int4_down_tensor(int items, int items_before, int T, const bf16* x, const unsign
   }
   else {
     // Consumers multiply what is there: each its own rows of A with all columns of B.
-    registers_increase<208>();
+    registers_increase<200>();
     const int part = warpgroup - 1;
     float sums0[128];
     int stage = 0, phase = 0;
