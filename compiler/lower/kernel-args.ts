@@ -54,11 +54,13 @@ export class KernelArgs {
     if (local !== undefined) return load(local.name, indices(local.dims, point), local.dtype);
     const stored = this.#storage.of(value);
     if (stored === undefined) throw new Error(`%${value.id} is in no buffer`);
-    const { dtype, quantized } = this.#storage.buffers[stored.buffer]!;
+    const { kind, dtype, quantized } = this.#storage.buffers[stored.buffer]!;
     const arg = this.#arg(stored.buffer, value, "read");
     const at = this.#address(value, point);
     const element = load(arg, at, dtype);
-    if (quantized === undefined) return dtype === value.type.dtype ? element : op("cast", [element], value.type.dtype);
+    const isWide = kind === "temp" && dtype === inLocal(value.type.dtype);
+    if (isWide || dtype === value.type.dtype) return element;
+    if (quantized === undefined) return op("cast", [element], value.type.dtype);
     const { dim, group } = quantized;
     const scales = this.#arg(this.#storage.scalesOf(stored.buffer), undefined, "read");
     const scale = load(scales, at.with(dim, div(at[dim]!, index(group), this.ranges)), "bf16");

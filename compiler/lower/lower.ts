@@ -251,9 +251,19 @@ function store(
     // What a product or a sum is made for is stored even where nobody reads it; rows and planes have locals.
     const inside = unit.kind === "row" || unit.kind === "plane" || unit.kind === "blocks" || op !== unit.ops.at(-1);
     const isKept = bounds.has(result!) || spilled.has(result!.id) || readOutside(result!, unit, unitOf, classes);
-    if (!inside || isKept) storage.temp(result!, rowDims(result!.type)[0] === "T" ? block : undefined);
+    const rows = rowDims(result!.type)[0] === "T" ? block : undefined;
+    if (!inside || isKept) storage.temp(result!, rows, isSumForPlanes(op, unitOf, classes));
   }
   return caches;
+}
+
+/**
+ * A row's sum that elements of planes are added to or multiplied by, and nothing else. In attention's backward pass each slope is the
+ * distance to such a sum (Dao et al., FlashAttention, arXiv 2205.14135, appendix B.2): rounded, it would move all slopes of a row to one side.
+ */
+function isSumForPlanes(op: Op, unitOf: ReadonlyMap<Op, Unit>, classes: Classes): boolean {
+  if (op.name !== "tensor.contract" || classes.of(op) !== "row") return false;
+  return classes.readers(op).every((reader) => unitOf.get(reader)?.kind === "plane" && reader.name.startsWith("math."));
 }
 
 function putEffect(op: Op, storage: Storage): void {

@@ -1,5 +1,6 @@
 import type { BufferKind, BufferSpec, Extent } from "../../runtime/program/launch.ts";
 import type { Capability } from "../kernel-ir/capability.ts";
+import { widened } from "../kernel-ir/expr.ts";
 import { type DimLabel, isFloat, type Program, type TensorType, type Value } from "../tensor-ir/types.ts";
 import type { CacheForm, StoredWeights } from "./stored-weights.ts";
 
@@ -98,11 +99,14 @@ export class Storage {
     this.#values.set(value.id, { buffer, dims: [dim, ...rest], slots: { dim, buffer: slots } });
   }
 
-  /** @param block the rows of a block when it holds no more than one */
-  temp(value: Value, block?: number): void {
+  /**
+   * @param block the rows of a block when it holds no more than one
+   * @param isWide whether it is stored as the local that it would be inside of a kernel: not rounded
+   */
+  temp(value: Value, block?: number, isWide = false): void {
     const { dtype, dims } = value.type;
-    const type = { dtype: dtype === "bool" ? this.#bool : dtype, dims };
-    this.put(value, this.#add("temp", `${value.name ?? "value"}.${value.id}`, type, block));
+    const stored = isWide ? widened(dtype) : dtype === "bool" ? this.#bool : dtype;
+    this.put(value, this.#add("temp", `${value.name ?? "value"}.${value.id}`, { dtype: stored, dims }, block));
   }
 
   /** A param as it is stored: codes bring their scales with them. */
