@@ -74,13 +74,13 @@ function printKernel(kernel: Kernel): Printed {
 
 /** Parts that are products of dense weights have what such a product has by itself; none of them has arrays of its own in the arena. */
 function printAllParts(given: PartsKernel): Printed {
-  const plans = given.parts.map((part) => planPart(part));
-  if (plans.every((plan) => plan === undefined)) return printParts(given, dialectOf);
   const kernel = withoutReserved(given, HOPPER_RESERVED);
+  const plans = kernel.parts.map((part) => planPart(part));
+  if (plans.every((plan) => plan === undefined)) return printParts(given, dialectOf);
   const printed = printParts(kernel, dialectOf);
   const texts = new Map(printed.texts);
   const parts = printed.kernel.parts!.map((entries, i): readonly Entry[] => {
-    const plan = planPart(kernel.parts[i]!);
+    const plan = plans[i];
     if (plan === undefined) return entries;
     const hopper = printPlanned(plan, printed.kernel.scratch, { kernel, number: i + 1 });
     addTexts(texts, hopper);

@@ -1,7 +1,7 @@
 /** Which columns rows see, in an attention kernel with tiles of rows: spans, comparisons by whole blocks, any other condition. */
 import type { Axis, Expr } from "../../../kernel-ir/types.ts";
 import { type AttentionPlan, type Comparison, gathers, usesAxis } from "./attention-plan.ts";
-import { Compared, INFIX, type PlaneText, sizeText } from "./plane-text.ts";
+import { Compared, endsOf, INFIX, type PlaneText, printRanges, sizeText } from "./plane-text.ts";
 
 export class AttentionMask {
   readonly #plan: AttentionPlan;
@@ -65,11 +65,7 @@ export class AttentionMask {
 
   /** The smallest and largest of each thing that columns of a block are compared by. */
   findRanges(to: string, first: string): void {
-    for (const [i, expr] of this.#compared.columns.entries())
-      this.#text.call(`find_range<COLUMNS>(${to}${i === 0 ? "" : ` + ${2 * i}`}, lane`, "int i", () => {
-        this.#text.lines.add(`const int ${this.#text.column} = min(${first} + i, ${this.#text.columnCount} - 1);`);
-        return this.#text.scalars([expr]).print(expr);
-      });
+    printRanges(this.#text, this.#compared, { columns: "COLUMNS", first, end: this.#text.columnCount, to });
   }
 
   rangesAt(first: string): void {
@@ -191,11 +187,7 @@ export class AttentionMask {
     if (seen !== undefined && comparisons === undefined) return undefined;
     const range = (one: Comparison, end: 0 | 1): string =>
       `shared.ranges[${this.#ring}][${2 * this.#compared.columnOf(one) + end}]`;
-    const tests = (comparisons ?? []).flatMap((one) => {
-      const ends =
-        one.op === "eq" ? ([0, 1] as const) : one.op === "lt" || one.op === "le" ? ([1] as const) : ([0] as const);
-      return ends.map((end) => this.#holds(one, range(one, end)));
-    });
+    const tests = (comparisons ?? []).flatMap((one) => endsOf(one.op).map((end) => this.#holds(one, range(one, end))));
     return ["first >= from[r]", "first + COLUMNS <= to[r]", ...tests];
   }
 }

@@ -3,7 +3,7 @@ import type { Axis, Expr } from "../../../kernel-ir/types.ts";
 import { usesAxis } from "./attention-plan.ts";
 import { type BackwardPlan, rowBlock } from "./backward-plan.ts";
 import { ROWS } from "./gemm-shape.ts";
-import { Compared, INFIX, type PlaneText } from "./plane-text.ts";
+import { Compared, endsOf, INFIX, type PlaneText, printRanges } from "./plane-text.ts";
 
 /** A consumer's first column. */
 const FIRST = `at.n + part * ${ROWS}`;
@@ -90,13 +90,8 @@ export class BackwardMask {
 
   /** What a consumer's columns are compared by, the smallest and the largest of it. */
   ranges(): void {
-    this.#text.lines.block("if (warp == 0)", () => {
-      for (const [i, expr] of this.#compared.columns.entries())
-        this.#text.call(`find_range<${ROWS}>(shared.ranges[part]${i === 0 ? "" : ` + ${2 * i}`}, lane`, "int i", () => {
-          this.#text.lines.add(`const int ${this.#text.column} = min(${FIRST} + i, n_end - 1);`);
-          return this.#text.scalars([expr]).print(expr);
-        });
-    });
+    const columns = { columns: String(ROWS), first: FIRST, end: "n_end", to: "shared.ranges[part]" };
+    this.#text.lines.block("if (warp == 0)", () => printRanges(this.#text, this.#compared, columns));
   }
 
   /** What is known of each row of a block, in the order in which it lies in memory. */
@@ -109,11 +104,9 @@ export class BackwardMask {
     const names = this.#seenNames;
     const row = (name: string, end: 0 | 1): string => `seen[${names.length} * ROWS + ${2 * names.indexOf(name) + end}]`;
     const compared = this.#compared.comparisons.flatMap((one) => {
-      const { op } = one;
-      const ends = op === "eq" ? ([0, 1] as const) : op === "lt" || op === "le" ? ([1] as const) : ([0] as const);
-      return ends.map((end) => {
+      return endsOf(one.op).map((end) => {
         const column = `shared.ranges[part][${2 * this.#compared.columnOf(one) + end}]`;
-        return `${column} ${INFIX[op]} ${row(`row_${this.#compared.rowOf(one)}`, end === 0 ? 1 : 0)}`;
+        return `${column} ${INFIX[one.op]} ${row(`row_${this.#compared.rowOf(one)}`, end === 0 ? 1 : 0)}`;
       });
     });
     return [`${FIRST} >= ${row("from", 1)}`, `${FIRST} + ${ROWS} <= ${row("to", 0)}`, ...compared];

@@ -8,7 +8,7 @@ import type { Arg, Axis, GemmKernel, Product } from "../../../kernel-ir/types.ts
 import { codesOf, linear } from "../../operands.ts";
 import { blocksOf } from "../scale-blocks.ts";
 import type { GemmPlan } from "./gemm-plan.ts";
-import type { Printing } from "./gemm-printing.ts";
+import { fixedSize, type Printing } from "./gemm-printing.ts";
 import { codesOfProduct } from "./gemm-shape.ts";
 import { LINE, type Matrix } from "./tensor-maps.ts";
 import { WARPGROUP } from "./schedule.ts";
@@ -47,7 +47,7 @@ export function codedOf({ n, args }: GemmKernel, product: Product, batch: readon
   if (inner === undefined || groups === undefined || codesOfBatch === undefined || scalesOfBatch === undefined)
     return undefined;
   const { length: group, stride } = groups;
-  const far = [sizeOf(n), inner, codesOfBatch, stride, scalesOfBatch];
+  const far = [fixedSize(n), inner, codesOfBatch, stride, scalesOfBatch];
   const fits = near.every((each) => each === 1) && far.every((each) => each % TOGETHER === 0);
   if (!fits || (stride !== 0 && group % MOST_TERMS !== 0)) return undefined;
   return { arg, outer: 1, inner, batch: codesOfBatch, codes: { arg: scale, group, stride, batch: scalesOfBatch } };
@@ -56,10 +56,6 @@ export function codedOf({ n, args }: GemmKernel, product: Product, batch: readon
 function strideOf(batch: readonly Axis[], at: Parameters<typeof linear>[1], { shape }: Arg): number | undefined {
   if (batch.length > 0) return linear(batch, at, shape);
   return at.every((x) => x.kind === "const" && x.value === 0) ? 0 : undefined;
-}
-
-function sizeOf(axes: readonly Axis[]): number {
-  return axes.reduce((size, { extent }) => (typeof extent === "number" ? size * extent : NaN), 1);
 }
 
 /** Bits of a code. */
@@ -136,12 +132,12 @@ function printReading(plan: GemmPlan, lines: Lines, step: string, block: string)
   const { group, stride } = codes!;
   const { tile, kernel, shape } = plan;
   const terms = termsOf(tile.tileN);
-  const size = sizeOf(k);
+  const size = fixedSize(k);
   const isFirst = block === "0" && (plan.parts ?? 1) === 1;
   const first = isFirst ? "own_term" : `${blockAt(plan, block)} * TILE_K + own_term`;
   const inside = [
     ...(block === "0" ? [] : [`${block} < ${shape.loops[loop]!.count}`]),
-    ...(sizeOf(kernel.n) % tile.tileN === 0 ? [] : [`at.n + chunk * ${TOGETHER} < n_end`]),
+    ...(fixedSize(kernel.n) % tile.tileN === 0 ? [] : [`at.n + chunk * ${TOGETHER} < n_end`]),
   ].join(" && ");
   const count = size % LINE === 0 ? String(terms) : `max(0, min(${terms}, ${size} - first))`;
   const pitch = (inner * bitsOf(matrix)) / 8;
@@ -163,12 +159,12 @@ function printPrefetch(plan: GemmPlan, lines: Lines, step: string, block: string
   const { tile, kernel, shape } = plan;
   const pitch = (matrix.inner * bitsOf(matrix)) / 8;
   const first = `${blockAt(plan, block)} * TILE_K`;
-  const isWhole = sizeOf(kernel.n) % tile.tileN === 0;
+  const isWhole = fixedSize(kernel.n) % tile.tileN === 0;
   const bytes = (each: number): string =>
     isWhole ? String((tile.tileN * each) / 8) : `(n_end - at.n) ${each < 8 ? `/ ${8 / each}` : `* ${each / 8}`}`;
-  const rows = sizeOf(k) % LINE === 0 ? String(LINE) : `${sizeOf(k)} - first`;
+  const rows = fixedSize(k) % LINE === 0 ? String(LINE) : `${fixedSize(k)} - first`;
   const groups = stride === 0 ? 1 : Math.ceil(LINE / group);
-  const lasts = sizeOf(k) % LINE === 0 ? String(groups) : `(${sizeOf(k)} - first + ${group - 1}) / ${group}`;
+  const lasts = fixedSize(k) % LINE === 0 ? String(groups) : `(${fixedSize(k)} - first + ${group - 1}) / ${group}`;
   const bits = bitsOf(matrix);
   lines.block(`if (${block} < ${shape.loops[loop]!.count})`, () => {
     lines.add(

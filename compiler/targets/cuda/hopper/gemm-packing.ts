@@ -7,7 +7,7 @@ import type { Entry, Grid, Scratch } from "../../../../runtime/program/grids.ts"
 import type { Axis, GemmKernel } from "../../../kernel-ir/types.ts";
 import { printStarts } from "./gemm-groups.ts";
 import type { GemmPlan, PlannedLoop } from "./gemm-plan.ts";
-import { type Printing, sizeText } from "./gemm-printing.ts";
+import { fixedSize, type Printing, sizeText } from "./gemm-printing.ts";
 import { extentsOf, LINE, type Matrix } from "./tensor-maps.ts";
 
 /** An operand that is written out. */
@@ -36,12 +36,8 @@ const FEWEST_TERMS = 512;
  * @param terms of a group, as many as there may be
  */
 export function packingPays({ m, n }: GemmKernel, loops: readonly PlannedLoop[], terms: number): boolean {
-  const columns = loops.reduce((sum, { b }) => sum + b.length, 0) * sizeOf(n);
-  return terms >= FEWEST_TERMS && (sizeOf(m) * columns) / (sizeOf(m) + columns) >= PAYS;
-}
-
-function sizeOf(axes: readonly Axis[]): number {
-  return axes.reduce((size, { extent }) => (typeof extent === "number" ? size * extent : NaN), 1);
+  const columns = loops.reduce((sum, { b }) => sum + b.length, 0) * fixedSize(n);
+  return terms >= FEWEST_TERMS && (fixedSize(m) * columns) / (fixedSize(m) + columns) >= PAYS;
 }
 
 /** The loops with copies in the place of operands; undefined where these are not of bf16, or not in whole lines. */
@@ -52,7 +48,7 @@ export function packed(
   const all: Packed[] = [];
   const copy = (name: string, matrix: Matrix, k: readonly Axis[], near: readonly Axis[]): Matrix => {
     all.push({ name, matrix, k, near });
-    return { arg: matrix.arg, outer: 1, inner: sizeOf(near), batch: 0, copy: name };
+    return { arg: matrix.arg, outer: 1, inner: fixedSize(near), batch: 0, copy: name };
   };
   const own = loops.map(({ k, a, b }, i) => ({
     k,
@@ -60,7 +56,7 @@ export function packed(
     b: b.map(({ product, matrix }, j) => ({ product, matrix: copy(`packed_b${j}_${i}`, matrix, k, n) })),
   }));
   const fits = all.every(
-    ({ matrix, near }) => matrix.arg.dtype === "bf16" && matrix.gathered !== undefined && sizeOf(near) % 8 === 0,
+    ({ matrix, near }) => matrix.arg.dtype === "bf16" && matrix.gathered !== undefined && fixedSize(near) % 8 === 0,
   );
   return fits ? { loops: own, packed: all } : undefined;
 }
@@ -69,8 +65,8 @@ export function packed(
 export function packingScratch({ packed: all = [], kernel }: GemmPlan): Scratch[] {
   const groups = kernel.groups?.group.extent as number;
   return all.map(({ k, near }): Scratch => ({
-    shape: [...extentsOf(k), sizeOf(near)],
-    plus: groups * LINE * sizeOf(near),
+    shape: [...extentsOf(k), fixedSize(near)],
+    plus: groups * LINE * fixedSize(near),
     each: false,
     dtype: "bf16",
   }));

@@ -3,6 +3,7 @@ import type { Lines } from "../../../emit/lines.ts";
 import { walk } from "../../../kernel-ir/expr.ts";
 import type { Axis, Expr } from "../../../kernel-ir/types.ts";
 import { type Language, type Names, Scalars } from "../../scalars.ts";
+import { knownSize } from "../../simt/axes.ts";
 
 export class Printing {
   readonly lines: Lines;
@@ -40,6 +41,11 @@ export class Printing {
     const scalars = this.scalars(at);
     return this.names.offset(arg, at, (x) => scalars.print(x));
   }
+}
+
+/** How many points axes have; NaN where only a launch knows. */
+export function fixedSize(axes: readonly Axis[]): number {
+  return knownSize(axes) ?? NaN;
 }
 
 /** How many elements axes have. */

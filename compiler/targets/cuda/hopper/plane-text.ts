@@ -99,6 +99,29 @@ export class PlaneText {
   }
 }
 
+/** Which ends of a range decide a comparison with all of it: of columns that are less than something, the largest. */
+export function endsOf(op: Comparison["op"]): readonly (0 | 1)[] {
+  if (op === "eq") return [0, 1];
+  return op === "lt" || op === "le" ? [1] : [0];
+}
+
+/**
+ * The smallest and largest of each thing that columns are compared by, found by a warp.
+ * @param columns how many, of which the first is `first`; those from `end` on are the last one
+ * @param to the array of ints that they go to
+ */
+export function printRanges(
+  text: PlaneText,
+  compared: Compared,
+  { columns, first, end, to }: Readonly<Record<"columns" | "first" | "end" | "to", string>>,
+): void {
+  for (const [i, expr] of compared.columns.entries())
+    text.call(`find_range<${columns}>(${to}${i === 0 ? "" : ` + ${2 * i}`}, lane`, "int i", () => {
+      text.lines.add(`const int ${text.column} = min(${first} + i, ${end} - 1);`);
+      return text.scalars([expr]).print(expr);
+    });
+}
+
 /** Comparisons of a mask: the different things of columns, and of rows, by their numbers. */
 export class Compared {
   readonly comparisons: readonly Comparison[];
